@@ -1,0 +1,37 @@
+# make figures [QUICK=1]   every figure into figures/     make test [SLOW=1]   the test suite
+# Both create their own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: figures test check notebooks bench clean
+
+figures: $(READY)
+	$(BIN)/python -m paper_figs $(if $(QUICK),--quick)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -n auto $(if $(SLOW),-m "slow or not slow")
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+notebooks: $(READY)
+	$(BIN)/pip install --quiet ".[notebooks]"
+	$(BIN)/jupyter lab notebooks
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build *.egg-info
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, $(PYTHON) is older; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""What can be computed about straggler-aware SGD without training anything."""

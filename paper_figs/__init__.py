@@ -1,0 +1,1 @@
+"""Every figure: compute a tidy table (cached), then draw it."""

@@ -1,0 +1,52 @@
+"""Median and quartiles over replicates, on a common grid, of runs recorded at different moments."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figs import style
+
+
+def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) -> pd.DataFrame:
+    """Per law, method and grid point of ``x``: quartiles of each column, the last value known in each replicate.
+
+    The grid ends where the first replicate ends (or at the horizon), so every point holds all replicates.
+    An infinite loss (a diverged run) stays in the quartiles as the worst value.
+    """
+    tables = []
+    for (law, method), rows in runs.groupby(["law", "method"], sort=False):
+        groups = [group for _, group in rows.groupby("replicate")]
+        start = max(group[x].iloc[0] for group in groups)
+        end = min(group[x].iloc[-1] for group in groups)
+        if x == "time":
+            end = min(end, rows["horizon"].iloc[0])
+        grid = (
+            np.linspace(start, end, points)
+            if x == "time"
+            else np.geomspace(start, max(end, start + 1), points)
+        )
+        at = [np.maximum(np.searchsorted(group[x], grid, side="right") - 1, 0) for group in groups]
+        table = {"law": law, "method": method, x: grid}
+        for column in columns:
+            values = np.array(
+                [group[column].to_numpy()[rows] for group, rows in zip(groups, at, strict=True)]
+            )
+            for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
+                table[f"{column}_{name}"] = np.quantile(values, q, axis=0, method="inverted_cdf")
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: str) -> None:
+    """One method's median as a line with sparse markers, its quartiles as a band."""
+    finite = rows[np.isfinite(rows[f"{column}_median"])]
+    look = style.look(method)
+    ax.plot(finite[x], finite[f"{column}_median"], label=method, markevery=(0.05, 0.25), **look)
+    high = finite[f"{column}_high"].replace(np.inf, np.nan)
+    ax.fill_between(finite[x], finite[f"{column}_low"], high, color=look["color"], alpha=0.12, linewidth=0)
+
+
+def legend(fig: Figure, ax: Axes, ncols: int = 5) -> None:
+    """One legend above all panels, from the lines of one of them."""
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=ncols)

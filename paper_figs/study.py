@@ -1,0 +1,240 @@
+"""The comparison that the training figures share: every method tuned, then run, under three delay laws.
+
+Each method's own knobs are tuned by the same pattern search with the same budget, on other replicates than
+those shown.  The grids are so wide that a best value is never at their end, unless the domain ends there (k = n).
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import pandas as pd
+from tqdm import tqdm
+
+from abs_theory.delays import Delay, HyperExponential, LogNormal, ShiftedExponential
+from simulations import policies, protocols
+from simulations.experiment import simulate
+from simulations.problems import perceptron_digits
+from simulations.protocols import Protocol
+from simulations.record import median, thinned, to_target
+
+ACCURACY = "test_accuracy"
+LAWS: dict[str, Delay] = {  # mean 1 s each
+    "increasing hazard": ShiftedExponential(shift=0.5, scale=0.5),
+    "decreasing hazard": HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)),
+    "lognormal": LogNormal(median=math.exp(-0.5), sigma=1.0),
+}
+TUNING_SEED, SHOWN_SEED = 1, 2
+
+_WORKERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)  # up to n
+GRIDS: dict[str, tuple[float, ...]] = {
+    "step_size": tuple(float(f"{2 ** (j / 2):.3g}") for j in range(-16, 13)),  # 0.004 to 64
+    "k": _WORKERS,
+    "k0": _WORKERS,
+    "c": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+    "local_steps": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),  # 1: synchronous SGD
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A protocol with its knobs: where the search starts, besides the step size, and how to build it."""
+
+    build: Callable[..., Protocol]  # (delay, n, **knobs)
+    step_size: float
+    knobs: dict[str, float]
+    local: bool = False  # whether the knob "local_steps" belongs to the run
+
+
+def _abs_with(threshold: str) -> Callable[..., Protocol]:
+    def build(delay: Delay, n: int, k0: int, c: float = 1.0) -> Protocol:
+        bound = thresholds(delay, n, c)[threshold]
+        return protocols.abs_sgd(policies.abs_rule(delay, n, k0, bound), bound)
+
+    return build
+
+
+def thresholds(delay: Delay, n: int, c: float = 1.0) -> dict[str, Any]:
+    """The rules for max_staleness that are compared."""
+    return {
+        "restart all": 0,
+        "relative": policies.relative_to_mean(c),
+        "time-optimal": policies.time_optimal(delay, n),
+        "none": math.inf,
+    }
+
+
+def k_rules(delay: Delay, n: int, k0: int, bound: Any) -> dict[str, Any]:
+    """The rules for k that are compared."""
+    return {
+        "constant": k0,
+        "loss ratio": policies.loss_ratio(k0),
+        "greedy bound": policies.abs_rule(delay, n, k0, bound),
+    }
+
+
+def _cell(k_rule: str, threshold: str) -> Callable[..., Protocol]:
+    def build(delay: Delay, n: int, k0: int) -> Protocol:
+        bound = thresholds(delay, n)[threshold]
+        return protocols.abs_sgd(k_rules(delay, n, k0, bound)[k_rule], bound)
+
+    return build
+
+
+METHODS = {
+    "ABS": Method(_abs_with("relative"), 0.354, {"k0": 2, "c": 1.0}),
+    "ABS, time-optimal": Method(_abs_with("time-optimal"), 0.354, {"k0": 2}),
+    "synchronous": Method(lambda delay, n: protocols.synchronous(), 1.41, {}),
+    "asynchronous": Method(lambda delay, n: protocols.asynchronous(), 0.125, {}),
+    "K-sync": Method(lambda delay, n, k: protocols.k_sync(k), 0.707, {"k": 4}),
+    "K-async": Method(lambda delay, n, k: protocols.k_async(k), 0.354, {"k": 4}),
+    "AdaSync": Method(lambda delay, n, k0: protocols.adasync(delay, n, k0), 0.354, {"k0": 2}),
+    "SA-AdaSync": Method(
+        lambda delay, n, k0: protocols.staleness_aware_adasync(delay, n, k0), 0.707, {"k0": 2}
+    ),
+    "local SGD": Method(
+        lambda delay, n, local_steps: protocols.local_sgd(), 0.707, {"local_steps": 2}, local=True
+    ),
+}
+K_RULES = ("constant", "loss ratio", "greedy bound")
+THRESHOLDS = ("restart all", "relative", "time-optimal", "none")
+ABLATION = {
+    f"{k_rule} / {threshold}": Method(_cell(k_rule, threshold), 0.354, {"k0": 2})
+    for k_rule, threshold in itertools.product(K_RULES, THRESHOLDS)
+}
+
+
+def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) -> pd.DataFrame:
+    """Simulate a method with these knobs (step_size among them) on the digits perceptron."""
+    delay, knobs = LAWS[law], dict(knobs)
+    step_size = knobs.pop("step_size")
+    local_steps = int(knobs["local_steps"]) if method.local else 1
+    protocol = method.build(delay, n, **knobs)
+    return simulate(
+        protocol,
+        perceptron_digits(n),
+        delay,
+        n,
+        step_size=step_size,
+        local_steps=local_steps,
+        n_jobs=1,
+        **options,
+    )
+
+
+def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
+    """One step up or down on each knob's grid, two for the step size, and k together with the step size."""
+
+    def moved(name: str, by: int, point: dict[str, float]) -> dict[str, float] | None:
+        grid = [x for x in GRIDS[name] if name not in ("k", "k0") or x <= n]
+        at = grid.index(point[name]) + by
+        return {**point, name: grid[at]} if 0 <= at < len(grid) else None
+
+    for name in knobs:
+        for by in (1, -1, 2, -2) if name == "step_size" else (1, -1):
+            if (point := moved(name, by, knobs)) is not None:
+                yield point
+                if name != "step_size" and (point := moved("step_size", by, point)) is not None:
+                    yield point
+
+
+def tune(
+    method: Method, law: str, n: int, target: float, horizon: float, replicates: int, budget: int
+) -> dict:
+    """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
+
+    A run is stopped when it takes half as long again as the best so far: it cannot win any more.
+    """
+    scores: dict[tuple, tuple[float, float]] = {}
+
+    def score(knobs: dict[str, float]) -> tuple[float, float]:
+        key = tuple(knobs.values())
+        if key not in scores:
+            best = min((time for time, _ in scores.values()), default=math.inf)
+            runs = train(
+                method, law, n, knobs, seed=TUNING_SEED, replicates=replicates, eval_every=0.25,
+                time_budget=min(horizon, 1.5 * best), target=(ACCURACY, target),
+            )  # fmt: skip
+            reached = to_target(runs, ACCURACY, target)
+            last = runs.groupby("replicate")["loss"].last().mean() if len(runs) else math.inf
+            scores[key] = (median(reached["time"], reached["reached"]).median, last)
+        return scores[key]
+
+    best = {"step_size": method.step_size, **method.knobs}
+    improved = True
+    while improved and len(scores) < budget:
+        improved = False
+        for candidate in neighbours(best, n):
+            if score(candidate) < score(best):
+                best, improved = candidate, True
+                break
+            if len(scores) >= budget:
+                break
+    return best | {"median": score(best)[0], "evaluated": len(scores)}
+
+
+def tune_all(
+    methods: dict[str, Method], laws: list[str], n: int, target: float, horizon: float, tuning: dict
+) -> dict:
+    """The tuned knobs of every (method, law), in parallel, with a progress bar."""
+    cells = list(itertools.product(methods, laws))
+    found = in_parallel(
+        "tuning",
+        [joblib.delayed(tune)(methods[name], law, n, target, horizon, **tuning) for name, law in cells],
+    )
+    return dict(zip(cells, found, strict=True))
+
+
+def in_parallel(what: str, calls: list) -> list:
+    """Results of joblib-delayed calls on all cores, in order, with a progress bar on stderr."""
+    results = joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
+    return list(tqdm(results, total=len(calls), desc=what, leave=False))
+
+
+# ---------------------------------------------------------------------- the shared table
+DEFAULT = {
+    "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.95, "horizon": 40.0, "replicates": 20,
+    "tuning": {"replicates": 4, "budget": 30},
+}  # fmt: skip
+QUICK = {
+    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.85, "hard": 0.9, "horizon": 15.0,
+    "replicates": 4, "tuning": {"replicates": 2, "budget": 6},
+}  # fmt: skip
+LONGEST = 240.0  # seconds a slow method is given to reach the hard target
+
+
+def compute(
+    n: int, laws: list[str], easy: float, hard: float, horizon: float, replicates: int, tuning: dict
+) -> pd.DataFrame:
+    """Tune and run every method of ``METHODS``; one row per evaluation, with totals so far and the knobs used."""
+    knobs = tune_all(METHODS, laws, n, hard, LONGEST, tuning)
+    calls = [
+        joblib.delayed(final_run)(method, law, n, knobs[method, law], hard, horizon, replicate)
+        for (method, law), replicate in itertools.product(knobs, range(replicates))
+    ]
+    table = pd.concat(in_parallel("running", calls), ignore_index=True)
+    return table.assign(easy=easy, hard=hard, horizon=horizon)
+
+
+def final_run(
+    name: str, law: str, n: int, knobs: dict, hard: float, horizon: float, replicate: int
+) -> pd.DataFrame:
+    """One replicate to the horizon, or as long as a slow method needs to reach the hard target."""
+    own = {key: value for key, value in knobs.items() if key in GRIDS}
+    budget = min(LONGEST, max(horizon, 3 * knobs["median"]))
+    rounds = train(
+        METHODS[name],
+        law,
+        n,
+        own,
+        seed=SHOWN_SEED,
+        replicates=[replicate],
+        eval_every=0.25,
+        time_budget=budget,
+    )
+    return thinned(rounds).assign(
+        method=name, law=law, **{f"tuned_{key}": value for key, value in own.items()}
+    )

@@ -1,0 +1,1 @@
+"""What happens when a model is really trained: an event simulator of straggler-aware SGD."""

@@ -1,0 +1,41 @@
+"""Data sets, and how they are split among workers."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+
+class Data(NamedTuple):
+    """Features in [0, 1] and integer labels, for training and for testing."""
+
+    x: np.ndarray
+    y: np.ndarray
+    one_hot: np.ndarray  # of y
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+@cache
+def digits() -> Data:
+    """The 1797 8 x 8 images of handwritten digits that scikit-learn ships; a fifth, stratified, for testing.
+
+    Source: Alpaydin & Kaynak (1998), UCI optical recognition of handwritten digits.
+    """
+    images, labels = load_digits(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(
+        images / 16, labels, test_size=0.2, random_state=0, stratify=labels
+    )
+    return Data(x, y, np.eye(10)[y], x_test, y_test)
+
+
+def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:
+    """Shuffle 0..size-1 and deal it to ``n`` workers; shares differ by at most one.
+
+    Raises ValueError if there are more workers than samples.
+    """
+    if n > size:
+        raise ValueError(f"each worker needs at least one sample, got n={n} workers for {size} samples")
+    return np.array_split(np.random.default_rng(seed).permutation(size), n)

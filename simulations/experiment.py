@@ -1,0 +1,156 @@
+"""The one place where delay law, problem, protocol and policy meet."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from abs_theory.checks import check_count, check_positive
+from abs_theory.delays import Delay
+from simulations.problems import Problem
+from simulations.protocols import Protocol
+from simulations.record import rises
+from simulations.server import Policy, Round, Server
+from simulations.streams import streams, task_times
+
+_ROUND_COLUMNS = list(Round._fields)
+_TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
+
+
+def run(
+    protocol: Protocol,
+    server: Server,
+    *,
+    num_updates: float = math.inf,
+    time_budget: float = math.inf,
+    eval_every: float = math.inf,
+    target: tuple[str, float] | None = None,
+) -> pd.DataFrame:
+    """Drive one server to its budget; one row per update, as described in ``simulate``."""
+    problem = server.problem
+    evaluations: dict[int, dict[str, float]] = {}  # by version of the model
+    next_eval = eval_every
+    with np.errstate(over="ignore", invalid="ignore"):
+        while server.updates < num_updates and math.isfinite(server.loss):
+            now = server.next_time
+            if min(now, time_budget) > next_eval:  # the model in force at next_eval is still the current one
+                evaluations[server.updates] = values = _evaluate(problem, server.params)
+                if values["loss"] == math.inf or (target and _reached(values, *target)):
+                    break
+                next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
+            if now > time_budget:
+                break
+            protocol.on_arrival(server, server.next_arrival())
+        evaluations[server.updates] = _evaluate(problem, server.params)
+    if not math.isfinite(server.loss):
+        evaluations[server.updates]["loss"] = math.inf
+    table = pd.DataFrame(server.finish(), columns=_ROUND_COLUMNS)
+    evaluated = pd.DataFrame([evaluations.get(update, {}) for update in table["update"]], dtype=float)
+    return table.join(evaluated.reindex(columns=["loss", *problem.metrics(problem.initial)]))
+
+
+def simulate(
+    protocol: Protocol,
+    problem: Problem,
+    delay: Delay | Sequence[Delay],
+    n: int,
+    *,
+    step_size: Policy,
+    num_updates: int | None = None,
+    time_budget: float | None = None,
+    local_steps: int = 1,
+    seed: int,
+    replicates: int | Sequence[int] = 1,
+    eval_every: float = math.inf,
+    target: tuple[str, float] | None = None,
+    jobs: bool = False,
+    n_jobs: int = -1,
+) -> Any:
+    """Train ``replicates`` times (a number, or which ones) and return a table with one row per update.
+
+    Columns: replicate, update, time (s), k and max_staleness in force (inf if none), mean_staleness and
+    largest_staleness of the gradients applied; and since the previous update, what is assigned right after
+    this one included: uplinks, downlinks (the first row counts the n of the start), restarts, computed (gradients
+    delivered), used, discarded (computed - used), idle_seconds (between a delivery and the next model),
+    wasted_seconds (thrown away by restarts); then loss and the problem's metrics for the model in force at each
+    multiple of ``eval_every`` seconds, on the row of the update that made it, and for the last model, else NaN.
+
+    ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence gives each worker its
+    own.  A run ends after ``num_updates``, before the first update past ``time_budget`` seconds, at an evaluation that
+    reaches ``target`` (column, value: a loss or gradient norm to fall to, an accuracy to rise to), or when its
+    loss is no longer finite: its last row then has loss = inf, the mark of a diverged run.  Replicates run in
+    parallel on ``n_jobs`` processes (-1: all cores) with the same numbers on any.  With ``jobs=True`` returns also a
+    table with one row per task: replicate, worker, start, end (s), read_version, end_version (updates made when it
+    ended), applied_version (the update it went into, -1: none), outcome (applied, restarted or unfinished).
+    Raises ValueError for bad arguments; policies are checked as they decide.
+    """
+    check_count("n", n)
+    delays = [delay] * n if isinstance(delay, Delay) else list(delay)
+    if len(delays) != n or not all(isinstance(law, Delay) for law in delays):
+        raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}")
+    if getattr(problem, "n", n) != n:
+        raise ValueError(
+            f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}"
+        )
+    if num_updates is None and time_budget is None:
+        raise ValueError("give num_updates or time_budget (seconds), or both: a run needs an end")
+    if num_updates is not None:
+        check_count("num_updates", num_updates)
+    if time_budget is not None:
+        check_positive("time_budget", time_budget)
+    if eval_every != math.inf:
+        check_positive("eval_every", eval_every)
+    check_count("local_steps", local_steps)
+    check_count("seed", seed, minimum=0)
+    chosen = range(replicates) if isinstance(replicates, int) else list(replicates)
+    if not chosen:
+        raise ValueError(f"replicates must be a number >= 1 or which ones to run, got {replicates}")
+    for replicate in chosen:
+        check_count("replicate", replicate, minimum=0)
+    if target and target[0] not in {"loss", *problem.metrics(problem.initial)}:
+        raise ValueError(f"target must name loss or a metric of the problem, got {target[0]!r}")
+
+    def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        with threadpool_limits(1):  # one thread per run: the same bits on any number of processes
+            times = [
+                task_times(law, rng)
+                for law, rng in zip(delays, streams(seed, replicate, "delay", n), strict=True)
+            ]
+            server = Server(
+                problem, times, streams(seed, replicate, "batch", n), step_size=step_size, k=protocol.k,
+                max_staleness=protocol.max_staleness, local_steps=local_steps, keep_jobs=jobs,
+            )  # fmt: skip
+            rounds = run(
+                protocol, server, num_updates=num_updates or math.inf, time_budget=time_budget or math.inf,
+                eval_every=eval_every, target=target,
+            )  # fmt: skip
+        tasks = pd.DataFrame(server.task_log or [], columns=_TASK_COLUMNS)
+        return _numbered(rounds, replicate), _numbered(tasks, replicate)
+
+    parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
+    results = parallel(joblib.delayed(one)(replicate) for replicate in chosen)
+    bar = tqdm(
+        results, total=len(chosen), unit="run", disable=True if len(chosen) == 1 else None, leave=False
+    )
+    rounds, tasks = zip(*bar, strict=True)
+    table = pd.concat(rounds, ignore_index=True)
+    return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
+
+
+def _numbered(table: pd.DataFrame, replicate: int) -> pd.DataFrame:
+    table.insert(0, "replicate", replicate)
+    return table
+
+
+def _evaluate(problem: Problem, params: np.ndarray) -> dict[str, float]:
+    loss = problem.loss(params)
+    return {"loss": loss if math.isfinite(loss) else math.inf, **problem.metrics(params)}
+
+
+def _reached(values: dict[str, float], column: str, level: float) -> bool:
+    return values[column] >= level if rises(column) else values[column] <= level

@@ -1,0 +1,107 @@
+"""What a run leaves behind, read: time, rounds and communication to a target, with censoring.
+
+A run that never reaches its target (its budget ended, or it diverged) is right-censored: it counts as
+"longer than anything seen", never as missing, so a method that often fails cannot look fast.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+
+def rises(column: str) -> bool:
+    """Whether a target in this column is reached from below (accuracies) or from above (losses, norms)."""
+    return column.endswith("accuracy")
+
+
+def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.DataFrame:
+    """The table with ``communication``: uplinks + downlinks so far in each run (told apart by the columns ``run``)."""
+    sent = table["uplinks"] + table["downlinks"]
+    return table.assign(communication=sent.groupby([table[column] for column in run]).cumsum())
+
+
+_SUMS = [
+    "uplinks", "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds"
+]  # fmt: skip
+
+
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Only the evaluated updates: counts summed over the updates since the last one kept, staleness averaged."""
+    kept = table["loss"].notna()
+    block = (
+        kept[::-1].groupby(table["replicate"][::-1]).cumsum()[::-1]
+    )  # numbers blocks that end in a kept row
+    groups = table.groupby(["replicate", block])
+    columns = {name: groups[name].transform("sum") for name in _SUMS}
+    columns["mean_staleness"] = groups["mean_staleness"].transform("mean")
+    columns["largest_staleness"] = groups["largest_staleness"].transform("max")
+    return table.assign(**columns)[kept].reset_index(drop=True)
+
+
+def diverged(table: pd.DataFrame) -> pd.Series:
+    """For each replicate, whether its loss became infinite."""
+    return np.isinf(table["loss"]).groupby(table["replicate"]).any()
+
+
+def to_target(table: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
+    """Per replicate: time (s), update and communication when ``column`` first reached ``level``.
+
+    Where ``reached`` is False they are what was spent when the run ended; after a divergence that is
+    no lower bound for anything, so they are infinite there.
+    """
+    table = with_totals(table)
+    value = table[column]
+    hit = value >= level if rises(column) else value <= level
+    spent = ["time", "update", "communication"]
+    first = table[hit].groupby("replicate")[spent].first()
+    result = table.groupby("replicate")[spent].last().astype(float)
+    failed = diverged(table)
+    result[failed.reindex(result.index)] = math.inf
+    result.loc[first.index] = first.astype(float)
+    return result.assign(reached=result.index.isin(first.index)).reset_index()
+
+
+class Median(NamedTuple):
+    """A Kaplan-Meier median with its confidence interval; inf means "not reached"."""
+
+    median: float
+    low: float
+    high: float
+    reached: int
+    replicates: int
+
+
+def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> Median:
+    """Median of right-censored ``values`` (Kaplan-Meier), with a log-log confidence interval.
+
+    Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval: all t whose pointwise
+    interval for P(not reached by t) contains 1/2.
+    """
+    values, reached = np.asarray(values, dtype=float), np.asarray(reached, dtype=bool)
+    if not reached.any():
+        return Median(math.inf, float(values.min()), math.inf, 0, len(values))
+    largest = values[np.isfinite(values)].max() + 1  # a diverged run outlasts all others
+    censored = stats.CensoredData.right_censored(np.minimum(values, largest), ~reached)
+    survival = stats.ecdf(censored).sf
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # no interval exists where the curve is 0 or 1
+        band = survival.confidence_interval(confidence, method="log-log")
+
+    def first_below(curve) -> float:
+        below = np.flatnonzero(curve <= 0.5)
+        return float(survival.quantiles[below[0]]) if len(below) else math.inf
+
+    low = np.where(np.isnan(band.low.probabilities), survival.probabilities, band.low.probabilities)
+    high = np.where(np.isnan(band.high.probabilities), survival.probabilities, band.high.probabilities)
+    return Median(
+        first_below(survival.probabilities),
+        first_below(low),
+        first_below(high),
+        int(reached.sum()),
+        len(values),
+    )
