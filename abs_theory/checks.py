@@ -1,4 +1,4 @@
-"""Argument checks shared by the public functions; each raises ValueError saying what must hold and what was given."""
+"""Argument checks shared by the public functions: ValueError, saying what must hold and what was given."""
 
 import math
 from numbers import Integral, Real

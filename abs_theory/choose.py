@@ -11,7 +11,7 @@ from abs_theory.mean_field import limit_round_time
 __all__ = ["time_optimal_threshold"]
 
 INACTIVE = 1e-6  # a threshold that cuts a smaller share of attempts is no threshold
-LONGEST = 4096  # no threshold beyond is searched
+LONGEST, LONGEST_HEAVY = 4096, 256  # no threshold beyond is searched; the second if the mean is infinite
 
 
 def time_optimal_threshold(delay: Delay, k: int, n: int) -> float:
@@ -34,7 +34,8 @@ def time_optimal_threshold(delay: Delay, k: int, n: int) -> float:
     share = k / n
     unbounded = float(limit_round_time(delay, share, math.inf)) if math.isfinite(delay.mean) else math.inf
     shortest = float(limit_round_time(delay, share, 0))
-    most = min(LONGEST, math.ceil(float(delay.isf(INACTIVE)) / min(shortest, unbounded)))
+    longest = LONGEST if math.isfinite(delay.mean) else LONGEST_HEAVY
+    most = min(longest, math.ceil(float(delay.isf(INACTIVE)) / min(shortest, unbounded)))
     thetas = np.unique(
         np.append(np.arange(min(65, most + 1)), np.geomspace(64, max(most, 64), 86).astype(int))
     )

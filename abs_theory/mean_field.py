@@ -1,15 +1,15 @@
 r"""Mean field of ABS with equal workers and any delay law without atoms.
 
-With many workers every round takes the same time r.  A worker's attempt survives j rounds with probability S(jr), is cut
-after theta+1 of them, and the successes per worker and round must be K/n, which determines r:
+With many workers every round takes the same time r.  A worker's attempt survives j rounds with probability
+S(jr), is cut after theta+1 of them, and the successes per worker and round must be K/n, which determines r:
 
 .. math:: F((\theta+1) r) \Big/ \sum_{j=0}^\theta S(jr) = K/n
 
-With few workers rounds fluctuate.  ``abs_sgd`` lets j rounds take T_j = r (j + sqrt(j) D), where r (1 + D) is one round,
-and takes n independent workers: about n / sum_j E[S(T_j)] fresh ones (exactly K without a bound), the others of age j
-with probability proportional to E[S(T_j)].  The next round ends when K of them are done, so its law, its mean and the
-time the early ones idle follow; r and D are those that reproduce themselves.  Without a bound, work is conserved:
-n r (1 - idle fraction) = K E[X].
+With few workers rounds fluctuate.  ``abs_sgd`` lets j rounds take T_j = r (j + sqrt(j) D), where r (1 + D) is
+one round, and takes n independent workers: about n / sum_j E[S(T_j)] fresh ones (exactly K without a bound), the
+others of age j with probability proportional to E[S(T_j)].  The next round ends when K of them are done, so its
+law, its mean and the time the early ones idle follow; r and D are those that reproduce themselves.  Without a
+bound, work is conserved: n r (1 - idle fraction) = K E[X].
 Source: derived in notebooks/02_staleness.ipynb.
 """
 
@@ -28,8 +28,9 @@ __all__ = ["abs_sgd", "limit_round_time"]
 
 Array = NDArray[np.float64]
 
-DIRECT = 64  # survivals summed one by one; beyond, the sum is an integral (midpoint rule)
+DIRECT = 64  # survivals summed one by one; beyond, the sum is an integral
 DIRECT_MIXED = 16  # the same where they are averaged over D and so are smooth
+BLOCK = 2**15  # survivals computed at once, to stay in the cache
 NODES = 64  # of the integral over the length of a round
 SPAN = 7.0  # it runs from r exp(-SPAN) to r exp(SPAN)
 LEVELS = (np.arange(6) + 0.5) / 6  # quantiles that represent D
@@ -48,20 +49,26 @@ def limit_round_time(delay: Delay, share: ArrayLike, max_staleness: ArrayLike) -
     return root.reshape(share.shape)
 
 
-def abs_sgd(delay: Delay, k: Array, n: int, max_staleness: float) -> SteadyState:
+def abs_sgd(delay: Delay, k: NDArray[np.int64], n: int, max_staleness: float) -> SteadyState:
     r"""Steady state for an array of ``k`` in 1..n-1 and one ``max_staleness``, with its error.
 
-    Exact in the limit of many workers and, at any n, for exponential delays; without a bound, so are mean staleness and
-    restarts (none), and at k = 1 the times.  Elsewhere ``error`` bounds the truth on a grid of laws (shifted
-    exponential, uniform, Weibull, gamma, Pareto, Lomax, lognormal, hyper-exponential), n from 4 to 100 and all k, as
-    measured by simulation; on average the true error is five to ten times smaller.  With A the round time of the limit,
-    B that of independent workers of these ages, and s = exp(-25 Var[X] / E[X]^2) / 2 for nearly constant delays,
-    which march in step:
+    Exact in the limit of many workers; at any n the round time is exact for exponential delays, mean staleness and
+    restarts (none) without a bound, and round and idle time at ``k = 1`` without a bound.  Elsewhere ``error`` is a
+    bound on what simulation shows for shifted exponential, uniform, Weibull, gamma, Pareto, Lomax, lognormal and
+    hyper-exponential delays, n from 4 to 100, all k, any threshold; the typical error is ten times smaller.  With A the
+    round time of the limit, B that of n independent workers with the ages of the limit, and
+    s = exp(-25 Var[X] / E[X]^2) / 2, because workers of nearly constant delay march in step, it is, with and without
+    a bound:
 
-    - round time, relative: .05 + .3 \|ln(B/A)\| + s with a bound, .02 + .03/n + s/3 without;
-    - idle fraction: .022 + s/3; wasted fraction: .015 + .22/n + s/2; restarts: .01 n/... see ``_error``.
+    - round time, relative: .06 + .3 \|ln(B/A)\| + s; .015 + .06/n + s/3;
+    - idle fraction: .022 + s/3; the same;
+    - wasted fraction: .015 + .2/n + .03/k + .7 s; 0;
+    - restarts and downlinks: .1 + .002 n + s n/4; 0;
+    - mean staleness: (.1 + s) times itself + .08/k; 0;
+    - probability of each staleness: .24 + s; .01 + .45/n + .03/k + 1.2 s.
 
-    Cost O(min(max_staleness, 16)) times 1536 survival probabilities per k; about .3 ms for a cheap law.
+    Not covered: mixtures with a nearly constant component, which also march in step (23 % seen in the round time).
+    Cost: 1536 survival probabilities for each ``k`` and threshold up to 16; about .5 ms for a cheap law.
     """
     theta, bounded = np.full(k.size, float(max_staleness)), math.isfinite(max_staleness)
     limit = _root(delay, k / n, theta, np.zeros((k.size, 1)), np.full(k.size, _scale(delay)))
@@ -82,15 +89,43 @@ def abs_sgd(delay: Delay, k: Array, n: int, max_staleness: float) -> SteadyState
     restarts = k * cut / (1 - cut)
     mean_staleness = (n - k - (max_staleness + 1 if bounded else 0.0) * restarts) / k
     wasted = (max_staleness + 1) * restarts / n if bounded else np.zeros(k.size)
+    in_step = 0.5 * math.exp(-25 * delay.var / delay.mean**2) if math.isfinite(delay.mean) else 0.0
+    if bounded:
+        error = SteadyState(
+            round_time=round_time * (0.06 + 0.3 * np.abs(move) + in_step),
+            mean_staleness=(0.1 + in_step) * mean_staleness + 0.08 / k,
+            staleness_pmf=np.full(pmf.shape, min(0.24 + in_step, 1.0)),
+            restarts=np.full(k.size, 0.1 + 0.002 * n + in_step * n / 4),
+            uplinks=np.zeros(k.size),
+            downlinks=np.full(k.size, 0.1 + 0.002 * n + in_step * n / 4),
+            idle_fraction=np.full(k.size, 0.022 + in_step / 3),
+            wasted_fraction=np.full(k.size, 0.015 + 0.2 / n + 0.7 * in_step) + 0.03 / k,
+        )
+    else:
+        certain, inexact = np.zeros(k.size), k > 1
+        error = SteadyState(
+            round_time=round_time * inexact * (0.015 + 0.06 / n + in_step / 3),
+            mean_staleness=certain,
+            staleness_pmf=np.repeat(0.01 + 0.45 / n + 0.03 / k + 1.2 * in_step, pmf.shape[1]).reshape(
+                pmf.shape
+            ),
+            restarts=certain,
+            uplinks=certain,
+            downlinks=certain,
+            idle_fraction=inexact * (0.022 + in_step / 3),
+            wasted_fraction=certain,
+        )
     return SteadyState(
-        round_time,
-        mean_staleness,
-        pmf,
-        restarts,
-        k.astype(float),
-        k + restarts,
-        idle,
-        wasted,
+        round_time=round_time,
+        mean_staleness=mean_staleness,
+        staleness_pmf=pmf,
+        restarts=restarts,
+        uplinks=k.astype(float),
+        downlinks=k + restarts,
+        idle_fraction=idle,
+        wasted_fraction=wasted,
+        method="mean-field",
+        error=error,
     )
 
 
@@ -100,7 +135,7 @@ class _Round(NamedTuple):
     idle_seconds: Array  # summed over the K workers
 
 
-def _round(delay: Delay, k: Array, n: int, theta: Array, r: Array, spread: Array) -> _Round:
+def _round(delay: Delay, k: NDArray[np.int64], n: int, theta: Array, r: Array, spread: Array) -> _Round:
     """Law of the next round if the previous ones took about ``r``, fluctuating like ``spread``."""
     steep = 1 + 0.5 * math.log(n)  # nodes are dense around r, the more so the sharper a round ends
     u = np.linspace(-1, 1, NODES)
@@ -146,7 +181,7 @@ def _staleness_law(delay: Delay, r: Array, spread: Array, max_staleness: float) 
     ages = np.arange(entries + 1)[:, None]
     survive = np.mean(delay.sf(_length(ages, r[:, None, None], spread[:, None, :])), axis=2)
     survive[:, -1] = cut
-    return -np.diff(survive, axis=1) / (1 - cut)[:, None], cut
+    return (survive[:, :-1] - survive[:, 1:]) / (1 - cut)[:, None], cut
 
 
 def _root(delay: Delay, share: Array, theta: Array, spread: Array, guess: Array) -> Array:
@@ -172,16 +207,24 @@ def _busy(delay: Delay, r: Array, spread: Array, theta: Array, x: Any, direct: i
     """Sum over j = 1..theta of E[S(T_j + x)]; the last axis of ``r``, ``spread`` and ``x`` is averaged over."""
     last = int(min(theta.max(), direct if math.isfinite(delay.mean) else theta.max()))
     total = np.zeros(np.broadcast_shapes(theta.shape, np.shape(x)[:-1]))
-    for j in range(1, last + 1):
-        total += np.where(theta >= j, np.mean(delay.sf(_length(j, r, spread) + x), axis=-1), 0.0)
+    at_once = max(1, BLOCK // (total.size * spread.shape[-1]))
+    for first in range(1, last + 1, at_once):
+        j = np.arange(first, min(first + at_once, last + 1)).reshape(-1, *[1] * r.ndim)
+        each = np.mean(delay.sf(_length(j, r, spread) + x), axis=-1)
+        total += np.sum(np.where(theta >= j[..., 0], each, 0.0), axis=0)
     if np.any(theta > last):
         end = np.where(np.isinf(theta), last, theta)[..., None]
-        beyond = delay.integrated_tail(_length(last + 0.5, r, spread) + x)
-        beyond -= np.where(
-            np.isinf(theta)[..., None], 0.0, delay.integrated_tail(_length(end + 0.5, r, spread) + x)
-        )
-        total += np.where(theta > last, np.mean(beyond / r, axis=-1), 0.0)
+        more = _from(delay, last, r, spread, x)
+        more -= np.where(np.isinf(theta), 0.0, _from(delay, end, r, spread, x))
+        total += np.where(theta > last, more, 0.0)
     return total
+
+
+def _from(delay: Delay, j: Any, r: Array, spread: Array, x: Any) -> Array:
+    """Sum beyond age ``j`` of E[S(T_i + x)] by the Euler-Maclaurin formula."""
+    here, after = (delay.sf(_length(j + i, r, spread) + x) for i in (0, 1))
+    integral = delay.integrated_tail(_length(j + 0.5, r, spread) + x) / r
+    return np.mean(integral + (after - here) / 24, axis=-1)
 
 
 def _survival(delay: Delay, j: Array, r: Array, spread: Array) -> Array:
@@ -190,7 +233,7 @@ def _survival(delay: Delay, j: Array, r: Array, spread: Array) -> Array:
 
 def _length(j: Any, r: Array, spread: Array) -> Array:
     """Seconds that j rounds take, at each quantile of their sum; beyond DIRECT rounds it spreads no further."""
-    return r * np.maximum(j + np.sqrt(np.minimum(j, DIRECT + 0.5)) * spread, 0.0)
+    return r * np.maximum(j + np.sqrt(np.minimum(j, DIRECT)) * spread, 0.0)
 
 
 def _scale(delay: Delay) -> float:

@@ -1,9 +1,10 @@
 r"""Moments of order statistics by the trapezoid rule in x = logit(u).
 
 With u the k-th smallest of n uniform numbers, E[g(X_(k))] is the mean of g(Q(u)) under the weight
-u^k (1 - u)^(n-k+1) dx.  In x the weight is smooth, bell-shaped and falls off exponentially on both sides, where the
-trapezoid rule converges geometrically.  Both u and 1 - u are at hand, so the quantile Q is always taken from the
-near end, and the weights are normalised by their own sum: no factorials, no cancellation, any n.
+u^k (1 - u)^(n-k+1) dx.  In x the weight is smooth, bell-shaped and falls off exponentially on both sides, where
+the trapezoid rule converges geometrically (Trefethen & Weideman 2014).  Both u and 1 - u are at hand, so the
+quantile Q is always taken from the near end, and the weights are normalised by their own sum: no factorials, no
+cancellation, any n.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def _moment(law: Delay, k: int, n: int, order: int, chart: Chart | None) -> floa
         if chart is None:
             t, slope = quantile_at_logit(law, peak + d), 1.0
         else:
-            y = np.linspace(*np.log(quantile_at_logit(law, peak + d[[0, -1]])), intervals + 1)
+            first, last = np.log(quantile_at_logit(law, peak + d[[0, -1]]))
+            y = np.linspace(first, last, intervals + 1)
             x, slope = chart(y)
             t, d = np.exp(y), x - peak
         weight = np.exp(log_weight(d, k, n)) * slope
@@ -84,15 +86,17 @@ def _moment(law: Delay, k: int, n: int, order: int, chart: Chart | None) -> floa
 
 
 def _range(law: Delay, k: int, n: int, order: int, peak: float, width: float) -> tuple[float, float] | None:
-    """Where weight times quantile**order is not negligible, around the peak; None if the integral diverges."""
-    far = np.arange(1, 64) * width
+    """Where weight times quantile**order is not negligible, relative to the peak; None if it diverges."""
+    far = width * np.arange(1.0, 64.0)
     left = far[np.argmax(log_weight(-far, k, n) < NEGLIGIBLE)]
     right = far[np.argmax(log_weight(far, k, n) < NEGLIGIBLE)]
 
     def log_size(d: float) -> float:
         quantile = quantile_at_logit(law, np.array([peak + d]))[0]
         if math.isinf(quantile):
-            raise ArithmeticError(f"the {k}-th of {n} draws from {law!r} is too large for floating point")
+            raise ArithmeticError(
+                f"the {k}-th of {n} draws from {law!r} is infinite, or too large for floating point"
+            )
         return float(log_weight(np.array(d), k, n)) + order * math.log(max(quantile, 1e-300))
 
     floor = log_size(0.0) + NEGLIGIBLE

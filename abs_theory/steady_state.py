@@ -1,7 +1,7 @@
 """Steady state of the ABS family: round time, staleness, restarts, traffic, idle and wasted time, for equal workers.
 
-``max_staleness`` 0 is K-sync, None is K-async, ``k = n`` is synchronous SGD.  Exact where a formula is known, mean field
-or Monte Carlo elsewhere; every result carries its error.
+``max_staleness`` 0 is K-sync, None is K-async, ``k = n`` is synchronous SGD.  Exact where a formula is known,
+mean field or Monte Carlo elsewhere; every result carries its error.
 """
 
 import math
@@ -119,9 +119,9 @@ def _route(delay: Delay, k: int, theta: float, n: int, method: str, rng: Any) ->
 
 
 def _closed_form(delay: Delay, k: NDArray[np.int64], n: int, theta: Array) -> SteadyState:
-    r"""Exact where restarting does not change the law of the round time: memoryless delays, nobody late, or all restart.
+    r"""Exact where a round starts as if all were fresh: memoryless delays, nobody late, or all restart.
 
-    With q = 1 - K/n, staleness has the law of a geometric number given that it is at most theta:
+    With q = 1 - K/n, staleness is a geometric number given that it is at most theta:
 
     .. math:: P(\tau = j) = \frac{K}{n} \frac{q^j}{1 - q^{\theta+1}}, \qquad R = K \frac{q^{\theta+1}}{1 - q^{\theta+1}}
 
@@ -138,7 +138,7 @@ def _closed_form(delay: Delay, k: NDArray[np.int64], n: int, theta: Array) -> St
     entries = int(min(attempts.max(), mean_field.LONGEST, math.ceil(enough) + 1))
     survive = q[:, None] ** np.minimum(np.arange(entries + 1), attempts[:, None])
     survive[:, -1] = cut
-    pmf = -np.diff(survive, axis=1) / (1 - cut)[:, None]
+    pmf = (survive[:, :-1] - survive[:, 1:]) / (1 - cut)[:, None]
 
     last = means[k - 1]
     # finishing before a time of infinite mean is to idle all the round

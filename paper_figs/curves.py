@@ -11,8 +11,8 @@ from paper_figs import style
 def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) -> pd.DataFrame:
     """Per law, method and grid point of ``x``: quartiles of each column, the last value known in each replicate.
 
-    The grid ends where the first replicate ends (or at the horizon), so every point holds all replicates.
-    An infinite loss (a diverged run) stays in the quartiles as the worst value.
+    Over time the grid ends at the horizon, elsewhere where the first run ends that has not diverged, so every point
+    holds all replicates.  The infinite loss of a diverged run stays in the quartiles as the worst value.
     """
     tables = []
     for (law, method), rows in runs.groupby(["law", "method"], sort=False):

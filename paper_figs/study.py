@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import pandas as pd
@@ -22,10 +22,20 @@ from simulations.protocols import Protocol
 from simulations.record import median, thinned, to_target
 
 ACCURACY = "test_accuracy"
-LAWS: dict[str, Delay] = {  # mean 1 s each
-    "increasing hazard": ShiftedExponential(shift=0.5, scale=0.5),
-    "decreasing hazard": HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)),
-    "lognormal": LogNormal(median=math.exp(-0.5), sigma=1.0),
+
+
+class Setting(NamedTuple):
+    """A delay law of mean 1 s, the grid of evaluations and the time shown (s), in proportion to how fast it trains."""
+
+    delay: Delay
+    eval_every: float
+    horizon: float
+
+
+LAWS = {
+    "increasing hazard": Setting(ShiftedExponential(shift=0.5, scale=0.5), 0.5, 50.0),
+    "decreasing hazard": Setting(HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)), 0.2, 20.0),
+    "lognormal": Setting(LogNormal(median=math.exp(-0.5), sigma=1.0), 0.5, 40.0),
 }
 TUNING_SEED, SHOWN_SEED = 1, 2
 
@@ -109,20 +119,14 @@ ABLATION = {
 
 def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) -> pd.DataFrame:
     """Simulate a method with these knobs (step_size among them) on the digits perceptron."""
-    delay, knobs = LAWS[law], dict(knobs)
+    (delay, eval_every, _), knobs = LAWS[law], dict(knobs)
     step_size = knobs.pop("step_size")
     local_steps = int(knobs["local_steps"]) if method.local else 1
     protocol = method.build(delay, n, **knobs)
     return simulate(
-        protocol,
-        perceptron_digits(n),
-        delay,
-        n,
-        step_size=step_size,
-        local_steps=local_steps,
-        n_jobs=1,
-        **options,
-    )
+        protocol, perceptron_digits(n), delay, n, step_size=step_size, local_steps=local_steps,
+        eval_every=eval_every, n_jobs=1, **options,
+    )  # fmt: skip
 
 
 def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
@@ -142,7 +146,7 @@ def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
 
 
 def tune(
-    method: Method, law: str, n: int, target: float, horizon: float, replicates: int, budget: int
+    method: Method, law: str, n: int, target: float, longest: float, replicates: int, budget: int
 ) -> dict:
     """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
 
@@ -155,8 +159,8 @@ def tune(
         if key not in scores:
             best = min((time for time, _ in scores.values()), default=math.inf)
             runs = train(
-                method, law, n, knobs, seed=TUNING_SEED, replicates=replicates, eval_every=0.25,
-                time_budget=min(horizon, 1.5 * best), target=(ACCURACY, target),
+                method, law, n, knobs, seed=TUNING_SEED, replicates=replicates,
+                time_budget=min(longest, 1.5 * best), target=(ACCURACY, target),
             )  # fmt: skip
             reached = to_target(runs, ACCURACY, target)
             last = runs.groupby("replicate")["loss"].last().mean() if len(runs) else math.inf
@@ -177,13 +181,13 @@ def tune(
 
 
 def tune_all(
-    methods: dict[str, Method], laws: list[str], n: int, target: float, horizon: float, tuning: dict
+    methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict
 ) -> dict:
     """The tuned knobs of every (method, law), in parallel, with a progress bar."""
     cells = list(itertools.product(methods, laws))
     found = in_parallel(
         "tuning",
-        [joblib.delayed(tune)(methods[name], law, n, target, horizon, **tuning) for name, law in cells],
+        [joblib.delayed(tune)(methods[name], law, n, target, longest, **tuning) for name, law in cells],
     )
     return dict(zip(cells, found, strict=True))
 
@@ -196,45 +200,31 @@ def in_parallel(what: str, calls: list) -> list:
 
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
-    "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.95, "horizon": 40.0, "replicates": 20,
-    "tuning": {"replicates": 4, "budget": 30},
+    "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20,
+    "tuning": {"replicates": 3, "budget": 24},
 }  # fmt: skip
 QUICK = {
-    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.85, "hard": 0.9, "horizon": 15.0,
-    "replicates": 4, "tuning": {"replicates": 2, "budget": 6},
+    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 4,
+    "tuning": {"replicates": 1, "budget": 6},
 }  # fmt: skip
 LONGEST = 240.0  # seconds a slow method is given to reach the hard target
 
 
-def compute(
-    n: int, laws: list[str], easy: float, hard: float, horizon: float, replicates: int, tuning: dict
-) -> pd.DataFrame:
-    """Tune and run every method of ``METHODS``; one row per evaluation, with totals so far and the knobs used."""
+def compute(n: int, laws: list[str], easy: float, hard: float, replicates: int, tuning: dict) -> pd.DataFrame:
+    """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
     knobs = tune_all(METHODS, laws, n, hard, LONGEST, tuning)
     calls = [
-        joblib.delayed(final_run)(method, law, n, knobs[method, law], hard, horizon, replicate)
+        joblib.delayed(final_run)(method, law, n, knobs[method, law], replicate)
         for (method, law), replicate in itertools.product(knobs, range(replicates))
     ]
-    table = pd.concat(in_parallel("running", calls), ignore_index=True)
-    return table.assign(easy=easy, hard=hard, horizon=horizon)
+    return pd.concat(in_parallel("running", calls), ignore_index=True).assign(easy=easy, hard=hard)
 
 
-def final_run(
-    name: str, law: str, n: int, knobs: dict, hard: float, horizon: float, replicate: int
-) -> pd.DataFrame:
+def final_run(name: str, law: str, n: int, knobs: dict, replicate: int) -> pd.DataFrame:
     """One replicate to the horizon, or as long as a slow method needs to reach the hard target."""
     own = {key: value for key, value in knobs.items() if key in GRIDS}
+    horizon = LAWS[law].horizon
     budget = min(LONGEST, max(horizon, 3 * knobs["median"]))
-    rounds = train(
-        METHODS[name],
-        law,
-        n,
-        own,
-        seed=SHOWN_SEED,
-        replicates=[replicate],
-        eval_every=0.25,
-        time_budget=budget,
-    )
-    return thinned(rounds).assign(
-        method=name, law=law, **{f"tuned_{key}": value for key, value in own.items()}
-    )
+    rounds = train(METHODS[name], law, n, own, seed=SHOWN_SEED, replicates=[replicate], time_budget=budget)
+    tuned = {f"tuned_{key}": value for key, value in own.items()}
+    return thinned(rounds).assign(method=name, law=law, horizon=horizon, **tuned)

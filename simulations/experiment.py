@@ -90,7 +90,7 @@ def simulate(
     Raises ValueError for bad arguments; policies are checked as they decide.
     """
     check_count("n", n)
-    delays = [delay] * n if isinstance(delay, Delay) else list(delay)
+    delays = list(delay) if isinstance(delay, Sequence) else [delay] * n
     if len(delays) != n or not all(isinstance(law, Delay) for law in delays):
         raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}")
     if getattr(problem, "n", n) != n:

@@ -43,8 +43,8 @@ def greedy_bound(round_times: Sequence[float], k0: int, interval: float = 0.0) -
 
     .. math:: k_t = \arg\min_k F(w_t) T(k) + A / k, \qquad A = k_0^2 F(w_0) T'(k_0)
 
-    with ``round_times[k - 1]`` = T(k) the mean round time in seconds, T' a central difference and T(0) = 0;
-    A makes k0 the minimiser at the start.  With ``interval`` > 0 it decides only at the first update after
+    with ``round_times[k - 1]`` = T(k) the mean round time in seconds and T' a central difference (one-sided at 1 and
+    n, so that a constant added to all round times drops out); A makes k0 the minimiser at the start.  With ``interval`` > 0 it decides only at the first update after
     each multiple of ``interval`` seconds.  A minimum of AdaSync's bound needs T to grow at k0, so where T' <= 0
     (a threshold that falls with k may shorten rounds) the average slope T(k0) / k0 takes its place.
     Source: Dutta, Wang & Joshi (2021, AdaSync) for exponential K-sync; the constant derived here so that any T will do.
@@ -57,11 +57,10 @@ def greedy_bound(round_times: Sequence[float], k0: int, interval: float = 0.0) -
         raise ValueError(
             "greedy_bound needs finite mean round times; this delay law has no mean, bound the staleness"
         )
-    padded = np.concatenate([[0.0], times])
-    low, high = k0 - 1, min(k0 + 1, n)
-    slope = (padded[high] - padded[low]) / (high - low)
+    low, high = max(k0 - 1, 1), min(k0 + 1, n)
+    slope = (times[high - 1] - times[low - 1]) / max(high - low, 1)
     if slope <= 0:
-        slope = padded[k0] / k0
+        slope = times[k0 - 1] / k0
     per_gradient = k0**2 * slope / np.arange(1, n + 1)
 
     def rule(progress: Progress) -> int:

@@ -170,7 +170,7 @@ class Server:
     def assign(self, workers: Iterable[int]) -> None:
         """Send the current model to ``workers``; those still busy drop their work and start again."""
         now, jobs = self.time, self.jobs
-        for worker in workers:
+        for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
             job = jobs[worker]
             if job is None:
                 self._idle += now - self._idle_since[worker]

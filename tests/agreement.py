@@ -1,7 +1,8 @@
 """The statistical assertions: a known rate of false alarms, and a sample that could have raised a true one."""
 
-from abs_theory.monte_carlo import Estimate
 from scipy.stats import t
+
+from abs_theory.monte_carlo import Estimate
 
 FALSE_FAIL_RATE = 1e-6  # of one assertion, whatever the number of samples
 

@@ -9,7 +9,7 @@ from itertools import repeat
 import numpy as np
 import pytest
 
-from abs_theory.delays import Deterministic, Exponential
+from abs_theory.delays import Exponential
 from simulations import protocols
 from simulations.experiment import run
 from simulations.problems import NoisyQuadratic
@@ -115,7 +115,7 @@ def test_adasync_on_k_sync_uses_fresh_gradients_only():
 
 
 def test_staleness_aware_adasync_halves_the_step_of_a_gradient_one_update_old():
-    protocol = protocols.staleness_aware_adasync(Deterministic(1.0), 2, 1, interval=100.0)
+    protocol = protocols.staleness_aware_adasync(Exponential(1.0), 2, 1, interval=100.0)
     _, w, _ = play(protocol, [1, 9], [1.5], num_updates=2)
     assert w == 0.5 - 0.5 * 0.5  # worker 1 read w = 1, its gradient counts half
 

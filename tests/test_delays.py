@@ -1,0 +1,404 @@
+"""Delay laws against scipy, against each other's routes, and against mpmath."""
+
+import math
+import pickle
+from dataclasses import dataclass
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from abs_theory import delays
+from abs_theory.delays import (
+    Delay,
+    Deterministic,
+    Erlang,
+    Exponential,
+    Gamma,
+    HyperExponential,
+    LocalSteps,
+    LogNormal,
+    Lomax,
+    Pareto,
+    ShiftedExponential,
+    Uniform,
+    Weibull,
+)
+
+FALSE_FAIL_RATE = 1e-6
+
+SCIPY = {
+    Exponential(mean=2.0): stats.expon(scale=2),
+    ShiftedExponential(shift=0.5, scale=1.5): stats.expon(0.5, 1.5),
+    Gamma(shape=0.3, scale=2.0): stats.gamma(0.3, scale=2),
+    Gamma(shape=7.5, scale=0.1): stats.gamma(7.5, scale=0.1),
+    Erlang(steps=4, scale=0.5): stats.gamma(4, scale=0.5),
+    Weibull(scale=2.0, shape=0.5): stats.weibull_min(0.5, scale=2),
+    Weibull(scale=1.0, shape=3.0): stats.weibull_min(3, scale=1),
+    Pareto(minimum=2.0, index=2.5): stats.pareto(2.5, scale=2),
+    Lomax(scale=2.0, index=2.5): stats.lomax(2.5, scale=2),
+    LogNormal(median=3.0, sigma=1.2): stats.lognorm(1.2, scale=3),
+    Uniform(low=1.0, high=3.0): stats.uniform(1, 2),
+    LocalSteps(Exponential(mean=2.0), steps=3): stats.gamma(3, scale=2),
+    LocalSteps(Gamma(shape=0.3, scale=2.0), steps=5): stats.gamma(1.5, scale=2),
+    LocalSteps(ShiftedExponential(shift=1.0, scale=2.0), steps=4): stats.gamma(4, 4, scale=2),
+    LocalSteps(LocalSteps(Erlang(steps=2, scale=0.5), steps=2), steps=3): stats.gamma(12, scale=0.5),
+    LocalSteps(Weibull(scale=2.0, shape=0.5), steps=1): stats.weibull_min(0.5, scale=2),
+    LocalSteps(LocalSteps(Pareto(minimum=2.0, index=2.5), steps=1), steps=1): stats.pareto(2.5, scale=2),
+}
+HYPER = HyperExponential(probs=(0.9, 0.1), means=(0.5, 5.0))
+SUMS = [
+    LocalSteps(Lomax(scale=1.0, index=2.5), steps=3),
+    LocalSteps(Uniform(low=1.0, high=2.0), steps=2),
+    LocalSteps(HYPER, steps=4),
+    LocalSteps(Weibull(scale=1.0, shape=0.5), steps=2),
+]
+SMOOTH = [*SCIPY, HYPER, *SUMS]
+LAWS = [*SMOOTH, Deterministic(value=2.0), LocalSteps(Deterministic(value=0.5), steps=3)]
+
+FAR = 10.0 ** -np.array([300, 100, 30, 15, 8, 3, 1, 0.5])
+
+
+@dataclass(frozen=True)
+class Opaque(Delay):
+    """A law of which nothing is known but the four functions."""
+
+    law: Delay
+
+    def cdf(self, t):
+        return self.law.cdf(t)
+
+    def sf(self, t):
+        return self.law.sf(t)
+
+    def ppf(self, q):
+        return self.law.ppf(q)
+
+    def isf(self, q):
+        return self.law.isf(q)
+
+
+def test_the_documented_laws_are_exported():
+    assert {type(law).__name__ for law in LAWS} | {"Delay"} == set(delays.__all__)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_a_law_is_a_value_and_its_repr_says_all(law):
+    again = eval(repr(law), vars(delays))
+    assert again == law
+    assert hash(again) == hash(law)
+    assert repr(pickle.loads(pickle.dumps(law))) == repr(law)
+    with pytest.raises(AttributeError):
+        law.value = 1.0
+
+
+def test_numpy_scalars_and_lists_leave_no_trace_in_the_repr():
+    assert repr(Exponential(np.float64(2))) == "Exponential(mean=2.0)"
+    assert repr(Erlang(np.int64(2), 1)) == "Erlang(steps=2, scale=1.0)"
+    assert repr(HyperExponential(np.array([0.5, 0.5]), [1, 2])) == (
+        "HyperExponential(probs=(0.5, 0.5), means=(1.0, 2.0))"
+    )
+
+
+@pytest.mark.parametrize("law", SCIPY, ids=repr)
+def test_agrees_with_scipy(law):
+    reference = SCIPY[law]
+    q = np.array([1e-5, 0.01, 0.3, 0.5, 0.7, 0.99, 1 - 1e-5])
+    t = reference.ppf(q)
+    np.testing.assert_allclose(law.ppf(q), t, rtol=1e-11)
+    np.testing.assert_allclose(
+        law.isf(q[:-1]), reference.isf(q[:-1]), rtol=1e-11
+    )  # scipy's Lomax cancels at 1
+    np.testing.assert_allclose(law.cdf(t), q, rtol=1e-9)
+    np.testing.assert_allclose(law.sf(t), reference.sf(t), rtol=1e-10)
+    assert law.mean == pytest.approx(reference.mean(), rel=1e-12)
+    assert law.var == pytest.approx(reference.var(), rel=1e-12)
+
+
+@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+def test_upper_tail_round_trip(law):
+    q = FAR if math.isinf(law.isf(0.0)) else FAR[FAR > 1e-7]
+    np.testing.assert_allclose(law.sf(law.isf(q)), q, rtol=2e-6 if law in SUMS else 1e-12)
+
+
+@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+def test_lower_tail_round_trip(law):
+    q = FAR if law.ppf(0.0) == 0 else FAR[FAR > 1e-4]  # beside a shift, t itself has no more digits
+    q = q[law.ppf(q) > 1e-290]
+    np.testing.assert_allclose(law.cdf(law.ppf(q)), q, rtol=2e-6 if law in SUMS else 1e-12)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_ends_and_outside(law):
+    low, high = law.ppf(0.0), law.isf(0.0)
+    assert 0 <= low < math.inf
+    assert low == law.isf(1.0)
+    assert high == law.ppf(1.0)
+    np.testing.assert_array_equal(law.cdf([-1.0, 0.0, math.inf]), [0, 0, 1])
+    np.testing.assert_array_equal(law.sf([-1.0, 0.0, math.inf]), [1, 1, 0])
+    assert law.cdf(np.ones((2, 3))).shape == law.ppf(np.full((2, 3), 0.3)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+def test_cdf_and_sf_are_complements_and_monotone(law):
+    t = law.ppf(np.linspace(0.001, 0.999, 400))
+    np.testing.assert_allclose(law.cdf(t) + law.sf(t), 1, rtol=1e-14)
+    assert np.all(np.diff(law.cdf(t)) > 0)
+    assert np.all(np.diff(t) > 0)
+
+
+@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+def test_moments_by_quadrature_agree_with_the_closed_forms(law):
+    rel = (
+        5e-6
+        if isinstance(law, LocalSteps) and isinstance(law.delay, Uniform)
+        else 1e-8
+        if law in SUMS
+        else 1e-11
+    )
+    assert Opaque(law).mean == pytest.approx(law.mean, rel=rel)
+    if not isinstance(law, LocalSteps) or not isinstance(law.delay, Lomax):  # index 2.5: too heavy to square
+        assert Opaque(law).var == pytest.approx(law.var, rel=2 * rel)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_integrated_tail(law):
+    t = np.concatenate([[-1.0, 0.0], law.ppf([0.01, 0.3, 0.9]), law.isf([1e-3, 1e-9])])
+    rel = 1e-5 if isinstance(law, LocalSteps) and isinstance(law.delay, Uniform) else 1e-8
+    np.testing.assert_allclose(law.integrated_tail(t[:2]), law.mean - t[:2], rtol=rel)
+    if not law.has_atoms:
+        np.testing.assert_allclose(
+            law.integrated_tail(t), Opaque(law).integrated_tail(t), rtol=rel, atol=1e-15
+        )
+    assert law.integrated_tail(math.inf) == 0
+    between = np.linspace(t[3], t[4], 2001)
+    drop = law.integrated_tail(t[3]) - law.integrated_tail(t[4])
+    assert drop == pytest.approx(np.trapezoid(law.sf(between), between), rel=1e-4, abs=1e-15)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_samples_follow_the_law(law):
+    sample = law.sample(np.random.default_rng(1), 20_000)
+    assert sample.shape == (20_000,)
+    if law.has_atoms:
+        assert np.all(sample == law.mean)
+    else:
+        assert stats.kstest(sample, law.cdf).pvalue > FALSE_FAIL_RATE
+
+
+def test_the_sample_test_can_fail():
+    sample = Exponential(1.0).sample(np.random.default_rng(1), 20_000)
+    assert stats.kstest(sample, Exponential(1.1).cdf).pvalue < FALSE_FAIL_RATE
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_samples_depend_on_the_stream_and_the_sizes_alone(law):
+    def draw():
+        rng = np.random.default_rng(5)
+        return [law.sample(rng), law.sample(rng, 3), law.sample(rng, (2, 2))]
+
+    first, second = draw(), draw()
+    assert np.shape(first[0]) == ()
+    assert first[2].shape == (2, 2)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_local_steps_sum_the_draws_of_the_stream_in_order():
+    draws = Weibull(1.0, 0.5).sample(np.random.default_rng(3), 12)
+    tasks = LocalSteps(Weibull(1.0, 0.5), steps=3).sample(np.random.default_rng(3), 4)
+    np.testing.assert_array_equal(tasks, draws.reshape(4, 3).sum(axis=1))
+    rng = np.random.default_rng(3)
+    one_by_one = [LocalSteps(Weibull(1.0, 0.5), steps=3).sample(rng) for _ in range(4)]
+    np.testing.assert_array_equal(tasks, one_by_one)
+
+
+SCALABLE = {
+    Exponential: lambda c: Exponential(2.0 * c),
+    ShiftedExponential: lambda c: ShiftedExponential(0.5 * c, 1.5 * c),
+    Gamma: lambda c: Gamma(0.7, c),
+    Erlang: lambda c: Erlang(3, c),
+    Weibull: lambda c: Weibull(c, 0.7),
+    Pareto: lambda c: Pareto(c, 2.2),
+    Lomax: lambda c: Lomax(c, 2.2),
+    LogNormal: lambda c: LogNormal(c, 0.8),
+    Uniform: lambda c: Uniform(c, 2.5 * c),
+    Deterministic: lambda c: Deterministic(c),
+    HyperExponential: lambda c: HyperExponential([0.3, 0.7], [c, 9 * c]),
+}
+
+
+@pytest.mark.parametrize("family", SCALABLE)
+@given(scale=st.floats(1e-9, 1e9))
+def test_scaling_a_law_scales_its_times(family, scale):
+    unit, scaled = SCALABLE[family](1.0), SCALABLE[family](scale)
+    q = np.array([1e-12, 0.3, 0.5, 0.8])
+    np.testing.assert_allclose(scaled.ppf(q), scale * unit.ppf(q), rtol=1e-12)
+    np.testing.assert_allclose(scaled.isf(q), scale * unit.isf(q), rtol=1e-12)
+    np.testing.assert_allclose(scaled.integrated_tail(scale), scale * unit.integrated_tail(1.0), rtol=1e-12)
+    assert scaled.mean == pytest.approx(scale * unit.mean, rel=1e-12)
+    assert scaled.var == pytest.approx(scale**2 * unit.var, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Exponential(1e-200),
+        Exponential(1e200),
+        Gamma(1e-3, 1.0),
+        Gamma(1e6, 1e-6),
+        Weibull(1.0, 0.05),
+        Weibull(1.0, 1e6),
+        Pareto(1e-9, 0.1),
+        Lomax(1.0, 1e9),
+        LogNormal(1.0, 1e-6),
+        LogNormal(1.0, 100.0),
+        Uniform(0.0, 1e-300),
+        HyperExponential([1e-9, 1 - 1e-9], [1e12, 1e-12]),
+        HyperExponential([0.5, 0.5], [1e-12, 1e12]),
+    ],
+    ids=repr,
+)
+def test_extreme_parameters_give_no_nan(law):
+    q = np.concatenate([[0.0], FAR, [0.5, 0.9, 1.0]])
+    for t in (law.ppf(q), law.isf(q)):
+        assert not np.isnan(t).any()
+        for value in (law.cdf(t), law.sf(t), law.integrated_tail(t), law.mean, law.var):
+            assert not np.isnan(value).any()
+    assert np.all(np.diff(law.ppf(np.sort(q))) >= 0)
+    assert not np.isnan(law.sample(np.random.default_rng(0), 1000)).any()
+
+
+def test_extreme_hyper_exponential_quantiles():
+    law = HyperExponential([0.5, 0.5], [1e-12, 1e12])
+    q = np.array([1e-300, 1e-9, 0.2, 0.49999])
+    np.testing.assert_allclose(law.cdf(law.ppf(q)), q, rtol=1e-10)
+    np.testing.assert_allclose(law.sf(law.isf(q)), q, rtol=1e-12)
+    np.testing.assert_allclose(law.isf(q), -1e12 * np.log(2 * q), rtol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [0.2, 5.0, 50.0, 1e3, 1e6])
+def test_weibull_variance_keeps_its_digits(shape):
+    with mpmath.workdps(40):
+        e = 1 / mpmath.mpf(shape)
+        exact = float(mpmath.gamma(1 + 2 * e) - mpmath.gamma(1 + e) ** 2)
+    assert Weibull(1.0, shape).var == pytest.approx(exact, rel=1e-12)
+
+
+def test_infinite_moments_are_inf():
+    for law in (Pareto(1.0, 1.0), Lomax(1.0, 0.7)):
+        assert law.mean == law.var == law.integrated_tail(3.0) == math.inf
+        assert LocalSteps(law, 3).mean == LocalSteps(law, 3).integrated_tail(3.0) == math.inf
+    assert Pareto(1.0, 2.0).mean == 2.0
+    assert Pareto(1.0, 2.0).var == math.inf
+    assert LogNormal(1.0, 100.0).mean == math.inf  # finite, but beyond floating point
+
+
+def test_only_deterministic_laws_have_atoms():
+    assert [law for law in LAWS if law.has_atoms] == LAWS[-2:]
+
+
+# Sums of local steps by numerical convolution
+
+
+@pytest.mark.parametrize("steps", [2, 3, 10, 64])
+@pytest.mark.parametrize("shape", [0.4, 1.0, 5.0])
+def test_convolution_against_closed_sums(shape, steps):
+    exact = Gamma(shape * steps, 1.0)
+    numerical = LocalSteps(Opaque(Gamma(shape, 1.0)), steps)
+    q = 10.0 ** -np.array([30, 20, 10, 5, 3, 1, 0.5])
+    np.testing.assert_allclose(numerical.isf(q), exact.isf(q), rtol=1e-9)
+    np.testing.assert_allclose(numerical.ppf(q), exact.ppf(q), rtol=1e-9)
+    np.testing.assert_allclose(numerical.sf(exact.isf(q)), q, rtol=2e-8)
+    np.testing.assert_allclose(numerical.cdf(exact.ppf(q)), q, rtol=2e-8)
+    assert numerical.mean_order_statistic(9, 10) == pytest.approx(exact.mean_order_statistic(9, 10), rel=1e-9)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4, 10])
+def test_convolution_of_uniforms_against_irwin_hall(steps):
+    law = LocalSteps(Uniform(low=1.0, high=2.0), steps)
+    t = np.linspace(0.01, steps / 2, 50)
+    exact = [
+        float(sum((-1) ** j * math.comb(steps, j) * (mpmath.mpf(x) - j) ** steps for j in range(int(x) + 1)))
+        / math.factorial(steps)
+        for x in t
+    ]
+    np.testing.assert_allclose(law.cdf(steps + t), exact, rtol=5e-5)
+    np.testing.assert_allclose(law.sf(2 * steps - t), exact, rtol=5e-5)
+
+
+@pytest.mark.parametrize("t", [0.1, 3.0, 1e3, 1e9])
+@pytest.mark.parametrize("index", [0.8, 2.5])
+def test_convolution_of_a_heavy_tail_against_mpmath(index, t):
+    with mpmath.workdps(25):
+        a = mpmath.mpf(index)
+        nodes = [0, min(t, 1) / 2, *[t / 4, t / 2] * (t > 2), t]
+
+        def integral(tail):
+            return mpmath.quad(lambda x: a * (1 + x) ** (-a - 1) * tail(t - x), nodes)
+
+        sf = float((1 + mpmath.mpf(t)) ** -a + integral(lambda x: (1 + x) ** -a))
+        cdf = float(integral(lambda x: 1 - (1 + x) ** -a))
+    law = LocalSteps(Lomax(1.0, index), steps=2)
+    assert law.sf(t) == pytest.approx(sf, rel=1e-9)
+    assert law.cdf(t) == pytest.approx(cdf, rel=1e-9)
+
+
+def test_a_sum_of_heavy_tails_is_its_largest_term_far_out():
+    law = Pareto(minimum=1.0, index=1.5)
+    t = 10.0 ** np.array([8, 20, 60, 150])
+    assert LocalSteps(law, 7).sf(t) == pytest.approx(7 * law.sf(t - 6 * law.mean), rel=1e-4)
+
+
+# Bad input
+
+BAD = [math.nan, math.inf, -1.0, 0.0, "1", None, True]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=repr)
+def test_bad_parameters_are_refused(bad):
+    for make in (
+        lambda: Exponential(bad),
+        lambda: ShiftedExponential(1.0, bad),
+        lambda: Gamma(bad, 1.0),
+        lambda: Gamma(1.0, bad),
+        lambda: Erlang(2, bad),
+        lambda: Weibull(bad, 1.0),
+        lambda: Weibull(1.0, bad),
+        lambda: Pareto(bad, 1.0),
+        lambda: Pareto(1.0, bad),
+        lambda: Lomax(bad, 1.0),
+        lambda: Lomax(1.0, bad),
+        lambda: LogNormal(bad, 1.0),
+        lambda: LogNormal(1.0, bad),
+        lambda: Uniform(0.0, bad),
+        lambda: Deterministic(bad),
+        lambda: HyperExponential([0.5, 0.5], [1.0, bad] if bad is not True else [True]),
+    ):
+        with pytest.raises(ValueError, match=r"must|got"):
+            make()
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.0, 1.5, math.nan, True, "2"], ids=repr)
+def test_steps_must_be_a_positive_integer(bad):
+    for make in (lambda: Erlang(bad, 1.0), lambda: LocalSteps(Exponential(1.0), bad)):
+        with pytest.raises(ValueError, match=r"steps must be an integer >= 1, got steps="):
+            make()
+
+
+def test_the_rest_of_bad_input():
+    for make, message in (
+        (lambda: Exponential(-1.0), r"mean must be a finite number > 0, got mean=-1\.0"),
+        (lambda: ShiftedExponential(-0.1, 1.0), r"shift must be a finite number >= 0, got shift=-0\.1"),
+        (lambda: Uniform(2.0, 1.0), r"low must be < high .* got Uniform\(low=2\.0, high=1\.0\)"),
+        (lambda: Uniform(1.0, 1.0), r"use Deterministic"),
+        (lambda: HyperExponential([0.5, 0.4], [1.0, 2.0]), r"probs must sum to 1"),
+        (lambda: HyperExponential([0.5, 0.5], [1.0]), r"as many as means"),
+        (lambda: HyperExponential([1.5, -0.5], [1.0, 2.0]), r"probs\[1\] must be a finite number > 0"),
+        (lambda: LocalSteps(1.0, 2), r"delay must be a Delay such as Exponential"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
