@@ -36,9 +36,7 @@ def time_optimal_threshold(delay: Delay, k: int, n: int) -> float:
     shortest = float(limit_round_time(delay, share, 0))
     longest = LONGEST if math.isfinite(delay.mean) else LONGEST_HEAVY
     most = min(longest, math.ceil(float(delay.isf(INACTIVE)) / min(shortest, unbounded)))
-    thetas = np.unique(
-        np.append(np.arange(min(65, most + 1)), np.geomspace(64, max(most, 64), 86).astype(int))
-    )
+    thetas = np.unique(np.append(np.arange(min(65, most + 1)), np.geomspace(64, max(most, 64), 86).astype(int)))
     times = limit_round_time(delay, share, thetas)
     best = int(np.argmin(times))
     thetas = np.arange(thetas[max(best - 1, 0)], thetas[min(best + 1, thetas.size - 1)] + 1)

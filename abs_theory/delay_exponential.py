@@ -193,9 +193,7 @@ class HyperExponential(Delay):
         The cdf is concave and increasing: its tangents lie above it, so the iterates climb from 0 to the root
         without passing it.
         """
-        return _climb(
-            np.zeros_like(q), lambda t: (q - self.cdf(t)) / (self._terms(t) @ (self._p * self._rate))
-        )
+        return _climb(np.zeros_like(q), lambda t: (q - self.cdf(t)) / (self._terms(t) @ (self._p * self._rate)))
 
     @at_the_ends
     def _upper(self, q: Array) -> Array:

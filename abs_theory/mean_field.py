@@ -14,6 +14,7 @@ Source: derived in notebooks/02_staleness.ipynb.
 """
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,14 +39,17 @@ NEGLIGIBLE, LONGEST = 1e-9, 4096  # a staleness law ends where less mass remains
 
 
 def limit_round_time(delay: Delay, share: ArrayLike, max_staleness: ArrayLike) -> Array:
-    """Round time with infinitely many workers when the server waits for a ``share`` in (0, 1) of them.
+    """Round time with infinitely many workers when the server waits for a ``share`` of them.
 
-    ``max_staleness`` inf is no bound, which needs a finite E[X].  Solved for a whole grid at once; cost O(64) per cell.
+    ``max_staleness`` inf is no bound.  Solved for a whole grid at once, about 20 times 64 survival probabilities per
+    cell.  Raises ValueError unless 0 < share < 1, the law has no atoms, and E[X] is finite where there is no bound.
     """
     share, theta = np.broadcast_arrays(np.asarray(share, dtype=float), np.asarray(max_staleness, dtype=float))
-    root = _root(
-        delay, share.ravel(), theta.ravel(), np.zeros((share.size, 1)), np.full(share.size, _scale(delay))
-    )
+    if not np.all((share > 0) & (share < 1) & (theta >= 0)):
+        raise ValueError(f"share must be in (0, 1) and max_staleness >= 0, got share={share}, max_staleness={theta}")
+    if delay.has_atoms or (np.any(np.isinf(theta)) and math.isinf(delay.mean)):
+        raise ValueError(f"no mean field for {delay!r}: it has atoms, or an infinite mean and no bound")
+    root = _root(delay, share.ravel(), theta.ravel(), np.zeros((share.size, 1)), np.full(share.size, _scale(delay)))
     return root.reshape(share.shape)
 
 
@@ -55,16 +59,16 @@ def abs_sgd(delay: Delay, k: NDArray[np.int64], n: int, max_staleness: float) ->
     Exact in the limit of many workers; at any n the round time is exact for exponential delays, mean staleness and
     restarts (none) without a bound, and round and idle time at ``k = 1`` without a bound.  Elsewhere ``error`` is a
     bound on what simulation shows for shifted exponential, uniform, Weibull, gamma, Pareto, Lomax, lognormal and
-    hyper-exponential delays, n from 4 to 100, all k, any threshold; the typical error is ten times smaller.  With A the
+    hyper-exponential delays, n from 2 to 300, all k, any threshold; the typical error is ten times smaller.  With A the
     round time of the limit, B that of n independent workers with the ages of the limit, and
     s = exp(-25 Var[X] / E[X]^2) / 2, because workers of nearly constant delay march in step, it is, with and without
     a bound:
 
-    - round time, relative: .06 + .3 \|ln(B/A)\| + s; .015 + .06/n + s/3;
-    - idle fraction: .022 + s/3; the same;
+    - round time, relative: .06 + .8/n^2 + .3 \|ln(B/A)\| + s; .015 + .06/n + s/3;
+    - idle fraction: .025 + s/3; the same;
     - wasted fraction: .015 + .2/n + .03/k + .7 s; 0;
-    - restarts and downlinks: .1 + .002 n + s n/4; 0;
-    - mean staleness: (.1 + s) times itself + .08/k; 0;
+    - restarts and downlinks: .1 + .002 n + .4 s n; 0;
+    - mean staleness tau: tau (.1 + s) + .08/k + .3/n^2 + 1.5 s; 0;
     - probability of each staleness: .24 + s; .01 + .45/n + .03/k + 1.2 s.
 
     Not covered: mixtures with a nearly constant component, which also march in step (23 % seen in the round time).
@@ -75,6 +79,7 @@ def abs_sgd(delay: Delay, k: NDArray[np.int64], n: int, max_staleness: float) ->
     spread = _round(delay, k, n, theta, limit, np.zeros((k.size, 1))).spread
     first = _round(delay, k, n, theta, limit, spread)
     second = _round(delay, k, n, theta, first.mean, first.spread)
+    # one secant step to the round time that reproduces itself; plain iteration where it does not overshoot
     move, next_move = np.log(first.mean / limit), np.log(second.mean / first.mean)
     overshoot = np.clip(-next_move / np.where(np.abs(move) > 1e-9, move, 1.0), 0.0, None)
     round_time = limit * np.exp(move / (1 + overshoot))
@@ -89,33 +94,7 @@ def abs_sgd(delay: Delay, k: NDArray[np.int64], n: int, max_staleness: float) ->
     restarts = k * cut / (1 - cut)
     mean_staleness = (n - k - (max_staleness + 1 if bounded else 0.0) * restarts) / k
     wasted = (max_staleness + 1) * restarts / n if bounded else np.zeros(k.size)
-    in_step = 0.5 * math.exp(-25 * delay.var / delay.mean**2) if math.isfinite(delay.mean) else 0.0
-    if bounded:
-        error = SteadyState(
-            round_time=round_time * (0.06 + 0.3 * np.abs(move) + in_step),
-            mean_staleness=(0.1 + in_step) * mean_staleness + 0.08 / k,
-            staleness_pmf=np.full(pmf.shape, min(0.24 + in_step, 1.0)),
-            restarts=np.full(k.size, 0.1 + 0.002 * n + in_step * n / 4),
-            uplinks=np.zeros(k.size),
-            downlinks=np.full(k.size, 0.1 + 0.002 * n + in_step * n / 4),
-            idle_fraction=np.full(k.size, 0.022 + in_step / 3),
-            wasted_fraction=np.full(k.size, 0.015 + 0.2 / n + 0.7 * in_step) + 0.03 / k,
-        )
-    else:
-        certain, inexact = np.zeros(k.size), k > 1
-        error = SteadyState(
-            round_time=round_time * inexact * (0.015 + 0.06 / n + in_step / 3),
-            mean_staleness=certain,
-            staleness_pmf=np.repeat(0.01 + 0.45 / n + 0.03 / k + 1.2 * in_step, pmf.shape[1]).reshape(
-                pmf.shape
-            ),
-            restarts=certain,
-            uplinks=certain,
-            downlinks=certain,
-            idle_fraction=inexact * (0.022 + in_step / 3),
-            wasted_fraction=certain,
-        )
-    return SteadyState(
+    result = SteadyState(
         round_time=round_time,
         mean_staleness=mean_staleness,
         staleness_pmf=pmf,
@@ -125,7 +104,38 @@ def abs_sgd(delay: Delay, k: NDArray[np.int64], n: int, max_staleness: float) ->
         idle_fraction=idle,
         wasted_fraction=wasted,
         method="mean-field",
-        error=error,
+    )
+    in_step = 0.5 * math.exp(-25 * delay.var / delay.mean**2) if math.isfinite(delay.mean) else 0.0
+    error = _error_with_bound(result, k, n, move, in_step) if bounded else _error_without(result, k, n, in_step)
+    return replace(result, error=error)
+
+
+def _error_with_bound(state: SteadyState, k: NDArray[np.int64], n: int, move: Array, in_step: float) -> SteadyState:
+    restarts = np.full(k.size, 0.1 + 0.002 * n + 0.4 * in_step * n)
+    return SteadyState(
+        round_time=state.round_time * (0.06 + 0.8 / n**2 + 0.3 * np.abs(move) + in_step),
+        mean_staleness=0.1 * state.mean_staleness + 0.08 / k + 0.3 / n**2 + in_step * (1.5 + state.mean_staleness),
+        staleness_pmf=np.full(state.staleness_pmf.shape, 0.24 + in_step),
+        restarts=restarts,
+        uplinks=np.zeros(k.size),
+        downlinks=restarts,
+        idle_fraction=np.full(k.size, 0.025 + in_step / 3),
+        wasted_fraction=0.015 + 0.2 / n + 0.7 * in_step + 0.03 / k,
+    )
+
+
+def _error_without(state: SteadyState, k: NDArray[np.int64], n: int, in_step: float) -> SteadyState:
+    none, several = np.zeros(k.size), k > 1
+    pmf = 0.01 + 0.45 / n + 0.03 / k + 1.2 * in_step
+    return SteadyState(
+        round_time=state.round_time * several * (0.015 + 0.06 / n + in_step / 3),
+        mean_staleness=none,
+        staleness_pmf=np.repeat(pmf[:, None], state.staleness_pmf.shape[1], axis=1),
+        restarts=none,
+        uplinks=none,
+        downlinks=none,
+        idle_fraction=several * (0.025 + in_step / 3),
+        wasted_fraction=none,
     )
 
 
@@ -155,9 +165,7 @@ def _round(delay: Delay, k: NDArray[np.int64], n: int, theta: Array, r: Array, s
     busy = np.clip(1 - mean / trials, 0, 1)
     after, k = trials - k[:, None] + 1, k[:, None]
     unfinished = betainc(after, k, busy)  # P(fewer than k done by x)
-    waiting = np.where(
-        k > 1, mean * betainc(after, np.maximum(k - 1, 1), busy), 0.0
-    )  # E[number done; fewer than k]
+    waiting = np.where(k > 1, mean * betainc(after, np.maximum(k - 1, 1), busy), 0.0)  # E[number done; fewer than k]
 
     ended = np.maximum.accumulate(1 - unfinished, axis=1)
     quantiles = np.exp([np.interp(LEVELS, row, log_x) for row, log_x in zip(ended, np.log(x), strict=True)])
@@ -171,11 +179,7 @@ def _round(delay: Delay, k: NDArray[np.int64], n: int, theta: Array, r: Array, s
 def _staleness_law(delay: Delay, r: Array, spread: Array, max_staleness: float) -> tuple[Array, Array]:
     """Law of the staleness of applied gradients, and the probability that an attempt is cut instead."""
     bounded = math.isfinite(max_staleness)
-    cut = (
-        np.mean(delay.sf(_length(max_staleness + 1, r[:, None], spread)), axis=1)
-        if bounded
-        else np.zeros(r.size)
-    )
+    cut = np.mean(delay.sf(_length(max_staleness + 1, r[:, None], spread)), axis=1) if bounded else np.zeros(r.size)
     rounds = float(delay.isf(NEGLIGIBLE)) / r.min()
     entries = int(min(max_staleness + 1, LONGEST, rounds + 4 * math.sqrt(rounds) + 1))
     ages = np.arange(entries + 1)[:, None]
@@ -189,9 +193,7 @@ def _root(delay: Delay, share: Array, theta: Array, spread: Array, guess: Array)
 
     def excess(log_r: Array, share: Array, theta: Array, cell: NDArray[np.int64]) -> Array:
         r, spread_ = np.exp(log_r)[:, None], spread[cell]
-        cut = np.where(
-            np.isinf(theta), 0.0, _survival(delay, np.where(np.isinf(theta), 0.0, theta) + 1, r, spread_)
-        )
+        cut = np.where(np.isinf(theta), 0.0, _survival(delay, np.where(np.isinf(theta), 0.0, theta) + 1, r, spread_))
         return (1 - cut) / (1 + _busy(delay, r, spread_, theta, 0.0, DIRECT)) - share
 
     args = (share, theta, np.arange(share.size))

@@ -65,9 +65,7 @@ def isf(delay: Delay, k: int, n: int, q: ArrayLike) -> Array:
 
 
 # 1 - cdf of a late time and 1 - sf of an early one have no digits left: always work from the near end.
-def _probability(
-    delay: Delay, k: int, after: int, t: ArrayLike, of_done: np.ufunc, of_busy: np.ufunc
-) -> Array:
+def _probability(delay: Delay, k: int, after: int, t: ArrayLike, of_done: np.ufunc, of_busy: np.ufunc) -> Array:
     done, busy = delay.cdf(t), delay.sf(t)
     return np.where(done < busy, of_done(k, after, done), of_busy(after, k, busy))
 

@@ -94,9 +94,7 @@ def _range(law: Delay, k: int, n: int, order: int, peak: float, width: float) ->
     def log_size(d: float) -> float:
         quantile = quantile_at_logit(law, np.array([peak + d]))[0]
         if math.isinf(quantile):
-            raise ArithmeticError(
-                f"the {k}-th of {n} draws from {law!r} is infinite, or too large for floating point"
-            )
+            raise ArithmeticError(f"the {k}-th of {n} draws from {law!r} is infinite, or too large for floating point")
         return float(log_weight(np.array(d), k, n)) + order * math.log(max(quantile, 1e-300))
 
     floor = log_size(0.0) + NEGLIGIBLE
@@ -135,9 +133,7 @@ def mean_order_statistics(law: Delay, n: int) -> Array:
             means[block] = part.sum(axis=1) / weight.sum(axis=1)
             coarse = part[:, ::2].sum(axis=1) / weight[:, ::2].sum(axis=1)
             ends = (part[:, [0, -1]] + means[block, None] * weight[:, [0, -1]]).sum(axis=1)
-            settled[block] = (abs(coarse / means[block] - 1) <= TOLERANCE) & (
-                ends <= 1e-16 * part.sum(axis=1)
-            )
+            settled[block] = (abs(coarse / means[block] - 1) <= TOLERANCE / 10) & (ends <= 1e-16 * part.sum(axis=1))
     for i in np.flatnonzero(~settled):
         means[i] = law.mean_order_statistic(int(k[i]), n)
     return means

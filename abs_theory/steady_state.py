@@ -53,9 +53,7 @@ def abs_sgd(
         raise ValueError('method="monte-carlo" needs rng, such as np.random.default_rng(0)')
     k, theta = _grid(k, n, max_staleness)
     shape, k, theta = k.shape, k.ravel(), theta.ravel()
-    routes = np.array(
-        [_route(delay, *cell, n, method, rng) for cell in zip(k.tolist(), theta.tolist(), strict=True)]
-    )
+    routes = np.array([_route(delay, *cell, n, method, rng) for cell in zip(k.tolist(), theta.tolist(), strict=True)])
 
     parts = []
     if (cells := np.flatnonzero(routes == "exact")).size:
@@ -77,9 +75,7 @@ def _grid(k: Any, n: Any, max_staleness: Any) -> tuple[NDArray[np.int64], Array]
     """``k`` and ``max_staleness`` checked and broadcast, with inf for None."""
     ks, thetas = np.asarray(k, dtype=object), np.asarray(max_staleness, dtype=object)
     if not (ks.size and thetas.size):
-        raise ValueError(
-            f"k and max_staleness must not be empty, got k={k!r}, max_staleness={max_staleness!r}"
-        )
+        raise ValueError(f"k and max_staleness must not be empty, got k={k!r}, max_staleness={max_staleness!r}")
     for each in ks.flat:
         check_k(each, n)
     for each in thetas.flat:
@@ -161,9 +157,7 @@ def _joined(parts: list[Any], shape: tuple[int, ...]) -> dict[str, Any]:
     """Fields of the ``parts``, (cells, SteadyState) each, as arrays of ``shape``; floats if it is ()."""
     size = math.prod(shape)
     width = max(part.staleness_pmf.shape[-1] for _, part in parts)
-    joined: dict[str, Any] = {
-        name: np.zeros((size, width) if name == "staleness_pmf" else size) for name in RESULTS
-    }
+    joined: dict[str, Any] = {name: np.zeros((size, width) if name == "staleness_pmf" else size) for name in RESULTS}
     for cells, part in parts:
         for name, whole in joined.items():
             values = np.asarray(getattr(part, name))

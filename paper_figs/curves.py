@@ -11,27 +11,22 @@ from paper_figs import style
 def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) -> pd.DataFrame:
     """Per law, method and grid point of ``x``: quartiles of each column, the last value known in each replicate.
 
-    Over time the grid ends at the horizon, elsewhere where the first run ends that has not diverged, so every point
-    holds all replicates.  The infinite loss of a diverged run stays in the quartiles as the worst value.
+    Each run starts at 0 (``study.with_start``).  Over time the grid ends at the horizon, elsewhere where the first run
+    ends that has not diverged, so every point holds all replicates.  The infinite loss of a diverged run stays in
+    the quartiles as the worst value.
     """
     tables = []
     for (law, method), rows in runs.groupby(["law", "method"], sort=False):
         groups = [group for _, group in rows.groupby("replicate")]
-        start = max(group[x].iloc[0] for group in groups)
-        end = min(group[x].iloc[-1] for group in groups)
         if x == "time":
-            end = min(end, rows["horizon"].iloc[0])
-        grid = (
-            np.linspace(start, end, points)
-            if x == "time"
-            else np.geomspace(start, max(end, start + 1), points)
-        )
-        at = [np.maximum(np.searchsorted(group[x], grid, side="right") - 1, 0) for group in groups]
+            grid = np.linspace(0, rows["horizon"].iloc[0], points)
+        else:
+            ends = [group[x].iloc[-1] for group in groups if np.isfinite(group["loss"].iloc[-1])]
+            grid = np.geomspace(1, max(min(ends, default=1), 2), points)
+        at = [np.searchsorted(group[x], grid, side="right") - 1 for group in groups]
         table = {"law": law, "method": method, x: grid}
         for column in columns:
-            values = np.array(
-                [group[column].to_numpy()[rows] for group, rows in zip(groups, at, strict=True)]
-            )
+            values = np.array([group[column].to_numpy()[rows] for group, rows in zip(groups, at, strict=True)])
             for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
                 table[f"{column}_{name}"] = np.quantile(values, q, axis=0, method="inverted_cdf")
         tables.append(pd.DataFrame(table))

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import joblib
 import pandas as pd
-from tqdm import tqdm
 
 from abs_theory.delays import Delay, HyperExponential, LogNormal, ShiftedExponential
+from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
 from simulations.experiment import simulate
 from simulations.problems import perceptron_digits
 from simulations.protocols import Protocol
-from simulations.record import median, thinned, to_target
+from simulations.record import COUNTS, median, thinned, to_target
 
 ACCURACY = "test_accuracy"
 
@@ -102,12 +102,8 @@ METHODS = {
     "K-sync": Method(lambda delay, n, k: protocols.k_sync(k), 0.707, {"k": 4}),
     "K-async": Method(lambda delay, n, k: protocols.k_async(k), 0.354, {"k": 4}),
     "AdaSync": Method(lambda delay, n, k0: protocols.adasync(delay, n, k0), 0.354, {"k0": 2}),
-    "SA-AdaSync": Method(
-        lambda delay, n, k0: protocols.staleness_aware_adasync(delay, n, k0), 0.707, {"k0": 2}
-    ),
-    "local SGD": Method(
-        lambda delay, n, local_steps: protocols.local_sgd(), 0.707, {"local_steps": 2}, local=True
-    ),
+    "SA-AdaSync": Method(lambda delay, n, k0: protocols.staleness_aware_adasync(delay, n, k0), 0.707, {"k0": 2}),
+    "local SGD": Method(lambda delay, n, local_steps: protocols.local_sgd(), 0.707, {"local_steps": 2}, local=True),
 }
 K_RULES = ("constant", "loss ratio", "greedy bound")
 THRESHOLDS = ("restart all", "relative", "time-optimal", "none")
@@ -145,9 +141,7 @@ def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
                     yield point
 
 
-def tune(
-    method: Method, law: str, n: int, target: float, longest: float, replicates: int, budget: int
-) -> dict:
+def tune(method: Method, law: str, n: int, target: float, longest: float, replicates: int, budget: int) -> dict:
     """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
 
     A run is stopped when it takes half as long again as the best so far: it cannot win any more.
@@ -180,9 +174,7 @@ def tune(
     return best | {"median": score(best)[0], "evaluated": len(scores)}
 
 
-def tune_all(
-    methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict
-) -> dict:
+def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict) -> dict:
     """The tuned knobs of every (method, law), in parallel, with a progress bar."""
     cells = list(itertools.product(methods, laws))
     found = in_parallel(
@@ -190,12 +182,6 @@ def tune_all(
         [joblib.delayed(tune)(methods[name], law, n, target, longest, **tuning) for name, law in cells],
     )
     return dict(zip(cells, found, strict=True))
-
-
-def in_parallel(what: str, calls: list) -> list:
-    """Results of joblib-delayed calls on all cores, in order, with a progress bar on stderr."""
-    results = joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
-    return list(tqdm(results, total=len(calls), desc=what, leave=False))
 
 
 # ---------------------------------------------------------------------- the shared table
@@ -227,4 +213,13 @@ def final_run(name: str, law: str, n: int, knobs: dict, replicate: int) -> pd.Da
     budget = min(LONGEST, max(horizon, 3 * knobs["median"]))
     rounds = train(METHODS[name], law, n, own, seed=SHOWN_SEED, replicates=[replicate], time_budget=budget)
     tuned = {f"tuned_{key}": value for key, value in own.items()}
-    return thinned(rounds).assign(method=name, law=law, horizon=horizon, **tuned)
+    return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, **tuned)
+
+
+def with_start(runs: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The runs of one method, each preceded by the model it starts from, as update 0 at time 0."""
+    problem = perceptron_digits(n)
+    first = runs.groupby("replicate").head(1)
+    values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}
+    zeros = dict.fromkeys(["update", "time", *COUNTS, "mean_staleness"], 0)
+    return pd.concat([first.assign(**zeros, **values), runs]).sort_values(["replicate", "update"], ignore_index=True)

@@ -19,16 +19,15 @@ class Data(NamedTuple):
 
 
 @cache
-def digits() -> Data:
+def digits(dtype: str = "float64") -> Data:
     """The 1797 8 x 8 images of handwritten digits that scikit-learn ships; a fifth, stratified, for testing.
 
     Source: Alpaydin & Kaynak (1998), UCI optical recognition of handwritten digits.
     """
     images, labels = load_digits(return_X_y=True)
-    x, x_test, y, y_test = train_test_split(
-        images / 16, labels, test_size=0.2, random_state=0, stratify=labels
-    )
-    return Data(x, y, np.eye(10)[y], x_test, y_test)
+    images = (images / 16).astype(dtype)
+    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, random_state=0, stratify=labels)
+    return Data(x, y, np.eye(10, dtype=dtype)[y], x_test, y_test)
 
 
 def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:

@@ -94,9 +94,7 @@ def simulate(
     if len(delays) != n or not all(isinstance(law, Delay) for law in delays):
         raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}")
     if getattr(problem, "n", n) != n:
-        raise ValueError(
-            f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}"
-        )
+        raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
     if num_updates is None and time_budget is None:
         raise ValueError("give num_updates or time_budget (seconds), or both: a run needs an end")
     if num_updates is not None:
@@ -118,8 +116,7 @@ def simulate(
     def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         with threadpool_limits(1):  # one thread per run: the same bits on any number of processes
             times = [
-                task_times(law, rng)
-                for law, rng in zip(delays, streams(seed, replicate, "delay", n), strict=True)
+                task_times(law, rng) for law, rng in zip(delays, streams(seed, replicate, "delay", n), strict=True)
             ]
             server = Server(
                 problem, times, streams(seed, replicate, "batch", n), step_size=step_size, k=protocol.k,
@@ -134,9 +131,7 @@ def simulate(
 
     parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
     results = parallel(joblib.delayed(one)(replicate) for replicate in chosen)
-    bar = tqdm(
-        results, total=len(chosen), unit="run", disable=True if len(chosen) == 1 else None, leave=False
-    )
+    bar = tqdm(results, total=len(chosen), unit="run", disable=True if len(chosen) == 1 else None, leave=False)
     rounds, tasks = zip(*bar, strict=True)
     table = pd.concat(rounds, ignore_index=True)
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table

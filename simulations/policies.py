@@ -44,9 +44,10 @@ def greedy_bound(round_times: Sequence[float], k0: int, interval: float = 0.0) -
     .. math:: k_t = \arg\min_k F(w_t) T(k) + A / k, \qquad A = k_0^2 F(w_0) T'(k_0)
 
     with ``round_times[k - 1]`` = T(k) the mean round time in seconds and T' a central difference (one-sided at 1 and
-    n, so that a constant added to all round times drops out); A makes k0 the minimiser at the start.  With ``interval`` > 0 it decides only at the first update after
-    each multiple of ``interval`` seconds.  A minimum of AdaSync's bound needs T to grow at k0, so where T' <= 0
-    (a threshold that falls with k may shorten rounds) the average slope T(k0) / k0 takes its place.
+    n, so that a constant added to all round times drops out); A makes k0 the minimiser at the start.  With
+    ``interval`` > 0 it decides only at the first update after each multiple of ``interval`` seconds.  A minimum of
+    the bound needs T to grow at k0, so where T' <= 0 (a threshold that falls with k may shorten rounds) the average
+    slope T(k0) / k0 takes its place.
     Source: Dutta, Wang & Joshi (2021, AdaSync) for exponential K-sync; the constant derived here so that any T will do.
     Raises ValueError unless 1 <= k0 <= n and the round times are finite.
     """
@@ -54,9 +55,7 @@ def greedy_bound(round_times: Sequence[float], k0: int, interval: float = 0.0) -
     n = len(times)
     check_k(k0, n)
     if not np.isfinite(times).all():
-        raise ValueError(
-            "greedy_bound needs finite mean round times; this delay law has no mean, bound the staleness"
-        )
+        raise ValueError("greedy_bound needs finite mean round times; this delay law has no mean, bound the staleness")
     low, high = max(k0 - 1, 1), min(k0 + 1, n)
     slope = (times[high - 1] - times[low - 1]) / max(high - low, 1)
     if slope <= 0:

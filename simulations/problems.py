@@ -12,7 +12,7 @@ import numpy as np
 
 from abs_theory.bounds import Constants
 from abs_theory.checks import check_count, check_positive
-from simulations.data import digits, split_evenly
+from simulations.data import Data, digits, split_evenly
 
 _CACHE_BYTES = 1 << 20  # gradients are computed in chunks of jobs that stay in the processor's cache
 
@@ -110,13 +110,15 @@ class DigitsClassifier:
 
     ``hidden = 0`` is softmax regression (convex; strongly convex with ``l2`` > 0); ``hidden`` > 0 a two-layer
     perceptron with tanh units (not convex).  Each gradient uses ``batch_size`` samples drawn with
-    replacement from its worker's share.  Metrics: test accuracy.
+    replacement from its worker's share.  Metrics: test accuracy.  Single precision, as usual in training;
+    ``dtype="float64"`` for checks.
     """
 
     n: int
     hidden: int = 0
     batch_size: int = 16
     l2: float = 0.0
+    dtype: str = "float32"
     _shares: list[np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -125,9 +127,15 @@ class DigitsClassifier:
         if not 0 <= self.l2 < np.inf:
             raise ValueError(f"l2 must be finite and >= 0, got {self.l2}")
         check_count("n", self.n)
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
         object.__setattr__(self, "_shares", split_evenly(len(digits().y), self.n))
 
-    @property
+    @cached_property
+    def _data(self) -> Data:
+        return digits(self.dtype)
+
+    @cached_property
     def _widths(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each layer."""
         return [(64, self.hidden), (self.hidden, 10)] if self.hidden else [(64, 10)]
@@ -137,27 +145,25 @@ class DigitsClassifier:
         """Weights with variance 1 / inputs (from a fixed stream), biases 0."""
         rng = np.random.default_rng(0)
         parts = [(rng.standard_normal((a, b)) / a**0.5, np.zeros(b)) for a, b in self._widths]
-        return np.concatenate([part.ravel() for layer in parts for part in layer])
+        return np.concatenate([part.ravel() for layer in parts for part in layer]).astype(self.dtype)
 
     def loss(self, params: np.ndarray) -> float:
-        data = digits()
+        data = self._data
         _, scores = self._forward(self._layers(params[None]), data.x[None])
         log_likelihood = np.einsum("ksc,sc->", _log_softmax(scores), data.one_hot)
         return float(-log_likelihood / len(data.y) + 0.5 * self.l2 * params @ params)
 
     def metrics(self, params: np.ndarray) -> dict[str, float]:
-        data = digits()
+        data = self._data
         _, scores = self._forward(self._layers(params[None]), data.x_test[None])
         return {"test_accuracy": float((scores[0].argmax(axis=1) == data.y_test).mean())}
 
     def gradients(self, params, workers, rngs):
-        data, size, m = digits(), self.batch_size, len(params)
+        data, size, m = self._data, self.batch_size, len(params)
         shares = [self._shares[worker] for worker in workers]
-        rows = np.array(
-            [share[rng.integers(len(share), size=size)] for share, rng in zip(shares, rngs, strict=True)]
-        )
-        chunk = max(1, _CACHE_BYTES // (8 * (2 * params.shape[1] + size * 64)))
-        losses, gradients = np.empty(m), np.empty(params.shape)
+        rows = np.array([share[rng.integers(len(share), size=size)] for share, rng in zip(shares, rngs, strict=True)])
+        chunk = max(1, _CACHE_BYTES // (params.itemsize * (2 * params.shape[1] + size * 64)))
+        losses, gradients = np.empty(m, self.dtype), np.empty_like(params)
         for start in range(0, m, chunk):
             jobs = slice(start, start + chunk)
             x, one_hot = data.x[rows[jobs]], data.one_hot[rows[jobs]]
@@ -181,9 +187,7 @@ class DigitsClassifier:
         weights, biases = layers[-1]
         return x, x @ weights + biases
 
-    def _backpropagate(
-        self, params: np.ndarray, x: np.ndarray, one_hot: np.ndarray, out: np.ndarray
-    ) -> np.ndarray:
+    def _backpropagate(self, params: np.ndarray, x: np.ndarray, one_hot: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write the gradients of a chunk of jobs to ``out``; return their losses."""
         layers, slopes = self._layers(params), self._layers(out)
         last, scores = self._forward(layers, x)

@@ -25,7 +25,7 @@ def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.
     return table.assign(communication=sent.groupby([table[column] for column in run]).cumsum())
 
 
-_SUMS = [
+COUNTS = [
     "uplinks", "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds"
 ]  # fmt: skip
 
@@ -33,11 +33,9 @@ _SUMS = [
 def thinned(table: pd.DataFrame) -> pd.DataFrame:
     """Only the evaluated updates: counts summed over the updates since the last one kept, staleness averaged."""
     kept = table["loss"].notna()
-    block = (
-        kept[::-1].groupby(table["replicate"][::-1]).cumsum()[::-1]
-    )  # numbers blocks that end in a kept row
+    block = kept[::-1].groupby(table["replicate"][::-1]).cumsum()[::-1]  # numbers blocks that end in a kept row
     groups = table.groupby(["replicate", block])
-    columns = {name: groups[name].transform("sum") for name in _SUMS}
+    columns = {name: groups[name].transform("sum") for name in COUNTS}
     columns["mean_staleness"] = groups["mean_staleness"].transform("mean")
     columns["largest_staleness"] = groups["largest_staleness"].transform("max")
     return table.assign(**columns)[kept].reset_index(drop=True)

@@ -144,7 +144,7 @@ class Server:
     def update(self) -> list[int]:
         """Step along the average of the accepted gradients; return the workers that sent them."""
         jobs = [job for job, _ in self.accepted]
-        weights = np.array([weight for _, weight in self.accepted])
+        weights = np.array([weight for _, weight in self.accepted], dtype=self.params.dtype)
         senders = [job.worker for job in jobs]
         direction, loss = self._direction(jobs, weights, senders)
         self.params = self.params - direction
@@ -215,24 +215,22 @@ class Server:
         return self.rounds
 
     # ------------------------------------------------------------------ inside
-    def _direction(
-        self, jobs: list[Job], weights: np.ndarray, senders: list[int]
-    ) -> tuple[np.ndarray, float]:
+    def _direction(self, jobs: list[Job], weights: np.ndarray, senders: list[int]) -> tuple[np.ndarray, float]:
         """The step and the mean mini-batch loss.
 
         With one local step the step size in force *now* scales the averaged gradient; with several, each
         worker walks with the step size it was given and the averaged model difference is applied.
         """
-        start = np.stack([job.params for job in jobs])
+        start = np.array([job.params for job in jobs])
         rngs = [self.rngs[worker] for worker in senders]
         losses, gradients = self.problem.gradients(start, senders, rngs)
         if self.local_steps == 1:
-            return self.step_size / len(jobs) * (weights @ gradients), float(losses.mean())
-        steps = np.array([[job.step_size] for job in jobs])
+            return self.step_size / len(jobs) * (weights @ gradients), float(losses.sum()) / len(jobs)
+        steps = np.array([[job.step_size] for job in jobs], dtype=start.dtype)
         params = start - steps * gradients
         for _ in range(self.local_steps - 1):
             params -= steps * self.problem.gradients(params, senders, rngs)[1]
-        return weights @ (start - params) / len(jobs), float(losses.mean())
+        return weights @ (start - params) / len(jobs), float(losses.sum()) / len(jobs)
 
     def _decide(self, mean_staleness: float) -> None:
         k, max_staleness, step_size = self._policies
@@ -243,9 +241,7 @@ class Server:
         if callable(k):
             k = k(progress)
         if not (1 <= k <= self.n and k == int(k)):
-            raise ValueError(
-                f"k must be a whole number in 1..n, its policy gave k={k} with n={self.n} workers"
-            )
+            raise ValueError(f"k must be a whole number in 1..n, its policy gave k={k} with n={self.n} workers")
         progress = progress._replace(k=int(k))
         if callable(max_staleness):
             max_staleness = max_staleness(progress)

@@ -123,9 +123,7 @@ def test_counts_of_a_run(name, law):
 @given(seed=st.integers(0, 2**32 - 1), bound=st.integers(0, 5), k=st.integers(1, N))
 def test_abs_never_uses_a_gradient_staler_than_its_bound(seed, bound, k):
     law = HyperExponential(probs=(0.8, 0.2), means=(0.2, 4.2))
-    rounds = simulate(
-        protocols.abs_sgd(k, bound), TimingOnly(), law, N, step_size=1.0, num_updates=50, seed=seed
-    )
+    rounds = simulate(protocols.abs_sgd(k, bound), TimingOnly(), law, N, step_size=1.0, num_updates=50, seed=seed)
     assert rounds["largest_staleness"].max() <= bound
 
 
@@ -136,9 +134,7 @@ def test_same_seed_same_bits_and_any_replicate_reruns_alone():
     again = train(protocol, law, replicates=4, eval_every=1.0, n_jobs=1)
     pd.testing.assert_frame_equal(table, again, check_exact=True)
     alone = train(protocol, law, replicates=[2], eval_every=1.0)
-    pd.testing.assert_frame_equal(
-        table[table["replicate"] == 2].reset_index(drop=True), alone, check_exact=True
-    )
+    pd.testing.assert_frame_equal(table[table["replicate"] == 2].reset_index(drop=True), alone, check_exact=True)
     assert not np.array_equal(table["time"][table["replicate"] == 0], table["time"][table["replicate"] == 1])
 
 
@@ -148,9 +144,7 @@ def test_common_random_numbers_the_jth_task_takes_the_same_time_under_every_prot
         done = tasks[tasks["outcome"] == "applied"].sort_values("start")
         return [(done["end"] - done["start"])[done["worker"] == w].round(9).tolist() for w in range(N)]
 
-    for one, other in zip(
-        durations(protocols.asynchronous()), durations(protocols.synchronous()), strict=True
-    ):
+    for one, other in zip(durations(protocols.asynchronous()), durations(protocols.synchronous()), strict=True):
         shared = min(len(one), len(other))
         assert shared > 0
         assert one[:shared] == pytest.approx(other[:shared], abs=1e-8)

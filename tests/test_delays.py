@@ -109,9 +109,7 @@ def test_agrees_with_scipy(law):
     q = np.array([1e-5, 0.01, 0.3, 0.5, 0.7, 0.99, 1 - 1e-5])
     t = reference.ppf(q)
     np.testing.assert_allclose(law.ppf(q), t, rtol=1e-11)
-    np.testing.assert_allclose(
-        law.isf(q[:-1]), reference.isf(q[:-1]), rtol=1e-11
-    )  # scipy's Lomax cancels at 1
+    np.testing.assert_allclose(law.isf(q[:-1]), reference.isf(q[:-1]), rtol=1e-11)  # scipy's Lomax cancels at 1
     np.testing.assert_allclose(law.cdf(t), q, rtol=1e-9)
     np.testing.assert_allclose(law.sf(t), reference.sf(t), rtol=1e-10)
     assert law.mean == pytest.approx(reference.mean(), rel=1e-12)
@@ -121,14 +119,14 @@ def test_agrees_with_scipy(law):
 @pytest.mark.parametrize("law", SMOOTH, ids=repr)
 def test_upper_tail_round_trip(law):
     q = FAR if math.isinf(law.isf(0.0)) else FAR[FAR > 1e-7]
-    np.testing.assert_allclose(law.sf(law.isf(q)), q, rtol=2e-6 if law in SUMS else 1e-12)
+    np.testing.assert_allclose(law.sf(law.isf(q)), q, rtol=1e-7 if law in SUMS else 1e-12)
 
 
 @pytest.mark.parametrize("law", SMOOTH, ids=repr)
 def test_lower_tail_round_trip(law):
     q = FAR if law.ppf(0.0) == 0 else FAR[FAR > 1e-4]  # beside a shift, t itself has no more digits
     q = q[law.ppf(q) > 1e-290]
-    np.testing.assert_allclose(law.cdf(law.ppf(q)), q, rtol=2e-6 if law in SUMS else 1e-12)
+    np.testing.assert_allclose(law.cdf(law.ppf(q)), q, rtol=1e-7 if law in SUMS else 1e-12)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=repr)
@@ -152,13 +150,7 @@ def test_cdf_and_sf_are_complements_and_monotone(law):
 
 @pytest.mark.parametrize("law", SMOOTH, ids=repr)
 def test_moments_by_quadrature_agree_with_the_closed_forms(law):
-    rel = (
-        5e-6
-        if isinstance(law, LocalSteps) and isinstance(law.delay, Uniform)
-        else 1e-8
-        if law in SUMS
-        else 1e-11
-    )
+    rel = 5e-6 if isinstance(law, LocalSteps) and isinstance(law.delay, Uniform) else 1e-8 if law in SUMS else 1e-11
     assert Opaque(law).mean == pytest.approx(law.mean, rel=rel)
     if not isinstance(law, LocalSteps) or not isinstance(law.delay, Lomax):  # index 2.5: too heavy to square
         assert Opaque(law).var == pytest.approx(law.var, rel=2 * rel)
@@ -170,9 +162,7 @@ def test_integrated_tail(law):
     rel = 1e-5 if isinstance(law, LocalSteps) and isinstance(law.delay, Uniform) else 1e-8
     np.testing.assert_allclose(law.integrated_tail(t[:2]), law.mean - t[:2], rtol=rel)
     if not law.has_atoms:
-        np.testing.assert_allclose(
-            law.integrated_tail(t), Opaque(law).integrated_tail(t), rtol=rel, atol=1e-15
-        )
+        np.testing.assert_allclose(law.integrated_tail(t), Opaque(law).integrated_tail(t), rtol=rel, atol=1e-15)
     assert law.integrated_tail(math.inf) == 0
     between = np.linspace(t[3], t[4], 2001)
     drop = law.integrated_tail(t[3]) - law.integrated_tail(t[4])

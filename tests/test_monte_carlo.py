@@ -42,9 +42,7 @@ def half_widths_as_estimates(state, replicates):
     """Fields of a simulated steady state as Estimates, undoing their 95 % half-widths."""
     unit = Estimate(0.0, 1.0, replicates).half_width()
     names = ["round_time", "mean_staleness", "restarts", "downlinks", "idle_fraction", "wasted_fraction"]
-    return {
-        name: Estimate(getattr(state, name), getattr(state.error, name) / unit, replicates) for name in names
-    }
+    return {name: Estimate(getattr(state, name), getattr(state.error, name) / unit, replicates) for name in names}
 
 
 class Scripted(Delay):
@@ -115,9 +113,7 @@ def test_constant_delays_give_the_exact_steady_state():
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 8),
     delay=st.sampled_from([SHIFTED, STALLS, Deterministic(1.0)]),
-    choices=st.lists(
-        st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 2, 5, math.inf])), min_size=1, max_size=30
-    ),
+    choices=st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 2, 5, math.inf])), min_size=1, max_size=30),
 )
 def test_staleness_and_work_are_conserved_while_k_and_the_bound_move(seed, n, delay, choices):
     fleet = Fleet(delay, n, np.random.default_rng(seed), 3)
@@ -190,9 +186,7 @@ def test_the_estimate_of_three_numbers():
     estimate = Estimate.of([1.0, 2.0, 3.0])
     assert (estimate.mean, estimate.num_samples) == (2.0, 3)
     assert estimate.stderr == pytest.approx(1 / math.sqrt(3))
-    assert estimate.half_width() == pytest.approx(
-        4.302653 / math.sqrt(3)
-    )  # Student's t, 2 degrees of freedom
+    assert estimate.half_width() == pytest.approx(4.302653 / math.sqrt(3))  # Student's t, 2 degrees of freedom
 
 
 def test_the_assertion_catches_bias_and_weakness():

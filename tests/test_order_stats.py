@@ -120,11 +120,7 @@ def exact_moments(law, k, n):
         for y in mpmath.linspace(first, last, max(401, int((last - first) / 0.12))):
             t = mpmath.exp(y)
             done, busy = (f := cdf(t), 1 - f) if t < law.ppf(0.5) else (1 - (s := sf(t)), s)
-            weight = (
-                mpmath.exp((k - 1) * mpmath.log(done) + (n - k) * mpmath.log(busy) - _log_scale(k, n))
-                * pdf(t)
-                * t
-            )
+            weight = mpmath.exp((k - 1) * mpmath.log(done) + (n - k) * mpmath.log(busy) - _log_scale(k, n)) * pdf(t) * t
             total += weight
             first_moment += weight * t
             second_moment += weight * t * t
@@ -186,12 +182,8 @@ def test_against_scipy_order_statistic(k, n):
 )
 @pytest.mark.parametrize("k, n", [(1, 1), (3, 10), (90, 100), (5000, 10_000)])
 def test_closed_forms_agree_with_quadrature(law, k, n):
-    assert law.mean_order_statistic(k, n) == pytest.approx(
-        quadrature.mean_order_statistic(law, k, n), rel=1e-12
-    )
-    assert law.var_order_statistic(k, n) == pytest.approx(
-        quadrature.var_order_statistic(law, k, n), rel=1e-10
-    )
+    assert law.mean_order_statistic(k, n) == pytest.approx(quadrature.mean_order_statistic(law, k, n), rel=1e-12)
+    assert law.var_order_statistic(k, n) == pytest.approx(quadrature.var_order_statistic(law, k, n), rel=1e-10)
 
 
 def test_exponential_is_a_difference_of_harmonic_numbers():
@@ -220,9 +212,7 @@ def test_every_one_of_a_thousand_means(law):
 @given(
     n=st.integers(1, 40),
     data=st.data(),
-    law=st.sampled_from(
-        [Weibull(1.0, 0.6), Gamma(2.5, 1.0), LogNormal(1.0, 1.5), Lomax(1.0, 3.0), Exponential(1.0)]
-    ),
+    law=st.sampled_from([Weibull(1.0, 0.6), Gamma(2.5, 1.0), LogNormal(1.0, 1.5), Lomax(1.0, 3.0), Exponential(1.0)]),
 )
 def test_recurrence_between_n_and_n_minus_1(n, data, law):
     """k E[X_(k+1:n)] + (n - k) E[X_(k:n)] = n E[X_(k:n-1)] (David & Nagaraja 2003, ch. 3)."""
@@ -291,9 +281,7 @@ def test_what_floating_point_cannot_settle_is_an_error_not_a_number():
     assert quadrature.mean_order_statistic(Lomax(1.0, 0.99), 1, 1) == math.inf
 
 
-@pytest.mark.parametrize(
-    "k, n", [(0, 5), (6, 5), (-1, 5), (1.5, 5), (2.0, 5), (math.nan, 5), (True, 5), ("2", 5)]
-)
+@pytest.mark.parametrize("k, n", [(0, 5), (6, 5), (-1, 5), (1.5, 5), (2.0, 5), (math.nan, 5), (True, 5), ("2", 5)])
 def test_k_must_be_in_1_to_n(k, n):
     law = Exponential(1.0)
     for call in (

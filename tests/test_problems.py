@@ -14,12 +14,7 @@ from simulations.problems import (
     softmax_digits,
 )
 
-CLASSIFIERS = [
-    softmax_digits(4),
-    softmax_digits(4, l2=0.1),
-    perceptron_digits(4, hidden=5),
-    perceptron_digits(4, 5, l2=0.1),
-]
+CLASSIFIERS = [DigitsClassifier(4, hidden, l2=l2, dtype="float64") for hidden in (0, 5) for l2 in (0.0, 0.1)]
 
 
 def fresh_rngs(count, seed=0):
@@ -36,7 +31,7 @@ class EveryRow:
 @pytest.mark.parametrize("problem", CLASSIFIERS, ids=repr)
 def test_gradients_are_the_slopes_of_the_loss(problem):
     """With the whole data set as one worker's batch, the gradient is that of the full loss."""
-    whole = DigitsClassifier(1, problem.hidden, batch_size=len(digits().y), l2=problem.l2)
+    whole = DigitsClassifier(1, problem.hidden, batch_size=len(digits().y), l2=problem.l2, dtype="float64")
     params = whole.initial + 0.1 * np.random.default_rng(1).standard_normal(whole.initial.shape)
     losses, gradients = whole.gradients(params[None], [0], [EveryRow()])
     assert losses[0] == pytest.approx(whole.loss(params), rel=1e-12)
@@ -60,11 +55,11 @@ def test_one_batched_call_is_the_calls_one_by_one(problem, monkeypatch):
 
 
 def test_mini_batch_gradients_are_unbiased_for_their_workers_share():
-    problem = softmax_digits(4, batch_size=8)
+    problem = DigitsClassifier(4, batch_size=8, dtype="float64")
     params = np.repeat(problem.initial[None], 16_000, axis=0)
     _, gradients = problem.gradients(params, [1] * 16_000, fresh_rngs(16_000))
     share = problem._shares[1]
-    own = DigitsClassifier(1, 0, batch_size=len(share))
+    own = DigitsClassifier(1, 0, batch_size=len(share), dtype="float64")
     object.__setattr__(own, "_shares", [share])
     _, exact = own.gradients(problem.initial[None], [0], [EveryRow()])
     stderr = gradients.std(axis=0) / 16_000**0.5
@@ -122,6 +117,7 @@ def test_timing_only_trains_nothing():
         lambda: softmax_digits(2000),
         lambda: softmax_digits(4, batch_size=0),
         lambda: softmax_digits(4, l2=-1),
+        lambda: DigitsClassifier(4, dtype="float16"),
         lambda: perceptron_digits(4, hidden=0),
         lambda: perceptron_digits(4, hidden=2.5),  # pyright: ignore[reportArgumentType]
     ],

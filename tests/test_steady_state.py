@@ -52,9 +52,7 @@ def test_exponential_examples(theta, mean, restarts):
     assert all(np.all(getattr(state.error, name) == 0) for name in [*NUMBERS, "staleness_pmf"])
 
 
-@pytest.mark.parametrize(
-    "k, n, theta", [(1, 4, 2), (5, 20, 1), (5, 20, 6), (7, 10, 0), (2, 6, None), (6, 6, 3)]
-)
+@pytest.mark.parametrize("k, n, theta", [(1, 4, 2), (5, 20, 1), (5, 20, 6), (7, 10, 0), (2, 6, None), (6, 6, 3)])
 def test_exponential_against_simulation(k, n, theta):
     theory = steady_state.abs_sgd(Exponential(2.0), k, n, theta)
     state = monte_carlo.abs_sgd(Exponential(2.0), k, n, theta, np.random.default_rng(1), 1000, 128)
@@ -82,9 +80,7 @@ def test_limits_are_exact(delay):
     assert k_sync.round_time == pytest.approx(order_stats.mean(delay, 4, n), rel=1e-9)
     assert (k_sync.restarts, k_sync.wasted_fraction) == pytest.approx((6, 0.6), rel=1e-12)
     assert k_sync.staleness_pmf.tolist() == [1.0]
-    idle = sum(k_sync.round_time - order_stats.mean(delay, j, n) for j in range(1, 5)) / (
-        n * k_sync.round_time
-    )
+    idle = sum(k_sync.round_time - order_stats.mean(delay, j, n) for j in range(1, 5)) / (n * k_sync.round_time)
     assert k_sync.idle_fraction == pytest.approx(idle, rel=1e-6)
     synchronous = steady_state.abs_sgd(delay, n, n, 3)
     assert synchronous.round_time == pytest.approx(order_stats.mean(delay, n, n), rel=1e-9)
@@ -135,26 +131,20 @@ def test_the_limit_solves_its_equation(delay, share):
 
 def check_mean_field(delay, k, n, theta, num_rounds, replicates, resolution):
     theory = steady_state.abs_sgd(delay, k, n, theta, "mean-field")
-    state = monte_carlo.abs_sgd(
-        delay, k, n, theta, np.random.default_rng([k, n, theta or 99]), num_rounds, replicates
-    )
+    state = monte_carlo.abs_sgd(delay, k, n, theta, np.random.default_rng([k, n, theta or 99]), num_rounds, replicates)
     found = half_widths_as_estimates(state, replicates)
-    stalls_or_step = 0.5 if delay == ShiftedExponential(0.9, 0.1) else 0.0
+    in_step = 0.5 if delay == ShiftedExponential(0.9, 0.1) else 0.0
     time = theory.round_time
-    assert_within(
-        found["round_time"], time, theory.error.round_time, (0.4 + stalls_or_step) * time, resolution * time
-    )
+    assert_within(found["round_time"], time, theory.error.round_time, (0.4 + in_step) * time, resolution * time)
     caps = {
-        "mean_staleness": (0.11 + stalls_or_step) * theory.mean_staleness + 0.1,
-        "restarts": 0.1 + (0.02 + stalls_or_step) * n,
-        "idle_fraction": 0.03 + stalls_or_step,
-        "wasted_fraction": 0.12 + stalls_or_step,
+        "mean_staleness": (0.1 + in_step) * (theory.mean_staleness + 1.5),
+        "restarts": 0.1 + (0.02 + in_step) * n,
+        "idle_fraction": 0.03 + in_step,
+        "wasted_fraction": 0.12 + in_step,
     }
     for name, cap in caps.items():
         stated = getattr(theory.error, name) + 1e-12
-        assert_within(
-            found[name], getattr(theory, name), stated, cap, resolution * max(1.0, 2 * getattr(theory, name))
-        )
+        assert_within(found[name], getattr(theory, name), stated, cap, resolution * max(1.0, 2 * getattr(theory, name)))
     both = min(theory.staleness_pmf.size, state.staleness_pmf.size) - 1
     unit = 6 / monte_carlo.Estimate(0, 1, replicates).half_width()
     errors = theory.error.staleness_pmf[:both] + unit * state.error.staleness_pmf[:both]
@@ -175,7 +165,7 @@ def test_the_mean_field_keeps_its_stated_error(delay, k, n, theta):
 def test_the_mean_field_keeps_its_stated_error_everywhere(delay, n, theta):
     for k in sorted({1, 2, n // 10, n // 4, n // 2, 3 * n // 4, n - 1} - {0}):
         if not (k == 1 and theta is None):
-            check_mean_field(delay, k, n, theta, num_rounds=2000, replicates=128, resolution=0.2)
+            check_mean_field(delay, k, n, theta, num_rounds=20_000 // n, replicates=128, resolution=0.25)
 
 
 def test_a_wrong_mean_field_would_be_caught():
@@ -259,12 +249,8 @@ def test_a_grid_is_the_scalar_calls(delay):
             assert grid.method[row, column] == cell.method
             for name in [*NUMBERS, "uplinks", "downlinks"]:
                 assert isinstance(getattr(cell, name), float)
-                assert getattr(grid, name)[row, column] == pytest.approx(
-                    getattr(cell, name), rel=1e-9, abs=1e-12
-                )
-                assert getattr(grid.error, name)[row, column] == pytest.approx(
-                    getattr(cell.error, name), rel=1e-6
-                )
+                assert getattr(grid, name)[row, column] == pytest.approx(getattr(cell, name), rel=1e-9, abs=1e-12)
+                assert getattr(grid.error, name)[row, column] == pytest.approx(getattr(cell.error, name), rel=1e-6)
             padded = np.pad(cell.staleness_pmf, (0, 5000))[: grid.staleness_pmf.shape[-1]]
             np.testing.assert_allclose(grid.staleness_pmf[row, column], padded, atol=1e-8)
 
@@ -322,11 +308,7 @@ def test_bad_input(arguments, message):
 
 def test_round_times_agree_with_each_other():
     n = 6
-    assert (
-        round_time.synchronous(SHIFTED, n)
-        == round_time.k_sync(SHIFTED, n, n)
-        == order_stats.mean(SHIFTED, n, n)
-    )
+    assert round_time.synchronous(SHIFTED, n) == round_time.k_sync(SHIFTED, n, n) == order_stats.mean(SHIFTED, n, n)
     assert round_time.abs_sgd(SHIFTED, 2, n, 0) == pytest.approx(round_time.k_sync(SHIFTED, 2, n))
     assert round_time.k_async(SHIFTED, 1, n) == pytest.approx(round_time.asynchronous(SHIFTED, n))
     assert round_time.k_async(SHIFTED, n, n) == pytest.approx(round_time.synchronous(SHIFTED, n))
@@ -420,3 +402,19 @@ def test_the_time_optimal_threshold_at_the_edges():
         choose.time_optimal_threshold(Deterministic(1.0), 1, 4)
     with pytest.raises(ValueError, match=r"k must be in 1\.\.n"):
         choose.time_optimal_threshold(LOGNORMAL, 5, 4)
+
+
+@pytest.mark.parametrize(
+    "delay, share, theta",
+    [
+        (SHIFTED, 0.0, 1),
+        (SHIFTED, 1.0, 1),
+        (SHIFTED, math.nan, 1),
+        (SHIFTED, 0.5, -1),
+        (Deterministic(1.0), 0.5, 1),
+        (Pareto(1.0, 1.0), 0.5, math.inf),
+    ],
+)
+def test_the_limit_checks_its_arguments(delay, share, theta):
+    with pytest.raises(ValueError, match=r"must be in|no mean field"):
+        mean_field.limit_round_time(delay, share, theta)
