@@ -59,7 +59,7 @@ class SteadyState:
     idle_fraction: Any  # share of worker time spent waiting for the round to end
     wasted_fraction: Any  # share of worker time thrown away by restarts
     method: Any = None
-    error: "SteadyState | None" = None
+    error: Any = None  # a SteadyState
 
 
 class Round(NamedTuple):

@@ -10,7 +10,7 @@ from paper_figs import style
 from paper_figs.cache import entry, load_or_compute
 from paper_figs.figures import FIGURES
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command(help=f"Regenerate figures (all if none is named): {', '.join(FIGURES)}.")

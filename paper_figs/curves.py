@@ -1,5 +1,7 @@
 """Median and quartiles over replicates, on a common grid, of runs recorded at different moments."""
 
+from collections.abc import Hashable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,7 +24,8 @@ def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) ->
             grid = np.linspace(0, rows["horizon"].iloc[0], points)
         else:
             ends = [group[x].iloc[-1] for group in groups if np.isfinite(group["loss"].iloc[-1])]
-            grid = np.geomspace(1, max(min(ends, default=1), 2), points)
+            begin = max(1, rows.loc[rows[x] > 0, x].min() / 2)
+            grid = np.geomspace(begin, max(min(ends, default=begin), 2 * begin), points)
         at = [np.searchsorted(group[x], grid, side="right") - 1 for group in groups]
         table = {"law": law, "method": method, x: grid}
         for column in columns:
@@ -33,7 +36,7 @@ def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) ->
     return pd.concat(tables, ignore_index=True)
 
 
-def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: str) -> None:
+def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: Hashable) -> None:
     """One method's median as a line with sparse markers, its quartiles as a band."""
     finite = rows[np.isfinite(rows[f"{column}_median"])]
     look = style.look(method)

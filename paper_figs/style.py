@@ -1,6 +1,8 @@
 """How every figure looks: sizes, and one colour, marker and dash per method everywhere."""
 
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -20,7 +22,7 @@ _LOOKS = {
     "local SGD": ("#8C8C8C", (0, (6, 1, 1, 1)), "*"),
 }
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -40,12 +42,12 @@ _SETTINGS = {
 
 def applied() -> AbstractContextManager:
     """The settings all figures are drawn under."""
-    return mpl.rc_context({**sns.axes_style("ticks"), **_SETTINGS})
+    return mpl.rc_context(sns.axes_style("ticks") | _SETTINGS)
 
 
-def look(method: str) -> dict:
+def look(method: Hashable) -> dict:
     """Line properties of a method."""
-    color, dash, marker = _LOOKS[method]
+    color, dash, marker = _LOOKS[str(method)]
     return {"color": color, "linestyle": dash, "marker": marker}
 
 

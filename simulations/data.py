@@ -24,10 +24,11 @@ def digits(dtype: str = "float64") -> Data:
 
     Source: Alpaydin & Kaynak (1998), UCI optical recognition of handwritten digits.
     """
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     images = (images / 16).astype(dtype)
-    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, random_state=0, stratify=labels)
-    return Data(x, y, np.eye(10, dtype=dtype)[y], x_test, y_test)
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=0, stratify=labels)
+    y = labels[train]
+    return Data(images[train], y, np.eye(10, dtype=dtype)[y], images[test], labels[test])
 
 
 def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:

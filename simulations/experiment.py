@@ -18,7 +18,6 @@ from simulations.record import rises
 from simulations.server import Policy, Round, Server
 from simulations.streams import streams, task_times
 
-_ROUND_COLUMNS = list(Round._fields)
 _TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
 
 
@@ -49,7 +48,7 @@ def run(
         evaluations[server.updates] = _evaluate(problem, server.params)
     if not math.isfinite(server.loss):
         evaluations[server.updates]["loss"] = math.inf
-    table = pd.DataFrame(server.finish(), columns=_ROUND_COLUMNS)
+    table = pd.DataFrame(server.finish(), columns=list(Round._fields)).astype(Round.__annotations__)
     evaluated = pd.DataFrame([evaluations.get(update, {}) for update in table["update"]], dtype=float)
     return table.join(evaluated.reindex(columns=["loss", *problem.metrics(problem.initial)]))
 

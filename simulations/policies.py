@@ -4,10 +4,11 @@ A number is a constant policy, so constants need no factory; ``math.inf`` as a t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from abs_theory import choose, round_time, steady_state
 from abs_theory.checks import check_k, check_positive
@@ -38,7 +39,7 @@ def loss_ratio(k0: int) -> Rule:
     return rule
 
 
-def greedy_bound(round_times: Sequence[float], k0: int, interval: float = 0.0) -> Rule:
+def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule:
     r"""At each decision the k that minimises the error bound per time, never decreasing, k0 at first.
 
     .. math:: k_t = \arg\min_k F(w_t) T(k) + A / k, \qquad A = k_0^2 F(w_0) T'(k_0)

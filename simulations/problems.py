@@ -140,8 +140,12 @@ class DigitsClassifier:
         """(inputs, outputs) of each layer."""
         return [(64, self.hidden), (self.hidden, 10)] if self.hidden else [(64, 10)]
 
-    @cached_property
+    @property
     def initial(self) -> np.ndarray:
+        return self._initial
+
+    @cached_property
+    def _initial(self) -> np.ndarray:
         """Weights with variance 1 / inputs (from a fixed stream), biases 0."""
         rng = np.random.default_rng(0)
         parts = [(rng.standard_normal((a, b)) / a**0.5, np.zeros(b)) for a, b in self._widths]

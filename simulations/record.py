@@ -43,25 +43,40 @@ def thinned(table: pd.DataFrame) -> pd.DataFrame:
 
 def diverged(table: pd.DataFrame) -> pd.Series:
     """For each replicate, whether its loss became infinite."""
-    return np.isinf(table["loss"]).groupby(table["replicate"]).any()
+    return (table["loss"] == math.inf).groupby(table["replicate"]).any()
 
 
-def to_target(table: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
-    """Per replicate: time (s), update and communication when ``column`` first reached ``level``.
+def to_target(
+    table: pd.DataFrame,
+    column: str,
+    level: float,
+    *,
+    time_budget: float | None = None,
+    replicates: int | Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """Per replicate: time (s), update and communication when ``column`` first reached ``level``, and whether it did.
 
-    Where ``reached`` is False they are what was spent when the run ended; after a divergence that is
-    no lower bound for anything, so they are infinite there.
+    Where ``reached`` is False, ``time`` is how long the run was watched: to its ``time_budget`` (its last update, if
+    not given), or for ever if it diverged; ``update`` and ``communication`` are infinite.  ``replicates`` says which
+    were run, as in ``simulate``: one that made no update in its budget leaves no row, but did not reach its target.
     """
     table = with_totals(table)
-    value = table[column]
-    hit = value >= level if rises(column) else value <= level
     spent = ["time", "update", "communication"]
-    first = table[hit].groupby("replicate")[spent].first()
-    result = table.groupby("replicate")[spent].last().astype(float)
-    failed = diverged(table)
-    result[failed.reindex(result.index)] = math.inf
-    result.loc[first.index] = first.astype(float)
-    return result.assign(reached=result.index.isin(first.index)).reset_index()
+    value = table[column]
+    hit = table[value >= level if rises(column) else value <= level].groupby("replicate")[spent].first()
+    if replicates is None:
+        run = table["replicate"].unique().tolist()
+    else:
+        run = list(range(replicates) if isinstance(replicates, int) else replicates)
+    result = hit.astype(float).reindex(run)
+    watched = table.groupby("replicate")["time"].last().reindex(result.index, fill_value=0.0)
+    if time_budget is not None:
+        watched[:] = time_budget
+    watched[diverged(table).reindex(result.index, fill_value=False)] = math.inf
+    reached = result["time"].notna()
+    return (
+        result.fillna({"time": watched}).fillna(math.inf).assign(reached=reached).rename_axis("replicate").reset_index()
+    )
 
 
 class Median(NamedTuple):
@@ -80,11 +95,10 @@ def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> M
     Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval: all t whose pointwise
     interval for P(not reached by t) contains 1/2.
     """
-    values, reached = np.asarray(values, dtype=float), np.asarray(reached, dtype=bool)
     if not reached.any():
         return Median(math.inf, float(values.min()), math.inf, 0, len(values))
     largest = values[np.isfinite(values)].max() + 1  # a diverged run outlasts all others
-    censored = stats.CensoredData.right_censored(np.minimum(values, largest), ~reached)
+    censored = stats.CensoredData.right_censored(np.minimum(values, largest), ~reached.to_numpy(dtype=bool))
     survival = stats.ecdf(censored).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # no interval exists where the curve is 0 or 1

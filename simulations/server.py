@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class Server:
         self._idle_since = [0.0] * self.n
         self._queue: list[tuple[float, int, int, Job]] = []
         self._tasks = 0
-        self._applied: tuple = ()
+        self._applied: tuple[Any, ...] = ()
         self._reset_counters()
         self.k, self.max_staleness, self.step_size = 1, math.inf, 0.0
         self.initial_loss = self.loss = problem.loss(self.params)
@@ -255,12 +255,9 @@ class Server:
         self._decided = self.time
 
     def _close_round(self) -> None:
-        self.rounds.append(
-            Round(
-                *self._applied, self._uplinks, self._downlinks, self._restarts,
-                self._computed, self._used, self._computed - self._used, self._idle, self._wasted,
-            )
-        )  # fmt: skip
+        counts = (self._uplinks, self._downlinks, self._restarts, self._computed, self._used)
+        seconds = (self._idle, self._wasted)
+        self.rounds.append(Round(*self._applied, *counts, self._computed - self._used, *seconds))
         self._applied = ()
         self._reset_counters()
 

@@ -108,6 +108,19 @@ def test_to_target_reads_time_rounds_and_communication():
     never = to_target(table, "loss", 0.0)
     assert not never["reached"].any()
     assert never["time"].tolist() == [10, 10]  # a lower bound
+    assert never["update"].tolist() == [math.inf, math.inf]
+
+
+def test_a_run_is_watched_to_the_end_of_its_budget_even_without_any_update():
+    slow = [Deterministic(3.0), Deterministic(20.0)]  # round 1 ends at 20
+    options = {"time_budget": 19.0, "replicates": 2}
+    table = sync(delay=slow, **options)
+    reached = to_target(table, "loss", 0.0, **options)
+    assert reached["replicate"].tolist() == [0, 1]
+    assert reached["time"].tolist() == [19, 19]
+    assert not reached["reached"].any()
+    longer = to_target(sync(delay=slow, time_budget=39.0), "loss", 0.0, time_budget=39.0)
+    assert longer["time"].tolist() == [39]  # not 20, its last update
 
 
 def test_thinning_keeps_totals_and_what_is_evaluated():

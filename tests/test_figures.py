@@ -10,7 +10,7 @@ import pytest
 
 from abs_theory import steady_state
 from abs_theory.delays import Exponential
-from paper_figs import cache, curves, style, study
+from paper_figs import cache, curves, study, style
 from paper_figs.__main__ import draw
 from paper_figs.figures import FIGURES, adaptation, round_time, time_to_target, timeline
 

@@ -123,5 +123,5 @@ def test_timing_only_trains_nothing():
     ],
 )
 def test_bad_problems_are_refused(build):
-    with pytest.raises(ValueError, match="must|needs"):
+    with pytest.raises(ValueError, match=r"must|needs"):
         build()

@@ -133,13 +133,13 @@ def check_mean_field(delay, k, n, theta, num_rounds, replicates, resolution):
     theory = steady_state.abs_sgd(delay, k, n, theta, "mean-field")
     state = monte_carlo.abs_sgd(delay, k, n, theta, np.random.default_rng([k, n, theta or 99]), num_rounds, replicates)
     found = half_widths_as_estimates(state, replicates)
-    in_step = 0.5 if delay == ShiftedExponential(0.9, 0.1) else 0.0
+    in_step = 0.65 * math.exp(-25 * delay.var / delay.mean**2)  # nearly constant delays: a wide statement
     time = theory.round_time
     assert_within(found["round_time"], time, theory.error.round_time, (0.4 + in_step) * time, resolution * time)
     caps = {
         "mean_staleness": (0.1 + in_step) * (theory.mean_staleness + 1.5),
         "restarts": 0.1 + (0.02 + in_step) * n,
-        "idle_fraction": 0.03 + in_step,
+        "idle_fraction": 0.035 + in_step,
         "wasted_fraction": 0.12 + in_step,
     }
     for name, cap in caps.items():
