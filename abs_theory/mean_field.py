@@ -5,6 +5,9 @@ S(jr), is cut after theta+1 of them, and the successes per worker and round must
 
 .. math:: F((\theta+1) r) \Big/ \sum_{j=0}^\theta S(jr) = K/n
 
+The root is unique if F increases strictly from 0 to 1; where F has a flat piece, as for delays uniform on (2, 3) with
+K/n = 1/2, a whole interval may solve the equation and one point of it is returned.
+
 With few workers rounds fluctuate.  ``abs_sgd`` lets j rounds take T_j = r (j + sqrt(j) D), where r (1 + D) is
 one round, and takes n independent workers: about n / sum_j E[S(T_j)] fresh ones (exactly K without a bound), the
 others of age j with probability proportional to E[S(T_j)].  The next round ends when K of them are done, so its

@@ -22,7 +22,7 @@ _LOOKS = {
     "local SGD": ("#8C8C8C", (0, (6, 1, 1, 1)), "*"),
 }
 
-_SETTINGS: dict[Any, Any] = {
+_SETTINGS = {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -42,7 +42,8 @@ _SETTINGS: dict[Any, Any] = {
 
 def applied() -> AbstractContextManager:
     """The settings all figures are drawn under."""
-    return mpl.rc_context(sns.axes_style("ticks") | _SETTINGS)
+    settings: Any = sns.axes_style("ticks") | _SETTINGS
+    return mpl.rc_context(settings)
 
 
 def look(method: Hashable) -> dict:

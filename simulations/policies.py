@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abs_theory import choose, round_time, steady_state
+from abs_theory import choose, steady_state
 from abs_theory.checks import check_k, check_positive
 from abs_theory.delays import Delay
 from simulations.server import Policy, Progress
@@ -76,10 +76,10 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
 
 def adasync_rule(delay: Delay, n: int, k0: int, protocol: str = "k_async", interval: float = 0.0) -> Rule:
     """AdaSync's k: ``greedy_bound`` on the round time of "k_async" or "k_sync" (Dutta, Wang & Joshi 2021)."""
-    by_name = {"k_async": round_time.k_async, "k_sync": round_time.k_sync}
-    if protocol not in by_name:
-        raise ValueError(f"protocol must be one of {', '.join(by_name)}, got {protocol!r}")
-    return greedy_bound([by_name[protocol](delay, k, n) for k in range(1, n + 1)], k0, interval)
+    threshold = {"k_async": math.inf, "k_sync": 0.0}  # both are ABS at an end of its scale
+    if protocol not in threshold:
+        raise ValueError(f"protocol must be one of {', '.join(threshold)}, got {protocol!r}")
+    return abs_rule(delay, n, k0, threshold[protocol], interval)
 
 
 def abs_rule(delay: Delay, n: int, k0: int, max_staleness: Policy, interval: float = 0.0) -> Rule:

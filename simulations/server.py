@@ -256,8 +256,8 @@ class Server:
 
     def _close_round(self) -> None:
         counts = (self._uplinks, self._downlinks, self._restarts, self._computed, self._used)
-        seconds = (self._idle, self._wasted)
-        self.rounds.append(Round(*self._applied, *counts, self._computed - self._used, *seconds))
+        rest = (self._computed - self._used, self._idle, self._wasted)
+        self.rounds.append(Round._make((*self._applied, *counts, *rest)))
         self._applied = ()
         self._reset_counters()
 

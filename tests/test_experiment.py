@@ -189,5 +189,5 @@ def test_a_protocol_that_waits_for_more_than_it_can_get_is_told():
     from simulations.protocols import Protocol
 
     hoarder = Protocol(lambda server, job: server.accept(job), k=1)
-    with pytest.raises(RuntimeError, match="no worker will ever deliver again at t=.* waits for more gradients"):
+    with pytest.raises(RuntimeError, match=r"no worker will ever deliver again at t=.* waits for more gradients"):
         simulate(hoarder, TimingOnly(), Exponential(1.0), 2, step_size=1.0, num_updates=1, seed=0)
