@@ -38,7 +38,7 @@ LAWS = {
     "lognormal": Setting(LogNormal(median=math.exp(-0.5), sigma=1.0), 0.5, 30.0),
 }
 TUNING_SEED, SHOWN_SEED = 1, 2
-FINALISTS = 3
+FINALISTS = 4
 
 _WORKERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)  # up to n
 GRIDS: dict[str, tuple[float, ...]] = {
@@ -142,11 +142,13 @@ def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
                     yield point
 
 
-def tune(method: Method, law: str, n: int, target: float, longest: float, replicates: int, budget: int) -> dict:
+def tune(
+    method: Method, law: str, n: int, target: float, longest: float, *, budget: int, replicates: int, finals: int
+) -> dict:
     """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
 
     A run is stopped when it takes half as long again as the best so far: it cannot win any more.  The best few points
-    found then meet on twice as many fresh replicates, lest the luckiest wins.
+    found then meet on ``finals`` fresh replicates, lest the luckiest wins.
     """
     scores: dict[tuple, tuple[float, float]] = {}
 
@@ -176,7 +178,7 @@ def tune(method: Method, law: str, n: int, target: float, longest: float, replic
             if len(scores) >= budget:
                 break
     finalists = [dict(zip(best, key, strict=True)) for key in sorted(scores, key=scores.__getitem__)[:FINALISTS]]
-    fresh, cap = range(replicates, 3 * replicates), min(longest, 3 * score(best)[0])
+    fresh, cap = range(replicates, replicates + finals), min(longest, 3 * score(best)[0])
     results = [evaluate(knobs, fresh, cap) for knobs in finalists]
     winner = min(range(len(finalists)), key=results.__getitem__)
     return finalists[winner] | {"median": results[winner][0], "evaluated": len(scores)}
@@ -195,11 +197,11 @@ def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float,
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
     "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20,
-    "tuning": {"replicates": 3, "budget": 18},
+    "tuning": {"budget": 18, "replicates": 2, "finals": 8},
 }  # fmt: skip
 QUICK = {
     "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 4,
-    "tuning": {"replicates": 1, "budget": 6},
+    "tuning": {"budget": 6, "replicates": 1, "finals": 1},
 }  # fmt: skip
 LONGEST = 200.0  # seconds a slow method is given to reach the hard target
 

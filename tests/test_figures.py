@@ -16,14 +16,14 @@ from paper_figs.figures import FIGURES, adaptation, round_time, time_to_target, 
 
 TINY = {
     "n": 4, "laws": ["decreasing hazard"], "easy": 0.3, "hard": 0.5, "replicates": 3,
-    "tuning": {"replicates": 1, "budget": 1},
+    "tuning": {"budget": 1, "replicates": 1, "finals": 1},
 }  # fmt: skip
 CONFIGS = {
     "timeline": timeline.DEFAULT,
     "round-time": {"n": 4, "ks": [1, 2, 4], "tasks": 400, "replicates": 2, "seed": 1},
     "ablation": {
         "n": 4, "laws": ["lognormal"], "hard": 0.5, "longest": 10.0, "replicates": 2,
-        "tuning": {"replicates": 1, "budget": 1},
+        "tuning": {"budget": 1, "replicates": 1, "finals": 1},
     },
 }  # fmt: skip
 
@@ -128,8 +128,8 @@ def test_no_step_of_the_search_leaves_its_grid_and_both_directions_are_open_insi
 
 def test_the_search_finds_a_better_step_size_within_its_budget():
     method = study.METHODS["asynchronous"]
-    found = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, replicates=2, budget=8)
-    start = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, replicates=2, budget=1)
+    found = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=8, replicates=2, finals=2)
+    start = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=1, replicates=2, finals=2)
     assert found["evaluated"] <= 8
     assert found["median"] <= start["median"]
     assert found["step_size"] in study.GRIDS["step_size"][1:-1]
