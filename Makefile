@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: figures test check notebooks bench clean
+.PHONY: figures test check notebooks clean
 
 figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick)
@@ -21,9 +21,6 @@ check: $(READY)
 notebooks: $(READY)
 	$(BIN)/pip install --quiet ".[notebooks]"
 	$(BIN)/jupyter lab notebooks
-
-bench: $(READY)
-	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build *.egg-info

@@ -197,7 +197,7 @@ def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float,
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
     "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20,
-    "tuning": {"budget": 18, "replicates": 2, "finals": 8},
+    "tuning": {"budget": 18, "replicates": 2, "finals": 10},
 }  # fmt: skip
 QUICK = {
     "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 4,

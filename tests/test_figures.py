@@ -1,8 +1,10 @@
 """The figures: each is drawn from a small run, its claim holds on the numbers, and the command is well behaved."""
 
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -105,15 +107,49 @@ def test_claim_of_adaptation_k_never_falls_and_staleness_stays_below_a_threshold
 
 
 @pytest.mark.slow
-def test_claims_of_the_training_figures_hold_on_the_default_runs():
-    """What the README and the captions say, on the numbers the figures are drawn from."""
-    runs = study.compute(**study.DEFAULT)
-    table = time_to_target.summarise(runs).set_index(["target", "law", "method"])["ratio"]
-    hard = table["hard"].unstack("law")
-    assert (hard.loc["synchronous"] > 2).all()  # slowest of all under every law, with local SGD
-    assert (hard.drop(["synchronous", "local SGD"]) < hard.loc["synchronous"]).all().all()
-    assert hard.loc["ABS, time-optimal", "decreasing hazard"] < hard.loc["AdaSync", "decreasing hazard"]
-    assert hard.loc["ABS, time-optimal", "decreasing hazard"] < hard.loc["K-async", "decreasing hazard"]
+def test_claims_of_the_training_figures_and_numbers_of_the_readme_hold_on_the_default_runs():
+    """On another processor rounding may change a run, so the README's medians need only lie in the new intervals."""
+    table = time_to_target.summarise(study.compute(**study.DEFAULT)).set_index(["target", "law", "method"])
+    hard = table.loc["hard"]
+    ratio = hard["ratio"].unstack("law")
+    others = ratio.drop(["synchronous", "local SGD"])
+    assert (others.max() < ratio.loc["synchronous"]).all()
+    assert ratio.loc["AdaSync", "decreasing hazard"] > 3 * ratio.loc["ABS, time-optimal", "decreasing hazard"]
+    assert 2 * ratio.loc["ABS, time-optimal", "decreasing hazard"] < 1
+    assert hard.loc[("increasing hazard", "K-sync"), "ratio"] < 1  # where ABS loses
+    assert (
+        hard.loc[("increasing hazard", "ABS, time-optimal"), "time"]
+        == hard.loc[("increasing hazard", "AdaSync"), "time"]
+    )
+    messages = hard.loc["decreasing hazard", "communication"]
+    assert messages["ABS, time-optimal"] > 3 * messages["AdaSync"]
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", readme, flags=re.MULTILINE)
+    names = {"ABS, threshold relative to mean staleness": "ABS", "ABS, time-optimal threshold": "ABS, time-optimal"}
+    checked = 0
+    for name, *cells in rows:
+        method = names.get(name, name.removesuffix(" (our reading)"))
+        for law, cell in zip(study.DEFAULT["laws"], cells, strict=True):
+            if (law, method) in hard.index:
+                checked += 1
+                found = hard.loc[(law, method)]
+                if cell.startswith("not reached"):
+                    assert math.isinf(found["time"]), (law, method)
+                else:
+                    stated = float(cell.split(" [")[0].strip("*"))
+                    assert 0.99 * found["time_low"] <= stated <= 1.01 * found["time_high"], (law, method)
+    assert checked == 27
+
+
+@pytest.mark.slow
+def test_tuned_values_lie_inside_their_grids_unless_the_domain_ends_there():
+    knobs = study.tune_all(study.METHODS, list(study.LAWS), 20, 0.94, study.LONGEST, study.DEFAULT["tuning"])
+    for (method, law), found in knobs.items():
+        for name in ("step_size", "c"):
+            if name in found:
+                assert found[name] in study.GRIDS[name][1:-1], (method, law, name)
+        if "local_steps" in found:
+            assert found["local_steps"] < study.GRIDS["local_steps"][-1], law
 
 
 # ---------------------------------------------------------------------- tuning and curves
