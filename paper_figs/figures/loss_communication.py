@@ -1,0 +1,47 @@
+"""Training loss and test accuracy against communication (uplinks + downlinks) and against rounds.
+
+Claim: per message and per round the order of the methods is another than per second: waiting for more
+workers makes rounds better and longer.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from paper_figs import curves, style, study
+from simulations.record import with_totals
+
+DEFAULT, QUICK, compute = study.DEFAULT, study.QUICK, study.compute
+
+_X = {"communication": "messages (uplinks + downlinks)", "update": "rounds (updates)"}
+_Y = {"loss": "training loss", study.ACCURACY: "test accuracy"}
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    runs = with_totals(runs, ["method", "law", "replicate"])
+    runs = runs[runs["time"] <= runs["horizon"]]
+    tables = []
+    for x in _X:
+        table = curves.on_grid(runs, x, list(_Y)).rename(columns={x: "spent"})
+        tables.append(table.assign(x=x))
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    laws = list(table["law"].unique())
+    fig = Figure(figsize=(style.PAGE, 7.6), layout="constrained")
+    axes = fig.subplots(4, len(laws), sharey="row", squeeze=False)
+    for row, (x, y) in enumerate((x, y) for x in _X for y in _Y):
+        for ax, law in zip(axes[row], laws, strict=True):
+            panel = table[(table["x"] == x) & (table["law"] == law)]
+            for method, rows in panel.groupby("method", sort=False):
+                curves.draw_band(ax, rows, "spent", y, method)
+            ax.set(xlabel=_X[x], xscale="log")
+            if y == "loss":
+                ax.set(yscale="log")
+            else:
+                ax.set(ylim=(0.5, 1))
+        axes[row, 0].set(ylabel=_Y[y])
+    for ax, law in zip(axes[0], laws, strict=True):
+        ax.set(title=law)
+    curves.legend(fig, axes[0, 0])
+    return fig

@@ -1,0 +1,74 @@
+"""Who computes, waits and restarts: the first seconds of synchronous SGD, K-async SGD and ABS.
+
+Claim: with the same task times, ABS drops the work of a stalled worker that the others wait for.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from abs_theory.delays import HyperExponential
+from paper_figs import style
+from simulations import protocols
+from simulations.experiment import simulate
+from simulations.problems import TimingOnly
+
+DEFAULT = {"n": 5, "k": 2, "max_staleness": 2, "seconds": 6.0, "seed": 5}
+QUICK = DEFAULT
+
+
+def compute(n: int, k: int, max_staleness: int, seconds: float, seed: int) -> pd.DataFrame:
+    """One row per task: panel, worker, start, end, outcome, applied_version; and the idle spans between tasks."""
+    delay = HyperExponential(probs=(0.9, 0.1), means=(0.6, 4.6))  # mean 1 s, rare long stalls
+    panels = {
+        "synchronous": protocols.synchronous(),
+        f"K-async, K = {k}": protocols.k_async(k),
+        f"ABS, K = {k}, staleness at most {max_staleness}": protocols.abs_sgd(k, max_staleness),
+    }
+    tables = []
+    for panel, protocol in panels.items():
+        rounds, tasks = simulate(
+            protocol, TimingOnly(), delay, n, step_size=1.0, time_budget=4 * seconds, seed=seed, jobs=True
+        )
+        idle = tasks.sort_values("start").assign(
+            start=tasks["end"], end=tasks.groupby("worker")["start"].shift(-1), outcome="idle"
+        )
+        idle = idle[idle["end"] > idle["start"]]
+        updates = rounds.rename(columns={"update": "applied_version"}).assign(
+            start=rounds["time"], end=rounds["time"], outcome="update", worker=-1
+        )
+        columns = ["worker", "start", "end", "applied_version", "outcome"]
+        table = pd.concat([tasks[columns], idle[columns], updates[columns]])
+        tables.append(table[table["start"] < seconds].assign(panel=panel, seconds=seconds))
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    panels = list(table["panel"].unique())
+    computing, dropped, idle, _ = style.palette(4)
+    looks = {
+        "applied": {"facecolor": computing, "edgecolor": "white"},
+        "unfinished": {"facecolor": computing, "edgecolor": "white"},
+        "restarted": {"facecolor": (*dropped, 0.35), "edgecolor": "white", "hatch": "////"},
+        "idle": {"facecolor": "0.88", "edgecolor": "white"},
+    }
+    fig = Figure(figsize=(style.PAGE, 3.6), layout="constrained")
+    axes = fig.subplots(len(panels), 1, sharex=True)
+    for ax, panel in zip(axes, panels, strict=True):
+        rows = table[table["panel"] == panel]
+        for outcome, row_look in looks.items():
+            spans = rows[rows["outcome"] == outcome]
+            ax.barh(spans["worker"] + 1, spans["end"] - spans["start"], left=spans["start"], height=0.8, **row_look)
+        for time in rows.loc[rows["outcome"] == "update", "start"]:
+            ax.axvline(time, color="black", linewidth=0.7)
+        workers = range(1, int(rows["worker"].max()) + 2)
+        ax.set(title=panel, ylabel="worker", yticks=list(workers), ylim=(len(workers) + 0.6, 0.4))
+    axes[-1].set(xlabel="time (s)", xlim=(0, table["seconds"].iloc[0]))
+    handles = [
+        Patch(**looks["applied"], label="computes"),
+        Patch(**looks["restarted"], label="computes, then told to restart"),
+        Patch(**looks["idle"], label="has delivered, waits"),
+        axes[0].plot([], [], color="black", linewidth=0.7, label="update")[0],
+    ]
+    fig.legend(handles=handles, loc="outside upper center", ncols=4)
+    return fig
