@@ -51,6 +51,8 @@ def draw(name: str, config: dict, out: Path) -> None:
     print(f"{out / name}.csv{note}", flush=True)
     with style.applied():
         drawing = figure.draw(table)
+        drawing.draw_without_rendering()
+        drawing.set_layout_engine("none")  # laid out once, for both files
         for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
             drawing.savefig(out / f"{name}.{suffix}", metadata=metadata)
             print(f"{out / name}.{suffix}", flush=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from paper_figs import style, study
+from paper_figs import study, style
 from paper_figs.parallel import in_parallel
 from simulations.record import median, to_target
 
@@ -27,13 +27,16 @@ QUICK = {
 def compute(n: int, laws: list[str], hard: float, longest: float, replicates: int, tuning: dict) -> pd.DataFrame:
     """Per law, rule for k and rule for the threshold: the median time to the target with its 95 % interval (s)."""
     knobs = study.tune_all(study.ABLATION, laws, n, hard, longest, tuning)
-    calls = [
-        joblib.delayed(_times)(cell, law, n, own, hard, longest, replicates) for (cell, law), own in knobs.items()
-    ]
+    calls = [joblib.delayed(_times)(cell, law, n, own, hard, longest, replicates) for (cell, law), own in knobs.items()]
     rows = []
     for ((cell, law), own), reached in zip(knobs.items(), in_parallel("ablation", calls), strict=True):
         k_rule, threshold = cell.split(" / ")
-        row = {"law": law, "k_rule": k_rule, "threshold": threshold, **median(reached["time"], reached["reached"])._asdict()}
+        row = {
+            "law": law,
+            "k_rule": k_rule,
+            "threshold": threshold,
+            **median(reached["time"], reached["reached"])._asdict(),
+        }
         rows.append(row | {name: own[name] for name in ("step_size", "k0")})
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paper_figs import curves, style, study
+from paper_figs import curves, study, style
 
 DEFAULT, QUICK, compute = study.DEFAULT, study.QUICK, study.compute
 

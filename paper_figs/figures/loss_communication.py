@@ -7,7 +7,7 @@ workers makes rounds better and longer.
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paper_figs import curves, style, study
+from paper_figs import curves, study, style
 from simulations.record import with_totals
 
 DEFAULT, QUICK, compute = study.DEFAULT, study.QUICK, study.compute

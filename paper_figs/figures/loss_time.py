@@ -6,7 +6,7 @@ Claim: which method is fastest depends on the delay law; synchronous and local S
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paper_figs import curves, style, study
+from paper_figs import curves, study, style
 
 DEFAULT, QUICK, compute = study.DEFAULT, study.QUICK, study.compute
 

@@ -81,11 +81,14 @@ def draw(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.set(title=law, yscale="log")
     for ax in axes[-1]:
-        ax.set(xlabel="workers waited for, $K$", xlim=(0, table["k"].max() + 1), xticks=range(0, table["k"].max() + 1, 5))
+        ax.set(
+            xlabel="workers waited for, $K$", xlim=(0, table["k"].max() + 1), xticks=range(0, table["k"].max() + 1, 5)
+        )
     for ax in axes[:, 0]:
         ax.set(ylabel="mean round time (s)")
     handles = [
-        axes[0, 0].plot([], [], dashes[name], marker=markers[name], color=colors[name], label=name)[0] for name in THRESHOLDS
+        axes[0, 0].plot([], [], dashes[name], marker=markers[name], color=colors[name], label=name)[0]
+        for name in THRESHOLDS
     ]
     fig.legend(
         handles=handles, title="staleness threshold: theory (lines, stated error shaded), simulation (points, 2 s.e.)",

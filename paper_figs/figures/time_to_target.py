@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paper_figs import style, study
+from paper_figs import study, style
 from simulations.record import median, to_target
 
 DEFAULT, QUICK, compute = study.DEFAULT, study.QUICK, study.compute
@@ -25,7 +25,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     for target in ("easy", "hard"):
         level = float(runs[target].iloc[0])
         for law, of_law in runs.groupby("law", sort=False):
-            of_method = {method: group for method, group in of_law.groupby("method", sort=False)}
+            of_method = dict(of_law.groupby("method", sort=False))
             reached = {
                 method: to_target(group, study.ACCURACY, level, time_budget=group["budget"].iloc[0])
                 for method, group in of_method.items()

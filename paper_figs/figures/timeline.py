@@ -45,7 +45,7 @@ def compute(n: int, k: int, max_staleness: int, seconds: float, seed: int) -> pd
 
 def draw(table: pd.DataFrame) -> Figure:
     panels = list(table["panel"].unique())
-    computing, dropped, idle, _ = style.palette(4)
+    computing, dropped = style.palette(2)
     looks = {
         "applied": {"facecolor": computing, "edgecolor": "white"},
         "unfinished": {"facecolor": computing, "edgecolor": "white"},
