@@ -25,7 +25,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     for target in ("easy", "hard"):
         level = float(runs[target].iloc[0])
         for law, of_law in runs.groupby("law", sort=False):
-            of_method = dict(of_law.groupby("method", sort=False))
+            of_method = {method: of_law[of_law["method"] == method] for method in of_law["method"].unique()}
             reached = {
                 method: to_target(group, study.ACCURACY, level, time_budget=group["budget"].iloc[0])
                 for method, group in of_method.items()
