@@ -153,7 +153,9 @@ def abs_sgd(
     Each replicate starts with n fresh workers and forgets them during ``warmup`` rounds, by default 20 n / k, in which
     a worker delivers about 20 times; without a bound up to 80 n / k, until E[(X - t)+] < .002 E[X] if there are long
     stalls.  If the delay has no variance (Pareto with index <= 2) and there is no bound, the start fades only like a
-    power of time, and the errors, 95 % half-widths over replicates, are too small.
+    power of time, and the errors, 95 % half-widths over replicates, are too small.  So they are for constant delays:
+    all replicates then do the same, and an average over a window that cuts a cycle is off by up to one cycle in
+    ``num_rounds``.
     Cost O(n replicates) per round, 30 to 60 ns for each worker.
     Raises ValueError if E[X] is infinite and nothing stops the stragglers: there is no steady state.
     """

@@ -40,7 +40,8 @@ def abs_sgd(
     - "exact": exponential delays, ``k = n``, ``max_staleness = 0``; without a bound also ``k = 1``, save for the
       staleness law, which is the mean field's;
     - "mean-field": any law without atoms (see ``mean_field.abs_sgd`` for its error), exact at ``k = n``;
-    - "monte-carlo": any law, needs ``rng``; call ``monte_carlo.abs_sgd`` to choose the effort;
+    - "monte-carlo": any law (without a bound: of finite mean), needs ``rng``; ``monte_carlo.abs_sgd`` lets you choose
+      the effort;
     - "auto": exact, else Monte Carlo if there is an ``rng``, else mean field.
 
     If the k-th delay has an infinite mean, so has an exact round time.
@@ -106,11 +107,11 @@ def _route(delay: Delay, k: int, theta: float, n: int, method: str, rng: Any) ->
     if method == "auto" and rng is not None:
         return "monte-carlo"
     if not has_mean_field:
-        problem = "the law has atoms" if delay.has_atoms else "its mean is infinite and there is no bound"
-        raise ValueError(
-            f'no mean field for {cell}: {problem}; pass an rng (method="monte-carlo")'
-            + ("" if delay.has_atoms else " or a max_staleness")
-        )
+        if delay.has_atoms:
+            problem = 'the law has atoms; use steady_state.abs_sgd with method="monte-carlo" and an rng'
+        else:
+            problem = "E[X] is infinite, so without a bound there is no steady state; give a max_staleness"
+        raise ValueError(f"no mean field for {cell}: {problem}")
     return "mean-field"
 
 

@@ -25,12 +25,12 @@ def main(
         raise typer.BadParameter(f"no figure named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"--out must be a folder, {out} is a file")
-    for name in names or FIGURES:
+    for name in dict.fromkeys(names or FIGURES):
         figure = FIGURES[name]
         config = figure.QUICK if quick else figure.DEFAULT
         if list_:
             state = "cached" if entry(out / ".cache", study_of(figure), config).exists() else "to be computed"
-            print(f"{name}: {state}")
+            print(f"{name}: {state} ({'quick' if quick else 'default'} size)")
         else:
             draw(name, config, out)
 

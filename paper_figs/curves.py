@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from paper_figs import style
 
+FALLING = {"max_staleness"}  # falls as k rises: ranked from above, so that its median belongs to the median k
+
 
 def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) -> pd.DataFrame:
     """Per law, method and grid point of ``x``: quartiles of each column, the last value known in each replicate.
@@ -30,19 +32,37 @@ def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) ->
         table = {"law": law, "method": method, x: grid}
         for column in columns:
             values = np.array([group[column].to_numpy()[rows] for group, rows in zip(groups, at, strict=True)])
+            sign = -1 if column in FALLING else 1
             for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
-                table[f"{column}_{name}"] = np.quantile(values, q, axis=0, method="inverted_cdf")
+                rank = q if sign > 0 else 1 - q
+                table[f"{column}_{name}"] = sign * np.quantile(sign * values, rank, axis=0, method="inverted_cdf")
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
 
 
-def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: Hashable) -> None:
-    """One method's median as a line with sparse markers, its quartiles as a band."""
+def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: Hashable, steps: bool = False) -> None:
+    """One method's median as a line (or stairs) with sparse markers, its quartiles as a band."""
     finite = rows[np.isfinite(rows[f"{column}_median"])]
-    look = style.look(method)
-    ax.plot(finite[x], finite[f"{column}_median"], label=method, markevery=(0.05, 0.25), **look)
+    look, drawstyle = style.look(method), "steps-post" if steps else "default"
+    ax.plot(
+        finite[x],
+        finite[f"{column}_median"],
+        label=method,
+        markevery=(0.05, 0.25),
+        drawstyle=drawstyle,
+        clip_on=not steps,
+        **look,
+    )
     high = finite[f"{column}_high"].replace(np.inf, np.nan)
-    ax.fill_between(finite[x], finite[f"{column}_low"], high, color=look["color"], alpha=0.12, linewidth=0)
+    ax.fill_between(
+        finite[x],
+        finite[f"{column}_low"],
+        high,
+        color=look["color"],
+        alpha=0.12,
+        linewidth=0,
+        step="post" if steps else None,
+    )
 
 
 def legend(fig: Figure, ax: Axes, ncols: int = 5) -> None:

@@ -60,44 +60,30 @@ class Method:
     local: bool = False  # whether the knob "local_steps" belongs to the run
 
 
-def _abs_with(threshold: str) -> Callable[..., Protocol]:
+THRESHOLDS: dict[str, Callable[..., Any]] = {  # the rules for max_staleness that are compared
+    "restart all": lambda delay, n, c: 0,
+    "relative": lambda delay, n, c: policies.relative_to_mean(c),
+    "time-optimal": lambda delay, n, c: policies.time_optimal(delay, n),
+    "none": lambda delay, n, c: math.inf,
+}
+K_RULES: dict[str, Callable[..., Any]] = {  # the rules for k that are compared
+    "constant": lambda delay, n, k0, bound: k0,
+    "loss ratio": lambda delay, n, k0, bound: policies.loss_ratio(k0),
+    "greedy bound": policies.abs_rule,
+}
+
+
+def _abs(k_rule: str, threshold: str) -> Callable[..., Protocol]:
     def build(delay: Delay, n: int, k0: int, c: float = 1.0) -> Protocol:
-        bound = thresholds(delay, n, c)[threshold]
-        return protocols.abs_sgd(policies.abs_rule(delay, n, k0, bound), bound)
-
-    return build
-
-
-def thresholds(delay: Delay, n: int, c: float = 1.0) -> dict[str, Any]:
-    """The rules for max_staleness that are compared."""
-    return {
-        "restart all": 0,
-        "relative": policies.relative_to_mean(c),
-        "time-optimal": policies.time_optimal(delay, n),
-        "none": math.inf,
-    }
-
-
-def k_rules(delay: Delay, n: int, k0: int, bound: Any) -> dict[str, Any]:
-    """The rules for k that are compared."""
-    return {
-        "constant": k0,
-        "loss ratio": policies.loss_ratio(k0),
-        "greedy bound": policies.abs_rule(delay, n, k0, bound),
-    }
-
-
-def _cell(k_rule: str, threshold: str) -> Callable[..., Protocol]:
-    def build(delay: Delay, n: int, k0: int) -> Protocol:
-        bound = thresholds(delay, n)[threshold]
-        return protocols.abs_sgd(k_rules(delay, n, k0, bound)[k_rule], bound)
+        bound = THRESHOLDS[threshold](delay, n, c)
+        return protocols.abs_sgd(K_RULES[k_rule](delay, n, k0, bound), bound)
 
     return build
 
 
 METHODS = {
-    "ABS": Method(_abs_with("relative"), 0.354, {"k0": 2, "c": 1.0}),
-    "ABS, time-optimal": Method(_abs_with("time-optimal"), 0.354, {"k0": 2}),
+    "ABS": Method(_abs("greedy bound", "relative"), 0.354, {"k0": 2, "c": 1.0}),
+    "ABS, time-optimal": Method(_abs("greedy bound", "time-optimal"), 0.354, {"k0": 2}),
     "synchronous": Method(lambda delay, n: protocols.synchronous(), 1.41, {}),
     "asynchronous": Method(lambda delay, n: protocols.asynchronous(), 0.125, {}),
     "K-sync": Method(lambda delay, n, k: protocols.k_sync(k), 0.707, {"k": 4}),
@@ -106,10 +92,8 @@ METHODS = {
     "SA-AdaSync": Method(lambda delay, n, k0: protocols.staleness_aware_adasync(delay, n, k0), 0.707, {"k0": 2}),
     "local SGD": Method(lambda delay, n, local_steps: protocols.local_sgd(), 0.707, {"local_steps": 2}, local=True),
 }
-K_RULES = ("constant", "loss ratio", "greedy bound")
-THRESHOLDS = ("restart all", "relative", "time-optimal", "none")
 ABLATION = {
-    f"{k_rule} / {threshold}": Method(_cell(k_rule, threshold), 0.354, {"k0": 2})
+    f"{k_rule} / {threshold}": Method(_abs(k_rule, threshold), 0.354, {"k0": 2})
     for k_rule, threshold in itertools.product(K_RULES, THRESHOLDS)
 }
 

@@ -30,6 +30,7 @@ _SETTINGS = {
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
     "legend.frameon": False,
+    "legend.handlelength": 3.2,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "axes.spines.top": False,
@@ -49,7 +50,8 @@ def applied() -> AbstractContextManager:
 def look(method: Hashable) -> dict:
     """Line properties of a method."""
     color, dash, marker = _LOOKS[str(method)]
-    return {"color": color, "linestyle": dash, "marker": marker}
+    on_top = 3 if str(method).startswith("ABS") else 2
+    return {"color": color, "linestyle": dash, "marker": marker, "zorder": on_top}
 
 
 def palette(size: int) -> list:

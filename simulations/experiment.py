@@ -10,7 +10,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from abs_theory.checks import check_count, check_positive
+from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.problems import Problem
 from simulations.protocols import Protocol
@@ -86,8 +86,13 @@ def simulate(
     parallel on ``n_jobs`` processes (-1: all cores) with the same numbers on any.  With ``jobs=True`` returns also a
     table with one row per task: replicate, worker, start, end (s), read_version, end_version (updates made when it
     ended), applied_version (the update it went into, -1: none), outcome (applied, restarted or unfinished).
-    Raises ValueError for bad arguments; policies are checked as they decide.
+    A replicate that makes no update in its budget has no row.  Raises ValueError for bad arguments; policies are
+    checked as they decide.
     """
+    if not isinstance(protocol, Protocol):
+        raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
+    if isinstance(problem, type) or not isinstance(problem, Problem):
+        raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
     check_count("n", n)
     delays = list(delay) if isinstance(delay, Sequence) else [delay] * n
     if len(delays) != n or not all(isinstance(law, Delay) for law in delays):
@@ -109,8 +114,12 @@ def simulate(
         raise ValueError(f"replicates must be a number >= 1 or which ones to run, got {replicates}")
     for replicate in chosen:
         check_count("replicate", replicate, minimum=0)
-    if target and target[0] not in {"loss", *problem.metrics(problem.initial)}:
-        raise ValueError(f"target must name loss or a metric of the problem, got {target[0]!r}")
+    if target is not None:
+        names = ["loss", *problem.metrics(problem.initial)]
+        if not (isinstance(target, tuple) and len(target) == 2 and target[0] in names and is_finite(target[1])):
+            raise ValueError(f"target must be (one of {', '.join(names)}; a finite number), got {target!r}")
+        if eval_every == math.inf:
+            raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
 
     def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         with threadpool_limits(1):  # one thread per run: the same bits on any number of processes

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from abs_theory import choose, steady_state
-from abs_theory.checks import check_k, check_positive
+from abs_theory.checks import check_k, check_nonnegative, check_positive
 from abs_theory.delays import Delay
 from simulations.server import Policy, Progress
 
@@ -32,6 +32,7 @@ def loss_ratio(k0: int) -> Rule:
     check_positive("k0", k0)
 
     def rule(progress: Progress) -> int:
+        _check_loss(progress)
         if progress.loss * progress.n <= k0 * progress.initial_loss:
             return progress.n
         return max(progress.k, math.floor(k0 * progress.initial_loss / progress.loss))
@@ -55,6 +56,7 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
     times = np.asarray(round_times, dtype=float)
     n = len(times)
     check_k(k0, n)
+    check_nonnegative("interval", interval)
     if not np.isfinite(times).all():
         raise ValueError("greedy_bound needs finite mean round times; this delay law has no mean, bound the staleness")
     low, high = max(k0 - 1, 1), min(k0 + 1, n)
@@ -65,6 +67,8 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
 
     def rule(progress: Progress) -> int:
         if progress.updates == 0:
+            _check_workers(progress, n)
+            _check_loss(progress)
             return k0
         if interval and progress.time // interval == progress.decided // interval:
             return progress.k
@@ -106,7 +110,12 @@ def relative_to_mean(c: float = 1.0) -> Rule:
 def time_optimal(delay: Delay, n: int) -> Rule:
     """The threshold that makes rounds shortest at the k in force (``choose.time_optimal_threshold``)."""
     thresholds = _time_optimal_thresholds(delay, n)
-    return lambda progress: thresholds[progress.k - 1]
+
+    def rule(progress: Progress) -> float:
+        _check_workers(progress, n)
+        return thresholds[progress.k - 1]
+
+    return rule
 
 
 @cache
@@ -114,7 +123,19 @@ def _time_optimal_thresholds(delay: Delay, n: int) -> tuple[float, ...]:
     return tuple(choose.time_optimal_threshold(delay, k, n) for k in range(1, n + 1))
 
 
+def _check_workers(progress: Progress, n: int) -> None:
+    if progress.n != n:
+        raise ValueError(f"this policy was made for n={n} workers, the run has n={progress.n}")
+
+
+def _check_loss(progress: Progress) -> None:
+    if not progress.initial_loss > 0:
+        raise ValueError(
+            f"a rule that follows the loss needs F(w_0) > 0, got {progress.initial_loss}; use a constant k"
+        )
+
+
 def _threshold_at(max_staleness: Policy, k: int, n: int) -> float:
-    if not callable(max_staleness):
-        return max_staleness
-    return max_staleness(Progress(n, 0, 0.0, 0.0, int(k), math.inf, 0.0, 1.0, 1.0))
+    if callable(max_staleness):
+        max_staleness = max_staleness(Progress(n, 0, 0.0, 0.0, int(k), math.inf, 0.0, 1.0, 1.0))
+    return math.inf if max_staleness is None else max_staleness

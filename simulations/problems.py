@@ -6,7 +6,7 @@ Problems are values: everything they draw comes from the generators they are han
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from simulations.data import Data, digits, split_evenly
 _CACHE_BYTES = 1 << 20  # gradients are computed in chunks of jobs that stay in the processor's cache
 
 
+@runtime_checkable
 class Problem(Protocol):
     """What a server trains on."""
 
@@ -68,8 +69,8 @@ class NoisyQuadratic:
     start: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.curvatures:
-            raise ValueError("curvatures must hold at least one number")
+        if not (isinstance(self.curvatures, tuple) and self.curvatures):
+            raise ValueError(f"curvatures must be a tuple of at least one number, got {self.curvatures!r}")
         for curvature in self.curvatures:
             check_positive("curvatures", curvature)
         if not (0 <= self.sigma2 < np.inf and np.isfinite(self.start)):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from abs_theory.checks import is_finite
 from simulations.problems import Problem
 
 LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
@@ -33,7 +34,7 @@ class Progress(NamedTuple):
     initial_loss: float
 
 
-Policy = float | Callable[[Progress], float]
+Policy = float | None | Callable[[Progress], float | None]  # None: no threshold
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +139,11 @@ class Server:
 
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
-        """Take this gradient, times ``weight``, into the next update."""
+        """Take this gradient, times a finite ``weight``, into the next update."""
+        if not math.isfinite(weight):
+            raise ValueError(
+                f"the weight of a gradient must be finite, got {weight} at staleness {self.staleness(job)}"
+            )
         self.accepted.append((job, weight))
 
     def update(self) -> list[int]:
@@ -233,25 +238,24 @@ class Server:
         return weights @ (start - params) / len(jobs), float(losses.sum()) / len(jobs)
 
     def _decide(self, mean_staleness: float) -> None:
-        k, max_staleness, step_size = self._policies
         progress = Progress(
             self.n, self.updates, self.time, self._decided, self.k, self.max_staleness, mean_staleness,
             self.loss, self.initial_loss,
         )  # fmt: skip
-        if callable(k):
-            k = k(progress)
-        if not (1 <= k <= self.n and k == int(k)):
-            raise ValueError(f"k must be a whole number in 1..n, its policy gave k={k} with n={self.n} workers")
-        progress = progress._replace(k=int(k))
-        if callable(max_staleness):
-            max_staleness = max_staleness(progress)
-        if not max_staleness >= 0:
-            raise ValueError(f"max_staleness must be >= 0 or math.inf, its policy gave {max_staleness}")
-        if callable(step_size):
-            step_size = step_size(progress)
-        if not 0 < step_size < math.inf:
-            raise ValueError(f"step_size must be finite and > 0, its policy gave {step_size}")
-        self.k, self.max_staleness, self.step_size = progress.k, max_staleness, step_size
+        k, max_staleness, step_size = self._policies
+        chosen = _value(k, progress)
+        if not (is_finite(chosen) and 1 <= chosen <= self.n and chosen == int(chosen)):
+            raise ValueError(f"k must be a whole number in 1..n, its policy gave k={chosen!r} with n={self.n} workers")
+        progress = progress._replace(k=int(chosen))
+        bound = _value(max_staleness, progress)
+        if bound is None:
+            bound = math.inf
+        if not ((is_finite(bound) or bound == math.inf) and bound >= 0):
+            raise ValueError(f"max_staleness must be >= 0 or math.inf, its policy gave {bound!r}")
+        step = _value(step_size, progress)
+        if not (is_finite(step) and step > 0):
+            raise ValueError(f"step_size must be finite and > 0, its policy gave {step!r}")
+        self.k, self.max_staleness, self.step_size = progress.k, bound, step
         self._decided = self.time
 
     def _close_round(self) -> None:
@@ -269,3 +273,8 @@ class Server:
     def _log(self, job: Job, end: float, applied: int, outcome: str) -> None:
         if self.task_log is not None:
             self.task_log.append((job.worker, job.start, end, job.version, self.updates, applied, outcome))
+
+
+def _value(policy: Policy, progress: Progress) -> Any:
+    """What a policy decides; a number always decides itself."""
+    return policy(progress) if callable(policy) else policy

@@ -177,7 +177,13 @@ def test_the_interval_of_a_median_covers_it():
         ({"num_updates": 1, "step_size": 0.0}, "step_size must"),
         ({"num_updates": 1, "step_size": math.nan}, "step_size must"),
         ({"num_updates": 1, "problem": softmax_digits(3)}, "splits its data among 3 workers, got n=2"),
-        ({"num_updates": 1, "target": ("accuracy", 0.9)}, "target must name"),
+        ({"num_updates": 1, "eval_every": 1.0, "target": ("accuracy", 0.9)}, "target must be"),
+        ({"num_updates": 1, "eval_every": 1.0, "target": "loss"}, "target must be"),
+        ({"num_updates": 1, "eval_every": 1.0, "target": ("loss", math.nan)}, "target must be"),
+        ({"num_updates": 1, "target": ("loss", 0.9)}, "give eval_every"),
+        ({"num_updates": 1, "problem": softmax_digits}, "problem must be a Problem"),
+        ({"num_updates": 1, "problem": None}, "problem must be a Problem"),
+        ({"num_updates": 1, "step_size": "a"}, "step_size must"),
     ],
 )
 def test_bad_runs_are_refused(options, message):

@@ -94,6 +94,14 @@ def test_abs_rule_reduces_to_adasync_at_both_ends():
         assert policies.abs_rule(delay, 20, 2, math.inf)(now) == policies.adasync_rule(delay, 20, 2)(now)
 
 
+def test_none_is_no_threshold():
+    one, other = (
+        simulate(protocols.abs_sgd(2, bound), QUADRATIC, Exponential(1.0), 4, step_size=0.1, num_updates=20, seed=0)
+        for bound in (None, math.inf)
+    )
+    assert one.equals(other)
+
+
 def test_policies_move_k_the_threshold_and_the_step_of_a_run():
     rounds = simulate(
         protocols.abs_sgd(policies.loss_ratio(1), policies.relative_to_mean(2.0)), QUADRATIC, Exponential(1.0), 6,
@@ -128,6 +136,8 @@ def test_a_policy_sees_the_running_loss_and_the_time_of_the_last_decision():
         (lambda: policies.relative_to_mean(math.nan), "c must"),
         (lambda: policies.greedy_bound([1.0, 2.0], 3), r"k must be in 1\.\.n"),
         (lambda: policies.greedy_bound([1.0, math.inf], 1), "finite mean"),
+        (lambda: policies.greedy_bound([1.0, 2.0], 1, interval=-1.0), "interval must"),
+        (lambda: policies.greedy_bound([1.0, 2.0], 1, interval=math.nan), "interval must"),
         (lambda: policies.adasync_rule(Exponential(1.0), 4, 1, "k_batch"), "protocol must be one of"),
         (lambda: policies.adasync_rule(Pareto(minimum=1.0, index=0.9), 4, 1, "k_sync"), "finite mean"),
         (lambda: protocols.adasync(Exponential(1.0), 4, 5), r"k must be in 1\.\.n"),
@@ -148,6 +158,14 @@ def test_bad_arguments_are_refused(build, message):
         (protocols.k_async(lambda progress: math.nan), r"gave k=nan"),
         (protocols.abs_sgd(1, -1), r"max_staleness must be >= 0 or math\.inf, its policy gave -1"),
         (protocols.abs_sgd(1, math.nan), r"max_staleness must"),
+        (protocols.k_async(lambda progress: "x"), r"gave k='x'"),
+        (protocols.abs_sgd(1, lambda progress: "x"), r"max_staleness must .* gave 'x'"),
+        (protocols.k_async(1, weight=lambda staleness: math.nan), "weight of a gradient must be finite"),
+        (protocols.adasync(Exponential(1.0), 3, 1), "made for n=3 workers, the run has n=4"),
+        (protocols.abs_sgd(1, policies.time_optimal(Exponential(1.0), 3)), "made for n=3 workers"),
+        (protocols.adasync(Exponential(1.0), 4, 1), r"needs F\(w_0\) > 0, got 0\.0"),
+        (protocols.k_sync(policies.loss_ratio(1)), r"needs F\(w_0\) > 0"),
+        (protocols.k_sync, "protocol must be a Protocol"),
     ],
 )
 def test_bad_decisions_are_refused_when_they_are_made(protocol, message):

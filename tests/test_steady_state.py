@@ -293,8 +293,8 @@ def test_infinite_means():
             {"method": "exact"},
             "no exact steady state is known for .* with k=2 of n=8 and max_staleness=3; use",
         ),
-        ({"delay": Deterministic(1.0)}, "the law has atoms; pass an rng"),
-        ({"delay": Deterministic(1.0), "k": 1, "max_staleness": None}, "the law has atoms; pass an rng"),
+        ({"delay": Deterministic(1.0)}, "the law has atoms; use"),
+        ({"delay": Deterministic(1.0), "k": 1, "max_staleness": None}, "the law has atoms; use"),
         ({"delay": Pareto(1.0, 1.0), "max_staleness": None}, "its mean is infinite .* or a max_staleness"),
     ],
 )

@@ -35,6 +35,7 @@ def compute(n: int, laws: list[str], hard: float, longest: float, replicates: in
             "law": law,
             "k_rule": k_rule,
             "threshold": threshold,
+            "accuracy": hard,
             **median(reached["time"], reached["reached"])._asdict(),
         }
         rows.append(row | {name: own[name] for name in ("step_size", "k0")})
@@ -56,7 +57,7 @@ def draw(table: pd.DataFrame) -> Figure:
     axes = fig.subplots(1, len(laws), sharey=True, squeeze=False)[0]
     for ax, (law, rows) in zip(axes, table.groupby("law", sort=False), strict=True):
         grid = rows.pivot(index="k_rule", columns="threshold", values="median")
-        grid = grid.reindex(index=study.K_RULES, columns=study.THRESHOLDS)
+        grid = grid.reindex(index=list(study.K_RULES), columns=list(study.THRESHOLDS))
         texts = {(row.k_rule, row.threshold): _text(row) for row in rows.itertuples()}
         labels = np.array([[texts[k_rule, bound] for bound in grid.columns] for k_rule in grid.index])
         slowest = rows["median"].replace(np.inf, np.nan).max()
@@ -68,7 +69,8 @@ def draw(table: pd.DataFrame) -> Figure:
         ax.tick_params(axis="x", rotation=20, length=0)
         ax.tick_params(axis="y", rotation=0, length=0)
     axes[0].set(ylabel="rule for $k$")
-    fig.supxlabel("median time to the hard target (s; mean delay 1 s), 95 % interval below", fontsize=7)
+    target = f"{table['accuracy'].iloc[0]:.0%} test accuracy"
+    fig.supxlabel(f"median time to {target} (s; mean delay 1 s), 95 % interval below", fontsize=7)
     return fig
 
 

@@ -82,7 +82,7 @@ def draw(table: pd.DataFrame) -> Figure:
         ax.set(title=law, yscale="log")
     for ax in axes[-1]:
         ax.set(
-            xlabel="workers waited for, $K$", xlim=(0, table["k"].max() + 1), xticks=range(0, table["k"].max() + 1, 5)
+            xlabel="workers waited for, $k$", xlim=(0, table["k"].max() + 1), xticks=range(0, table["k"].max() + 1, 5)
         )
     for ax in axes[:, 0]:
         ax.set(ylabel="mean round time (s)")

@@ -22,8 +22,8 @@ def compute(n: int, k: int, max_staleness: int, seconds: float, seed: int) -> pd
     delay = HyperExponential(probs=(0.9, 0.1), means=(0.6, 4.6))  # mean 1 s, rare long stalls
     panels = {
         "synchronous": protocols.synchronous(),
-        f"K-async, K = {k}": protocols.k_async(k),
-        f"ABS, K = {k}, staleness at most {max_staleness}": protocols.abs_sgd(k, max_staleness),
+        f"K-async, k = {k}": protocols.k_async(k),
+        f"ABS, k = {k}, staleness at most {max_staleness}": protocols.abs_sgd(k, max_staleness),
     }
     tables = []
     for panel, protocol in panels.items():
