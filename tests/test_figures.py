@@ -14,7 +14,7 @@ from abs_theory import steady_state
 from abs_theory.delays import Exponential
 from paper_figs import cache, curves, study, style
 from paper_figs.__main__ import draw
-from paper_figs.figures import FIGURES, adaptation, round_time, time_to_target, timeline
+from paper_figs.figures import FIGURES, ablation, adaptation, round_time, time_to_target, timeline
 
 TINY = {
     "n": 4, "laws": ["decreasing hazard"], "easy": 0.3, "hard": 0.5, "replicates": 3,
@@ -139,6 +139,15 @@ def test_claims_of_the_training_figures_and_numbers_of_the_readme_hold_on_the_de
                     stated = float(cell.split(" [")[0].strip("*"))
                     assert 0.99 * found["time_low"] <= stated <= 1.01 * found["time_high"], (law, method)
     assert checked == 27
+
+
+@pytest.mark.slow
+def test_claim_of_ablation_the_threshold_decides_where_the_hazard_decreases():
+    table = ablation.compute(**ablation.DEFAULT).pivot(index=["law", "k_rule"], columns="threshold", values="median")
+    assert (table.loc["decreasing hazard", "none"] > 2 * table.loc["decreasing hazard", "time-optimal"]).all()
+    increasing = table.loc["increasing hazard"].drop("loss ratio")
+    assert (increasing.max(axis=1) < 1.5 * increasing.min(axis=1)).all()
+    assert (table.loc["lognormal", "restart all"] < table.loc["lognormal", "time-optimal"]).all()  # said in the README
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """The ablation that explains the comparison: rule for k x rule for the threshold, every cell tuned.
 
 Claim: the rule for the threshold decides where the hazard decreases, and hardly matters where it increases: there
-fresher gradients and longer rounds balance.
+fresher gradients and longer rounds balance (unless k follows the loss ratio, which then waits for everybody too soon).
 """
 
 import joblib
