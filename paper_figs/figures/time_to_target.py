@@ -65,7 +65,7 @@ def ratio_to(reference: pd.DataFrame, result: pd.DataFrame, rng: np.random.Gener
 def draw(table: pd.DataFrame) -> Figure:
     """The table, typeset: one block per law, fastest method first for the hard target."""
     blocks = [block for _, block in table.groupby("law", sort=False)]
-    lines = sum(len(block) // 2 + 2 for block in blocks) + 2
+    lines = 2 + sum(len(block) // 2 + 1.5 for block in blocks) + 1.5
     fig = Figure(figsize=(style.PAGE, 0.165 * lines))
     ax = fig.add_axes((0.01, 0.01, 0.98, 0.98))
     ax.set(xlim=(0, 1), ylim=(lines, 0))
