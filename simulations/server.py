@@ -206,12 +206,13 @@ class Server:
         return [job.worker for job in self.jobs if job is not None and job.version < oldest]
 
     def finish(self) -> list[Round]:
-        """Close the books: the rounds so far, the last one with all that followed it."""
-        for worker, job in enumerate(self.jobs):
-            if job is None:
-                self._idle += self.time - self._idle_since[worker]
+        """Close the books and return the rounds; idle time since the last update goes to the last one."""
         if self._applied:
             self._close_round()
+        waiting = [self.time - self._idle_since[worker] for worker, job in enumerate(self.jobs) if job is None]
+        if self.rounds:
+            last = self.rounds[-1]
+            self.rounds[-1] = last._replace(idle_seconds=last.idle_seconds + sum(waiting))
         for job, _ in self.accepted:
             self._log(job, job.finish, -1, "unfinished")
         for job in self.jobs:

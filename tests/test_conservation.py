@@ -107,6 +107,14 @@ def test_conservation_of_work(name, law):
 
 
 @pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_conservation_of_work_when_the_budget_ends_within_a_round(law):
+    """Gradients delivered for an update that never came count as unfinished work."""
+    rounds, tasks = train(PROTOCOLS["k_sync"], law, num_updates=None, time_budget=20.3, jobs=True)
+    seconds = (tasks["end"] - tasks["start"]).sum() + rounds["idle_seconds"].sum()
+    assert seconds == pytest.approx(N * tasks["end"].max(), rel=1e-12)  # the clock stops at the last arrival
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_counts_of_a_run(name, law):
     rounds, tasks = train(PROTOCOLS[name], law, jobs=True)
