@@ -8,6 +8,7 @@ known.
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +33,15 @@ __all__ = [
     "ShiftedExponential",
     "Uniform",
     "Weibull",
+    "as_delay",
 ]
+
+
+def as_delay(law: Any) -> Delay:
+    """``law`` itself if it is a Delay; raises ValueError if it is no delay law."""
+    if isinstance(law, Delay):
+        return law
+    raise ValueError(f"delay must be a Delay such as Exponential(mean=1.0), got {law!r}")
 
 
 @dataclass(frozen=True)
