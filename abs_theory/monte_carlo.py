@@ -58,6 +58,7 @@ class SteadyState:
     downlinks: Any
     idle_fraction: Any  # share of worker time spent waiting for the round to end
     wasted_fraction: Any  # share of worker time thrown away by restarts
+    participation: Any = None  # gradients each worker delivers per round, shape (..., n)
     method: Any = None
     error: Any = None  # a SteadyState
 

@@ -21,7 +21,7 @@ __all__ = ["SteadyState", "abs_sgd"]
 Array = NDArray[np.float64]
 
 METHODS = ("auto", "exact", "mean-field", "monte-carlo")
-RESULTS = tuple(f.name for f in fields(SteadyState) if f.name not in ("method", "error"))
+RESULTS = tuple(f.name for f in fields(SteadyState) if f.name not in ("method", "error", "participation"))
 
 
 def abs_sgd(
