@@ -4,18 +4,21 @@ A number is a constant policy, so constants need no factory; ``math.inf`` as a t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abs_theory import choose, steady_state
-from abs_theory.checks import check_k, check_nonnegative, check_positive
+from abs_theory import choose, order_stats, round_time, schedules, steady_state
+from abs_theory.bounds import Constants
+from abs_theory.checks import check_nonnegative, check_positive
 from abs_theory.delays import Delay
 from simulations.server import Policy, Progress
 
 Rule = Callable[[Progress], float]
+Delays = Delay | Sequence[Delay]  # one law for all workers, or one for each
+ADASYNC = ("k_sync", "k_async", "k_batch_sync", "k_batch_async")
 
 
 # ---------------------------------------------------------------------- k
@@ -33,6 +36,8 @@ def loss_ratio(k0: int) -> Rule:
 
     def rule(progress: Progress) -> int:
         _check_loss(progress)
+        if math.isnan(progress.loss):  # diverged
+            return progress.k
         if progress.loss * progress.n <= k0 * progress.initial_loss:
             return progress.n
         return max(progress.k, math.floor(k0 * progress.initial_loss / progress.loss))
@@ -41,59 +46,73 @@ def loss_ratio(k0: int) -> Rule:
 
 
 def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule:
-    r"""At each decision the k that minimises the error bound per time, never decreasing, k0 at first.
+    """At each decision the k that minimises the error bound per time (``schedules.greedy_k``), never decreasing.
 
-    .. math:: k_t = \arg\min_k F(w_t) T(k) + A / k, \qquad A = k_0^2 F(w_0) T'(k_0)
-
-    with ``round_times[k - 1]`` = T(k) the mean round time in seconds and T' a central difference (one-sided at 1 and
-    n, so that a constant added to all round times drops out); A makes k0 the minimiser at the start.  With
-    ``interval`` > 0 it decides only at the first update after each multiple of ``interval`` seconds.  A minimum of
-    the bound needs T to grow at k0, so where T' <= 0 (a threshold that falls with k may shorten rounds) the average
-    slope T(k0) / k0 takes its place.
-    Source: Dutta, Wang & Joshi (2021, AdaSync) for exponential K-sync; the constant derived here so that any T will do.
+    ``round_times[k - 1]`` is the mean round time in seconds, of any law and protocol; k0 is the choice at the start.
+    With ``interval`` > 0 it decides only at the first update after each multiple of ``interval`` seconds.
+    Source: Dutta, Wang & Joshi (2021, AdaSync).
     Raises ValueError unless 1 <= k0 <= n and the round times are finite.
     """
     times = np.asarray(round_times, dtype=float)
-    n = len(times)
-    check_k(k0, n)
+    schedules.greedy_k(times, k0, 1.0)  # checks the arguments
     check_nonnegative("interval", interval)
-    if not np.isfinite(times).all():
-        raise ValueError("greedy_bound needs finite mean round times; this delay law has no mean, bound the staleness")
-    low, high = max(k0 - 1, 1), min(k0 + 1, n)
-    slope = (times[high - 1] - times[low - 1]) / max(high - low, 1)
-    if slope <= 0:
-        slope = times[k0 - 1] / k0
-    per_gradient = k0**2 * slope / np.arange(1, n + 1)
 
     def rule(progress: Progress) -> int:
         if progress.updates == 0:
-            _check_workers(progress, n)
+            _check_workers(progress, times.size)
             _check_loss(progress)
             return k0
-        if interval and progress.time // interval == progress.decided // interval:
+        if (interval and progress.time // interval == progress.decided // interval) or math.isnan(progress.loss):
             return progress.k
-        cost = progress.loss / progress.initial_loss * times + per_gradient
-        return max(progress.k, int(np.argmin(cost)) + 1)
+        # a noisy loss may go below zero
+        ratio = max(progress.loss / progress.initial_loss, 0.0)
+        return max(progress.k, int(schedules.greedy_k(times, k0, ratio)))
 
     return rule
 
 
-def adasync_rule(delay: Delay, n: int, k0: int, protocol: str = "k_async", interval: float = 0.0) -> Rule:
-    """AdaSync's k: ``greedy_bound`` on the round time of "k_async" or "k_sync" (Dutta, Wang & Joshi 2021)."""
-    threshold = {"k_async": math.inf, "k_sync": 0.0}  # both are ABS at an end of its scale
-    if protocol not in threshold:
-        raise ValueError(f"protocol must be one of {', '.join(threshold)}, got {protocol!r}")
-    return abs_rule(delay, n, k0, threshold[protocol], interval)
+def adasync_rule(delay: Delays, n: int, k0: int, protocol: str = "k_async", interval: float = 0.0) -> Rule:
+    """AdaSync's k: ``greedy_bound`` on the round time of a ``protocol`` (Dutta, Wang & Joshi 2021).
+
+    One of "k_sync", "k_async", "k_batch_sync", "k_batch_async".
+    """
+    if protocol not in ADASYNC:
+        raise ValueError(f"protocol must be one of {', '.join(ADASYNC)}, got {protocol!r}")
+    return greedy_bound(_round_times(_hashable(delay), n, protocol), k0, interval)
 
 
-def abs_rule(delay: Delay, n: int, k0: int, max_staleness: Policy, interval: float = 0.0) -> Rule:
+def abs_rule(delay: Delays, n: int, k0: int, max_staleness: Policy, interval: float = 0.0) -> Rule:
     """ABS's default k: ``greedy_bound`` on the round time of ABS with its own threshold at each k."""
     thresholds = tuple(float(_threshold_at(max_staleness, k, n)) for k in range(1, n + 1))
-    return greedy_bound(_abs_round_times(delay, n, thresholds), k0, interval)
+    return greedy_bound(_abs_round_times(_hashable(delay), n, thresholds), k0, interval)
+
+
+def switching_times(constants: Constants, step_size: float, delay: Delays, n: int) -> Rule:
+    """Fastest-k: k grows at fixed times so that the bound of K-sync falls fastest (``schedules.switching_times``).
+
+    Source: Kas Hanna et al. (2020, ICASSP; arXiv 2208.03134), Theorem 2, whose round times are exponential; here of any
+    law, one or n.  Needs a strongly convex objective (c > 0); values of k that never come to an end are left out.
+    """
+    starts = schedules.switching_times(constants, step_size, order_stats.means(delay, n))
+
+    def rule(progress: Progress) -> int:
+        _check_workers(progress, n)
+        return int(np.searchsorted(starts, progress.time, side="right"))
+
+    return rule
 
 
 @cache
-def _abs_round_times(delay: Delay, n: int, thresholds: tuple[float, ...]) -> np.ndarray:
+def _round_times(delay: Delays, n: int, protocol: str) -> np.ndarray:
+    if protocol == "k_sync":
+        return order_stats.means(delay, n)
+    if protocol == "k_async":
+        return _abs_round_times(delay, n, (math.inf,) * n)
+    return np.array([getattr(round_time, protocol)(delay, k, n) for k in range(1, n + 1)])
+
+
+@cache
+def _abs_round_times(delay: Delays, n: int, thresholds: tuple[float, ...]) -> np.ndarray:
     return np.asarray(steady_state.abs_sgd(delay, np.arange(1, n + 1), n, np.array(thresholds)).round_time)
 
 
@@ -107,9 +126,9 @@ def relative_to_mean(c: float = 1.0) -> Rule:
     return lambda progress: math.ceil(c * (progress.n - progress.k) / progress.k)
 
 
-def time_optimal(delay: Delay, n: int) -> Rule:
+def time_optimal(delay: Delays, n: int) -> Rule:
     """The threshold that makes rounds shortest at the k in force (``choose.time_optimal_threshold``)."""
-    thresholds = _time_optimal_thresholds(delay, n)
+    thresholds = _time_optimal_thresholds(_hashable(delay), n)
 
     def rule(progress: Progress) -> float:
         _check_workers(progress, n)
@@ -119,8 +138,32 @@ def time_optimal(delay: Delay, n: int) -> Rule:
 
 
 @cache
-def _time_optimal_thresholds(delay: Delay, n: int) -> tuple[float, ...]:
+def _time_optimal_thresholds(delay: Delays, n: int) -> tuple[float, ...]:
     return tuple(choose.time_optimal_threshold(delay, k, n) for k in range(1, n + 1))
+
+
+def balanced_threshold(constants: Constants, target: float) -> Rule:
+    """max_staleness with k (max_staleness + 1) = sigma2 / eps at the k in force (``schedules.balanced_threshold``).
+
+    A server sees losses, not gradients: eps = max(``target``, 2 L (loss - F*)), the second an upper bound on |grad F|^2
+    of any smooth objective, with F* = initial loss - gap.  So the threshold is on the strict side early, and as the
+    loss falls it rises to that of the target.
+    Source: L-smoothness (Nesterov 2004, Theorem 2.1.5) for the bound; see the schedule for the rest.
+    """
+    check_positive("target", target)
+
+    def rule(progress: Progress) -> float:
+        excess = progress.loss - (progress.initial_loss - constants.gap)
+        if not math.isfinite(excess):  # diverged
+            return progress.max_staleness
+        return schedules.balanced_threshold(constants.sigma2, max(target, 2 * constants.L * excess), progress.k)
+
+    return rule
+
+
+# ---------------------------------------------------------------------- inside
+def _hashable(delay: Delays) -> Delays:
+    return tuple(delay) if isinstance(delay, Sequence) else delay
 
 
 def _check_workers(progress: Progress, n: int) -> None:

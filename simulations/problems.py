@@ -86,7 +86,15 @@ class NoisyQuadratic:
 
     @property
     def constants(self) -> Constants:
-        return Constants(max(self.curvatures), self.sigma2, self.loss(self.initial), min(self.curvatures))
+        curvature = self._curvature
+        return Constants(
+            max(self.curvatures),
+            self.sigma2,
+            self.loss(self.initial),
+            min(self.curvatures),
+            noise_curvature=float(np.mean(curvature)),
+            noise_curvature2=float(np.mean(curvature**2)),
+        )
 
     def loss(self, params: np.ndarray) -> float:
         return 0.5 * float(self._curvature @ (params * params))
@@ -100,8 +108,12 @@ class NoisyQuadratic:
             slopes += (self.sigma2 / d) ** 0.5 * noise
         return losses, slopes
 
+    def gradient(self, params: np.ndarray) -> np.ndarray:
+        """grad F(w), shape (d,), without noise."""
+        return self._curvature * params
+
     def metrics(self, params: np.ndarray) -> dict[str, float]:
-        slope = self._curvature * params
+        slope = self.gradient(params)
         return {"gradient_norm2": float(slope @ slope)}
 
 
@@ -158,6 +170,12 @@ class DigitsClassifier:
         log_likelihood = np.einsum("ksc,sc->", _log_softmax(scores), data.one_hot)
         return float(-log_likelihood / len(data.y) + 0.5 * self.l2 * params @ params)
 
+    def gradient(self, params: np.ndarray) -> np.ndarray:
+        """grad F(w), shape (d,), over all training data."""
+        slope = np.empty_like(params[None])
+        self._backpropagate(params[None], self._data.x[None], self._data.one_hot[None], slope)
+        return slope[0]
+
     def metrics(self, params: np.ndarray) -> dict[str, float]:
         data = self._data
         _, scores = self._forward(self._layers(params[None]), data.x_test[None])
@@ -197,8 +215,9 @@ class DigitsClassifier:
         layers, slopes = self._layers(params), self._layers(out)
         last, scores = self._forward(layers, x)
         log_probability = _log_softmax(scores)
-        losses = np.einsum("ksc,ksc->k", log_probability, one_hot) / -self.batch_size
-        error = (np.exp(log_probability) - one_hot) / self.batch_size
+        samples = x.shape[1]
+        losses = np.einsum("ksc,ksc->k", log_probability, one_hot) / -samples
+        error = (np.exp(log_probability) - one_hot) / samples
         np.matmul(last.mT, error, out=slopes[-1][0])
         error.sum(axis=1, keepdims=True, out=slopes[-1][1])
         if self.hidden:

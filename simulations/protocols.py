@@ -94,8 +94,10 @@ def adasync(delay: Delay, n: int, k0: int, *, variant: str = "k_async", interval
     Every ``interval`` seconds (0: at every update) k minimises the error bound per time under ``delay``.
     Source: Dutta, Wang & Joshi (2021, AdaSync, arXiv 2003.10579).
     """
-    rule = adasync_rule(delay, n, k0, variant, interval)
-    return k_sync(rule) if variant == "k_sync" else k_async(rule)
+    protocols = {"k_sync": k_sync, "k_async": k_async}
+    if variant not in protocols:
+        raise ValueError(f"protocol must be one of {', '.join(protocols)}, got {variant!r}")
+    return protocols[variant](adasync_rule(delay, n, k0, variant, interval))
 
 
 def staleness_aware_adasync(delay: Delay, n: int, k0: int, *, interval: float = 0.0) -> Protocol:

@@ -1,0 +1,86 @@
+"""Estimated constants against problems whose constants are known, and what they say of the digits."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from abs_theory.bounds import Constants
+from simulations.constants import estimate
+from simulations.problems import DigitsClassifier, NoisyQuadratic, TimingOnly, perceptron_digits, softmax_digits
+
+QUADRATIC = NoisyQuadratic((2.0, 0.5, 0.1), sigma2=3.0, start=1.5)
+
+
+def test_the_constants_of_a_quadratic_are_found():
+    found, true = estimate(QUADRATIC, 4, seed=1, samples=4000), QUADRATIC.constants
+    assert found.constants.L == pytest.approx(true.L, rel=1e-6)
+    assert abs(found.constants.L - true.L) <= found.L_error + 1e-8
+    assert found.constants.gap == pytest.approx(true.gap, rel=1e-9)
+    assert found.largest_gap == pytest.approx(true.gap)
+    errors = (found.path["sigma2"] - true.sigma2) / found.path["sigma2_error"]  # in half-widths of 95 % intervals
+    assert (errors.abs() < 2.5).all()  # 1e-6 of one normal error
+    assert (found.path["sigma2_error"] < 0.1 * true.sigma2).all()
+
+
+def test_intervals_of_the_noise_cover_the_truth_as_often_as_they_say():
+    paths = [estimate(QUADRATIC, 5, seed=seed, num_updates=1, samples=200).path for seed in range(60)]
+    misses = sum(int((abs(path["sigma2"] - 3.0) > path["sigma2_error"]).sum()) for path in paths)
+    assert 0 < misses < 20  # of 120, expected 6
+
+
+def test_one_parameter():
+    found = estimate(NoisyQuadratic((3.0,), sigma2=1.0), 2, seed=0, num_updates=2)
+    assert found.constants.L == pytest.approx(3.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("problem", [softmax_digits(4, l2=0.01), perceptron_digits(4, hidden=5)], ids=repr)
+def test_curvature_is_that_of_the_whole_hessian(problem):
+    """The largest eigenvalue by Lanczos against all second derivatives, one column at a time."""
+    found = estimate(problem, 4, seed=2, num_updates=1, samples=10).path
+    exact = replace(problem, dtype="float64")
+    d = len(exact.initial)
+    h = 1e-5
+    columns = [(exact.gradient(exact.initial + h * e) - exact.gradient(exact.initial - h * e)) / (2 * h) for e in np.eye(d)]
+    largest = np.abs(np.linalg.eigvalsh((np.array(columns) + np.array(columns).T) / 2)).max()
+    assert found["curvature"][0] == pytest.approx(largest, rel=1e-3)
+
+
+@pytest.mark.parametrize("problem", [QUADRATIC, DigitsClassifier(3, 3, l2=0.1, dtype="float64")], ids=repr)
+def test_full_gradients_are_slopes_of_the_loss(problem):
+    rng = np.random.default_rng(0)
+    params = problem.initial + 0.1 * rng.standard_normal(len(problem.initial))
+    h = 1e-5 * rng.standard_normal(len(params))
+    assert problem.gradient(params) @ h == pytest.approx((problem.loss(params + h) - problem.loss(params - h)) / 2, rel=1e-6)
+
+
+def test_the_target_that_belongs_to_a_loss():
+    found = estimate(softmax_digits(4, batch_size=64), 4, seed=3, num_updates=64, samples=50)
+    path = found.path
+    assert found.squared_gradient_at(path["loss"].iloc[3]) == pytest.approx(path["gradient_norm2"].iloc[3])
+    with pytest.raises(ValueError, match="loss must be in"):
+        found.squared_gradient_at(1e-9)
+
+
+def test_gap_is_bracketed():
+    found = estimate(softmax_digits(4, l2=0.01), 4, seed=3, num_updates=8, samples=20)
+    assert 0 < found.constants.gap < found.largest_gap < math.log(10) + 1
+    assert isinstance(found.constants, Constants)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"problem": TimingOnly()}, "gradient"),
+        ({"problem": NoisyQuadratic}, "gradient"),
+        ({"n": 0}, "n must"),
+        ({"num_updates": 0}, "num_updates"),
+        ({"samples": 1}, "samples"),
+        ({"loss_floor": math.nan}, "loss_floor"),
+        ({"loss_floor": 1.0}, "lower bound"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        estimate(**{"problem": QUADRATIC, "n": 2, "seed": 0, **arguments})
