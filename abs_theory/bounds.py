@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abs_theory.checks import check_count, check_nonnegative, check_positive, checked_array
+from abs_theory.tradeoff import Tradeoff
 
 __all__ = [
     "Constants", "abs_sgd", "abs_sgd_max_step_size", "best_step_size", "k_async_error", "k_async_gradient_norm",
-    "k_async_max_step_size", "k_sync_error", "k_sync_gradient_norm", "k_sync_max_step_size", "staleness_quantile",
-    "step_for_load", "updates_to",
+    "k_async_max_step_size", "k_sync_error", "k_sync_gradient_norm", "k_sync_max_step_size", "local_sgd",
+    "local_sgd_max_step_size", "staleness_quantile", "step_for_load", "updates_to",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -85,6 +86,28 @@ def k_sync_gradient_norm(
     """
     eta = _covered(step_size, k_sync_max_step_size(constants, k, M_G=M_G))
     return 2 * constants.gap / (eta * _updates(num_updates)) + constants.L * eta * constants.sigma2 / _k(k)
+
+
+def local_sgd_max_step_size(constants: Constants, local_steps: ArrayLike) -> Array:
+    """Largest step that ``local_sgd`` covers: L eta + L^2 eta^2 U (U-1) <= 1, U = ``local_steps``."""
+    steps = checked_array("local_steps", local_steps, positive=True, whole=True)
+    return step_for_load(constants, steps * (steps - 1) / 2)
+
+
+def local_sgd(
+    constants: Constants, step_size: ArrayLike, n: ArrayLike, num_updates: ArrayLike, local_steps: ArrayLike
+) -> Array:
+    """Bound on the mean of E|grad F|^2 at the average of the n models, over all U J local steps of J rounds.
+
+    2 gap / (eta U J) + L eta sigma2 / n + L^2 eta^2 (U-1) sigma2, for workers that draw from the same data.
+    Source: Wang & Joshi (2021, Cooperative SGD); derived in notebooks/03_choosing_k.ipynb.
+    Raises ValueError unless 0 < step_size <= ``local_sgd_max_step_size``.
+    """
+    eta = _covered(step_size, local_sgd_max_step_size(constants, local_steps))
+    steps = np.asarray(local_steps, dtype=float)
+    apart = (constants.L * eta) ** 2 * (steps - 1) * constants.sigma2
+    averaged = constants.L * eta * constants.sigma2 / checked_array("n", n, positive=True, whole=True)
+    return 2 * constants.gap / (eta * steps * _updates(num_updates)) + averaged + apart
 
 
 # ---------------------------------------------------------------- stale gradients, with an assumption on their error
@@ -176,10 +199,8 @@ def abs_sgd(
     Source: Lian et al. (2015), Theorem 1; with the mean staleness, derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless 0 <= step_size <= ``abs_sgd_max_step_size``.
     """
-    eta, noise, drift = _abs_terms(constants, step_size, k, n, mean_staleness, max_staleness)
-    moving = eta > 0
-    start = 2 * constants.gap / (np.where(moving, eta, 1.0) * _updates(num_updates))
-    return np.where(moving, start, np.inf) + noise * eta + drift * eta**2
+    tradeoff = _tradeoff(constants, k, n, mean_staleness, max_staleness)
+    return tradeoff.value(_covered(step_size, tradeoff.limit, zero=True), _updates(num_updates))
 
 
 def updates_to(
@@ -195,9 +216,8 @@ def updates_to(
 
     Raises ValueError unless target > 0 and 0 <= step_size <= ``abs_sgd_max_step_size``.
     """
-    eta, noise, drift = _abs_terms(constants, step_size, k, n, mean_staleness, max_staleness)
-    margin = eta * (checked_array("target", target, positive=True) - noise * eta - drift * eta**2)
-    return np.where(margin > 0, 2 * constants.gap / np.where(margin > 0, margin, 1.0), np.inf)
+    tradeoff = _tradeoff(constants, k, n, mean_staleness, max_staleness)
+    return tradeoff.updates_to(_target(target), _covered(step_size, tradeoff.limit, zero=True))
 
 
 def best_step_size(
@@ -217,22 +237,14 @@ def best_step_size(
     Source: derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless exactly one of target > 0 and num_updates > 0 is given, the latter with gap > 0.
     """
-    limit, noise, drift = _abs_terms(constants, None, k, n, mean_staleness, max_staleness)
+    tradeoff = _tradeoff(constants, k, n, mean_staleness, max_staleness)
     if (target is None) == (num_updates is None):
         raise ValueError("give one of target and num_updates: the best step depends on it")
     if target is not None:
-        eps = checked_array("target", target, positive=True)
-        inverse = (noise + np.sqrt(noise**2 + 3 * drift * eps)) / eps
-    else:
-        if constants.gap == 0:
-            raise ValueError("gap must be > 0: from an optimal start every step is a loss, got gap=0")
-        # Cardano: y = 1 / eta > 0 solves y^3 = 3 m y + 2 h, with m, h >= 0
-        decay = 2 * constants.gap / _updates(num_updates)
-        m, h = noise / (3 * decay), drift / decay
-        u = (h + np.sqrt(h**2 - m**3 + 0j)) ** (1 / 3)
-        inverse = (u + m / np.where(u == 0, 1.0, u)).real
-    # without noise the larger the step the better
-    return np.minimum(limit, np.where(inverse > 0, 1 / np.where(inverse > 0, inverse, 1.0), np.inf))
+        return tradeoff.best_step_to(_target(target))
+    if constants.gap == 0:
+        raise ValueError("gap must be > 0: from an optimal start every step is a loss, got gap=0")
+    return tradeoff.best_step_in(_updates(num_updates))
 
 
 def staleness_quantile(
@@ -275,6 +287,10 @@ def _updates(num_updates: ArrayLike | None) -> Array:
     return checked_array("num_updates", num_updates, positive=True)
 
 
+def _target(target: ArrayLike) -> Array:
+    return checked_array("target", target, positive=True)
+
+
 def _threshold(max_staleness: ArrayLike | None) -> Array:
     theta = np.asarray(math.inf if max_staleness is None else max_staleness, dtype=float)
     if not np.all(theta >= 0):
@@ -313,16 +329,11 @@ def _contraction(constants: Constants, eta: Array, k: ArrayLike, num_updates: Ar
     return floor + (1 - rate) ** _updates(num_updates) * (constants.gap - floor)
 
 
-def _abs_terms(
-    constants: Constants,
-    step_size: ArrayLike | None,
-    k: ArrayLike,
-    n: int,
-    mean_staleness: ArrayLike,
-    max_staleness: ArrayLike | None,
-) -> tuple[Array, Array, Array]:
-    """The checked step (the largest, if None), and what multiplies eta and eta^2 in the bound."""
-    limit = abs_sgd_max_step_size(constants, k, n, max_staleness)
-    eta = limit if step_size is None else _covered(step_size, limit, zero=True)
+def _tradeoff(
+    constants: Constants, k: ArrayLike, n: int, mean_staleness: ArrayLike, max_staleness: ArrayLike | None
+) -> Tradeoff:
+    """The bound of ``abs_sgd`` as a function of the step."""
     noise = constants.L * constants.sigma2 / _k(k)
-    return eta, noise, 2 * constants.L * noise * checked_array("mean_staleness", mean_staleness)
+    drift = 2 * constants.L * noise * checked_array("mean_staleness", mean_staleness)
+    limit = abs_sgd_max_step_size(constants, k, n, max_staleness)
+    return Tradeoff(np.asarray(2 * constants.gap), noise, drift, limit)

@@ -4,6 +4,9 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 
 def is_integer(value: Any) -> bool:
     """True for Python and numpy integers; False for booleans and for floats, even whole ones."""
@@ -38,3 +41,26 @@ def check_nonnegative(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number >= 0."""
     if not (is_finite(value) and value >= 0):
         raise ValueError(f"{name} must be a finite number >= 0, got {name}={value!r}")
+
+
+def check_rng(rng: Any) -> None:
+    """Raise ValueError unless ``rng`` is a numpy Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy Generator such as np.random.default_rng(0), got {rng!r}")
+
+
+def checked_array(
+    name: str, value: ArrayLike | None, *, positive: bool = False, whole: bool = False
+) -> NDArray[np.float64]:
+    """``value`` as an array of floats; raise ValueError unless all are finite and >= 0 (``positive``: > 0), ``whole``."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        array = np.array(np.nan)
+    fine = np.isfinite(array) & ((array > 0) if positive else (array >= 0))
+    if whole:
+        fine &= array == np.floor(array)
+    if not np.all(fine):
+        kind = "whole numbers" if whole else "finite numbers"
+        raise ValueError(f"{name} must be {kind} {'>' if positive else '>='} 0, got {name}={value!r}")
+    return array

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = ["Tradeoff"]
 
@@ -21,23 +21,23 @@ class Tradeoff(NamedTuple):
     drift: Array  # what staleness adds to it
     limit: Array  # of the step
 
-    def value(self, step_size: ArrayLike, num_updates: ArrayLike) -> Array:
+    def value(self, step_size: Array | float, num_updates: Array | float) -> Array:
         """The mean over ``num_updates``; inf at step 0, which learns nothing."""
         eta = np.asarray(step_size, dtype=float)
         start = self.start / (np.where(eta > 0, eta, 1.0) * num_updates)
         return np.where(eta > 0, start, np.inf) + self.noise * eta + self.drift * eta**2
 
-    def updates_to(self, target: ArrayLike, step_size: ArrayLike) -> Array:
+    def updates_to(self, target: Array | float, step_size: Array | float) -> Array:
         """Updates, not rounded, until ``value`` is at ``target``; inf if this step never gets there."""
         eta = np.asarray(step_size, dtype=float)
         margin = eta * (target - self.noise * eta - self.drift * eta**2)
         return np.where(margin > 0, self.start / np.where(margin > 0, margin, 1.0), np.inf)
 
-    def best_step_to(self, target: ArrayLike) -> Array:
+    def best_step_to(self, target: Array | float) -> Array:
         """The step with the fewest ``updates_to`` a ``target`` > 0: 2 noise eta + 3 drift eta^2 = target, cut."""
         return self._cut((self.noise + np.sqrt(self.noise**2 + 3 * self.drift * target)) / target)
 
-    def best_step_in(self, num_updates: ArrayLike) -> Array:
+    def best_step_in(self, num_updates: Array | float) -> Array:
         """The step with the least ``value`` after ``num_updates``: noise eta^2 + 2 drift eta^3 = start / J, cut.
 
         Cardano: y = 1 / eta > 0 solves y^3 = 3 m y + 2 h with m, h >= 0.

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_count, check_positive, is_finite
+from abs_theory.checks import check_count, is_finite
 from abs_theory.monte_carlo import Estimate
 from simulations.problems import Problem
 from simulations.streams import streams
@@ -78,8 +78,8 @@ class Estimated:
         seen = self.path[column].cummin()
         if not (is_finite(level) and seen.iloc[-1] <= level < seen.iloc[0]):
             raise ValueError(
-                f"the path falls from {seen.iloc[0]:.4g} to {seen.iloc[-1]:.4g} in {column}, it does not reach {level}; "
-                "num_updates makes it longer"
+                f"{column} falls from {seen.iloc[0]:.4g} to {seen.iloc[-1]:.4g} along the path, it does not get to "
+                f"{level}; more num_updates make the path longer"
             )
         return float(np.interp(-level, -seen, self.path["flow"]))
 
@@ -118,7 +118,9 @@ def estimate(
     end = minimize(problem.loss, problem.initial, jac=problem.gradient, method="L-BFGS-B", options={"maxiter": 500})
     first, best = path["loss"].iloc[0], min(path["loss"].min(), float(end.fun))
     if best < loss_floor:
-        raise ValueError(f"loss_floor must be a lower bound of the loss, got {loss_floor}, but a loss of {best} was found")
+        raise ValueError(
+            f"loss_floor must be a lower bound of the loss, got {loss_floor}, but a loss of {best} was found"
+        )
     steepest, noisiest = (path.iloc[int(path[name].argmax())] for name in ("curvature", "sigma2"))
     return Estimated(
         Constants(float(steepest["curvature"]), float(noisiest["sigma2"]), float(first - best)),

@@ -15,7 +15,7 @@ QUADRATIC = NoisyQuadratic((2.0, 0.5, 0.1), sigma2=3.0, start=1.5)
 
 def test_the_constants_of_a_quadratic_are_found():
     found, true = estimate(QUADRATIC, 4, seed=1, samples=4000), QUADRATIC.constants
-    assert found.constants.L == pytest.approx(true.L, rel=1e-6)
+    assert math.isclose(found.constants.L, true.L, rel_tol=1e-6)
     assert abs(found.constants.L - true.L) <= found.L_error + 1e-8
     assert found.constants.gap == pytest.approx(true.gap, rel=1e-9)
     assert found.largest_gap == pytest.approx(true.gap)
@@ -25,25 +25,25 @@ def test_the_constants_of_a_quadratic_are_found():
 
 
 def test_intervals_of_the_noise_cover_the_truth_as_often_as_they_say():
-    paths = [estimate(QUADRATIC, 5, seed=seed, num_updates=1, samples=200).path for seed in range(60)]
+    paths = [estimate(QUADRATIC, 5, seed=seed, num_updates=1, samples=200).path for seed in range(30)]
     misses = sum(int((abs(path["sigma2"] - 3.0) > path["sigma2_error"]).sum()) for path in paths)
-    assert 0 < misses < 20  # of 120, expected 6
+    assert 0 < misses < 14  # of 60, expected 3
 
 
 def test_one_parameter():
     found = estimate(NoisyQuadratic((3.0,), sigma2=1.0), 2, seed=0, num_updates=2)
-    assert found.constants.L == pytest.approx(3.0, rel=1e-6)
+    assert math.isclose(found.constants.L, 3.0, rel_tol=1e-6)
 
 
-@pytest.mark.parametrize("problem", [softmax_digits(4, l2=0.01), perceptron_digits(4, hidden=5)], ids=repr)
-def test_curvature_is_that_of_the_whole_hessian(problem):
+def test_curvature_is_that_of_the_whole_hessian():
     """The largest eigenvalue by Lanczos against all second derivatives, one column at a time."""
+    problem = perceptron_digits(4, hidden=2)
     found = estimate(problem, 4, seed=2, num_updates=1, samples=10).path
     exact = replace(problem, dtype="float64")
     d = len(exact.initial)
-    h = 1e-5
-    columns = [(exact.gradient(exact.initial + h * e) - exact.gradient(exact.initial - h * e)) / (2 * h) for e in np.eye(d)]
-    largest = np.abs(np.linalg.eigvalsh((np.array(columns) + np.array(columns).T) / 2)).max()
+    w, h = exact.initial, 1e-5
+    hessian = np.array([exact.gradient(w + h * e) - exact.gradient(w - h * e) for e in np.eye(d)]) / (2 * h)
+    largest = np.abs(np.linalg.eigvalsh((hessian + hessian.T) / 2)).max()
     assert found["curvature"][0] == pytest.approx(largest, rel=1e-3)
 
 
@@ -52,15 +52,39 @@ def test_full_gradients_are_slopes_of_the_loss(problem):
     rng = np.random.default_rng(0)
     params = problem.initial + 0.1 * rng.standard_normal(len(problem.initial))
     h = 1e-5 * rng.standard_normal(len(params))
-    assert problem.gradient(params) @ h == pytest.approx((problem.loss(params + h) - problem.loss(params - h)) / 2, rel=1e-6)
+    assert problem.gradient(params) @ h == pytest.approx(
+        (problem.loss(params + h) - problem.loss(params - h)) / 2, rel=1e-6
+    )
 
 
-def test_the_target_that_belongs_to_a_loss():
+def test_what_is_typical_of_a_path():
     found = estimate(softmax_digits(4, batch_size=64), 4, seed=3, num_updates=64, samples=50)
-    path = found.path
-    assert found.squared_gradient_at(path["loss"].iloc[3]) == pytest.approx(path["gradient_norm2"].iloc[3])
-    with pytest.raises(ValueError, match="loss must be in"):
-        found.squared_gradient_at(1e-9)
+    path, at = found.path, 6
+    target = found.target_at(path["loss"].iloc[at])
+    assert target == pytest.approx(path["mean_gradient_norm2"].iloc[at])
+    mean = np.trapezoid(path["gradient_norm2"][: at + 1], path["flow"][: at + 1]) / path["flow"].iloc[at]
+    assert target == pytest.approx(mean)
+    typical = found.typical(target)
+    assert typical.gap == pytest.approx(path["loss"].iloc[0] - path["loss"].iloc[at])
+    assert path["sigma2"][: at + 1].min() < typical.sigma2 < found.constants.sigma2
+    assert path["curvature"][: at + 1].max() == typical.L
+    with pytest.raises(ValueError, match="longer"):
+        found.target_at(1e-9)
+    with pytest.raises(ValueError, match="longer"):
+        found.typical(1e-9)
+
+
+def test_the_curvature_of_the_noise_of_a_quadratic():
+    """Equal noise in all directions: the mean curvature, and the mean of its square."""
+    path = estimate(NoisyQuadratic(tuple(np.linspace(0.5, 2, 40)), sigma2=3.0), 4, seed=1, num_updates=2).path
+    assert path["noise_curvature"].mean() == pytest.approx(1.25, rel=0.05)
+    assert path["noise_curvature2"].mean() == pytest.approx(np.mean(np.linspace(0.5, 2, 40) ** 2), rel=0.08)
+
+
+def test_without_noise_nothing_is_said_of_its_curvature():
+    found = estimate(NoisyQuadratic((1.0, 0.5), sigma2=0.0), 2, seed=0, num_updates=8, samples=4)
+    typical = found.typical(found.target_at(found.path["loss"].iloc[3]))
+    assert (typical.sigma2, typical.noise_curvature, typical.noise_curvature2) == (0.0, None, None)
 
 
 def test_gap_is_bracketed():

@@ -1,0 +1,221 @@
+"""Does the optimizer choose well?  What it proposes, against the best of a tuned grid found by simulation.
+
+    python -m benchmarks.choice [--quick] [--csv FILE]
+
+The time to a target is the time until the mean of |grad F(w_t)|^2 over the updates so far has fallen to it.  All that
+``choose.best`` sees is the delay law and the constants of the problem.  Against it stand constant k and max_staleness
+(K-sync, K-async, asynchronous and synchronous SGD among them) and AdaSync, each with its step size tuned.  The winner
+is picked on one half of the replicates and scored on the other; so is the choice, with its step size tuned too ("tuned
+step") and as proposed ("own step").  A ratio of 1 is as good as the best found; a miss is
+an interval wholly above 1.10.
+"""
+
+import argparse
+import math
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from abs_theory import choose
+from abs_theory.bounds import Constants
+from abs_theory.choose import Choice
+from abs_theory.delays import Delay, Gamma, HyperExponential, LogNormal, ShiftedExponential
+from simulations import protocols
+from simulations.constants import estimate
+from simulations.experiment import simulate
+from simulations.problems import NoisyQuadratic, softmax_digits
+
+N = 20
+LAWS: dict[str, Delay] = {
+    "shifted exponential": ShiftedExponential(shift=0.5, scale=0.5),
+    "gamma 4": Gamma(shape=4.0, scale=0.25),
+    "hyper-exponential": HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)),
+    "lognormal": LogNormal(median=math.exp(-0.5), sigma=1.0),
+}
+PROBLEMS = ("quadratic", "digits")
+MODELS = ("bound", "quadratic")
+KS, THRESHOLDS = (1, 2, 3, 4, 6, 8, 10, 13, 16), (0.0, 1.0, 2.0, 4.0, 8.0, math.inf)
+FACTOR = 2**0.5  # between neighbouring step sizes
+FINALISTS = 6
+SCOUTS = 4  # replicates on which every member's step size is tuned
+
+
+@dataclass(frozen=True)
+class Member:
+    """Of the ABS family: constant k and threshold, or AdaSync from k on."""
+
+    k: int
+    max_staleness: float
+    adaptive: bool = False
+
+    def __str__(self) -> str:
+        threshold = "none" if math.isinf(self.max_staleness) else f"{self.max_staleness:.0f}"
+        return f"AdaSync k0={self.k}" if self.adaptive else f"k={self.k}, {threshold}"
+
+
+MEMBERS = [
+    *(Member(k, theta) for k, theta in product(KS, THRESHOLDS)),
+    Member(N, 0.0),
+    *(Member(k0, math.inf, adaptive=True) for k0 in (1, 2, 4, 8)),
+]
+
+
+class Watched:
+    """A problem whose metric is its squared gradient norm over all data."""
+
+    def __init__(self, problem: Any) -> None:
+        self.initial, self.gradients, self.loss, self.problem = (
+            problem.initial, problem.gradients, problem.loss, problem
+        )  # fmt: skip
+
+    def metrics(self, params: np.ndarray) -> dict[str, float]:
+        slope = self.problem.gradient(params)
+        return {"gradient_norm2": float(slope @ slope)}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem, what is known of it, and the mean squared gradient norm to be reached."""
+
+    problem: Any
+    constants: Constants
+    target: float
+
+
+@cache
+def task(name: str) -> Task:
+    if name == "quadratic":
+        problem = NoisyQuadratic(tuple(np.geomspace(1.0, 0.1, 10).tolist()), sigma2=1.0)
+        return Task(problem, problem.constants, 0.05)
+    problem = softmax_digits(N)
+    known = estimate(problem, N, seed=0)
+    target = known.target_at(loss=0.35)
+    return Task(problem, known.typical(target), target)
+
+
+def seconds(name: str, law: str, member: Member, step: float, replicates: range, guess: int) -> np.ndarray:
+    """Time to the target of each replicate; inf if it diverges, or takes 32 times the ``guess`` of updates."""
+    about, k = task(name), member.k
+    protocol = protocols.adasync(LAWS[law], N, k) if member.adaptive else protocols.abs_sgd(k, member.max_staleness)
+    problem, updates = Watched(about.problem), 2 * guess
+    start = problem.metrics(problem.initial)["gradient_norm2"]
+    result = np.full(len(replicates), math.inf)
+    going = list(range(len(replicates)))
+    while going and updates <= 32 * guess:
+        table = simulate(
+            protocol, problem, LAWS[law], N, step_size=step, num_updates=updates, seed=3,
+            replicates=[replicates[i] for i in going], eval_every=1e-9, n_jobs=1,
+        )  # fmt: skip
+        unfinished = []
+        for i, (_, run) in zip(going, table.groupby("replicate"), strict=True):
+            seen = np.append(start, run["gradient_norm2"].ffill())[:-1]
+            mean = np.cumsum(seen) / np.arange(1, len(seen) + 1)
+            if (hit := mean <= about.target).any():
+                result[i] = run["time"].iloc[int(hit.argmax())]
+            elif np.isfinite(run["loss"].iloc[-1]):
+                unfinished.append(i)
+        going, updates = unfinished, 4 * updates
+    return result
+
+
+def tuned(name: str, law: str, member: Member, step: float, guess: int) -> tuple[float, float]:
+    """The best step size on the scouts and its mean time, by walking downhill from ``step`` on a geometric grid."""
+
+    @cache
+    def mean(j: int) -> float:
+        return float(seconds(name, law, member, step * FACTOR**j, range(SCOUTS), guess).mean())
+
+    j = 0
+    while math.isinf(mean(j)) and j > -8:
+        j -= 2
+    while min(mean(j - 1), mean(j + 1)) < mean(j):
+        j += 1 if mean(j + 1) < mean(j - 1) else -1
+    return step * FACTOR**j, mean(j)
+
+
+def nearest(choice: Choice, member: Member) -> tuple[float, int]:
+    """Step size and updates that are predicted for the candidate most like ``member``."""
+    near = choice.curve[choice.curve["k"] == member.k]
+    apart = (near["max_staleness"].clip(upper=99) - min(member.max_staleness, 99)).abs()
+    row = near.loc[apart[np.isfinite(near["updates"])].idxmin()]
+    return float(row["step_size"]), math.ceil(row["updates"])
+
+
+def trial(name: str, law: str, replicates: int, parallel: joblib.Parallel) -> pd.DataFrame:
+    """The choices of both models on one problem and law, scored."""
+    about = task(name)
+    choices = {m: choose.best(LAWS[law], N, about.constants, target=about.target, model=m) for m in MODELS}
+    members = list(dict.fromkeys([*MEMBERS, *(Member(c.k, c.max_staleness) for c in choices.values())]))
+    start = {member: nearest(choices["quadratic"], member) for member in members}
+
+    def each(runs: list[tuple[Member, float]], which: range) -> list[np.ndarray]:
+        return list(parallel(joblib.delayed(seconds)(name, law, m, step, which, start[m][1]) for m, step in runs))  # pyright: ignore
+
+    steps = list(parallel(joblib.delayed(tuned)(name, law, m, *start[m]) for m in members))
+    best: dict[Member, tuple[float, float]] = dict(zip(members, steps, strict=True))  # pyright: ignore
+    finalists = sorted(members, key=lambda m: best[m][1])[:FINALISTS]
+    picked = each([(m, best[m][0]) for m in finalists], range(replicates // 2))
+    winner = finalists[int(np.argmin([times.mean() for times in picked]))]
+    runs = {"winner": (winner, best[winner][0])}
+    for model, choice in choices.items():
+        cell = Member(choice.k, choice.max_staleness)
+        runs |= {f"{model}, tuned step": (cell, best[cell][0]), f"{model}, own step": (cell, choice.step_size)}
+    scored = dict(zip(runs, each(list(runs.values()), range(replicates // 2, replicates)), strict=True))
+    rows = []
+    for label in list(runs)[1:]:
+        ratio, low, high = ratio_of_means(scored[label], scored["winner"])
+        rows.append(
+            {
+                "problem": name,
+                "law": law,
+                "choice": label,
+                "chosen": str(runs[label][0]),
+                "step": runs[label][1],
+                "predicted": choices[label.split(",")[0]].seconds,
+                "seconds": scored[label].mean(),
+                "best member": str(winner),
+                "best seconds": scored["winner"].mean(),
+                "ratio": ratio,
+                "low": low,
+                "high": high,
+                "verdict": "miss" if low > 1.10 else "within 10 %" if high <= 1.10 else "open",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def ratio_of_means(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """mean(x) / mean(y) of paired samples with a 95 % bootstrap interval; inf if x does not always get there."""
+    if not np.isfinite(x).all():
+        return math.inf, math.inf, math.inf
+    if np.array_equal(x, y):
+        return 1.0, 1.0, 1.0
+    interval = stats.bootstrap(
+        (x, y), lambda a, b, axis: a.mean(axis) / b.mean(axis), paired=True, vectorized=True,
+        rng=np.random.default_rng(0), n_resamples=2000, method="percentile",
+    ).confidence_interval  # fmt: skip
+    return float(x.mean() / y.mean()), float(interval.low), float(interval.high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The choices of the optimizer against the best of a simulated grid")
+    parser.add_argument("--quick", action="store_true", help="one law per problem and few replicates")
+    parser.add_argument("--csv", help="write the table to this file")
+    options = parser.parse_args()
+    tables = []
+    with joblib.Parallel(n_jobs=-1) as parallel:
+        for name, law in product(PROBLEMS, ["lognormal"] if options.quick else LAWS):
+            tables.append(trial(name, law, 16 if options.quick else 64, parallel))
+            print(tables[-1].round(3).to_string(index=False, header=len(tables) == 1), flush=True)
+    if options.csv:
+        pd.concat(tables).to_csv(options.csv, index=False)
+
+
+if __name__ == "__main__":
+    main()
