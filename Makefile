@@ -1,4 +1,5 @@
 # make figures [QUICK=1]   every figure into figures/     make test [SLOW=1]   the test suite
+# make bench   speed beside the alternatives              make check           lint, format, types
 # Both create their own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
@@ -6,13 +7,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: figures test check notebooks clean
+.PHONY: figures test bench check notebooks clean
 
 figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick)
 
 test: $(DEV_READY)
 	$(BIN)/python -m pytest -q -n auto $(if $(SLOW),-m "slow or not slow")
+
+bench: $(DEV_READY)
+	$(BIN)/python -m benchmarks
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .

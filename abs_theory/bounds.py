@@ -199,8 +199,8 @@ def abs_sgd(
     Source: Lian et al. (2015), Theorem 1; with the mean staleness, derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless 0 <= step_size <= ``abs_sgd_max_step_size``.
     """
-    tradeoff = _tradeoff(constants, k, n, mean_staleness, max_staleness)
-    return tradeoff.value(_covered(step_size, tradeoff.limit, zero=True), _updates(num_updates))
+    terms = tradeoff(constants, k, n, mean_staleness, max_staleness)
+    return terms.value(_covered(step_size, terms.limit, zero=True), _updates(num_updates))
 
 
 def updates_to(
@@ -216,8 +216,8 @@ def updates_to(
 
     Raises ValueError unless target > 0 and 0 <= step_size <= ``abs_sgd_max_step_size``.
     """
-    tradeoff = _tradeoff(constants, k, n, mean_staleness, max_staleness)
-    return tradeoff.updates_to(_target(target), _covered(step_size, tradeoff.limit, zero=True))
+    terms = tradeoff(constants, k, n, mean_staleness, max_staleness)
+    return terms.updates_to(_target(target), _covered(step_size, terms.limit, zero=True))
 
 
 def best_step_size(
@@ -237,14 +237,14 @@ def best_step_size(
     Source: derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless exactly one of target > 0 and num_updates > 0 is given, the latter with gap > 0.
     """
-    tradeoff = _tradeoff(constants, k, n, mean_staleness, max_staleness)
+    terms = tradeoff(constants, k, n, mean_staleness, max_staleness)
     if (target is None) == (num_updates is None):
         raise ValueError("give one of target and num_updates: the best step depends on it")
     if target is not None:
-        return tradeoff.best_step_to(_target(target))
+        return terms.best_step_to(_target(target))
     if constants.gap == 0:
         raise ValueError("gap must be > 0: from an optimal start every step is a loss, got gap=0")
-    return tradeoff.best_step_in(_updates(num_updates))
+    return terms.best_step_in(_updates(num_updates))
 
 
 def staleness_quantile(
@@ -329,7 +329,7 @@ def _contraction(constants: Constants, eta: Array, k: ArrayLike, num_updates: Ar
     return floor + (1 - rate) ** _updates(num_updates) * (constants.gap - floor)
 
 
-def _tradeoff(
+def tradeoff(
     constants: Constants, k: ArrayLike, n: int, mean_staleness: ArrayLike, max_staleness: ArrayLike | None
 ) -> Tradeoff:
     """The bound of ``abs_sgd`` as a function of the step."""

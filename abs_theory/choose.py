@@ -1,45 +1,193 @@
-"""What to choose: the number of workers to wait for, and when to restart a worker."""
+"""What to choose: how many workers to wait for, when to restart a worker, and how long a step to take.
+
+Every candidate (k, max_staleness, step size) is one row of a table: seconds and messages per round from the delay law
+(``steady_state``), updates to a target or error after a budget from the objective's constants, as expected near a
+quadratic (``expected``) or as guaranteed (``bounds``).  Nothing is trained.  A choice is as good as its model is at
+*ranking* candidates; the flat part of its curve says how much depends on that, and ``benchmarks/choice.py`` compares it
+with training.
+"""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
-from abs_theory.checks import check_k
-from abs_theory.delays import Delay
-from abs_theory.mean_field import limit_round_time
+from abs_theory import candidates
+from abs_theory.bounds import Constants
+from abs_theory.candidates import Goal
+from abs_theory.checks import check_k, check_nonnegative, check_positive
+from abs_theory.choice import Choice
+from abs_theory.monte_carlo import check_max_staleness
+from abs_theory.thresholds import fleet_ageing, time_optimal_threshold
+from abs_theory.workers import as_workers
 
-__all__ = ["time_optimal_threshold"]
+__all__ = ["Choice", "best", "best_k", "time_optimal_threshold"]
 
-INACTIVE = 1e-6  # a threshold that cuts a smaller share of attempts is no threshold
-LONGEST, LONGEST_HEAVY = 4096, 256  # no threshold beyond is searched; the second if the mean is infinite
+SEARCH = "search"
+MODELS = ("expected", "bound")
 
 
-def time_optimal_threshold(delay: Delay, k: int, n: int) -> float:
-    r"""``max_staleness`` with the shortest rounds, in the limit of many workers with k/n fixed; inf is no bound.
+def best(
+    delay: Any,
+    n: int,
+    constants: Constants,
+    *,
+    target: float | None = None,
+    time_budget: float | None = None,
+    objective: str = "time",
+    model: str = "expected",
+    k: int | Sequence[int] | None = None,
+    max_staleness: Any = SEARCH,
+    step_size: float | Sequence[float] | None = None,
+    round_time: Callable[[int], float] | ArrayLike | None = None,
+    message_seconds: float = 0.0,
+    delta: float = 0.01,
+    gamma: float | None = None,
+    method: str = "auto",
+    rng: np.random.Generator | None = None,
+) -> Choice:
+    r"""The k, threshold and step that are soonest at a ``target``, or have the least error after a ``time_budget``.
 
-    A worker that has missed j rounds is worth keeping while its chance to finish in the next one,
-    h_j = P(X <= (j+1) r \| X > j r), is at least the fleet's average k/n.  The chance may cross k/n more than once, so
-    all thresholds to 64 are compared, then every twentieth part more, refined around the best.  Increasing hazard: inf;
-    decreasing: 0; exponential delays are indifferent, and so is k = n: inf.  If E[X] is infinite there must be a bound.
-    Source: derived in notebooks/02_staleness.ipynb.
-    Raises ValueError for laws with atoms, which have no mean field.
+    The error is the mean over updates of E|grad F|^2: with ``model`` "expected" as estimated by ``expected.abs_sgd``,
+    with "bound" as bounded by ``bounds.abs_sgd``, which is never exceeded but ranks candidates worse.  Minimised is
+
+    - with ``target``, objective "time": the seconds J (T + message_seconds (uplinks + downlinks)) until the error is
+      there, with T the round time and J the updates it takes, at least 1; "communication": the messages
+      J (uplinks + downlinks);
+    - with ``time_budget`` (seconds): the error at its end.
+
+    Candidates are all ``k`` or those given (for n > 128 about 100 of them, then finer around the best); with each,
+    ``max_staleness`` 0, 1, 2, 3, 4, 6, 8, 12, 16, 32, ... up to 8 n/k and none, or those given (None is none); with
+    each, the best step, or the ``step_size`` or sizes given as far as the model covers them.  Without a threshold the
+    bound covers a run with probability 1 - ``delta``, by the staleness that it then does not exceed
+    (``bounds.staleness_quantile``): much for heavy tails, and in simulated cells, where it is the length of the run;
+    both then look worse than they are.
+
+    ``delay`` is one law or a sequence of n; ``method`` and ``rng`` go to ``steady_state.abs_sgd``.  ``round_time``, a
+    function of k or an array over k = 1..n, replaces its round times under every threshold: measured ones, say, or
+    those of K-batch-sync with ``max_staleness=0``; staleness and messages stay those of ABS.  ``gamma`` replaces the
+    staleness in the bound by the assumption of Dutta et al. (2018), see ``bounds.k_async_gradient_norm``, which covers
+    K-async and K-batch-async; it asks for ``max_staleness=None``.  ``message_seconds`` is charged for one message after
+    another, as by a server that computes nothing while its link is busy.
+
+    Cost: a steady state for each k and threshold, in all about 1 s at n = 20, 4 s at n = 100; remembered, so that other
+    constants, goals and steps for the same delays take milliseconds.
+    Source: for k alone, the idea of Dutta, Wang & Joshi (2021, AdaSync); the bound, notebooks/03_choosing_k.ipynb.
+    Raises ValueError unless one of target and time_budget is given, gap > 0, and some candidate gets there.
     """
-    check_k(k, n)
-    if not isinstance(delay, Delay) or delay.has_atoms:
-        raise ValueError(
-            f"delay must be a Delay without atoms, such as LogNormal(median=1.0, sigma=1.0), got {delay!r}"
+    workers = as_workers(delay, n)
+    if not isinstance(constants, Constants):
+        raise ValueError(f"constants must be Constants(L=..., sigma2=..., gap=...), got {constants!r}")
+    if constants.gap == 0:
+        raise ValueError("gap must be > 0: at the optimum there is nothing left to choose, got gap=0")
+    check_nonnegative("message_seconds", message_seconds)
+    ks, thresholds, steps = _given_k(k, n), _given_thresholds(max_staleness), _given_steps(step_size)
+    times = _given_round_times(round_time, n)
+    goal = _goal(target, time_budget, objective, model, delta, gamma)
+    if gamma is not None and (thresholds is None or not np.isinf(thresholds).all()):
+        raise ValueError("gamma is an assumption about K-async and K-batch-async: give max_staleness=None with it")
+    has_mean = all(math.isfinite(law.mean) for law in workers.laws)
+
+    def table(ks: NDArray[np.int64]) -> pd.DataFrame:
+        cells = candidates.grid(ks, n, thresholds, has_mean)
+        each = candidates.rounds(delay, n, cells, times, message_seconds, method, rng)
+        return pd.concat([candidates.outcomes(constants, n, each, step, goal) for step in steps], ignore_index=True)
+
+    curve = table(candidates.coarse(n) if ks is None else ks)
+    while ks is None and (finer := candidates.between(curve)).size:
+        curve = pd.concat([curve, table(finer)], ignore_index=True)
+    curve = curve.sort_values(["k", "max_staleness"], kind="stable", ignore_index=True)
+    if not np.isfinite(curve["objective"]).any():
+        raise ValueError(_nothing_works(curve, constants, n, goal))
+    return Choice.of(curve, n, model, goal.column, fleet_ageing(workers))
+
+
+def best_k(delay: Any, n: int, constants: Constants, *, max_staleness: float | None = None, **options: Any) -> Choice:
+    """As ``best``, over k alone: the threshold is given (None is none), the step the best for each k, or given too."""
+    return best(delay, n, constants, max_staleness=max_staleness, **options)
+
+
+def _nothing_works(curve: pd.DataFrame, constants: Constants, n: int, goal: Goal) -> str:
+    """Why no candidate has a finite objective, and what to do."""
+    if np.isinf(curve["round_time"]).all() and goal.column != "messages":
+        return "every round lasts infinitely long on average: these delays have no mean; try a smaller k or a threshold"
+    if goal.time_budget is not None and (curve["round_time"] > goal.time_budget).all():
+        shortest = curve["round_time"].min()
+        return f"time_budget must leave time for one update, {shortest:.4g} s at least, got {goal.time_budget:g}"
+    k, tau, largest = (curve[name].to_numpy() for name in ("k", "mean_staleness", "largest_staleness"))
+    about = candidates.tradeoff(constants, k, n, tau, largest, goal)
+    if goal.target is not None and curve["step_size"].notna().any():  # given, and too long for the target
+        longest = 2 * goal.target / (about.noise + np.sqrt(about.noise**2 + 4 * about.drift * goal.target))
+        return (
+            f"target={goal.target:g} is below the noise floor of every candidate at this step_size; it must be below "
+            f"{longest.max():.4g}, and well below to get there soon"
         )
-    if k == n:
-        return math.inf
-    share = k / n
-    unbounded = float(limit_round_time(delay, share, math.inf)) if math.isfinite(delay.mean) else math.inf
-    shortest = float(limit_round_time(delay, share, 0))
-    longest = LONGEST if math.isfinite(delay.mean) else LONGEST_HEAVY
-    most = min(longest, math.ceil(float(delay.isf(INACTIVE)) / min(shortest, unbounded)))
-    thetas = np.unique(np.append(np.arange(min(65, most + 1)), np.geomspace(64, max(most, 64), 86).astype(int)))
-    times = limit_round_time(delay, share, thetas)
-    best = int(np.argmin(times))
-    thetas = np.arange(thetas[max(best - 1, 0)], thetas[min(best + 1, thetas.size - 1)] + 1)
-    times = limit_round_time(delay, share, thetas)
-    best = int(np.argmin(times))
-    return float(thetas[best]) if times[best] < (1 - INACTIVE) * unbounded else math.inf
+    return f"step_size must be at most {np.max(about.limit):.6g} for the model to cover any of these candidates"
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _goal(target: Any, time_budget: Any, objective: Any, model: Any, delta: Any, gamma: float | None) -> Goal:
+    if (target is None) == (time_budget is None):
+        raise ValueError("give target (a mean squared gradient norm) or time_budget (seconds), one of the two")
+    check_positive("target" if time_budget is None else "time_budget", target if time_budget is None else time_budget)
+    check_positive("delta", delta)
+    if not delta < 1:
+        raise ValueError(f"delta must be in (0, 1), got {delta}")
+    columns = {"time": "seconds" if time_budget is None else "gradient_norm2", "communication": "messages"}
+    if objective not in columns:
+        raise ValueError(f"objective must be one of {', '.join(columns)}, got {objective!r}")
+    if objective == "communication" and target is None:
+        raise ValueError('objective="communication" counts messages to a target: give target, not time_budget')
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    if gamma is not None and model != "bound":
+        raise ValueError('gamma is an assumption of a bound: give model="bound" with it')
+    return Goal(target, time_budget, columns[objective], model, delta, gamma)
+
+
+def _several(name: str, value: Any) -> list[Any]:
+    """One or several of what the user may give, as a list."""
+    values = list(value) if np.ndim(value) else [value]
+    if not values:
+        raise ValueError(f"{name} must not be empty")
+    return values
+
+
+def _given_k(k: Any, n: int) -> NDArray[np.int64] | None:
+    if k is None:
+        return None
+    ks = _several("k", k)
+    for each in ks:
+        check_k(each, n)
+    return np.unique(ks).astype(np.int64)
+
+
+def _given_thresholds(max_staleness: Any) -> NDArray[np.float64] | None:
+    if isinstance(max_staleness, str) and max_staleness == SEARCH:
+        return None
+    thresholds = _several("max_staleness", max_staleness)
+    for each in thresholds:
+        check_max_staleness(each)
+    return np.unique([math.inf if each is None else float(each) for each in thresholds])
+
+
+def _given_steps(step_size: Any) -> list[float | None]:
+    steps = _several("step_size", step_size)
+    for each in steps:
+        if step_size is not None:
+            check_positive("step_size", each)
+    return steps
+
+
+def _given_round_times(round_time: Any, n: int) -> NDArray[np.float64] | None:
+    if round_time is None:
+        return None
+    times = np.asarray([round_time(k) for k in range(1, n + 1)] if callable(round_time) else round_time, dtype=float)
+    if times.shape != (n,) or not np.all(times > 0):
+        raise ValueError(f"round_time must be a function of k, or n={n} times in seconds > 0, got {round_time!r}")
+    return times

@@ -1,19 +1,38 @@
 """What a delay law is: the base class of every law, and the law of a fixed time plus a random one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from abs_theory import quadrature
+from abs_theory import quadrature_in_time
+from abs_theory.ageing import Ageing, numerical_ageing
+from abs_theory.panels import TailTable, tail_table
 
 Array = NDArray[np.float64]
 Size = int | tuple[int, ...] | None
 
 # log(0) = -inf and exp(1000) = inf are the right answers at the ends of a law
 at_the_ends = np.errstate(divide="ignore", over="ignore", under="ignore")
+
+
+def quantile(f: Callable[[Any, Array], Array]) -> Any:
+    """Make ``f`` of a law and an array a ppf or isf, which raises ValueError unless 0 <= q <= 1."""
+
+    quiet = at_the_ends(f)
+
+    @wraps(f)
+    def checked(law: Any, q: ArrayLike) -> Array:
+        q = np.asarray(q, float)
+        if not np.all((q >= 0) & (q <= 1)):
+            raise ValueError(f"q must be in [0, 1], got {q!r}")
+        return quiet(law, q)
+
+    return checked
 
 
 def positive(t: ArrayLike) -> Array:
@@ -49,21 +68,40 @@ class Delay(ABC):
     def isf(self, q: ArrayLike) -> Array:
         """Time t with P(X > t) = q, accurate however small q is."""
 
-    @property
+    @cached_property
     def has_atoms(self) -> bool:
         """Whether some single time has positive probability."""
         return False
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        """Increasing times, from the first possible to the last or inf, between which the cdf is smooth."""
+        return float(self.ppf(0.0)), float(self.isf(0.0))
+
+    @cached_property
+    def resolution(self) -> float:
+        """Relative precision of cdf and sf, below which differences from a smooth law are noise."""
+        return 3e-12
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        """How the hazard rate, density / sf, changes with the age of a task.
+
+        "increasing" (a fixed time, too), "decreasing", "constant" (memoryless) or "neither".  Proved where a law says
+        so; for any other found on a fine grid, which is no proof (``numerical_ageing``).
+        """
+        return numerical_ageing(self)
 
     # A cached property, unlike a property, lets Exponential have a field of this name.
     @cached_property
     def mean(self) -> float:
         """E[X]; inf if infinite."""
-        return quadrature.mean_order_statistic(self, 1, 1)
+        return quadrature_in_time.mean_order_statistic(self, 1, 1)
 
     @cached_property
     def var(self) -> float:
         """Var[X]; inf if infinite."""
-        return quadrature.var_order_statistic(self, 1, 1)
+        return quadrature_in_time.var_order_statistic(self, 1, 1)
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         """Independent draws, shape ``size``."""
@@ -71,19 +109,24 @@ class Delay(ABC):
 
     def mean_order_statistic(self, k: int, n: int) -> float:
         """E[X_(k)], the k-th smallest of ``n`` independent draws; inf if infinite."""
-        return quadrature.mean_order_statistic(self, k, n)
+        return quadrature_in_time.mean_order_statistic(self, k, n)
 
     def mean_order_statistics(self, n: int) -> Array:
         """E[X_(1)], ..., E[X_(n)], shape ``n``."""
-        return quadrature.mean_order_statistics(self, n)
+        return quadrature_in_time.mean_order_statistics(self, n)
 
     def var_order_statistic(self, k: int, n: int) -> float:
         """Var[X_(k)]; inf if infinite."""
-        return quadrature.var_order_statistic(self, k, n)
+        return quadrature_in_time.var_order_statistic(self, k, n)
 
     def integrated_tail(self, t: ArrayLike) -> Array:
         """E[(X - t)+], the integral of sf beyond ``t``; inf if the mean is."""
-        return quadrature.integrated_tail(self, t)
+        return quadrature_in_time.integrated_tail(self, t)
+
+    @cached_property
+    def tail_table(self) -> TailTable:
+        """Integrals of sf beyond each of many times, for ``integrated_tail``."""
+        return tail_table(self)
 
 
 class Shifted(Delay):
@@ -109,9 +152,25 @@ class Shifted(Delay):
     def isf(self, q: ArrayLike) -> Array:
         return self.fixed_part + self.random_part.isf(q)
 
-    @property
+    @cached_property
     def has_atoms(self) -> bool:
         return self.random_part.has_atoms
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        return tuple(self.fixed_part + t for t in self.random_part.breaks)
+
+    @cached_property
+    def resolution(self) -> float:
+        return self.random_part.resolution
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        """Waiting raises the hazard rate from 0."""
+        ageing = self.random_part.ageing
+        if self.fixed_part == 0 or ageing == "increasing":
+            return ageing
+        return "increasing" if ageing == "constant" else "neither"
 
     @cached_property
     def mean(self) -> float:

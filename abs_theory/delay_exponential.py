@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abs_theory import quadrature
 from abs_theory.checks import check_count, check_nonnegative, check_positive
-from abs_theory.delay_base import Array, Delay, Shifted, Size, at_the_ends, positive
+from abs_theory.delay_base import Ageing, Array, Delay, Shifted, Size, at_the_ends, positive, quantile
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,21 @@ class Exponential(Delay):
     def sf(self, t: ArrayLike) -> Array:
         return np.exp(-positive(t) / self.mean)
 
-    @at_the_ends
-    def ppf(self, q: ArrayLike) -> Array:
-        return -self.mean * np.log1p(-np.asarray(q))
+    @quantile
+    def ppf(self, q: Array) -> Array:
+        return -self.mean * np.log1p(-q)
 
-    @at_the_ends
-    def isf(self, q: ArrayLike) -> Array:
+    @quantile
+    def isf(self, q: Array) -> Array:
         return -self.mean * np.log(q)
 
     @cached_property
     def var(self) -> float:
         return self.mean * self.mean
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant"
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         return self.mean * rng.standard_exponential(size)
@@ -99,10 +102,12 @@ class Gamma(Delay):
     def sf(self, t: ArrayLike) -> Array:
         return special.gammaincc(self.shape, positive(t) / self.scale)
 
-    def ppf(self, q: ArrayLike) -> Array:
+    @quantile
+    def ppf(self, q: Array) -> Array:
         return self.scale * special.gammaincinv(self.shape, q)
 
-    def isf(self, q: ArrayLike) -> Array:
+    @quantile
+    def isf(self, q: Array) -> Array:
         return self.scale * special.gammainccinv(self.shape, q)
 
     @cached_property
@@ -112,6 +117,10 @@ class Gamma(Delay):
     @cached_property
     def var(self) -> float:
         return self.shape * self.scale * self.scale
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant" if self.shape == 1 else "increasing" if self.shape > 1 else "decreasing"
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         return self.scale * rng.standard_gamma(self.shape, size)
@@ -171,19 +180,20 @@ class HyperExponential(Delay):
     def _terms(self, t: ArrayLike) -> Array:
         return np.exp(-positive(t)[..., None] * self._rate)
 
+    @at_the_ends
     def cdf(self, t: ArrayLike) -> Array:
         return -np.expm1(-positive(t)[..., None] * self._rate) @ self._p
 
     def sf(self, t: ArrayLike) -> Array:
         return self._terms(t) @ self._p
 
-    def ppf(self, q: ArrayLike) -> Array:
-        q = np.asarray(q, float)
+    @quantile
+    def ppf(self, q: Array) -> Array:
         low = q <= 0.5
         return np.where(low, self._lower(np.where(low, q, 0.0)), self._upper(np.where(low, 1.0, 1 - q)))
 
-    def isf(self, q: ArrayLike) -> Array:
-        q = np.asarray(q, float)
+    @quantile
+    def isf(self, q: Array) -> Array:
         low = q <= 0.5
         return np.where(low, self._upper(np.where(low, q, 1.0)), self._lower(np.where(low, 0.0, 1 - q)))
 
@@ -213,22 +223,6 @@ class HyperExponential(Delay):
         start = ((np.log(self._p) - log_q[..., None]) / self._rate).max(axis=-1)
         return np.where(q > 0, _climb(positive(start), step), math.inf)
 
-    @at_the_ends
-    def _chart(self, log_t: Array) -> tuple[Array, Array]:
-        """logit(F) and its slope at times exp(log_t): smooth there even if the means are far apart."""
-        t = np.exp(log_t)
-        log_terms = np.log(self._p) - t[:, None] * self._rate
-        log_sf = np.logaddexp.reduce(log_terms, axis=1)
-        hazard = np.exp(log_terms - log_sf[:, None]) @ self._rate
-        cdf = self.cdf(t)
-        return np.log(cdf) - log_sf, t * hazard / cdf
-
-    def mean_order_statistic(self, k: int, n: int) -> float:
-        return quadrature.mean_order_statistic(self, k, n, self._chart)
-
-    def var_order_statistic(self, k: int, n: int) -> float:
-        return quadrature.var_order_statistic(self, k, n, self._chart)
-
     @cached_property
     def mean(self) -> float:
         return float(self._p @ self.means)
@@ -237,6 +231,10 @@ class HyperExponential(Delay):
     def var(self) -> float:
         excess = np.array(self.means) - self.mean
         return float(self._p @ (np.square(self.means) + excess**2))
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant" if len(set(self.means)) == 1 else "decreasing"
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         component = np.searchsorted(np.cumsum(self._p)[:-1], rng.random(size), side="right")

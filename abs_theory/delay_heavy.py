@@ -3,13 +3,15 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import optimize, special
 
+from abs_theory import quadrature_in_time
 from abs_theory.checks import check_positive
-from abs_theory.delay_base import Array, Delay, Shifted, Size, at_the_ends, positive
+from abs_theory.delay_base import Ageing, Array, Delay, Shifted, Size, at_the_ends, positive, quantile
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Weibull(Delay):
     def sf(self, t: ArrayLike) -> Array:
         return np.exp(-self._hazard(t))
 
-    @at_the_ends
-    def ppf(self, q: ArrayLike) -> Array:
-        return self.scale * (-np.log1p(-np.asarray(q))) ** (1 / self.shape)
+    @quantile
+    def ppf(self, q: Array) -> Array:
+        return self.scale * (-np.log1p(-q)) ** (1 / self.shape)
 
-    @at_the_ends
-    def isf(self, q: ArrayLike) -> Array:
+    @quantile
+    def isf(self, q: Array) -> Array:
         return self.scale * (-np.log(q)) ** (1 / self.shape)
 
     @cached_property
@@ -50,6 +52,10 @@ class Weibull(Delay):
     @cached_property
     def var(self) -> float:
         return float(self.mean * self.mean * special.expm1(_log_gamma_curvature(1 / self.shape)))
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant" if self.shape == 1 else "increasing" if self.shape > 1 else "decreasing"
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         return self.scale * rng.weibull(self.shape, size)
@@ -89,12 +95,12 @@ class Lomax(Delay):
     def sf(self, t: ArrayLike) -> Array:
         return np.exp(-self.index * np.log1p(positive(t) / self.scale))
 
-    @at_the_ends
-    def ppf(self, q: ArrayLike) -> Array:
-        return self.scale * np.expm1(-np.log1p(-np.asarray(q)) / self.index)
+    @quantile
+    def ppf(self, q: Array) -> Array:
+        return self.scale * np.expm1(-np.log1p(-q) / self.index)
 
-    @at_the_ends
-    def isf(self, q: ArrayLike) -> Array:
+    @quantile
+    def isf(self, q: Array) -> Array:
         return self.scale * np.expm1(-np.log(q) / self.index)
 
     @cached_property
@@ -104,6 +110,10 @@ class Lomax(Delay):
     @cached_property
     def var(self) -> float:
         return self.var_order_statistic(1, 1)
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "decreasing"
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         return self.scale * rng.pareto(self.index, size)  # numpy's pareto is Lomax
@@ -157,7 +167,11 @@ class Pareto(Shifted):
 
 @dataclass(frozen=True)
 class LogNormal(Delay):
-    """exp of a normal variable with mean log(``median``) and standard deviation ``sigma``."""
+    """exp of a normal variable with mean log(``median``) and standard deviation ``sigma``.
+
+    Moments of order statistics are integrals over the normal variable, in logarithms throughout: the times that
+    decide a moment may lie far beyond floating point even where the moment does not.
+    """
 
     median: float
     sigma: float
@@ -176,12 +190,12 @@ class LogNormal(Delay):
     def sf(self, t: ArrayLike) -> Array:
         return special.ndtr(-self._z(t))
 
-    @at_the_ends
-    def ppf(self, q: ArrayLike) -> Array:
+    @quantile
+    def ppf(self, q: Array) -> Array:
         return self.median * np.exp(self.sigma * special.ndtri(q))
 
-    @at_the_ends
-    def isf(self, q: ArrayLike) -> Array:
+    @quantile
+    def isf(self, q: Array) -> Array:
         return self.median * np.exp(-self.sigma * special.ndtri(q))
 
     @cached_property
@@ -194,6 +208,10 @@ class LogNormal(Delay):
     def var(self) -> float:
         return float(self.mean * self.mean * np.expm1(self.sigma * self.sigma))
 
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "neither"
+
     @at_the_ends
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         return self.median * np.exp(self.sigma * rng.standard_normal(size))
@@ -202,3 +220,75 @@ class LogNormal(Delay):
     def integrated_tail(self, t: ArrayLike) -> Array:
         upper = np.exp(self.sigma * self.sigma / 2 + special.log_ndtr(self.sigma - self._z(t)))
         return self.median * upper - np.minimum(t, 1e300) * self.sf(t)
+
+    def mean_order_statistic(self, k: int, n: int) -> float:
+        z, log_weight = _normal_order_statistic(k, n, self.sigma)
+        return self._checked(_log_sum_exp(log_weight + self.sigma * z), 1, k, n)
+
+    def var_order_statistic(self, k: int, n: int) -> float:
+        z, log_weight = _normal_order_statistic(k, n, 2 * self.sigma)
+        y = self.sigma * (z - np.exp(log_weight) @ z)
+        tame = y.max() < 1  # then its digits are those of X - E[X]
+        log_mean = np.log1p(np.exp(log_weight) @ np.expm1(y)) if tame else _log_sum_exp(log_weight + y)
+        excess = y - log_mean  # log X / E[X]
+        log_mean += self.sigma * z[0] - y[0]
+        with np.errstate(divide="ignore"):
+            log_excess = np.where(excess > 30, excess, np.log(abs(np.expm1(np.minimum(excess, 30)))))
+        return self._checked(float(2 * log_mean + _log_sum_exp(log_weight + 2 * log_excess)), 2, k, n)
+
+    def mean_order_statistics(self, n: int) -> Array:
+        if self.sigma < 1:
+            return super().mean_order_statistics(n)
+        first, last = special.ndtri(1e-18 / n) - 42 / self.sigma, max(self.sigma, 9.0) + 10
+        step = 0.3 / math.sqrt(n + 8)
+        z = np.arange(first, last, step)
+        log_weight = self.sigma * z + math.log(self.median * step * self.sigma)
+        with np.errstate(over="ignore"):
+            spacing = quadrature_in_time.spacings(log_weight, special.log_ndtr(z), special.log_ndtr(-z), n)
+        if not np.isfinite(spacing).all():
+            raise ArithmeticError(f"mean order statistics of {n} draws from {self} are too large for floating point")
+        return np.cumsum(spacing)
+
+    def _checked(self, log_moment: float, order: int, k: int, n: int) -> float:
+        log_moment += order * math.log(self.median)
+        if log_moment > 709:
+            raise ArithmeticError(
+                f"moment {order} of the {k}-th of {n} draws from {self} is too large for floating point"
+            )
+        return math.exp(log_moment)
+
+
+def _log_sum_exp(x: Array) -> float:
+    top = float(x.max())
+    return top + math.log(float(np.exp(x - top).sum()))
+
+
+def _normal_order_statistic(k: int, n: int, tilt: float) -> tuple[Array, Array]:
+    """Nodes z and their log weights for means under the k-th of n normal draws Z of g(Z) up to exp(``tilt`` z).
+
+    Normal density, distribution function and survival function are log-concave: the weight has one peak, with and
+    without the factor, and is bell-shaped, where the trapezoid rule converges geometrically.
+    """
+
+    def log_weight(z: Any) -> Any:
+        return (k - 1) * special.log_ndtr(z) + (n - k) * special.log_ndtr(-z) - z * z / 2
+
+    def bell(tilt: float) -> tuple[float, float]:
+        def slope(z: float) -> float:
+            log_density = -z * z / 2 - math.log(2 * math.pi) / 2
+            late, early = math.exp(log_density - special.log_ndtr(z)), math.exp(log_density - special.log_ndtr(-z))
+            return (k - 1) * late - (n - k) * early - z + tilt
+
+        peak = float(optimize.brentq(slope, -60.0, tilt + 60.0))  # pyright: ignore[reportArgumentType]
+
+        def above_floor(z: float) -> float:
+            return log_weight(z) - log_weight(peak) + tilt * (z - peak) + 42
+
+        ends = [optimize.brentq(above_floor, peak, peak + d, xtol=1e-3 / math.sqrt(n)) for d in (-10.0, 10.0)]
+        return float(ends[0]), float(ends[1])  # pyright: ignore[reportArgumentType]
+
+    low, high = zip(bell(0.0), bell(tilt), strict=True)
+    step = min(high[0] - low[0], high[1] - low[1]) / 96
+    z = np.arange(low[0], high[1] + step, step)
+    weight = log_weight(z)
+    return z, weight - _log_sum_exp(weight)

@@ -1,146 +1,68 @@
 """Monte Carlo estimates of the same quantities as the theory, for any delay law, in seconds.
 
-There is no event queue: ``Fleet`` advances many independent replicates of the n workers together, one round at a
-time.  Rounds of one replicate are correlated, so every error is taken over replicates.
+There is no event queue: many independent replicates of the n workers are played together, one round at a time, by
+``task_pool``, or by ``fleet`` where two workers may finish at the same time.  Rounds of one replicate are correlated,
+so every error is taken over replicates.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
-from abs_theory.checks import check_count, check_k, is_integer
-from abs_theory.delays import Delay
+from abs_theory import fleet, task_pool
+from abs_theory.checks import check_count, check_k, check_rng, is_integer
+from abs_theory.fleet import Fleet, Round
+from abs_theory.results import Estimate, SteadyState
+from abs_theory.tally import Tally
+from abs_theory.workers import Workers, as_workers
 
 __all__ = ["Estimate", "Fleet", "Round", "SteadyState", "abs_sgd", "check_max_staleness", "order_statistic"]
 
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over independent samples, with its standard error."""
-
-    mean: float
-    stderr: float
-    num_samples: int
-
-    @classmethod
-    def of(cls, values: ArrayLike) -> Self:
-        """Estimate from independent ``values``, at least two; the law must have a finite variance."""
-        values = np.asarray(values, dtype=float)
-        check_count("the number of values", values.size, minimum=2)
-        return cls(float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size)), values.size)
-
-    def half_width(self, confidence: float = 0.95) -> float:
-        """Half the width of the confidence interval, by Student's t."""
-        return float(stats.t.isf((1 - confidence) / 2, self.num_samples - 1)) * self.stderr
+MOST_LABEL_BITS = 32  # ends then keep 6 digits
+IN_CACHE, IN_MEMORY = 1 << 14, 1 << 23  # tasks that are played together
+ENOUGH = 1 << 12  # tasks that are worth a call of numpy
 
 
-@dataclass(frozen=True, eq=False)
-class SteadyState:
-    """Long-run averages of a server that runs ABS for ever, per round (one update) unless said otherwise.
-
-    Each field is a float, or an array over a grid of ``k`` and ``max_staleness``; ``staleness_pmf`` has one more axis,
-    the staleness 0, 1, ..., whose last entry is the probability of that staleness *or more*.  ``error`` holds the
-    half-widths of the same fields: 0 where exact, 95 % if by Monte Carlo, the documented bound if by mean field.
-    """
-
-    round_time: Any
-    mean_staleness: Any  # of the gradients the server applies
-    staleness_pmf: Array
-    restarts: Any
-    uplinks: Any
-    downlinks: Any
-    idle_fraction: Any  # share of worker time spent waiting for the round to end
-    wasted_fraction: Any  # share of worker time thrown away by restarts
-    participation: Any = None  # gradients each worker delivers per round, shape (..., n)
-    method: Any = None
-    error: Any = None  # a SteadyState
-
-
-class Round(NamedTuple):
-    """What one round did, per replicate: seconds have shape ``replicates``, masks ``replicates x n``."""
-
-    duration: Array
-    staleness: NDArray[np.int64]  # of the k applied gradients, shape replicates x k
-    idle_seconds: Array
-    useful_seconds: Array
-    wasted_seconds: Array
-    delivered: NDArray[np.bool_]
-    restarted: NDArray[np.bool_]
-
-
-class Fleet:
-    """Independent replicates of n equal workers under an ABS server, all starting fresh at time 0."""
-
-    def __init__(self, delay: Delay, n: int, rng: np.random.Generator, replicates: int) -> None:
-        self.delay, self.rng = delay, rng
-        self.updates = 0
-        self.time = np.zeros(replicates)
-        self.start = np.zeros((replicates, n))
-        self.finish = delay.sample(rng, (replicates, n))
-        self.version = np.zeros((replicates, n), dtype=np.int64)  # updates made when the worker got its model
-
-    @property
-    def staleness(self) -> NDArray[np.int64]:
-        """Staleness of every gradient in flight, shape ``replicates x n``."""
-        return self.updates - self.version
-
-    def round(self, k: int, max_staleness: float) -> Round:
-        """Wait for ``k`` gradients, update, restart whoever is now staler than ``max_staleness``.
-
-        Equal finish times: lower worker index first.  Cost O(n) per replicate, whatever ``k``.
-        """
-        replicates = self.time.size
-        now = np.partition(self.finish, k - 1, axis=1)[:, k - 1 : k]
-        delivered = self.finish <= now
-        if np.count_nonzero(delivered) > k * replicates:
-            first = np.argsort(self.finish, axis=1, kind="stable")[:, :k]
-            delivered = np.zeros_like(delivered)
-            np.put_along_axis(delivered, first, True, axis=1)
-        done = np.flatnonzero(delivered)
-        finish, start = (each.take(done).reshape(replicates, k) for each in (self.finish, self.start))
-        staleness = self.updates - self.version.take(done).reshape(replicates, k)
-        self.updates += 1
-        fresh, restarted, wasted = delivered, np.zeros_like(delivered), np.zeros(replicates)
-        if max_staleness < self.updates:
-            restarted = ~delivered & (self.version < self.updates - max_staleness)
-            wasted = np.einsum("ij,ij->i", now - self.start, restarted)
-            fresh = delivered | restarted
-        workers = np.flatnonzero(fresh)
-        begin = now[:, 0].take(workers // fresh.shape[1])
-        self.start.put(workers, begin)
-        self.finish.put(workers, begin + self.delay.sample(self.rng, workers.size))
-        self.version.put(workers, self.updates)
-        duration, self.time = now[:, 0] - self.time, now[:, 0]
-        idle, useful = (now - finish).sum(axis=1), (finish - start).sum(axis=1)
-        return Round(duration, staleness, idle, useful, wasted, delivered, restarted)
-
-
-def order_statistic(delay: Delay, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
+def order_statistic(delay: Any, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
     """E[X_(k)], the mean time until ``k`` of ``n`` workers are done.
 
-    Draws X_(k) = Q(U_(k)) with U_(k) ~ Beta(k, n-k+1) made of two gammas, and takes the quantile Q from the near end.
-    Cost: ``num_samples`` quantiles, whatever ``n``.
+    Equal workers: X_(k) = Q(U_(k)) with U_(k) ~ Beta(k, n-k+1) made of two gammas, and the quantile Q taken from the
+    near end.  Cost: ``num_samples`` quantiles, whatever ``n``.  Unequal workers: n delays are drawn and sorted.
     Source: David & Nagaraja (2003), Order Statistics, ch. 2.
     """
-    _check(delay, k, n, rng)
+    workers = _checked(delay, k, n, rng)
     check_count("num_samples", num_samples, minimum=2)
+    if not workers.equal:
+        return Estimate.of(_sorted_draws(workers, k, rng, num_samples))
+    law = workers.laws[0]
     done, busy = rng.standard_gamma(k, num_samples), rng.standard_gamma(n - k + 1, num_samples)
     near = done < busy
     times = np.empty(num_samples)
-    times[near] = delay.ppf(done[near] / (done + busy)[near])
-    times[~near] = delay.isf(busy[~near] / (done + busy)[~near])
+    times[near] = law.ppf(done[near] / (done + busy)[near])
+    times[~near] = law.isf(busy[~near] / (done + busy)[~near])
     return Estimate.of(times)
 
 
+def _sorted_draws(workers: Workers, k: int, rng: np.random.Generator, num_samples: int) -> Array:
+    """X_(k) of unequal workers, ``num_samples`` times."""
+    times = np.empty(num_samples)
+    step = max(1, IN_CACHE // workers.n)
+    for first in range(0, num_samples, step):
+        part = times[first : first + step]
+        groups = zip(workers.laws, workers.counts, strict=True)
+        draws = np.concatenate([law.sample(rng, (part.size, count)) for law, count in groups], axis=1)
+        draws.partition(k - 1, axis=1)
+        part[:] = draws[:, k - 1]
+    return times
+
+
 def abs_sgd(
-    delay: Delay,
+    delay: Any,
     k: int,
     n: int,
     max_staleness: float | None,
@@ -151,73 +73,99 @@ def abs_sgd(
 ) -> SteadyState:
     """Steady state of ABS by simulation; ``max_staleness`` None or inf is K-async, 0 is K-sync.
 
-    Each replicate starts with n fresh workers and forgets them during ``warmup`` rounds, by default 20 n / k, in which
-    a worker delivers about 20 times; without a bound up to 80 n / k, until E[(X - t)+] < .002 E[X] if there are long
-    stalls.  If the delay has no variance (Pareto with index <= 2) and there is no bound, the start fades only like a
-    power of time, and the errors, 95 % half-widths over replicates, are too small.  So they are for constant delays:
-    all replicates then do the same, and an average over a window that cuts a cycle is off by up to one cycle in
-    ``num_rounds``.
-    Cost O(n replicates) per round, 30 to 60 ns for each worker.
-    Raises ValueError if E[X] is infinite and nothing stops the stragglers: there is no steady state.
+    ``delay`` is one law, or a sequence of ``n`` laws.  Errors are 95 % half-widths over the independent
+    ``replicates``.  ``participation``: equal workers that never tie share exactly alike; of several laws, the workers
+    with the same law get their average.
+
+    Each replicate starts with n fresh workers and forgets them during ``warmup`` rounds, by default so many that the
+    slowest worker delivers about 20 times (20 n / k for equal workers), without a bound up to 80 times, until
+    E[(X - t)+] < .002 E[X] if there are long stalls; but 1000 n / k at most, and none where every round starts
+    afresh.  If the delay has no variance (Pareto with index <= 2) and there is no bound, the start fades only like a
+    power of time, and the errors are too small.  Constant delays repeat a cycle: there each replicate is watched from
+    a random round on, so that the error covers where the cycle was cut.
+
+    Cost: at k = n / 2 about 20 ns for each delivered task, and the draw; without a bound this grows like log(n / k).
+    A bound makes all n workers begin again within ``max_staleness`` + 1 rounds, and each beginning costs as much.
+    Laws with atoms, or more than 2^32 pairs of law and round: 30 to 60 ns for each worker and round.
+    Raises ValueError if E[X] is infinite and nothing stops the stragglers, for there is no steady state; and if the
+    delays exceed floating point.
     """
-    _check(delay, k, n, rng)
+    workers = _checked(delay, k, n, rng)
     check_max_staleness(max_staleness)
     check_count("num_rounds", num_rounds)
     check_count("replicates", replicates, minimum=2)
     bound = math.inf if max_staleness is None else max_staleness
-    if math.isinf(bound) and k < n and math.isinf(delay.mean):
-        raise ValueError(f"E[X] must be finite if there is no bound, got {delay!r}; give a max_staleness")
-    warmup = _warmup(delay, k, n, bound) if warmup is None else warmup
+    for law in workers.laws:
+        if math.isinf(bound) and k < n and math.isinf(law.mean):
+            raise ValueError(f"E[X] must be finite if there is no bound, got {law!r}; give a max_staleness")
+    warmup = _warmup(workers, k, bound) if warmup is None else warmup
     check_count("warmup", warmup, minimum=0)
 
-    fleet = Fleet(delay, n, rng, replicates)
-    for _ in range(warmup):
-        fleet.round(k, bound)
-    seconds, idle, wasted, restarts = np.zeros((4, replicates))
-    counts = np.zeros((replicates, 1))
-    for _ in range(num_rounds):
-        done = fleet.round(k, bound)
-        seconds += done.duration
-        idle += done.idle_seconds
-        wasted += done.wasted_seconds
-        restarts += np.count_nonzero(done.restarted, axis=1)
-        if (longest := done.staleness.max() + 1) > counts.shape[1]:
-            counts = np.pad(counts, ((0, 0), (0, longest - counts.shape[1])))
-        cells = done.staleness + np.arange(replicates)[:, None] * counts.shape[1]
-        np.add.at(counts.reshape(-1), cells.ravel(), 1.0)
+    many_labels = task_pool.label_bits(workers, warmup + num_rounds) > MOST_LABEL_BITS
+    engine = fleet if workers.has_atoms or many_labels else task_pool
+    parts = math.ceil(replicates / _together(workers, k, bound))
+    sizes = [replicates // parts + (part < replicates % parts) for part in range(parts)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        tally = Tally.joined([engine.watch(workers, k, bound, rng, size, warmup, num_rounds) for size in sizes])
+    if not np.isfinite(tally.seconds).all():
+        raise ValueError(f"delays must not be too long for floating point, got {delay!r}")
+    return _steady_state(tally, workers, k, num_rounds)
 
-    pmf = counts / (k * num_rounds)
-    samples = {
-        "round_time": seconds / num_rounds,
-        "mean_staleness": pmf @ np.arange(pmf.shape[1]),
-        "restarts": restarts / num_rounds,
+
+def _together(workers: Workers, k: int, bound: float) -> int:
+    """Replicates to play at a time: their near future should stay in the cache, and all of it in memory."""
+    near = workers.n if workers.has_atoms else min(workers.n, 16 * (k + (workers.n - k) / (bound + 1)))
+    all_of_it = workers.n + (bound if math.isfinite(bound) else 0)
+    return max(1, int(min(max(IN_CACHE / near, ENOUGH / k), IN_MEMORY / all_of_it)))
+
+
+def _steady_state(tally: Tally, workers: Workers, k: int, num_rounds: int) -> SteadyState:
+    """Means over the replicates, with 95 % half-widths."""
+    replicates, n = tally.seconds.size, workers.n
+    last = int(np.flatnonzero(tally.histogram.any(axis=0))[-1])
+    samples: dict[str, Array] = {
+        "round_time": tally.seconds / num_rounds,
+        "mean_staleness": tally.staleness / (k * num_rounds),
+        "staleness_pmf": tally.histogram[:, : last + 1] / (k * num_rounds),
+        "restarts": tally.restarts / num_rounds,
         "uplinks": np.full(replicates, float(k)),
-        "downlinks": k + restarts / num_rounds,
-        "idle_fraction": idle / (n * seconds),
-        "wasted_fraction": wasted / (n * seconds),
+        "downlinks": k + tally.restarts / num_rounds,
+        "idle_fraction": tally.idle / (n * tally.seconds),
+        "wasted_fraction": tally.wasted / (n * tally.seconds),
+        "participation": tally.delivered / num_rounds,
     }
-    estimates = {name: Estimate.of(values) for name, values in samples.items()}
-    entries = [Estimate.of(entry) for entry in pmf.T]
+    unit = float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates)
+    mean: dict[str, Any] = {name: values.mean(axis=0) for name, values in samples.items()}
+    error: dict[str, Any] = {name: unit * values.std(axis=0, ddof=1) for name, values in samples.items()}
+    for fields in (mean, error):
+        if workers.equal and not workers.has_atoms:
+            fields["participation"] = np.full(n, k / n if fields is mean else 0.0)
+        elif len(fields["participation"]) < n:  # counted by groups
+            fields["participation"] = (fields["participation"] / workers.counts)[workers.group]
+        fields |= {name: float(value) for name, value in fields.items() if value.ndim == 0}
+    return SteadyState(**mean, method="monte-carlo", error=SteadyState(**error))
 
-    def fields(part: Callable[[Estimate], float]) -> dict[str, Any]:
-        return {name: part(e) for name, e in estimates.items()} | {
-            "staleness_pmf": np.array([part(e) for e in entries])
-        }
 
-    error = SteadyState(**fields(Estimate.half_width))
-    return SteadyState(**fields(lambda e: e.mean), method="monte-carlo", error=error)
-
-
-def _warmup(delay: Delay, k: int, n: int, max_staleness: float) -> int:
-    tasks = 20
-    while (
-        k < n
-        and math.isinf(max_staleness)
-        and tasks < 80
-        and delay.integrated_tail(tasks * delay.mean) > 0.002 * delay.mean
-    ):
-        tasks *= 2
-    return math.ceil(tasks * n / k)
+def _warmup(workers: Workers, k: int, bound: float) -> int:
+    """Rounds after which the start is forgotten."""
+    n, means = workers.n, np.array([law.mean for law in workers.laws])
+    if k == n or bound == 0:
+        return 0
+    slowest = float(means.max())
+    if math.isfinite(bound):
+        longest = 20 * max(n / k, bound + 1)
+        tasks = 20
+    else:
+        longest = 1000 * n / k
+        tasks = next(
+            (t for t in (20, 40) if all(law.integrated_tail(t * slowest) <= 0.002 * law.mean for law in workers.laws)),
+            80,
+        )
+    if math.isinf(slowest):
+        return math.ceil(longest)
+    # at most so many tasks end in a second
+    rate = float(np.sum(np.array(workers.counts) / means))
+    return math.ceil(min(tasks * slowest * rate / k, longest))
 
 
 def check_max_staleness(value: Any) -> None:
@@ -227,9 +175,7 @@ def check_max_staleness(value: Any) -> None:
         raise ValueError(f"max_staleness must be a whole number >= 0, or None for no bound, got {value!r}")
 
 
-def _check(delay: Any, k: Any, n: Any, rng: Any) -> None:
-    if not isinstance(delay, Delay):
-        raise ValueError(f"delay must be a Delay such as Exponential(mean=1.0), got {delay!r}")
+def _checked(delay: Any, k: Any, n: Any, rng: Any) -> Workers:
     check_k(k, n)
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy Generator such as np.random.default_rng(0), got {rng!r}")
+    check_rng(rng)
+    return as_workers(delay, n)

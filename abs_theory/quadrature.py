@@ -5,12 +5,14 @@ u^k (1 - u)^(n-k+1) dx.  In x the weight is smooth, bell-shaped and falls off ex
 the trapezoid rule converges geometrically (Trefethen & Weideman 2014).  Both u and 1 - u are at hand, so the
 quantile Q is always taken from the near end, and the weights are normalised by their own sum: no factorials, no
 cancellation, any n.
+
+It asks for a quantile that is smooth in x.  Laws of several parts have none, so the laws themselves use
+``quadrature_in_time.py``; this is the second way, by which the first is checked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from abs_theory.delays import Delay
 
 Array = NDArray[np.float64]
-Chart = Callable[[Array], tuple[Array, Array]]  # log t -> logit(F(t)) and its slope
 
 TOLERANCE = 1e-10  # relative, between one step size and half of it; the error left is far smaller
 NEGLIGIBLE = -45.0  # log of what is left out at either end, relative to the centre
@@ -41,21 +42,20 @@ def log_weight(d: Array, k: Any, n: int) -> Array:
     return -k * np.log1p(after / (n + 1) * np.expm1(-d)) - after * np.log1p(k / (n + 1) * np.expm1(d))
 
 
-def mean_order_statistic(law: Delay, k: int, n: int, chart: Chart | None = None) -> float:
+def mean_order_statistic(law: Delay, k: int, n: int) -> float:
     """E[X_(k)] of ``n`` independent draws from a law without atoms; inf if infinite.
 
-    With a ``chart``, for laws whose quantile bends sharply, the steps are equal in log t instead of x.
     Raises ArithmeticError if the quantile is not smooth, or its tail too heavy for floating point.
     """
-    return _moment(law, k, n, 1, chart)
+    return _moment(law, k, n, 1)
 
 
-def var_order_statistic(law: Delay, k: int, n: int, chart: Chart | None = None) -> float:
+def var_order_statistic(law: Delay, k: int, n: int) -> float:
     """Var[X_(k)] of ``n`` independent draws; like ``mean_order_statistic``."""
-    return _moment(law, k, n, 2, chart)
+    return _moment(law, k, n, 2)
 
 
-def _moment(law: Delay, k: int, n: int, order: int, chart: Chart | None) -> float:
+def _moment(law: Delay, k: int, n: int, order: int) -> float:
     """Mean (``order`` 1) or variance (2) of the k-th of n, with the step halved until it settles."""
     peak, width = math.log(k / (n - k + 1)), math.sqrt(1 / k + 1 / (n - k + 1))
     ends = _range(law, k, n, order, peak, width)
@@ -64,14 +64,8 @@ def _moment(law: Delay, k: int, n: int, order: int, chart: Chart | None) -> floa
     previous, intervals = math.nan, math.ceil(2 * (ends[1] - ends[0]) / width)
     while intervals < MAX_NODES:
         d = np.linspace(*ends, intervals + 1)
-        if chart is None:
-            t, slope = quantile_at_logit(law, peak + d), 1.0
-        else:
-            first, last = np.log(quantile_at_logit(law, peak + d[[0, -1]]))
-            y = np.linspace(first, last, intervals + 1)
-            x, slope = chart(y)
-            t, d = np.exp(y), x - peak
-        weight = np.exp(log_weight(d, k, n)) * slope
+        t = quantile_at_logit(law, peak + d)
+        weight = np.exp(log_weight(d, k, n))
         weight /= weight.sum()
         value = float(weight @ t)
         if order == 2:
@@ -135,7 +129,7 @@ def mean_order_statistics(law: Delay, n: int) -> Array:
             ends = (part[:, [0, -1]] + means[block, None] * weight[:, [0, -1]]).sum(axis=1)
             settled[block] = (abs(coarse / means[block] - 1) <= TOLERANCE / 10) & (ends <= 1e-16 * part.sum(axis=1))
     for i in np.flatnonzero(~settled):
-        means[i] = law.mean_order_statistic(int(k[i]), n)
+        means[i] = mean_order_statistic(law, int(k[i]), n)
     return means
 
 

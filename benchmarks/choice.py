@@ -39,7 +39,7 @@ LAWS: dict[str, Delay] = {
     "lognormal": LogNormal(median=math.exp(-0.5), sigma=1.0),
 }
 PROBLEMS = ("quadratic", "digits")
-MODELS = ("bound", "quadratic")
+MODELS = choose.MODELS
 KS, THRESHOLDS = (1, 2, 3, 4, 6, 8, 10, 13, 16), (0.0, 1.0, 2.0, 4.0, 8.0, math.inf)
 FACTOR = 2**0.5  # between neighbouring step sizes
 FINALISTS = 6
@@ -152,7 +152,7 @@ def trial(name: str, law: str, replicates: int, parallel: joblib.Parallel) -> pd
     about = task(name)
     choices = {m: choose.best(LAWS[law], N, about.constants, target=about.target, model=m) for m in MODELS}
     members = list(dict.fromkeys([*MEMBERS, *(Member(c.k, c.max_staleness) for c in choices.values())]))
-    start = {member: nearest(choices["quadratic"], member) for member in members}
+    start = {member: nearest(choices["expected"], member) for member in members}
 
     def each(runs: list[tuple[Member, float]], which: range) -> list[np.ndarray]:
         return list(parallel(joblib.delayed(seconds)(name, law, m, step, which, start[m][1]) for m, step in runs))  # pyright: ignore

@@ -54,7 +54,7 @@ class Estimated:
     def typical(self, target: float) -> Constants:
         """Constants for predictions: averages from w_0 to where the mean of |grad F|^2 has fallen to ``target``.
 
-        L is the largest curvature up to there, the gap what the loss falls up to there.
+        L is the mean of the largest curvature, the gap what the loss falls up to there.
         Raises ValueError if the path does not get there.
         """
         end, path = self._flow_at("mean_gradient_norm2", target), self.path
@@ -66,7 +66,7 @@ class Estimated:
         sigma2 = average(path["sigma2"])
         curved, curved2 = (average(path["sigma2"] * path[name]) for name in ("noise_curvature", "noise_curvature2"))
         return Constants(
-            float(path["curvature"][path["flow"] <= end].max()),
+            average(path["curvature"]),
             sigma2,
             float(path["loss"].iloc[0] - np.interp(end, path["flow"], path["loss"])),
             noise_curvature=curved / sigma2 if sigma2 else None,

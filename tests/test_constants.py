@@ -67,7 +67,7 @@ def test_what_is_typical_of_a_path():
     typical = found.typical(target)
     assert typical.gap == pytest.approx(path["loss"].iloc[0] - path["loss"].iloc[at])
     assert path["sigma2"][: at + 1].min() < typical.sigma2 < found.constants.sigma2
-    assert path["curvature"][: at + 1].max() == typical.L
+    assert path["curvature"][: at + 1].min() < typical.L < found.constants.L
     with pytest.raises(ValueError, match="longer"):
         found.target_at(1e-9)
     with pytest.raises(ValueError, match="longer"):

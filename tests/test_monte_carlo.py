@@ -48,7 +48,7 @@ def half_widths_as_estimates(state, replicates):
 class Scripted(Delay):
     """Delays read from a list; not a law."""
 
-    cdf = sf = ppf = isf = None
+    cdf = sf = ppf = isf = ageing = None
 
     def __init__(self, *seconds):
         self.seconds = deque(seconds)
@@ -161,7 +161,7 @@ def test_order_statistic(delay, k):
 
 @pytest.mark.parametrize("delay", LAWS, ids=repr)
 def test_k_sync_is_the_order_statistic(delay):
-    state = monte_carlo.abs_sgd(delay, 4, 10, 0, np.random.default_rng(3), 400, 128)
+    state = monte_carlo.abs_sgd(delay, 4, 10, 0, np.random.default_rng(3), 600, 128)
     assert_agrees(half_widths_as_estimates(state, 128)["round_time"], order_stats.mean(delay, 4, 10), 0.05)
     assert (state.mean_staleness, state.restarts) == (0, 6)
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+from agreement import assert_agrees
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -13,6 +14,7 @@ from scipy import stats
 from abs_theory import order_stats, quadrature
 from abs_theory.delays import (
     Deterministic,
+    Empirical,
     Erlang,
     Exponential,
     Gamma,
@@ -25,6 +27,7 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
+from abs_theory.results import Estimate
 
 DIGITS = 30
 
@@ -261,6 +264,59 @@ def test_simulated_workers_agree():
     assert abs(times.mean() - order_stats.mean(law, k, n)) < z * times.std() / 200
     assert 2 * z * times.std() / 200 < 0.1 * times.mean()
     assert stats.kstest(times, lambda t: order_stats.cdf(law, k, n, t)).pvalue > 1e-6
+
+
+COVARIANCES = [(1, 2, 2), (2, 5, 10), (1, 100, 100), (50, 51, 100), (900, 1000, 1000), (3000, 9000, 10_000)]
+
+
+@pytest.mark.parametrize("j, k, n", COVARIANCES)
+def test_covariance_of_two_ranks_in_closed_form(j, k, n):
+    """Exponential: X_(k) is X_(j) plus something independent.  Uniform: j (n+1-k) / (n+1)^2 / (n+2)."""
+    for law, exact in (
+        (Exponential(3.0), order_stats.var(Exponential(3.0), j, n)),
+        (Uniform(1.0, 3.0), 4 * j * (n + 1 - k) / (n + 1) ** 2 / (n + 2)),
+    ):
+        scale = math.sqrt(order_stats.var(law, j, n) * order_stats.var(law, k, n))
+        assert order_stats.cov(law, j, k, n) == pytest.approx(exact, abs=1e-12 * scale)
+        assert order_stats.cov(law, k, j, n) == order_stats.cov(law, j, k, n)
+
+
+@pytest.mark.parametrize(
+    "law", [LogNormal(1.0, 1.0), Weibull(1.0, 0.3), Pareto(1.0, 2.5), LocalSteps(LogNormal(1.0, 1.0), 2)], ids=repr
+)
+def test_covariances_sum_to_the_variance_of_the_sum(law):
+    n = 4
+    total = sum(order_stats.cov(law, j, k, n) for j in range(1, n + 1) for k in range(1, n + 1))
+    assert total == pytest.approx(n * law.var, rel=1e-9)
+
+
+def test_covariance_of_a_power_law_in_closed_form():
+    """log X_(k) of a Pareto law is a sum of E_i / (index i), i = n-k+1..n: E[X_(j) X_(k)] is a product."""
+    index, n = 1.5, 6
+    law = Pareto(1.0, index)
+
+    def moment(power, low, high):
+        return math.prod(1 / (1 - power / (index * i)) for i in range(low, high))
+
+    for j, k in ((1, 3), (2, 5), (3, 6)):  # in the last, Var[X_(6)] is infinite, the covariance is not
+        both = moment(1, n - k + 1, n - j + 1) * moment(2, n - j + 1, n + 1)
+        exact = both - moment(1, n - j + 1, n + 1) * moment(1, n - k + 1, n + 1)
+        assert order_stats.cov(law, j, k, n) == pytest.approx(exact, rel=1e-9)
+    assert order_stats.cov(law, 6, 6, n) == order_stats.cov(Pareto(1.0, 0.9), 1, 6, n) == math.inf
+
+
+def test_sampled_covariance_agrees():
+    rng = np.random.default_rng(2)
+    law, j, k, n = Gamma(0.5, 1.0), 2, 4, 5
+    times = np.sort(law.sample(rng, (200_000, n)), axis=1)
+    early, late = (times[:, r - 1] - order_stats.mean(law, r, n) for r in (j, k))
+    assert_agrees(Estimate.of(early * late), order_stats.cov(law, j, k, n), resolution=0.1)
+
+
+def test_covariance_of_laws_with_atoms():
+    assert order_stats.cov(Deterministic(2.0), 1, 3, 3) == 0
+    with pytest.raises(ValueError, match="law without atoms"):
+        order_stats.cov(Empirical([1.0, 2.0]), 1, 2, 3)
 
 
 def test_infinite_moments():

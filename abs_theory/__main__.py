@@ -1,0 +1,172 @@
+"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose``."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from matplotlib.figure import Figure
+
+from abs_theory import candidates, choose, steady_state
+from abs_theory.bounds import Constants
+from abs_theory.delays import Delay
+from abs_theory.parse import delay_laws
+from abs_theory.workers import as_workers
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Round times, staleness and the best choices for SGD with stragglers. Nothing is trained.",
+)
+
+Laws = Annotated[
+    list[str],
+    typer.Option(
+        "--delay",
+        metavar="LAW",
+        help='seconds a task takes: "gamma:shape=4,scale=0.25", "hyper-exponential:probs=.9|.1,means=1/3|7", '
+        '"empirical:FILE"; for unequal workers several, as "exponential:mean=1 x 15"',
+    ),
+]
+Workers = Annotated[int, typer.Option("-n", min=1, help="workers")]
+Ks = Annotated[list[int] | None, typer.Option("-k", min=1, help="gradients waited for; repeat for several [all]")]
+Method = Annotated[str, typer.Option(help=f"{', '.join(steady_state.METHODS)}")]
+Seed = Annotated[int, typer.Option(min=0, help="of Monte Carlo, where it is used")]
+Csv = Annotated[Path | None, typer.Option(help="write the whole table to this file")]
+
+
+@app.command("round-time")
+def round_time(
+    delay: Laws,
+    n: Workers,
+    max_staleness: Annotated[str, typer.Option(help="staler workers restart; none: nobody does")] = "none",
+    k: Ks = None,
+    method: Method = "auto",
+    seed: Seed = 0,
+    csv: Csv = None,
+    picture: Annotated[Path | None, typer.Option(help="draw it to this file, .png or .pdf")] = None,
+) -> None:
+    """How long a round lasts, and what else it does, for each k."""
+    laws, ks = delay_laws(delay, n), np.array(k) if k else candidates.coarse(n)
+    state = steady_state.abs_sgd(laws, ks, n, _threshold(max_staleness), method, _rng(laws, n, method, seed))
+    table = pd.DataFrame(
+        {
+            "k": ks,
+            "round_time": state.round_time,
+            "error": state.error.round_time,
+            "mean_staleness": state.mean_staleness,
+            "restarts": state.restarts,
+            "messages": state.uplinks + state.downlinks,
+            "idle": state.idle_fraction,
+            "wasted": state.wasted_fraction,
+            "method": state.method,
+        }
+    )
+    print(f"n = {n}, max_staleness {max_staleness}; per round, times in seconds, error the half-width of round_time")
+    print(table.to_string(index=False, float_format="{:.4g}".format))
+    _write(table, csv)
+    if picture is not None:
+        _draw(table, n, max_staleness).savefig(picture)
+        print(picture)
+
+
+@app.command("choose")
+def choose_(
+    delay: Laws,
+    n: Workers,
+    L: Annotated[float, typer.Option("--L", help="smoothness: Lipschitz constant of the gradient")],
+    sigma2: Annotated[float, typer.Option(help="variance of one worker's gradient")],
+    gap: Annotated[float, typer.Option(help="loss at the start minus the least possible")],
+    noise_curvature: Annotated[float | None, typer.Option(help="E[x'Hx] / E|x|^2, noise x, Hessian H [L]")] = None,
+    noise_curvature2: Annotated[float | None, typer.Option(help="E|Hx|^2 / E|x|^2 [L^2]")] = None,
+    target: Annotated[float | None, typer.Option(help="mean squared gradient norm to reach")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="or: seconds to train")] = None,
+    objective: Annotated[str, typer.Option(help="to the target: time, or communication")] = "time",
+    model: Annotated[str, typer.Option(help="updates as expected near a quadratic, or guaranteed: expected, bound")] = (
+        "expected"
+    ),
+    max_staleness: Annotated[list[str] | None, typer.Option(help="candidates; none: nobody restarts [search]")] = None,
+    k: Ks = None,
+    step_size: Annotated[list[float] | None, typer.Option(help="candidates [the best for each k]")] = None,
+    message_seconds: Annotated[float, typer.Option(help="charged for each message")] = 0.0,
+    method: Method = "auto",
+    seed: Seed = 0,
+    csv: Csv = None,
+) -> None:
+    """Which k, threshold and step to use, how it compares, and why."""
+    laws = delay_laws(delay, n)
+    choice = choose.best(
+        laws,
+        n,
+        Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2),
+        target=target,
+        time_budget=time_budget,
+        objective=objective,
+        model=model,
+        k=k or None,
+        max_staleness=[_threshold(each) for each in max_staleness] if max_staleness else choose.SEARCH,
+        step_size=step_size or None,
+        message_seconds=message_seconds,
+        method=method,
+        rng=_rng(laws, n, method, seed),
+    )
+    print(choice)
+    columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "updates", "seconds", "messages"]
+    print(f"\nAlternatives (ratio: of {choice.goal}, to this choice)")
+    table = choice.alternatives()[[*columns, "gradient_norm2"]].replace({"max_staleness": {math.inf: "none"}})
+    print(table.to_string(float_format="{:.4g}".format))
+    _write(choice.curve, csv)
+
+
+def _threshold(text: str) -> float:
+    """``max_staleness`` as typed."""
+    if text.lower() == "none":
+        return math.inf
+    if not text.isdecimal():
+        raise ValueError(f'max_staleness must be a whole number >= 0, or "none", got {text!r}')
+    return float(text)
+
+
+def _rng(laws: Delay | list[Delay], n: int, method: str, seed: int) -> np.random.Generator | None:
+    """For Monte Carlo if asked for, or if nothing else will do: "auto" with a generator would use it everywhere."""
+    needed = method == "monte-carlo" or (method == "auto" and as_workers(laws, n).has_atoms)
+    return np.random.default_rng(seed) if needed else None
+
+
+def _write(table: pd.DataFrame, csv: Path | None) -> None:
+    if csv is not None:
+        table.to_csv(csv, index=False)
+        print(csv)
+
+
+def _draw(table: pd.DataFrame, n: int, max_staleness: str) -> Figure:
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.errorbar(table["k"], table["round_time"], table["error"], fmt=".-", capsize=2)
+    left.set(xlabel="k", ylabel="round time (s)", title=f"n = {n}, max_staleness {max_staleness}")
+    right.plot(table["k"], table["mean_staleness"], ".-", label="mean staleness")
+    right.plot(table["k"], table["restarts"], ".-", label="restarts per round")
+    right.set(xlabel="k")
+    right.legend()
+    return figure
+
+
+def run() -> None:
+    """The command: one line on stderr and status 2 for what the caller can mend."""
+    try:
+        status = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except (typer.TyperException, OSError, ValueError, ArithmeticError) as problem:
+        message = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
+        print(f"abs_theory: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,137 @@
+"""A choice, and how it is put into words."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Choice"]
+
+FLAT = 0.05  # candidates this close to the best are as good
+
+LATE = {
+    "increasing": "a late worker is soon done (increasing hazard): restarts cost time, and can only buy freshness",
+    "decreasing": "a late worker stays late (decreasing hazard): restarts save time and buy freshness",
+    "constant": "a late worker is as far from done as a fresh one (constant hazard): restarts cost only messages",
+    "neither": "a late worker is soon done or not, depending on how late: some threshold may save time",
+}
+SAID = {"expected": "expected near a quadratic", "bound": "guaranteed"}
+WORSE = {
+    "seconds": "takes {:.3g} times as long",
+    "messages": "sends {:.3g} times as much",
+    "gradient_norm2": "ends with an error {:.3g} times as large",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What to run, what is said of it, and how it compares with everything else that was tried.
+
+    To run it: ``simulate(protocols.abs_sgd(choice.k, choice.max_staleness), ..., step_size=choice.step_size)``.
+    """
+
+    k: int
+    max_staleness: float  # inf: no threshold
+    step_size: float
+    seconds: float  # until the error is at the target, or the time budget
+    updates: float  # until then, not rounded
+    messages: float  # uplinks and downlinks until then
+    gradient_norm2: float  # error, the mean of E|grad F|^2 over the run: the target, or what the budget buys
+    flat: tuple[int, ...]  # all k tried that come within 5 % of the best, each at its best threshold and step
+    reason: str  # in plain words
+    n: int
+    model: str  # "expected" or "bound"
+    goal: str  # the column that was minimised: "seconds", "messages" or "gradient_norm2"
+    curve: pd.DataFrame = field(repr=False)  # one row per candidate; "objective" is inf where it does not get there
+
+    @classmethod
+    def of(cls, curve: pd.DataFrame, n: int, model: str, goal: str, ageing: str) -> Self:
+        """The row of ``curve`` with the least objective, explained by the ``ageing`` of the delays."""
+        objective = curve["objective"].to_numpy()
+        row = curve.iloc[int(objective.argmin())]
+        flat = np.unique(curve["k"][objective <= (1 + FLAT) * objective.min()])
+        return cls(
+            k=int(row["k"]),
+            max_staleness=float(row["max_staleness"]),
+            step_size=float(row["step_size"]),
+            **{name: float(row[name]) for name in ("seconds", "updates", "messages", "gradient_norm2")},
+            flat=tuple(flat.tolist()),
+            reason=_reason(curve, row, n, goal, ageing),
+            n=n,
+            model=model,
+            goal=goal,
+            curve=curve,
+        )
+
+    def over_k(self) -> pd.DataFrame:
+        """The best candidate for each k, indexed by k."""
+        return self.curve.loc[self.curve.groupby("k")["objective"].idxmin()].set_index("k")
+
+    def alternatives(self) -> pd.DataFrame:
+        """The best of each familiar kind among the candidates; ``ratio`` is its objective over that of the choice."""
+        curve, none = self.curve, np.isinf(self.curve["max_staleness"])
+        kinds = {
+            "this choice": curve.index == curve["objective"].idxmin(),
+            "K-sync: all restart": (curve["max_staleness"] == 0) & (curve["k"] < self.n),
+            "K-async: none restarts": none & (curve["k"] < self.n),
+            "k = 1": curve["k"] == 1,
+            "asynchronous: k = 1, none restarts": none & (curve["k"] == 1),
+            "synchronous": curve["k"] == self.n,
+        }
+        rows = {name: curve[which].nsmallest(1, "objective") for name, which in kinds.items() if which.any()}
+        table = pd.concat(rows).droplevel(1)
+        table.insert(0, "ratio", table["objective"] / curve["objective"].min())
+        return table
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"k = {self.k}, max_staleness = {_threshold(self.max_staleness)}, step_size = {self.step_size:.4g}",
+                f"{math.ceil(self.updates)} updates, {self.seconds:.4g} s, {self.messages:.4g} messages; "
+                f"mean squared gradient norm {self.gradient_norm2:.4g} ({SAID[self.model]})",
+                f"as good within 5 %: k = {_ranges(self.flat, np.unique(self.curve['k']).tolist())}",
+                self.reason,
+            ]
+        )
+
+
+def _reason(curve: pd.DataFrame, row: pd.Series, n: int, goal: str, ageing: str) -> str:
+    """The threshold, by its price in time and its yield in updates at this k; then k, by what the ends would do."""
+    k, theta = int(row["k"]), row["max_staleness"]
+    here = curve[(curve["k"] == k) & np.isfinite(curve["updates"])]
+    here = here.sort_values("objective", kind="stable").drop_duplicates("max_staleness")
+    others = {0.0: "if every late worker restarts", math.inf: "if none does"}
+    rounds, updates = f"{row['round_time']:.3g} s", f"{math.ceil(row['updates'])}"
+    for other, condition in others.items():
+        for _, row_ in here[(here["max_staleness"] == other) & (other != theta)].iterrows():
+            rounds += f", {row_['round_time']:.3g} s {condition}"
+            updates += f", {math.ceil(row_['updates'])} {condition}"
+    why = LATE[ageing] if k < n else "nobody is ever late"
+    rule = "Without a threshold" if math.isinf(theta) else "With this threshold"
+    sentences = [f"{rule} a round lasts {rounds}; {why}."]
+    if goal != "gradient_norm2":
+        sentences.append(f"Updates needed: {updates}.")
+    best = curve.groupby("k")["objective"].min() / row["objective"]
+    for end, name in {1: "One gradient per update", n: "Waiting for everybody"}.items():
+        if end in best.index and end != k:
+            worse = WORSE[goal].format(best[end]) if math.isfinite(best[end]) else "never gets there"
+            sentences.append(f"{name} {worse}.")
+    return " ".join(sentences)
+
+
+def _threshold(max_staleness: float) -> str:
+    return "none" if math.isinf(max_staleness) else f"{max_staleness:.0f}"
+
+
+def _ranges(chosen: tuple[int, ...], tried: list[int]) -> str:
+    """As 1, 3-5, 8, where a dash leaves out no value that was tried."""
+    runs: list[list[int]] = []
+    for before, k in zip([None, *tried], tried, strict=False):
+        if k in chosen:
+            if runs and runs[-1][1] == before:
+                runs[-1][1] = k
+            else:
+                runs.append([k, k])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)

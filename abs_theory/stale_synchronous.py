@@ -1,0 +1,65 @@
+"""Stale synchronous parallel (SSP): seconds per clock tick, by simulation of its recursion.
+
+A worker that has finished c steps begins the next one only when the slowest has finished at least c - s of them.  So
+with D_i(c) the time when worker i has finished c steps,
+
+    D_i(c + 1) = max(D_i(c), max_j D_j(c - s)) + X_i(c + 1),     D_j(c) = 0 for c <= 0,
+
+linear in the algebra of max and +, all workers and replicates at once.  No closed form is known for random X.
+Source: Ho et al. (2013) for the protocol; the recursion is its first sentence in symbols.
+"""
+
+import math
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from abs_theory.checks import check_count, check_rng
+from abs_theory.results import Estimate
+from abs_theory.workers import as_workers
+
+__all__ = ["ssp"]
+
+
+def ssp(
+    delay: Any,
+    n: int,
+    bound: float | None,
+    rng: np.random.Generator,
+    num_ticks: int = 1000,
+    replicates: int = 128,
+    warmup: int | None = None,
+) -> Estimate:
+    """Long-run seconds in which each of ``n`` workers makes one step, if nobody may lead by more than ``bound`` steps.
+
+    ``bound`` 0 is synchronous SGD, E[X_(n)]; None or inf leaves everybody alone: the mean delay of the slowest, exact,
+    as is inf if that is infinite.  The ``warmup``, by default 50 + 4 (bound + 1)^2 ticks, lets the workers drift as far
+    apart as they may.  The error is taken over replicates.  Cost: n draws per tick and replicate.
+    """
+    workers = as_workers(delay, n)
+    unbounded = bound is None or (isinstance(bound, float) and bound == math.inf)
+    if not unbounded:
+        check_count("bound", bound, minimum=0)
+    check_rng(rng)
+    check_count("num_ticks", num_ticks)
+    check_count("replicates", replicates, minimum=2)
+    slowest = max(law.mean for law in workers.laws)
+    if bound is None or unbounded or math.isinf(slowest):
+        return Estimate(slowest, 0.0, replicates)
+    lead = int(bound)
+    warmup = 50 + 4 * (lead + 1) ** 2 if warmup is None else warmup
+    check_count("warmup", warmup, minimum=0)
+
+    places = [np.flatnonzero(workers.group == g) for g in range(len(workers.laws))]
+    done = np.zeros((n, replicates))
+    everybody_done = deque([np.zeros(replicates)] * (lead + 1), maxlen=lead + 1)
+    begin = done[0]
+    for tick in range(warmup + num_ticks):
+        np.maximum(done, everybody_done[0], out=done)
+        for law, place in zip(workers.laws, places, strict=True):
+            done[place] += law.sample(rng, (place.size, replicates))
+        everybody_done.append(done.max(axis=0))
+        if tick + 1 == warmup:
+            begin = everybody_done[-1]
+    return Estimate.of((everybody_done[-1] - begin) / num_ticks)

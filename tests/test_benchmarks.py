@@ -1,0 +1,57 @@
+"""The rivals of the benchmarks play the same game, so that the ratios mean something."""
+
+import math
+
+import numpy as np
+import pytest
+from agreement import assert_agrees, noise
+from test_monte_carlo import SHIFTED, STALLS, half_widths_as_estimates
+
+from abs_theory import monte_carlo, order_stats
+from abs_theory.monte_carlo import Estimate
+from benchmarks.__main__ import Line, seconds
+from benchmarks.rivals import heap_loop, simpy_model
+
+CASES = [(3, 10, 2), (1, 6, math.inf), (1, 6, 1), (4, 9, 0), (5, 5, 3), (2, 7, math.inf)]
+
+
+@pytest.mark.parametrize("k, n, bound", CASES)
+def test_heap_and_simpy_play_the_same_rounds(k, n, bound):
+    """Workers that begin together draw in another order, but they are equal: the sums agree to the last bits."""
+    pytest.importorskip("simpy")
+    one, other = (rival(SHIFTED, k, n, bound, np.random.default_rng(0), 300) for rival in (heap_loop, simpy_model))
+    assert one == pytest.approx(other, rel=1e-12)
+
+
+@pytest.mark.parametrize("delay", [SHIFTED, STALLS], ids=repr)
+@pytest.mark.parametrize("k, n, bound", CASES)
+def test_the_heap_agrees_with_the_monte_carlo(delay, k, n, bound):
+    rounds, replicates = 600, 48
+    runs = [heap_loop(delay, k, n, bound, np.random.default_rng([1, r]), rounds) for r in range(replicates)]
+    ours = monte_carlo.abs_sgd(delay, k, n, bound, np.random.default_rng(2), rounds, 256, warmup=0)
+    found = half_widths_as_estimates(ours, 256)
+    for name, values in zip(("round_time", "mean_staleness"), np.array(runs).T, strict=True):
+        rival = Estimate.of(values / rounds / (1 if name == "round_time" else k))
+        assert abs(found[name].mean - rival.mean) <= noise(rival) + noise(found[name]) <= 0.25 * rival.mean or (
+            found[name].mean == rival.mean
+        )
+
+
+def test_the_heap_without_staleness_is_the_order_statistic():
+    runs = [heap_loop(SHIFTED, 3, 8, 0, np.random.default_rng([3, r]), 500)[0] / 500 for r in range(64)]
+    assert_agrees(Estimate.of(runs), order_stats.mean(SHIFTED, 3, 8), 0.02)
+
+
+def test_a_line_says_whether_the_requirement_is_met():
+    assert str(Line("speed", 20.0, "x", minimum=15)).split() == ["speed", "20", "x", ">=", "15", "yes"]
+    assert str(Line("speed", 14.0, "x", minimum=15)).split()[-1] == "NO"
+    assert str(Line("time", 0.5, "s", maximum=1)).split() == ["time", "0.5", "s", "<=", "1", "yes"]
+    assert str(Line("time", 2.0, "s", maximum=1)).split()[-1] == "NO"
+    assert str(Line("time", 2.0, "s")).split() == ["time", "2", "s"]
+
+
+def test_tasks_take_turns_and_the_first_round_does_not_count():
+    turns = []
+    times = seconds({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, 3)
+    assert "".join(turns) == "abababab"
+    assert {name: each.size for name, each in times.items()} == {"a": 3, "b": 3}

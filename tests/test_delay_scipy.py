@@ -1,0 +1,183 @@
+"""Measured delays, and distributions of scipy wherever a delay is expected."""
+
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from abs_theory import order_stats
+from abs_theory.delays import (
+    Empirical,
+    Exponential,
+    Gamma,
+    LocalSteps,
+    LogNormal,
+    Lomax,
+    Mixture,
+    Pareto,
+    Sum,
+    Weibull,
+    as_delay,
+)
+
+
+def test_common_distributions_become_our_own():
+    for law, ours in (
+        (stats.expon(scale=2), Exponential(2.0)),
+        (stats.gamma(2.5, scale=3), Gamma(2.5, 3.0)),
+        (stats.weibull_min(0.5, scale=2), Weibull(2.0, 0.5)),
+        (stats.pareto(2.5, scale=2), Pareto(2.0, 2.5)),
+        (stats.lomax(c=2.5), Lomax(1.0, 2.5)),
+        (stats.lognorm(s=1.2, scale=3), LogNormal(3.0, 1.2)),
+    ):
+        assert as_delay(law) == ours
+    assert as_delay(ours) is ours
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [stats.invgauss(0.5, scale=2), stats.gamma(2.0, loc=1.5), stats.fisk(4.0), stats.beta(1.5, 2), stats.nakagami(3.0)],
+    ids=lambda frozen: frozen.dist.name,
+)
+def test_any_other_is_wrapped(frozen):
+    law = as_delay(frozen)
+    q = np.array([1e-9, 0.1, 0.5, 0.9])
+    np.testing.assert_array_equal(law.ppf(q), frozen.ppf(q))
+    np.testing.assert_array_equal(law.sf(law.isf(q)), frozen.sf(frozen.isf(q)))
+    assert law.mean == frozen.mean()
+    assert law.var == frozen.var()
+    assert not law.has_atoms
+    assert law == as_delay(frozen)
+    assert hash(law) == hash(as_delay(frozen))
+    assert eval(repr(law), {"as_delay": as_delay, "stats": stats}) == law
+    assert law.mean_order_statistic(3, 3) + law.mean_order_statistic(1, 3) + law.mean_order_statistic(2, 3) == (
+        pytest.approx(3 * law.mean, rel=1e-9)
+    )
+
+
+def test_ways_to_write_one_distribution_are_one_law():
+    assert as_delay(stats.invgauss(0.5, 0, 2)) == as_delay(stats.invgauss(mu=0.5, scale=2.0))
+    assert as_delay(stats.invgauss(0.5)) != as_delay(stats.invgauss(0.6))
+    assert repr(as_delay(stats.invgauss(0.5, scale=2))) == "as_delay(stats.invgauss(0.5, scale=2))"
+
+
+def test_distributions_of_ones_own():
+    class Triangle(stats.rv_continuous):
+        def _cdf(self, x):
+            return x * x
+
+        def _ppf(self, q):
+            return np.sqrt(q)
+
+    law = as_delay(Triangle(a=0, b=1, name="triangle")())
+    assert law.mean_order_statistic(1, 1) == pytest.approx(2 / 3, rel=1e-12)
+    histogram = as_delay(stats.rv_histogram(np.histogram([1.0, 2.0, 2.5, 4.0], bins=3))())
+    assert histogram.mean_order_statistic(1, 1) == pytest.approx(histogram.mean, rel=1e-9)
+
+
+def test_scipy_is_welcome_wherever_a_law_is():
+    assert LocalSteps(stats.expon(), 3) == LocalSteps(Exponential(1.0), 3)
+    assert Sum([stats.expon(), Gamma(1.0, 2.0)]).mean == 3.0
+    assert Mixture([0.5, 0.5], [stats.invgauss(0.5), stats.poisson(2)]).mean == pytest.approx(1.25)
+
+
+def test_discrete_distributions():
+    law = as_delay(stats.geom(0.25))
+    assert law.has_atoms
+    t = np.array([0.5, 1.0, 1.5, 7.0, 100.0, 500.0])
+    np.testing.assert_allclose(law.sf(t), 0.75 ** np.floor(t), rtol=1e-12)
+    assert order_stats.mean(law, 1, 3) == pytest.approx(1 / (1 - 0.75**3), rel=1e-13)  # again geometric
+    assert order_stats.var(law, 1, 3) == pytest.approx(0.75**3 / (1 - 0.75**3) ** 2, rel=1e-12)
+    assert law.mean == pytest.approx(4.0, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "law, message",
+    [
+        (stats.norm(10, 1), "must have no negative times, but its support begins at -inf; truncate it"),
+        (stats.uniform(-1, 3), "must have no negative times"),
+        (stats.randint(-1, 3), "must have no negative times"),
+        (stats.gamma(-1.0), "must have parameters that make a law"),
+        (stats.gamma([1.0, 2.0]), "must be one law, got arrays"),
+        (stats.expon, "a frozen scipy distribution will do"),
+        (stats.multivariate_normal(), "a frozen scipy distribution will do"),
+        (1.0, "delay must be a Delay such as Exponential"),
+        ("exponential", "delay must be a Delay such as Exponential"),
+    ],
+    ids=str,
+)
+def test_what_is_no_delay_is_refused(law, message):
+    with pytest.raises(ValueError, match=message):
+        as_delay(law)
+
+
+def test_a_discrete_law_with_too_long_a_tail_is_refused():
+    with pytest.raises(ArithmeticError, match="too long a tail"):
+        as_delay(stats.zipf(2.0)).mean_order_statistic(1, 2)
+
+
+# Empirical
+
+
+@pytest.mark.parametrize("samples", [(1.0, 2.0, 4.0), (0.5, 3.0, 3.0, 7.0)])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_order_statistics_of_samples_by_enumeration(samples, n):
+    law = Empirical(samples)
+    outcomes = np.sort(list(itertools.product(samples, repeat=n)), axis=1)
+    np.testing.assert_allclose(law.mean_order_statistics(n), outcomes.mean(axis=0), rtol=1e-13)
+    for k in range(1, n + 1):
+        assert law.mean_order_statistic(k, n) == pytest.approx(outcomes[:, k - 1].mean(), rel=1e-13)
+        assert law.var_order_statistic(k, n) == pytest.approx(outcomes[:, k - 1].var(), rel=1e-12)
+
+
+def test_many_samples_are_close_to_their_law():
+    m = 100_000
+    law = Empirical(Exponential(1.0).ppf((np.arange(m) + 0.5) / m))
+    means = law.mean_order_statistics(1000)
+    for k in (1, 2, 500, 900, 999, 1000):
+        assert means[k - 1] == pytest.approx(law.mean_order_statistic(k, 1000), rel=1e-10)
+    np.testing.assert_allclose(means[100:900], Exponential(1.0).mean_order_statistics(1000)[100:900], rtol=1e-5)
+    assert means.sum() == pytest.approx(1000 * law.mean, rel=1e-11)
+    assert law.var_order_statistic(500, 1000) == pytest.approx(
+        Exponential(1.0).var_order_statistic(500, 1000), rel=1e-3
+    )
+
+
+def test_an_almost_certain_rank_keeps_the_digits_of_its_variance():
+    law = Empirical([1.0] * 99 + [2.0])
+    late = 0.01**50  # all 50 are slow
+    assert law.var_order_statistic(1, 50) == pytest.approx(late, rel=1e-12)
+    assert law.mean_order_statistic(50, 50) == pytest.approx(2 - 0.99**50, rel=1e-14)
+
+
+def test_equal_samples_are_equal_laws():
+    a, b = Empirical([3, 1, 2]), Empirical(np.array([1.0, 2.0, 3.0]))
+    assert a == b
+    assert hash(a) == hash(b)
+    assert a != Empirical([1.0, 2.0, 3.5])
+    assert repr(a) == "Empirical(samples=(1.0, 2.0, 3.0))"
+    many = Empirical(np.arange(1, 1001))
+    assert repr(many).startswith("Empirical(<1000 samples from 1 to 1000, ")
+    assert repr(many) != repr(Empirical(np.append(np.arange(1, 1000), 1000.5)))
+
+    @functools.cache
+    def mean(law):
+        return law.mean
+
+    assert mean(a) == mean(b) == 2.0
+    assert mean.cache_info().hits == 1
+    with pytest.raises(ValueError, match="read-only"):
+        a.samples[0] = 5.0
+
+
+def test_steps_of_an_empirical_law():
+    law = Empirical([1.0, 2.0, 2.0, 5.0])
+    np.testing.assert_array_equal(law.cdf([0.9, 1.0, 2.0, 4.9, 5.0]), [0, 0.25, 0.75, 0.75, 1])
+    np.testing.assert_array_equal(law.ppf([0.0, 0.25, 0.26, 0.75, 0.76, 1.0]), [1, 1, 2, 2, 5, 5])
+    np.testing.assert_array_equal(law.isf([0.0, 0.24, 0.25, 0.74, 0.75, 1.0]), [5, 5, 2, 2, 1, 1])
+    assert law.integrated_tail(3.0) == 0.5
+    assert law.mean == 2.5
+    assert math.isclose(law.var, 2.25)
