@@ -52,7 +52,7 @@ def check_rng(rng: Any) -> None:
 def checked_array(
     name: str, value: ArrayLike | None, *, positive: bool = False, whole: bool = False
 ) -> NDArray[np.float64]:
-    """``value`` as an array of floats; raise ValueError unless all are finite and >= 0 (``positive``: > 0), ``whole``."""
+    """``value`` as an array of floats; ValueError unless all are finite and >= 0 (``positive``: > 0, ``whole``)."""
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):

@@ -1,5 +1,7 @@
 """How fast is the theory, and how much faster than the alternatives?  ``python -m benchmarks`` prints one table.
 
+``python -m benchmarks choice`` asks whether the optimizer chooses well, see ``benchmarks.choice``.
+
 Every line is a ratio of things timed in turn in this one run, or a time.  Times are of the CPU, so that other work on
 the machine counts little; each is the median of several repetitions, each ratio the median of their ratios.
 """
@@ -7,6 +9,7 @@ the machine counts little; each is the median of several repetitions, each ratio
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -31,6 +34,7 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
+from benchmarks import choice
 from benchmarks.rivals import heap_loop, simpy_model
 
 GAMMA = Gamma(shape=4.0, scale=0.25)
@@ -163,4 +167,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["choice"]:
+        choice.main(sys.argv[2:])
+    else:
+        main()

@@ -124,7 +124,9 @@ def test_more_noise_asks_for_more_gradients(delay):
 def test_what_must_be_monotone_is(delay):
     n, few = 8, {"max_staleness": [0, 2, None]}
     targets = [guaranteed(delay, n, CONSTANTS, target=target, **few).seconds for target in (1.0, 0.5, 0.2)]
-    budgets = [guaranteed(delay, n, CONSTANTS, time_budget=budget, **few).gradient_norm2 for budget in (10.0, 40.0, 160.0)]
+    budgets = [
+        guaranteed(delay, n, CONSTANTS, time_budget=budget, **few).gradient_norm2 for budget in (10.0, 40.0, 160.0)
+    ]
     assert targets == sorted(targets)
     assert budgets == sorted(budgets, reverse=True)
     # the dearer a message, the fewer; exactly, as always when a weighted sum is minimised
@@ -321,7 +323,7 @@ def test_it_reads_well():
         ({"target": 1.0, "method": "guess"}, "method must be one of"),
         ({"time_budget": 1e-3}, "time_budget must leave time for one update, 0.18"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

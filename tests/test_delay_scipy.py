@@ -107,7 +107,6 @@ def test_discrete_distributions():
         (1.0, "delay must be a Delay such as Exponential"),
         ("exponential", "delay must be a Delay such as Exponential"),
     ],
-    ids=str,
 )
 def test_what_is_no_delay_is_refused(law, message):
     with pytest.raises(ValueError, match=message):
