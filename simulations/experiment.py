@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import joblib
-import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -14,43 +13,11 @@ from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.problems import Problem
 from simulations.protocols import Protocol
-from simulations.record import rises
-from simulations.server import Policy, Round, Server
+from simulations.run import run
+from simulations.server import Policy, Server
 from simulations.streams import streams, task_times
 
 _TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
-
-
-def run(
-    protocol: Protocol,
-    server: Server,
-    *,
-    num_updates: float = math.inf,
-    time_budget: float = math.inf,
-    eval_every: float = math.inf,
-    target: tuple[str, float] | None = None,
-) -> pd.DataFrame:
-    """Drive one server to its budget; one row per update, as described in ``simulate``."""
-    problem = server.problem
-    evaluations: dict[int, dict[str, float]] = {}  # by version of the model
-    next_eval = eval_every
-    with np.errstate(over="ignore", invalid="ignore"):
-        while server.updates < num_updates and math.isfinite(server.loss):
-            now = server.next_time
-            if min(now, time_budget) > next_eval:  # the model in force at next_eval is still the current one
-                evaluations[server.updates] = values = _evaluate(problem, server.params)
-                if values["loss"] == math.inf or (target and _reached(values, *target)):
-                    break
-                next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
-            if now > time_budget:
-                break
-            protocol.on_arrival(server, server.next_arrival())
-        evaluations[server.updates] = _evaluate(problem, server.params)
-    if not math.isfinite(server.loss):
-        evaluations[server.updates]["loss"] = math.inf
-    table = pd.DataFrame(server.finish(), columns=list(Round._fields)).astype(Round.__annotations__)
-    evaluated = pd.DataFrame([evaluations.get(update, {}) for update in table["update"]], dtype=float)
-    return table.join(evaluated.reindex(columns=["loss", *problem.metrics(problem.initial)]))
 
 
 def simulate(
@@ -148,12 +115,3 @@ def simulate(
 def _numbered(table: pd.DataFrame, replicate: int) -> pd.DataFrame:
     table.insert(0, "replicate", replicate)
     return table
-
-
-def _evaluate(problem: Problem, params: np.ndarray) -> dict[str, float]:
-    loss = problem.loss(params)
-    return {"loss": loss if math.isfinite(loss) else math.inf, **problem.metrics(params)}
-
-
-def _reached(values: dict[str, float], column: str, level: float) -> bool:
-    return values[column] >= level if rises(column) else values[column] <= level

@@ -11,7 +11,7 @@ import pytest
 
 from abs_theory.delays import Exponential
 from simulations import protocols
-from simulations.experiment import run
+from simulations.run import run
 from simulations.problems import NoisyQuadratic
 from simulations.server import Server
 
