@@ -11,8 +11,8 @@ import pytest
 
 from abs_theory.delays import Exponential
 from simulations import protocols
-from simulations.run import run
 from simulations.problems import NoisyQuadratic
+from simulations.run import run
 from simulations.server import Server
 
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.0)
