@@ -1,34 +1,100 @@
 """Data sets, and how they are split among workers."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from abs_theory.checks import check_count, check_positive, is_finite
 
-class Data(NamedTuple):
-    """Features in [0, 1] and integer labels, for training and for testing."""
+Split = str | float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Data:
+    """Samples to train on and, where there are any, others to test on; compared by identity.
+
+    The features of a sample are a row of ``x`` times ``scale``.  ``y`` holds labels in 0..classes-1, or with
+    ``classes = 0`` the real targets of a regression.  Images stay bytes: a byte a pixel, however many workers read it.
+    Raises ValueError unless x is (N, features) with N > 0, y is (N,), both are finite, and the test set is alike.
+    """
 
     x: np.ndarray
     y: np.ndarray
-    one_hot: np.ndarray  # of y
     x_test: np.ndarray
     y_test: np.ndarray
+    scale: float = 1.0
+    classes: int = 0
+    name: str = "data"
+
+    def __post_init__(self) -> None:
+        check_count("classes", self.classes, minimum=0)
+        check_positive("scale", self.scale)
+        self._check("training", self.x, self.y)
+        self._check("test", self.x_test, self.y_test)
+        if not self.x.size or self.x.shape[1] != self.x_test.shape[1]:
+            raise ValueError(
+                f"{self.name}: there must be training samples, with as many features as the test samples have, "
+                f"got x of shape {self.x.shape} and x_test of {self.x_test.shape}"
+            )
+
+    def _check(self, kind: str, x: np.ndarray, y: np.ndarray) -> None:
+        shapes = [getattr(array, "shape", type(array).__name__) for array in (x, y)]
+        if not (isinstance(x, np.ndarray) and x.ndim == 2 and isinstance(y, np.ndarray) and y.shape == x.shape[:1]):
+            raise ValueError(
+                f"{self.name}: {kind} x must be an array (samples, features) and y one (samples,), got {shapes}"
+            )
+        for array in (x, y):
+            if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+                raise ValueError(f"{self.name}: {kind} x and y must be finite numbers, of {array.dtype} some are not")
+        if self.classes and not (y.dtype.kind in "iu" and ((y >= 0) & (y < self.classes)).all()):
+            raise ValueError(
+                f"{self.name}: {kind} labels must be integers in 0..{self.classes - 1}, got {np.unique(y)}"
+            )
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.x.shape[0]} samples of {self.x.shape[1]} features>"
+
+    def features(self, x: np.ndarray, dtype: str) -> np.ndarray:
+        """Rows taken from ``x`` or ``x_test``, any shape, as floating-point features."""
+        x = x.astype(dtype, copy=False)
+        return x if self.scale == 1 else x * np.asarray(self.scale, dtype)
 
 
 @cache
-def digits(dtype: str = "float64") -> Data:
+def digits() -> Data:
     """The 1797 8 x 8 images of handwritten digits that scikit-learn ships; a fifth, stratified, for testing.
 
     Source: Alpaydin & Kaynak (1998), UCI optical recognition of handwritten digits.
     """
-    images, labels = map(np.asarray, load_digits(return_X_y=True))
-    images = (images / 16).astype(dtype)
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
+    images = pixels.astype(np.uint8)  # 0..16
     train, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=0, stratify=labels)
-    y = labels[train]
-    return Data(images[train], y, np.eye(10, dtype=dtype)[y], images[test], labels[test])
+    return Data(images[train], labels[train], images[test], labels[test], scale=1 / 16, classes=10, name="digits")
+
+
+# ---------------------------------------------------------------- who holds which samples
+
+
+def shares(data: Data, n: int, split: Split, seed: int = 0) -> list[np.ndarray]:
+    """Of each of ``n`` workers, the rows of the training data it draws from; no sample is copied.
+
+    ``split``: "even" (``split_evenly``); "all", everybody draws from all data, as many workers as you like; or the
+    parameter of a Dirichlet law, a number > 0 (``split_by_label``).
+    """
+    check_count("n", n)
+    if isinstance(split, str) and split == "even":
+        return split_evenly(len(data.y), n, seed)
+    if isinstance(split, str) and split == "all":
+        return [np.arange(len(data.y))] * n
+    if isinstance(split, str) or not (is_finite(split) or split == np.inf) or not split > 0:
+        raise ValueError(f'split must be "even", "all" or the parameter > 0 of a Dirichlet law, got {split!r}')
+    if not data.classes:
+        raise ValueError(f"a split by label needs labels, {data.name} has real targets: choose the even split or all")
+    return split_by_label(data.y, n, split, seed)
 
 
 def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:
@@ -37,5 +103,66 @@ def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:
     Raises ValueError if there are more workers than samples.
     """
     if n > size:
-        raise ValueError(f"each worker needs at least one sample, got n={n} workers for {size} samples")
+        raise ValueError(
+            f"each worker needs at least one sample of its own, got n={n} workers for {size} samples; "
+            'with split="all" everybody draws from all of them'
+        )
     return np.array_split(np.random.default_rng(seed).permutation(size), n)
+
+
+def split_by_label(labels: np.ndarray, n: int, alpha: float, seed: int = 0) -> list[np.ndarray]:
+    """Split the samples among ``n`` workers that see different labels; shares differ in size by at most one.
+
+    Each worker has its own law of the labels, q ~ Dirichlet(alpha p) with p their frequencies in all data, and draws
+    its share with it, without replacement; what has run out is no longer drawn.  Small ``alpha``: about one label
+    each; infinite: ``split_evenly``.  Workers draw in random order: those that come last take what is left.
+    As shares are equal, the average worker's loss is the loss over all data (up to the one sample).
+    Source: Hsu, Qi & Brown (2019), for equal shares.  Cost O(n classes + samples).
+    Raises ValueError unless alpha > 0 and n <= samples.
+    """
+    if not alpha > 0:
+        raise ValueError(f"alpha must be > 0 (math.inf: an even split), got alpha={alpha}")
+    even = split_evenly(len(labels), n, seed)
+    if alpha == np.inf:
+        return even
+    rng = np.random.default_rng([seed, 1])
+    _, kinds, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rows = rng.permutation(len(labels))
+    rows = rows[np.argsort(kinds[rows], kind="stable")]  # by label, in random order within each
+    taken = np.cumsum(counts) - counts  # where the samples that are left begin
+    left = counts.copy()
+    split: list[np.ndarray] = [rows[:0]] * n
+    for worker in rng.permutation(n).tolist():
+        law = _dirichlet(alpha * counts / len(labels), rng)
+        amounts = _draw_labels(law, left, len(even[worker]), rng)
+        split[worker] = np.concatenate([rows[at : at + m] for at, m in zip(taken, amounts, strict=True)])
+        taken, left = taken + amounts, left - amounts
+    return split
+
+
+def draw(
+    held: Sequence[np.ndarray], workers: Sequence[int], rngs: Sequence[np.random.Generator], size: int
+) -> np.ndarray:
+    """Mini-batches, rows of the data of shape (k, size): with replacement, each from its worker's share."""
+    mine = [held[worker] for worker in workers]
+    return np.array([rows[rng.integers(len(rows), size=size)] for rows, rng in zip(mine, rngs, strict=True)])
+
+
+def _dirichlet(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A Dirichlet draw, also when all the gamma variables it is made of would round to 0."""
+    parameters = np.maximum(parameters, 1e-300)
+    # a gamma variable G(a) is G(a + 1) U^(1/a) in law, with U uniform
+    logs = np.log(rng.standard_gamma(parameters + 1)) - rng.standard_exponential(len(parameters)) / parameters
+    weights = np.exp(logs - logs.max())
+    return weights / weights.sum()
+
+
+def _draw_labels(law: np.ndarray, left: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """How many samples of each label: drawn one by one from ``law``, labels that have run out drawn again."""
+    amounts = np.zeros_like(left)
+    while (missing := size - amounts.sum()) > 0:
+        law = np.where(amounts < left, law, 0.0)
+        if not law.sum() > 0:
+            law = (left - amounts).astype(float)  # no label that it knows is left
+        amounts = np.minimum(amounts + rng.multinomial(missing, law / law.sum()), left)
+    return amounts

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from simulations import problems
+from simulations import classifier
 from simulations.data import digits, split_evenly
 from simulations.problems import (
     DigitsClassifier,
@@ -43,7 +43,7 @@ def test_gradients_are_the_slopes_of_the_loss(problem):
 
 @pytest.mark.parametrize("problem", CLASSIFIERS, ids=repr)
 def test_one_batched_call_is_the_calls_one_by_one(problem, monkeypatch):
-    monkeypatch.setattr(problems, "_CACHE_BYTES", 50_000)  # several chunks
+    monkeypatch.setattr(classifier, "CACHE_BYTES", 50_000)  # several chunks
     rng = np.random.default_rng(3)
     params = rng.standard_normal((7, len(problem.initial)))
     workers = [0, 1, 2, 3, 0, 2, 1]
@@ -58,9 +58,9 @@ def test_mini_batch_gradients_are_unbiased_for_their_workers_share():
     problem = DigitsClassifier(4, batch_size=8, dtype="float64")
     params = np.repeat(problem.initial[None], 16_000, axis=0)
     _, gradients = problem.gradients(params, [1] * 16_000, fresh_rngs(16_000))
-    share = problem._shares[1]
+    share = problem.shares[1]
     own = DigitsClassifier(1, 0, batch_size=len(share), dtype="float64")
-    object.__setattr__(own, "_shares", [share])
+    own.__dict__["shares"] = [share]
     _, exact = own.gradients(problem.initial[None], [0], [EveryRow()])
     stderr = gradients.std(axis=0) / 16_000**0.5
     errors = (gradients.mean(axis=0) - exact[0])[stderr > 0] / stderr[stderr > 0]
@@ -77,8 +77,9 @@ def test_workers_hold_disjoint_equal_shares_of_all_training_data():
 def test_digits_are_split_into_training_and_test_images_with_features_in_0_1():
     data = digits()
     assert (len(data.y), len(data.y_test)) == (1437, 360)
-    assert data.x.min() == 0
-    assert data.x.max() == 1
+    features = data.features(data.x, "float64")
+    assert features.min() == 0
+    assert features.max() == 1
     assert set(data.y) == set(data.y_test) == set(range(10))
 
 
