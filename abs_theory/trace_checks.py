@@ -1,0 +1,300 @@
+"""From rows as they came to usable attempts: every step that changes something says so in the report.
+
+An attempt whose delivery was not seen is right-censored, not dropped: leaving out what never arrived would make the
+workers look faster than they are.  It is censored at the time it was given up; if nobody noted that (a lost call, or no
+row at all), at the last arrival of its round, up to which the server must have waited in vain.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from abs_theory.checks import is_integer
+from abs_theory.trace_clocks import check_clocks
+from abs_theory.trace_columns import (
+    Floats,
+    Mask,
+    counted,
+    durations,
+    named,
+    numbers,
+    one_dataset,
+    statuses,
+    unit_factors,
+)
+from abs_theory.trace_notices import notices
+
+__all__ = ["clean", "warmup_rounds", "windows"]
+
+EXTRAS = ("k_waited", "version_read", "version_applied", "compute_s", "comm_s")
+SOME = 0.05  # share of contradicting rows above which the numbering must be wrong
+LONG_GAP = 10  # times the usual step between round numbers
+MOST_FILLED = 20_000_000  # rows
+WARMUP_FACTOR, WARMUP_SHARE = 2.0, 0.1
+
+
+def clean(
+    frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
+) -> tuple[pd.DataFrame, tuple[Any, ...], list[str]]:
+    """Attempts as ``traces.Trace`` has them, the names of the workers, and the report."""
+    if not (warmup == "auto" or (is_integer(warmup) and int(warmup) >= 0)):
+        raise ValueError(f'warmup must be "auto" or a number of rounds >= 0, got {warmup!r}')
+    report: list[str] = []
+    frame = _placed(one_dataset(named(frame), dataset), report)
+    table, workers = _attempts(frame, unit, report)
+    table = _without_repeats(_sorted(table, report), len(workers), report)
+    table = _without_warmup(table, warmup, report)
+    table = _with_lost_calls(table, workers, report)
+    if not table["observed"].any():
+        raise ValueError(f"no attempt was delivered, there is nothing to learn from; {'; '.join(report)}")
+    table["window"] = windows(table["round"].to_numpy())
+    report += notices(table, workers)
+    return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report
+
+
+def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
+    """The rows that name a round and a worker, the round as int64."""
+    values, text = numbers(frame["round"])
+    if text.any():
+        example = frame["round"].to_numpy()[text][0]
+        raise ValueError(f"round must be a whole number, got {example!r} in {counted(int(text.sum()), 'row')}")
+    known = np.isfinite(values)
+    if np.any(values[known] != np.floor(values[known])) or np.any(np.abs(values[known]) > 2**53):
+        raise ValueError(f"round must be a whole number, got {values[known][values[known] % 1 != 0][:1]}")
+    nameless = frame["worker"].isna().to_numpy()
+    left_out = ~known | nameless
+    if left_out.any():
+        report.append(f"{counted(int(left_out.sum()), 'row')} without a round or a worker left out")
+        frame, values = frame[~left_out], values[~left_out]
+    if frame.empty:
+        raise ValueError("no row names both a round and a worker")
+    return frame.assign(round=values.astype(np.int64))
+
+
+def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple[pd.DataFrame, tuple[Any, ...]]:
+    """Seconds, whether delivered, and whether usable (NaN seconds: lost, to be censored when the round is known)."""
+    worker, workers = _worker_codes(frame["worker"])
+    factor = unit_factors(frame, unit, report)
+    seconds, text, start = durations(frame, factor)
+    delivered, status = statuses(frame)
+    if start is not None:
+        check_clocks(frame["round"].to_numpy(), worker, start, seconds, workers, report)
+    unknown = ~np.isfinite(seconds) & ~text
+    reasons = {
+        "text": text,
+        "zero": seconds == 0,
+        "negative": (seconds < 0) & ~unknown,
+        "none though the status is ok": unknown & delivered & (status is not None),
+    }
+    bad = np.logical_or.reduce(list(reasons.values()))
+    if bad.any():
+        found = ", ".join(f"{name} {mask.sum()}" for name, mask in reasons.items() if mask.any())
+        report.append(f"{counted(int(bad.sum()), 'row')} left out, seconds must be a number > 0: {found}")
+    lost = unknown & ~bad
+    if lost.any():
+        report.append(
+            f"{counted(int(lost.sum()), 'call')} without a time (lost): censored at the last arrival of the round"
+        )
+    given_up = ~delivered & ~bad & ~lost
+    if given_up.any() and status is not None:
+        _report_given_up(seconds, status, given_up, delivered & ~bad & ~lost, report)
+    table = pd.DataFrame(
+        {
+            "round": frame["round"].to_numpy(),
+            "worker": worker,
+            "seconds": np.where(lost, np.nan, seconds),
+            "observed": delivered & ~lost & ~bad,
+            "usable": ~bad,
+        }
+    )
+    if start is not None:
+        table["start"] = start
+    if status is not None:
+        table["status"] = pd.Categorical(status)
+    for name in EXTRAS:
+        if name in frame:
+            table[name] = _extra(name, frame[name], report)
+    if {"version_read", "version_applied"} <= set(table.columns):
+        ahead = (table["version_applied"] < table["version_read"]).to_numpy()
+        if ahead.any():
+            report.append(f"{counted(int(ahead.sum()), 'row')} applied before the version read: both versions left out")
+            table.loc[ahead, ["version_read", "version_applied"]] = np.nan
+    return table, workers
+
+
+def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+    """Codes 0..n-1 in the order of the names: numbers by size, text by the alphabet."""
+    values, text = numbers(column)
+    if not text.any() and np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53):
+        codes, names = pd.factorize(values.astype(np.int64), sort=True)
+        return codes.astype(np.int64), tuple(names.tolist())
+    codes, names = pd.factorize(column.astype(str).str.strip(), sort=True)
+    return codes.astype(np.int64), tuple(names)
+
+
+def _report_given_up(seconds: Floats, status: NDArray[Any], given_up: Mask, delivered: Mask, report: list[str]) -> None:
+    names, counts = np.unique(status[given_up].astype(str), return_counts=True)
+    which = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
+    report.append(f"{counted(int(given_up.sum()), 'attempt')} not delivered ({which}): censored at the time given up")
+    failed = given_up & (status == "failed")
+    if failed.any() and delivered.any():
+        at, usual = float(np.median(seconds[failed])), float(np.median(seconds[delivered]))
+        if at < usual / 2:
+            report.append(
+                f"failures come early (median {at:.3g} s against {usual:.3g} s of deliveries): not taken as fast"
+            )
+
+
+def _extra(name: str, column: pd.Series, report: list[str]) -> Floats:
+    """An optional column; NaN where it makes no sense."""
+    values, text = numbers(column)
+    least = 1 if name == "k_waited" else -np.inf if name.startswith("version") else 0
+    whole = not name.endswith("_s")
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        wrong = text | np.isinf(values) | (known & ((values < least) | (whole & (values != np.floor(values)))))
+    if wrong.any():
+        report.append(f"{name} is not used in {counted(int(wrong.sum()), 'row')} where it is no possible value")
+    return np.where(wrong, np.nan, values)
+
+
+def _sorted(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
+    rounds, worker = table["round"].to_numpy(), table["worker"].to_numpy()
+    if np.any(np.diff(rounds) < 0):
+        report.append("rows do not come in the order of rounds: sorted (row order is not time)")
+    key = (rounds - rounds.min()) * (int(worker.max()) + 1) + worker
+    if np.all(np.diff(key) > 0):
+        return table
+    keys = (worker, rounds) if "start" not in table else (table["start"].to_numpy(), worker, rounds)
+    return table.iloc[np.lexsort(keys)].reset_index(drop=True)
+
+
+def _without_repeats(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFrame:
+    """One delivery per round and worker: equal rows are dropped, of contradicting ones the first is kept."""
+    where = ["round", "worker"]
+    again = table.duplicated(where, keep=False)
+    if not again.any():
+        return table
+    columns = [name for name in table.columns if name not in ("usable", "start")]
+    equal = again & table.duplicated(columns)
+    if equal.any():
+        report.append(f"{counted(int(equal.sum()), 'duplicate row')} dropped")
+        table = table[~equal]
+    task = [*where, "version_read"] if "version_read" in table else where
+    contradicting = table["observed"] & table.duplicated([*task, "observed"])
+    if contradicting.any():
+        count = int(contradicting.sum())
+        if count > SOME * len(table):
+            raise ValueError(
+                f"round and worker must name one delivery, but {count} of {len(table)} rows repeat a pair with other "
+                "seconds: number rounds through (epochs?), or tell several jobs apart by a column dataset"
+            )
+        report.append(f"{counted(count, 'row')} contradict an earlier one of the same round and worker: the first kept")
+        table = table[~contradicting]
+    return table
+
+
+def windows(rounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Window 0, 1, ... of each row, from its round number in ascending order.
+
+    A window ends where the next round is more than 10 times the usual (median) step away: what follows may be another
+    regime.  Traces sampled every few rounds, or missing a round here and there, are not cut to pieces.
+    """
+    distinct, place = np.unique(rounds, return_inverse=True)
+    steps = np.diff(distinct)
+    usual = np.median(steps) if len(steps) else 1
+    return np.concatenate([[0], np.cumsum(steps > LONG_GAP * usual)])[place].astype(np.int64)
+
+
+def _without_warmup(table: pd.DataFrame, warmup: int | str, report: list[str]) -> pd.DataFrame:
+    rounds = np.unique(table["round"])
+    first = warmup_rounds(table) if warmup == "auto" else int(warmup)
+    if first == 0:
+        return table
+    if first >= len(rounds):
+        raise ValueError(f"warmup must leave at least one of {counted(len(rounds), 'round')}, got warmup={warmup}")
+    why = " that are slow for every worker (warmup=0 keeps them)" if warmup == "auto" else ""
+    report.append(f"{counted(first, 'warm-up round')} left out{why}: up to round {rounds[first - 1]}")
+    return table[table["round"] >= rounds[first]]
+
+
+def warmup_rounds(table: pd.DataFrame) -> int:
+    """How many first rounds were slow for everybody, as while caches fill and code is compiled.
+
+    The first rounds, at most a tenth of all, whose *fastest* arrival took twice the median of the fastest arrivals and
+    longer than in any later round; a stall of one worker does not count.
+    """
+    fastest = table.loc[table["observed"]].groupby("round")["seconds"].min().to_numpy()
+    most = int(WARMUP_SHARE * len(fastest))
+    slow = fastest > WARMUP_FACTOR * np.median(fastest) if len(fastest) else np.zeros(0, bool)
+    first = int(np.argmin(slow)) if most and slow[0] else 0
+    return first if 0 < first <= most and fastest[:first].min() > fastest[first:].max() else 0
+
+
+def _with_lost_calls(table: pd.DataFrame, workers: tuple[Any, ...], report: list[str]) -> pd.DataFrame:
+    """Censored rows for workers that a round is missing, and times for lost calls; unusable rows go."""
+    rounds, place = np.unique(table["round"], return_inverse=True)
+    seconds = np.where(table["observed"], table["seconds"], -np.inf)
+    last = np.full(len(rounds), -np.inf)
+    np.maximum.at(last, place, seconds)
+    missing = _missing(table, place, len(rounds), len(workers), report)
+    lost = table["seconds"].isna().to_numpy()
+    if lost.any():
+        table = table.assign(seconds=np.where(lost, last[place], table["seconds"]))
+    keep = (table["usable"] & (last[place] > 0)).to_numpy()
+    silent = int((last <= 0).sum())
+    if silent:
+        report.append(f"{counted(silent, 'round')} in which nothing arrived left out")
+    if not keep.all():
+        table = table[keep]
+    if not len(missing):
+        return table
+    at, who = missing[:, 0], missing[:, 1]
+    heard = last[at] > 0
+    extra = pd.DataFrame({"round": rounds[at], "worker": who, "seconds": last[at], "observed": False, "usable": True})[
+        heard
+    ]
+    if "k_waited" in table:
+        extra["k_waited"] = extra["round"].map(table.groupby("round")["k_waited"].max())
+    if "status" in table:
+        extra["status"] = "censored"
+        table = table.assign(status=table["status"].astype(object))
+    both = pd.concat([table, extra], ignore_index=True)
+    if "status" in both:
+        both["status"] = both["status"].astype("category")
+    return both.iloc[np.lexsort((both["worker"], both["round"]))]
+
+
+def _missing(table: pd.DataFrame, place: NDArray[Any], num: int, n: int, report: list[str]) -> NDArray[np.int64]:
+    """Pairs (round index, worker) without a row although the worker was there before and after, shape (count, 2)."""
+    none = np.empty((0, 2), np.int64)
+    worker = table["worker"].to_numpy()
+    first, last = np.full(n, num), np.full(n, -1)
+    np.minimum.at(first, worker, place)
+    np.maximum.at(last, worker, place)
+    expected = int((last - first + 1).sum())
+    present = np.unique(place * n + worker)
+    absent = expected - len(present)
+    if absent == 0:
+        return none
+    if {"version_read", "version_applied"} <= set(table.columns) and (
+        table["version_applied"] > table["version_read"]
+    ).any():
+        report.append(f"workers have no row in {absent} of {expected} rounds: still busy with an older version")
+        return none
+    told = "k_waited" in table
+    if absent > MOST_FILLED or (absent > expected / 2 and not told):
+        report.append(
+            f"workers have no row in {absent} of {expected} rounds: taken as not asked; if the server did not wait for "
+            "them, say so in a column k_waited"
+        )
+        return none
+    report.append(
+        f"{counted(absent, 'attempt')} of {expected} without a row: censored at the last arrival of the round"
+    )
+    cells = [np.column_stack([np.arange(first[w], last[w] + 1), np.full(last[w] - first[w] + 1, w)]) for w in range(n)]
+    every = np.concatenate(cells)
+    key = every[:, 0] * n + every[:, 1]
+    return every[~np.isin(key, present, assume_unique=True)]
