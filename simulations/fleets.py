@@ -1,16 +1,21 @@
 """Who works, and where each worker's seconds come from: a fleet is n workers whose times can be drawn.
 
-A fleet is a frozen value, and its repr says how a run was made.  ``Independent`` draws each time afresh from the
-worker's law.
+A fleet is a frozen value, and its repr says how a run was made.  ``Independent`` workers draw each time afresh from
+their laws; a ``Wrapper`` lets more happen to the workers of another fleet, and ``Where`` to some of them only.
+Wrappers draw from streams of their own, so the j-th step of a worker is the same draw with and without them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
+from numbers import Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from abs_theory.checks import check_count
-from abs_theory.delays import Delay, as_delay
+import numpy as np
+
+from abs_theory.checks import check_count, check_positive, checked_array, is_integer
+from abs_theory.delays import Delay, Exponential, as_delay
 from simulations.streams import streams, task_times
 
 
@@ -77,7 +82,117 @@ def as_fleet(delay: Any, n: Any) -> Fleet:
     return Independent(laws if isinstance(delay, Sequence) else (as_delay(delay),) * n)
 
 
+@dataclass(frozen=True)
+class Wrapper(ABC):
+    """A fleet made of another one, to whose workers something more happens."""
+
+    fleet: Fleet
+
+    def __post_init__(self) -> None:
+        _check_fleet("fleet", self.fleet)
+        self._check()
+
+    def _check(self) -> None:  # noqa: B027
+        """Raise ValueError unless the other fields are fine; put them into their plain form."""
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def n(self) -> int:
+        return self.fleet.n
+
+    def streams(self, seed: int, replicate: int, role: str) -> list[np.random.Generator]:
+        """One generator per worker, not shared with wrappers of the same kind within."""
+        return streams(seed, replicate, role, self.n, level=_depth(self.fleet, type(self)))
+
+    @abstractmethod
+    def times(self, seed: int, replicate: int) -> list[Times]: ...
+
+
+@dataclass(frozen=True)
+class Scaled(Wrapper):
+    """Every step of worker w takes ``factors[w]`` times as long: permanently slow, or fast, workers."""
+
+    factors: tuple[float, ...]
+
+    def _check(self) -> None:
+        factors = checked_array("factors", self.factors, positive=True)
+        if factors.shape != (self.n,):
+            raise ValueError(f"factors must be n={self.n} numbers, one per worker, got {self.factors!r}")
+        self._set("factors", tuple(factors.tolist()))
+
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        def scaled(times: Times, factor: float) -> Times:
+            step = times.step
+            return times._replace(step=lambda time, version: factor * step(time, version))
+
+        return list(map(scaled, self.fleet.times(seed, replicate), self.factors))
+
+
+def one_slow(delay: Any, n: int, factor: float, worker: int = 0) -> Scaled:
+    """``n`` workers as in ``as_fleet``, one of which takes ``factor`` times as long for every step."""
+    fleet = as_fleet(delay, n)
+    check_count("worker", worker, minimum=0)
+    if worker >= n:
+        raise ValueError(f"worker must be in 0..n-1, got worker={worker} with n={n} workers")
+    check_positive("factor", factor)
+    return Scaled(fleet, tuple(float(factor) if w == worker else 1.0 for w in range(n)))
+
+
+@dataclass(frozen=True)
+class Where:
+    """A fleet in which ``workers`` are those of ``fleet``, and all others of ``otherwise``.
+
+    So that something happens to some workers only: ``Where((3,), Absences(fleet, up=100.0, down=5.0), fleet)``.
+    """
+
+    workers: Collection[int]
+    fleet: Fleet
+    otherwise: Fleet
+
+    def __post_init__(self) -> None:
+        _check_fleet("fleet", self.fleet)
+        _check_fleet("otherwise", self.otherwise)
+        if self.fleet.n != self.otherwise.n:
+            raise ValueError(f"both fleets must have the same size, got {self.fleet.n} and {self.otherwise.n} workers")
+        if not all(is_integer(worker) and 0 <= worker < self.n for worker in self.workers):
+            raise ValueError(f"workers must be indices in 0..{self.n - 1}, got {self.workers!r}")
+        object.__setattr__(self, "workers", tuple(sorted(set(map(int, self.workers)))))
+
+    @property
+    def n(self) -> int:
+        return self.fleet.n
+
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        chosen, times = self.fleet.times(seed, replicate), self.otherwise.times(seed, replicate)
+        for worker in self.workers:
+            times[worker] = chosen[worker]
+        return times
+
+
+def duration_law(name: str, value: Any) -> Delay:
+    """The law of a duration; a number is the mean of an exponential law."""
+    if not isinstance(value, Real):
+        return as_delay(value)
+    check_positive(name, value)
+    return Exponential(float(value))
+
+
+# ---------------------------------------------------------------------- inside
 def _in_turn(seconds: Iterator[float]) -> Callable[[float, int], float]:
     """Steps that take these ``seconds`` one after the other, whenever they begin."""
     following = seconds.__next__
     return lambda time, version: following()
+
+
+def _check_fleet(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a fleet."""
+    if not isinstance(value, Fleet) or isinstance(value, type):
+        raise ValueError(f"{name} must be a Fleet such as as_fleet(Exponential(mean=1.0), n), got {value!r}")
+
+
+def _depth(fleet: Any, kind: type) -> int:
+    """How many wrappers of this ``kind`` lie within one another in ``fleet``."""
+    within = [getattr(fleet, field.name) for field in fields(fleet)] if is_dataclass(fleet) else []
+    return isinstance(fleet, kind) + max((_depth(each, kind) for each in within if isinstance(each, Fleet)), default=0)

@@ -1,0 +1,97 @@
+"""What comes between server and workers: messages that take time, and workers that leave and come back.
+
+Each is a fleet made of another one (``fleets.Wrapper``) and leaves its step times as they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge
+from itertools import repeat
+from numbers import Real
+from operator import add
+
+import numpy as np
+
+from abs_theory.checks import check_nonnegative
+from abs_theory.delays import Delay, as_delay
+from simulations.fleets import Times, Wrapper, duration_law
+from simulations.streams import task_times
+
+
+@dataclass(frozen=True)
+class Links(Wrapper):
+    """Messages take time: each model sent and each gradient delivered, ``download`` and ``upload`` seconds.
+
+    A number is a constant, a law is drawn anew for each message.  Times of wrappers of this kind within are added.
+    """
+
+    download: Delay | float = 0.0
+    upload: Delay | float = 0.0
+
+    def _check(self) -> None:
+        for name in "download", "upload":
+            value = getattr(self, name)
+            if isinstance(value, Real):
+                check_nonnegative(name, value)
+                self._set(name, float(value))
+            else:
+                self._set(name, as_delay(value))
+
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        all_times = self.fleet.times(seed, replicate)
+        for name, seconds in ("download", self.download), ("upload", self.upload):
+            if isinstance(seconds, Delay):
+                new = [task_times(seconds, rng) for rng in self.streams(seed, replicate, name)]
+            elif seconds == 0:
+                continue
+            else:
+                new = [repeat(seconds) for _ in all_times]
+            old = [getattr(times, name) for times in all_times]
+            sums = [more if within is None else map(add, within, more) for within, more in zip(old, new, strict=True)]
+            all_times = [times._replace(**{name: sum}) for times, sum in zip(all_times, sums, strict=True)]
+        return all_times
+
+
+@dataclass(frozen=True)
+class Absences(Wrapper):
+    """Workers that leave, which loses their work in progress, and come back: ``up`` seconds there, ``down`` away, ...
+
+    Both are laws, or numbers: the means of exponential laws.  Everybody is there at time 0.  Two wrappers of this kind
+    are two independent reasons to be away.
+    """
+
+    up: Delay | float
+    down: Delay | float
+
+    def _check(self) -> None:
+        self._set("up", duration_law("up", self.up))
+        self._set("down", duration_law("down", self.down))
+
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        laws = duration_law("up", self.up), duration_law("down", self.down)
+
+        def leaving(rng: np.random.Generator) -> Iterator[tuple[float, float]]:
+            back = 0.0
+            for up, down in zip(*(task_times(law, rng) for law in laws), strict=True):
+                leaves = back + up
+                back = leaves + down
+                yield leaves, back
+
+        def absent(times: Times, rng: np.random.Generator) -> Times:
+            reasons = [leaving(rng)] if times.absences is None else [times.absences, leaving(rng)]
+            return times._replace(absences=_united(*reasons))
+
+        return list(map(absent, self.fleet.times(seed, replicate), self.streams(seed, replicate, "absence")))
+
+
+def _united(*reasons: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """The times away for at least one reason: what overlaps or touches becomes one."""
+    spells = merge(*reasons)
+    leaves, back = next(spells)
+    for again, later in spells:
+        if again > back:
+            yield leaves, back
+            leaves, back = again, later
+        else:
+            back = max(back, later)
+    yield leaves, back

@@ -1,0 +1,135 @@
+"""Replay of a measured trace: a table (round, worker, seconds) drives the run, no number is drawn."""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from abs_theory.checks import check_count
+from simulations.fleets import Times
+
+COLUMNS = ["round", "worker", "seconds"]
+BY = ("task", "round")
+
+
+@dataclass(frozen=True, repr=False)
+class Replay:
+    """Workers whose steps take measured ``seconds``: one row per round, in it one number for each worker.
+
+    With ``by="task"`` worker w's j-th step takes the seconds of row j, so each worker has its own series, whoever else
+    is at work.  With ``by="round"`` a step takes those of row v, where v is the version of the model it starts on, so
+    what made all workers slow in one round still does.  When the rows end it starts again from the first.  The
+    same in every replicate; ``from_trace`` reads it from a table.
+    """
+
+    seconds: tuple[tuple[float, ...], ...]
+    by: str = "task"
+
+    def __post_init__(self) -> None:
+        try:
+            rows = np.array(self.seconds, dtype=float)
+        except (TypeError, ValueError):
+            rows = np.empty(0)
+        if rows.ndim != 2 or not rows.size:
+            raise ValueError("seconds must be rows of equal length, one number per worker; read a table by from_trace")
+        wrong = ~(np.isfinite(rows) & (rows > 0))
+        if wrong.any():
+            row, worker = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"seconds must be finite numbers > 0, got {rows[row, worker]} for worker {worker} in row {row}"
+            )
+        if self.by not in BY:
+            raise ValueError(f"by must be one of {', '.join(BY)}, got {self.by!r}")
+        plain: Any = rows.tolist()
+        object.__setattr__(self, "seconds", tuple(map(tuple, plain)))
+
+    def __repr__(self) -> str:
+        digest = hashlib.sha256(np.array(self.seconds).tobytes()).hexdigest()[:12]
+        return f"Replay(<{len(self.seconds)} rounds of {self.n} workers, {digest}>, by={self.by!r})"
+
+    @property
+    def n(self) -> int:
+        return len(self.seconds[0])
+
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        rule = _one_after_the_other if self.by == "task" else _by_version
+        return [Times(rule(column)) for column in zip(*self.seconds, strict=True)]
+
+
+def from_trace(trace: pd.DataFrame | str | os.PathLike, n: int | None = None, by: str = "task") -> Replay:
+    """The replay of a table with columns round, worker and seconds, or of a CSV file (also compressed) of that form.
+
+    Rounds and workers are whole numbers, which may have gaps, in any order; ``n`` takes the n workers of the lowest
+    numbers, None all.  Raises ValueError unless every worker has one finite time > 0 in every round; OSError if the
+    file cannot be read.
+    """
+    table = trace if isinstance(trace, pd.DataFrame) else _read(Path(trace))
+    name = "the trace" if isinstance(trace, pd.DataFrame) else str(trace)
+    if table.empty or any(list(table.columns).count(column) != 1 for column in COLUMNS):
+        given = f"columns {', '.join(map(str, table.columns))} and {len(table)} rows"
+        raise ValueError(f"{name} must have rows with columns {', '.join(COLUMNS)}, got {given}")
+    rounds, workers, seconds = (_numbers(name, table, column) for column in COLUMNS)
+    labels, workers = np.unique(workers, return_inverse=True)
+    if n is not None:
+        check_count("n", n)
+        if n > labels.size:
+            raise ValueError(f"{name} has {labels.size} workers, got n={n}; run at most as many as were measured")
+        chosen = workers < n
+        labels, rounds, workers, seconds = labels[:n], rounds[chosen], workers[chosen], seconds[chosen]
+    numbers, rounds = np.unique(rounds, return_inverse=True)
+    shape = numbers.size, labels.size
+    count = np.zeros(shape, dtype=int)
+    np.add.at(count, (rounds, workers), 1)
+    if np.any(count != 1):
+        row, column = np.argwhere(count != 1)[0]
+        advice = (
+            "choose one data set of the table"
+            if count[row, column]
+            else f'keep whole rounds only, table.groupby("round").filter(lambda rows: len(rows) == {labels.size}), '
+            "or fewer workers"
+        )
+        raise ValueError(
+            f"{name} must have one time per round and worker, but round {numbers[row]:.0f} has "
+            f"{count[row, column]} of worker {labels[column]:.0f}: {advice}"
+        )
+    rows = np.empty(shape)
+    rows[rounds, workers] = seconds
+    return Replay(rows, by)  # pyright: ignore[reportArgumentType]  # any rows will do
+
+
+def _numbers(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    if column == "seconds":
+        fine, kind = numbers > 0, "finite numbers > 0"
+    else:
+        fine, kind = numbers == np.floor(numbers), "whole numbers (pandas.factorize makes them of names)"
+    wrong = ~(fine & np.isfinite(numbers))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        given = table[column].iloc[row]
+        raise ValueError(f"{column} must be {kind}, got {given} in row {row + 1} of {name}; correct or drop it")
+    return numbers
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (ValueError, EOFError, zlib.error) as error:  # what pandas makes of no text, no table, half an archive
+        raise ValueError(f"{path} is no table of {', '.join(COLUMNS)}: {str(error).strip()}") from None
+
+
+def _one_after_the_other(seconds: tuple[float, ...]) -> Callable[[float, int], float]:
+    following = cycle(seconds).__next__
+    return lambda time, version: following()
+
+
+def _by_version(seconds: tuple[float, ...]) -> Callable[[float, int], float]:
+    rounds = len(seconds)
+    return lambda time, version: seconds[version % rounds]
