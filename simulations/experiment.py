@@ -6,24 +6,20 @@ from typing import Any
 
 import joblib
 import pandas as pd
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
+from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
-from simulations.protocols import Protocol
-from simulations.run import run
-from simulations.server import Policy, Server
-from simulations.streams import streams, task_times
-
-_TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
+from simulations.run import run_replicate
+from simulations.server import Policy, Protocol
 
 
 def simulate(
     protocol: Protocol,
     problem: Problem,
-    delay: Delay | Sequence[Delay],
+    delay: Delay | Sequence[Delay] | Fleet,
     n: int,
     *,
     step_size: Policy,
@@ -43,7 +39,7 @@ def simulate(
     largest_staleness of the gradients applied; and since the previous update, what is assigned right after
     this one included: uplinks, downlinks (the first row counts the n of the start), restarts, computed (gradients
     delivered), used, discarded (computed - used), idle_seconds (between a delivery and the next model),
-    wasted_seconds (thrown away by restarts); then loss and the problem's metrics for the model in force at each
+    wasted_seconds (thrown away: restarts, cut-offs, absences), away_seconds (workers that left); then loss and the problem's metrics for the model in force at each
     multiple of ``eval_every`` seconds, on the row of the update that made it, and for the last model, else NaN.
 
     ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence gives each worker its
@@ -52,7 +48,8 @@ def simulate(
     loss is no longer finite: its last row then has loss = inf, the mark of a diverged run.  Replicates run in
     parallel on ``n_jobs`` processes (-1: all cores) with the same numbers on any.  With ``jobs=True`` returns also a
     table with one row per task: replicate, worker, start, end (s), read_version, end_version (updates made when it
-    ended), applied_version (the update it went into, -1: none), outcome (applied, restarted or unfinished).
+    ended), applied_version (the update it first went into, -1: none), outcome (applied, discarded, restarted, cut off,
+    lost or unfinished).
     A replicate that makes no update in its budget has no row.  Raises ValueError for bad arguments; policies are
     checked as they decide.
     """
@@ -60,10 +57,7 @@ def simulate(
         raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
     if isinstance(problem, type) or not isinstance(problem, Problem):
         raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
-    check_count("n", n)
-    delays = list(delay) if isinstance(delay, Sequence) else [delay] * n
-    if len(delays) != n or not all(isinstance(law, Delay) for law in delays):
-        raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}")
+    fleet = as_fleet(delay, n)
     if getattr(problem, "n", n) != n:
         raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
     if num_updates is None and time_budget is None:
@@ -89,20 +83,11 @@ def simulate(
             raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
 
     def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        with threadpool_limits(1):  # one thread per run: the same bits on any number of processes
-            times = [
-                task_times(law, rng) for law, rng in zip(delays, streams(seed, replicate, "delay", n), strict=True)
-            ]
-            server = Server(
-                problem, times, streams(seed, replicate, "batch", n), step_size=step_size, k=protocol.k,
-                max_staleness=protocol.max_staleness, local_steps=local_steps, keep_jobs=jobs,
-            )  # fmt: skip
-            rounds = run(
-                protocol, server, num_updates=num_updates or math.inf, time_budget=time_budget or math.inf,
-                eval_every=eval_every, target=target,
-            )  # fmt: skip
-        tasks = pd.DataFrame(server.task_log or [], columns=_TASK_COLUMNS)
-        return _numbered(rounds, replicate), _numbered(tasks, replicate)
+        return run_replicate(
+            protocol, problem, fleet, seed=seed, replicate=replicate, step_size=step_size, local_steps=local_steps,
+            jobs=jobs, num_updates=num_updates or math.inf, time_budget=time_budget or math.inf,
+            eval_every=eval_every, target=target,
+        )  # fmt: skip
 
     parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
     results = parallel(joblib.delayed(one)(replicate) for replicate in chosen)
@@ -110,8 +95,3 @@ def simulate(
     rounds, tasks = zip(*bar, strict=True)
     table = pd.concat(rounds, ignore_index=True)
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
-
-
-def _numbered(table: pd.DataFrame, replicate: int) -> pd.DataFrame:
-    table.insert(0, "replicate", replicate)
-    return table

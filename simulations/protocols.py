@@ -4,24 +4,13 @@ K-async waits for the first k to finish and lets stragglers deliver stale gradie
 them at once; ABS restarts those that became too stale.  The rest are special cases or other rules for k.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from abs_theory.delays import Delay
 from simulations.policies import adasync_rule, every_worker
-from simulations.server import Job, Policy, Server
+from simulations.server import Job, Policy, Protocol, Server
 
 Weight = Callable[[int], float]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a server does when a gradient arrives, and the policies it consults once per update."""
-
-    on_arrival: Callable[[Server, Job], None]
-    k: Policy
-    max_staleness: Policy = math.inf
 
 
 def uniform(staleness: int) -> float:

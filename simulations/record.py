@@ -26,7 +26,8 @@ def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.
 
 
 COUNTS = [
-    "uplinks", "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds"
+    "uplinks", "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds",
+    "away_seconds",
 ]  # fmt: skip
 
 

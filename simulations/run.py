@@ -1,18 +1,22 @@
 """One run: drive a server to the end of its budget, and look at the model on a common grid of seconds."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
+from simulations.fleets import Fleet
 from simulations.problems import Problem
-from simulations.protocols import Protocol
 from simulations.record import rises
-from simulations.server import Round, Server
+from simulations.server import Policy, Protocol, Round, Server
+from simulations.streams import streams
+
+TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
 
 
 def run(
-    protocol: Protocol,
     server: Server,
     *,
     num_updates: float = math.inf,
@@ -21,7 +25,7 @@ def run(
     target: tuple[str, float] | None = None,
 ) -> pd.DataFrame:
     """Drive one server to its budget; one row per update, as described in ``simulate``."""
-    problem = server.problem
+    problem, on_arrival = server.problem, server.protocol.on_arrival
     evaluations: dict[int, dict[str, float]] = {}  # by version of the model
     next_eval = eval_every
     with np.errstate(over="ignore", invalid="ignore"):
@@ -34,13 +38,42 @@ def run(
                 next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
             if now > time_budget:
                 break
-            protocol.on_arrival(server, server.next_arrival())
+            if (job := server.next_event()) is not None:
+                on_arrival(server, job)
         evaluations[server.updates] = _evaluate(problem, server.params)
     if not math.isfinite(server.loss):
         evaluations[server.updates]["loss"] = math.inf
     table = pd.DataFrame(server.finish(), columns=list(Round._fields)).astype(Round.__annotations__)
     evaluated = pd.DataFrame([evaluations.get(update, {}) for update in table["update"]], dtype=float)
     return table.join(evaluated.reindex(columns=["loss", *problem.metrics(problem.initial)]))
+
+
+def run_replicate(
+    protocol: Protocol,
+    problem: Problem,
+    fleet: Fleet,
+    *,
+    seed: int,
+    replicate: int,
+    step_size: Policy,
+    local_steps: int = 1,
+    jobs: bool = False,
+    **budget: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One replicate from its address (seed, replicate): rows per update, and with ``jobs`` per task, else none.
+
+    ``budget`` as in ``run``.  One thread: the same bits however many replicates run beside it.
+    """
+    with threadpool_limits(1):
+        server = Server(
+            problem, fleet.times(seed, replicate), streams(seed, replicate, "batch", fleet.n), protocol,
+            step_size=step_size, local_steps=local_steps, keep_jobs=jobs,
+        )  # fmt: skip
+        rounds = run(server, **budget)
+    tasks = pd.DataFrame(server.books.tasks or [], columns=TASK_COLUMNS)
+    rounds.insert(0, "replicate", replicate)
+    tasks.insert(0, "replicate", replicate)
+    return rounds, tasks
 
 
 def _evaluate(problem: Problem, params: np.ndarray) -> dict[str, float]:

@@ -1,123 +1,111 @@
 """The parameter server: a clock, the jobs in flight, and the verbs protocols are written in.
 
-``next_arrival`` drives the clock; a protocol answers each arrival with ``accept``, ``update`` and
-``assign``.  Between two updates the parameters do not change, so gradients are computed only when they
-are applied, all of an update in one batched call, each at the parameters its worker was given.
+``next_event`` drives the clock; a protocol answers each arrival with ``accept``, ``update`` and ``assign``, and where
+it needs them ``staler_than`` and ``collect``.  Between two updates the parameters do not change, so gradients are
+computed only when they are applied, all of an update in one batched call, each at the parameters its worker was given.
 """
 
-import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from heapq import heapify, heappop, heappush
+from itertools import takewhile
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from abs_theory.checks import is_finite
+from simulations.books import Books
+from simulations.decisions import Decisions, Policy, Progress
+from simulations.fleets import Times
+from simulations.job import Job, Round
+from simulations.planner import Planner
 from simulations.problems import Problem
+from simulations.steps import averaged_difference, averaged_gradient, averaged_table
+
+__all__ = ["Job", "Policy", "Progress", "Protocol", "Round", "Server"]
 
 LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
+PATIENCE = 1_000_000  # arrivals without an update after which a run is given up, and 100 more per worker
 
 
-class Progress(NamedTuple):
-    """What a server knows when it decides; everything a policy may use."""
+@dataclass(frozen=True)
+class Protocol:
+    """What a server does when a gradient arrives, and the policies it consults once per update."""
 
-    n: int
-    updates: int
-    time: float  # seconds
-    decided: float  # time of the last decision, seconds
-    k: int  # in force until now
-    max_staleness: float  # in force until now
-    mean_staleness: float  # of the gradients of the last update
-    loss: float  # running average over the mini-batches of accepted gradients
-    initial_loss: float
-
-
-Policy = float | None | Callable[[Progress], float | None]  # None: no threshold
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """What a worker is doing: one task, from the model it received to the gradient it will deliver."""
-
-    worker: int
-    version: int  # updates made when the worker received its model
-    start: float
-    finish: float
-    params: np.ndarray
-    local_steps: int
-    step_size: float
-
-
-class Round(NamedTuple):
-    """One update and what led to it; counts since the previous update, assignments after this one included."""
-
-    update: int
-    time: float
-    k: int
-    max_staleness: float
-    mean_staleness: float
-    largest_staleness: int
-    uplinks: int
-    downlinks: int
-    restarts: int
-    computed: int
-    used: int
-    discarded: int
-    idle_seconds: float
-    wasted_seconds: float
+    on_arrival: Callable[["Server", Job], None]
+    k: Policy = 1
+    max_staleness: Policy = math.inf
+    local_steps: Policy = None  # None: those of the run
+    batch: bool = False  # a worker may deliver more than once to an update, so k may exceed n
+    keeps_going: bool = False  # a worker that has done its local steps goes on until it is collected
+    cut_off: Sequence[float] | None = None  # seconds after which each worker gives a task up
 
 
 class Server:
     """A clock, ``n`` workers with their jobs, the model, and the verbs accept / update / assign.
 
-    ``times[i]`` yields the seconds of worker i's successive local steps.  All workers receive the first
-    model at time 0.  A worker that has delivered is idle until ``assign`` gives it the current model;
-    ``assign`` to a busy worker drops its unfinished work (a restart).  ``k``, ``max_staleness`` and
-    ``step_size`` are policies, evaluated once per update, the threshold after the new ``k``.
+    ``times[i]`` says how long worker i takes.  All workers receive the first model at time 0.  A worker that has
+    delivered is idle until ``assign`` gives it a model; ``assign`` to a busy worker drops its unfinished work (a
+    restart).  A worker that goes away loses its work and hears nothing; when it is back it receives the current model.
+
+    A protocol may also read ``k`` and ``max_staleness`` in force, ``accepted``, ``arrivals`` (since the last update),
+    ``completed[i]`` (gradients of worker i since the start), ``tries[i]`` (its tasks that ended, on the model it has),
+    ``idle`` (workers), and keep ``notes`` of its own for the length of one run.
     """
 
     def __init__(
         self,
         problem: Problem,
-        times: Sequence[Iterator[float]],
+        times: Sequence[Times],
         rngs: Sequence[np.random.Generator],
+        protocol: Protocol,
         *,
         step_size: Policy,
-        k: Policy = 1,
-        max_staleness: Policy = math.inf,
-        local_steps: int = 1,
+        local_steps: Policy = 1,
         keep_jobs: bool = False,
     ):
-        self.problem, self.times, self.rngs = problem, times, rngs
-        self.n, self.local_steps = len(times), local_steps
-        self.workers = range(self.n)
+        self.problem, self.times, self.rngs, self.protocol = problem, times, rngs, protocol
+        self.n, self.workers = len(times), range(len(times))
+        if protocol.cut_off is not None and len(protocol.cut_off) != self.n:
+            raise ValueError(f"the protocol was made for n={len(protocol.cut_off)} workers, the run has n={self.n}")
+        if protocol.keeps_going and not all(t.upload is t.absences is None for t in times):
+            raise ValueError(
+                "partial work is collected at once: this protocol needs a fleet without upload times and absences"
+            )
         self.params = problem.initial
-        self.time, self.updates = 0.0, 0
-        self.accepted: list[tuple[Job, float]] = []
-        self.jobs: list[Job | None] = [None] * self.n  # None: idle
-        self.rounds: list[Round] = []
-        self.task_log: list[tuple] | None = [] if keep_jobs else None
-        self._policies = (k, max_staleness, step_size)
+        self.time, self.updates, self.arrivals = 0.0, 0, 0
+        self.accepted: list[Job] = []
+        self.jobs: OrderedDict[int, Job] = OrderedDict()  # in flight, by worker, the oldest model first
+        self.completed, self.tries = [0] * self.n, [0] * self.n
+        self.notes = SimpleNamespace()
+        self.books = Books(keep_jobs)
+        self.initial_loss = self.loss = problem.loss(self.params)
+        if protocol.local_steps is not None:
+            local_steps = protocol.local_steps
+        most = math.inf if protocol.batch else self.n
+        self._decisions = Decisions(protocol.k, protocol.max_staleness, step_size, local_steps, most)
+        self._single = local_steps == 1 and not protocol.keeps_going  # every task is one step
+        plain = self._single and protocol.cut_off is None
+        self._plain = [plain and t.download is t.upload is t.absences is None for t in times]
+        self._planner = Planner(times, protocol.cut_off)
         self._idle_since = [0.0] * self.n
+        self._holds = [-1] * self.n  # version of the model each worker has
         self._queue: list[tuple[float, int, int, Job]] = []
         self._tasks = 0
-        self._applied: tuple[Any, ...] = ()
-        self._reset_counters()
-        self.k, self.max_staleness, self.step_size = 1, math.inf, 0.0
-        self.initial_loss = self.loss = problem.loss(self.params)
-        self._decided = 0.0
+        self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
 
     # ------------------------------------------------------------------ the clock
     @property
     def next_time(self) -> float:
-        """When the next job will finish; raises RuntimeError if nobody is working."""
-        queue = self._queue
-        while queue and self.jobs[queue[0][1]] is not queue[0][3]:
-            heapq.heappop(queue)  # a job that was dropped
+        """When the next event will be; raises RuntimeError if nothing will ever happen again."""
+        queue, jobs = self._queue, self.jobs
+        while queue and jobs.get(queue[0][1]) is not queue[0][3]:
+            heappop(queue)  # a job that was dropped
         if not queue or queue[0][0] == math.inf:
             raise RuntimeError(
                 f"no worker will ever deliver again at t={self.time:.3g}, after {self.updates} updates: the protocol "
@@ -125,16 +113,25 @@ class Server:
             )
         return queue[0][0]
 
-    def next_arrival(self) -> Job:
-        """Advance the clock to the next finished job; equal finish times: lower worker index first."""
+    def next_event(self) -> Job | None:
+        """Advance the clock to the next arrival and return it, or to a worker's coming back, and return None.
+
+        Equal finish times: lower worker index first.  Call only after ``next_time``.
+        """
         if self._applied:
             self._close_round()
-        self.time = self.next_time
-        job = heapq.heappop(self._queue)[3]
-        self.jobs[job.worker] = None
-        self._idle_since[job.worker] = job.finish
-        self._uplinks += 1
-        self._computed += job.local_steps
+        self.time, _, _, job = heappop(self._queue)
+        if job.lost_at < math.inf:
+            self._come_back(job)
+            return None
+        self.arrivals += 1
+        if self.arrivals > PATIENCE + 100 * self.n:
+            raise RuntimeError(
+                f"no update in {self.arrivals} arrivals up to t={self.time:.3g}, after {self.updates} updates: "
+                "does the protocol ever call server.update()?"
+            )
+        if not self.protocol.keeps_going:
+            self._deliver(job)
         return job
 
     # ------------------------------------------------------------------ the verbs
@@ -144,138 +141,168 @@ class Server:
             raise ValueError(
                 f"the weight of a gradient must be finite, got {weight} at staleness {self.staleness(job)}"
             )
-        self.accepted.append((job, weight))
+        if job.cut:
+            raise ValueError(f"worker {job.worker} gave up at t={job.finish:.3g}: there is no gradient to accept")
+        job.weight = weight
+        self.accepted.append(job)
 
-    def update(self) -> list[int]:
-        """Step along the average of the accepted gradients; return the workers that sent them."""
-        jobs = [job for job, _ in self.accepted]
-        weights = np.array([weight for _, weight in self.accepted], dtype=self.params.dtype)
-        senders = [job.worker for job in jobs]
-        direction, loss = self._direction(jobs, weights, senders)
-        self.params = self.params - direction
-        memory = min(len(jobs) / LOSS_MEMORY, 1.0)
-        self.loss += memory * (loss - self.loss)
-        staleness = [self.updates - job.version for job in jobs]
-        for job in jobs:
-            self._log(job, job.finish, self.updates + 1, "applied")
+    def update(self, keep: bool = False) -> list[int]:
+        """Step along the average of the accepted gradients; return the workers that sent them.
+
+        With ``keep`` they are remembered with their jobs, which may be accepted again.  With nothing accepted the
+        model stays what it is, but counts as a new version.
+        """
+        jobs, version = self.accepted, self.updates
+        staleness = [version - job.version for job in jobs] or [0]
+        if jobs:
+            self._step(jobs, keep)
         self.updates += 1
-        self._applied = (
-            self.updates,
-            self.time,
-            self.k,
-            self.max_staleness,
-            sum(staleness) / len(jobs),
-            max(staleness),
-        )
-        self._used += sum(job.local_steps for job in jobs)
-        self.accepted = []
-        self._decide(self._applied[4])
-        return senders
+        for job in jobs:
+            if job.applied_version < 0:
+                job.applied_version = self.updates
+                self.books.used += job.local_steps
+                self.books.log(job, job.finish, "applied")
+        mean = sum(staleness) / len(staleness)
+        self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
+        self.accepted, self.arrivals = [], 0
+        self._decide(mean)
+        return [job.worker for job in jobs]
 
     def assign(self, workers: Iterable[int]) -> None:
-        """Send the current model to ``workers``; those still busy drop their work and start again."""
-        now, jobs = self.time, self.jobs
+        """Send the current model to ``workers``; those still busy drop their work and start again.
+
+        A worker that already has the current model is only told to go on, which is no message worth counting.
+        """
+        now, version, jobs, books = self.time, self.updates, self.jobs, self.books
         for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
-            job = jobs[worker]
+            job = jobs.get(worker)
             if job is None:
-                self._idle += now - self._idle_since[worker]
+                self._rest(worker)
+            elif now < job.lost_at:
+                del jobs[worker]
+                books.restarts += 1
+                job.end_version = version
+                books.waste(job, now, "restarted")
             else:
-                self._restarts += 1
-                self._wasted += now - job.start
-                self._log(job, now, -1, "restarted")
-            times, steps = self.times[worker], self.local_steps
-            seconds = next(times) if steps == 1 else sum(islice(times, steps))
-            job = Job(worker, self.updates, now, now + seconds, self.params, steps, self.step_size)
+                continue  # away
+            job = Job(worker, version, now, self.params, self.local_steps, self.step_size)
+            if self._plain[worker]:
+                job.finish = now + self.times[worker].step(now, version)
+            else:
+                self._planner.plan(job)
+            if self._holds[worker] != version and job.start < job.lost_at:
+                self._holds[worker] = version
+                self.tries[worker] = 0
+                books.downlinks += 1
             jobs[worker] = job
             self._tasks += 1
-            self._downlinks += 1
-            heapq.heappush(self._queue, (job.finish, worker, self._tasks, job))
+            heappush(self._queue, (job.finish, worker, self._tasks, job))
         if len(self._queue) > 4 * self.n:  # mostly dropped jobs: rebuild, at amortised cost O(1) per restart
-            self._queue = [entry for entry in self._queue if jobs[entry[1]] is entry[3]]
-            heapq.heapify(self._queue)
+            self._queue = [entry for entry in self._queue if jobs.get(entry[1]) is entry[3]]
+            heapify(self._queue)
 
     def staleness(self, job: Job) -> int:
         """Updates made since the worker of this job received its model."""
         return self.updates - job.version
 
     def staler_than(self, bound: float) -> list[int]:
-        """The busy workers whose job has a staleness above ``bound``."""
-        if bound == math.inf:
-            return []
+        """The busy workers whose job has a staleness above ``bound``; costs O(1) and as much for each of them."""
         oldest = self.updates - bound
-        return [job.worker for job in self.jobs if job is not None and job.version < oldest]
+        return [job.worker for job in takewhile(lambda job: job.version < oldest, self.jobs.values())]
+
+    @property
+    def idle(self) -> list[int]:
+        """The workers that have nothing to do, in order."""
+        return [worker for worker in self.workers if worker not in self.jobs]
+
+    def collect(self) -> list[Job]:
+        """Stop all busy workers that have done at least one local step of their task, and return what they have."""
+        collected = []
+        for worker in self.workers:
+            job = self.jobs.get(worker)
+            if job is None or self.time >= job.lost_at or job.marks is None:
+                continue
+            while job.marks[-1] <= self.time:  # beyond its local steps
+                job.marks.append(job.marks[-1] + self.times[worker].step(job.marks[-1], job.version))
+            job.local_steps = bisect_right(job.marks, self.time)
+            if job.local_steps:
+                job.finish = job.marks[job.local_steps - 1]
+                self._deliver(job)
+                self.books.wasted += self.time - job.finish
+                collected.append(job)
+            else:
+                job.local_steps = len(job.marks)
+        return collected
 
     def finish(self) -> list[Round]:
-        """Close the books and return the rounds; idle time since the last update goes to the last one."""
+        """Close the books and return the rounds; what happened since the last update goes to the last one."""
         if self._applied:
             self._close_round()
-        waiting = [self.time - self._idle_since[worker] for worker, job in enumerate(self.jobs) if job is None]
-        if self.rounds:
-            last = self.rounds[-1]
-            self.rounds[-1] = last._replace(idle_seconds=last.idle_seconds + sum(waiting))
-        for job, _ in self.accepted:
-            self._log(job, job.finish, -1, "unfinished")
-        for job in self.jobs:
-            if job is not None:
-                self._log(job, self.time, -1, "unfinished")
-        return self.rounds
+        for worker in self.idle:
+            self._rest(worker)
+        for job in self.accepted:
+            self.books.log(job, job.finish, "unfinished")
+        for job in self.jobs.values():
+            job.end_version = self.updates
+            if self.time < job.lost_at:
+                self.books.log(job, self.time, "unfinished")
+            else:
+                self._lose(job, self.time)
+        self.books.extend_last_round()
+        return self.books.rounds
 
     # ------------------------------------------------------------------ inside
-    def _direction(self, jobs: list[Job], weights: np.ndarray, senders: list[int]) -> tuple[np.ndarray, float]:
-        """The step and the mean mini-batch loss.
-
-        With one local step the step size in force *now* scales the averaged gradient; with several, each
-        worker walks with the step size it was given and the averaged model difference is applied.
-        """
-        start = np.array([job.params for job in jobs])
-        rngs = [self.rngs[worker] for worker in senders]
-        losses, gradients = self.problem.gradients(start, senders, rngs)
-        if self.local_steps == 1:
-            return self.step_size / len(jobs) * (weights @ gradients), float(losses.sum()) / len(jobs)
-        steps = np.array([[job.step_size] for job in jobs], dtype=start.dtype)
-        params = start - steps * gradients
-        for _ in range(self.local_steps - 1):
-            params -= steps * self.problem.gradients(params, senders, rngs)[1]
-        return weights @ (start - params) / len(jobs), float(losses.sum()) / len(jobs)
+    def _step(self, jobs: list[Job], keep: bool) -> None:
+        if not self._single:
+            step, loss = averaged_difference(self.problem, jobs, self.rngs)
+        else:
+            average = averaged_table if keep else averaged_gradient
+            step, loss = average(self.problem, jobs, self.rngs, self.step_size)
+        self.params = self.params - step
+        self._decisions.watch(step)
+        self.loss += min(len(jobs) / LOSS_MEMORY, 1.0) * (loss - self.loss)
 
     def _decide(self, mean_staleness: float) -> None:
-        progress = Progress(
-            self.n, self.updates, self.time, self._decided, self.k, self.max_staleness, mean_staleness,
-            self.loss, self.initial_loss,
-        )  # fmt: skip
-        k, max_staleness, step_size = self._policies
-        chosen = _value(k, progress)
-        if not (is_finite(chosen) and 1 <= chosen <= self.n and chosen == int(chosen)):
-            raise ValueError(f"k must be a whole number in 1..n, its policy gave k={chosen!r} with n={self.n} workers")
-        progress = progress._replace(k=int(chosen))
-        bound = _value(max_staleness, progress)
-        if bound is None:
-            bound = math.inf
-        if not ((is_finite(bound) or bound == math.inf) and bound >= 0):
-            raise ValueError(f"max_staleness must be >= 0 or math.inf, its policy gave {bound!r}")
-        step = _value(step_size, progress)
-        if not (is_finite(step) and step > 0):
-            raise ValueError(f"step_size must be finite and > 0, its policy gave {step!r}")
-        self.k, self.max_staleness, self.step_size = progress.k, bound, step
-        self._decided = self.time
+        decisions = self._decisions
+        if decisions.moving or not self.updates:
+            decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss)
+            self.k, self.max_staleness = decisions.k, decisions.max_staleness
+            self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
+
+    def _deliver(self, job: Job) -> None:
+        worker = job.worker
+        del self.jobs[worker]
+        self._idle_since[worker] = self.time
+        self.tries[worker] += 1
+        job.end_version = self.updates
+        if job.cut:
+            self.books.waste(job, self.time, "cut off")
+            return
+        self.completed[worker] += 1
+        self.books.uplinks += 1
+        self.books.computed += job.local_steps
+
+    def _rest(self, worker: int) -> None:
+        """Account for the time since this idle worker delivered."""
+        since = self._idle_since[worker]
+        away = 0.0 if self._plain[worker] else self._planner.away(worker, since, self.time)
+        self.books.idle += self.time - since - away
+        self.books.away += away
+
+    def _come_back(self, job: Job) -> None:
+        del self.jobs[job.worker]
+        self._idle_since[job.worker] = self.time
+        self._lose(job, self.time)
+        self._planner.absence_is_over(job.worker)
+        self.assign([job.worker])
+
+    def _lose(self, job: Job, until: float) -> None:
+        """The worker of this job left before it was done, and is away ``until`` now."""
+        self.books.away += until - job.lost_at
+        if job.start < job.lost_at:
+            job.end_version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
+            self.books.waste(job, job.lost_at, "lost")
 
     def _close_round(self) -> None:
-        counts = (self._uplinks, self._downlinks, self._restarts, self._computed, self._used)
-        rest = (self._computed - self._used, self._idle, self._wasted)
-        self.rounds.append(Round._make((*self._applied, *counts, *rest)))
+        self.books.close_round(self._applied)
         self._applied = ()
-        self._reset_counters()
-
-    def _reset_counters(self) -> None:
-        self._uplinks = self._downlinks = self._restarts = 0
-        self._computed = self._used = 0
-        self._idle = self._wasted = 0.0
-
-    def _log(self, job: Job, end: float, applied: int, outcome: str) -> None:
-        if self.task_log is not None:
-            self.task_log.append((job.worker, job.start, end, job.version, self.updates, applied, outcome))
-
-
-def _value(policy: Policy, progress: Progress) -> Any:
-    """What a policy decides; a number always decides itself."""
-    return policy(progress) if callable(policy) else policy

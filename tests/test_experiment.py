@@ -15,7 +15,8 @@ from simulations.record import diverged, median, thinned, to_target, with_totals
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.0)
 COLUMNS = [
     "replicate", "update", "time", "k", "max_staleness", "mean_staleness", "largest_staleness", "uplinks",
-    "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds", "loss",
+    "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds",
+    "away_seconds", "loss",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from abs_theory.delays import Exponential
 from simulations import protocols
+from simulations.fleets import Times
 from simulations.problems import NoisyQuadratic
 from simulations.run import run
 from simulations.server import Server
@@ -18,16 +19,19 @@ from simulations.server import Server
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.0)
 
 
+def scripted(seconds):
+    """Steps that take these seconds one after the other."""
+    following = iter(seconds)
+    return lambda time, version: next(following)
+
+
 def play(protocol, *times, num_updates, **options):
     """Run with the given task times of each worker, then 100 s each; return (rows, final w, task log)."""
-    endless = [iter([*row, *repeat(100.0, 50)]) for row in times]
+    endless = [Times(scripted([*row, *repeat(100.0, 50)])) for row in times]
     rngs = [np.random.default_rng(0) for _ in times]
-    server = Server(
-        QUADRATIC, endless, rngs, step_size=0.5, k=protocol.k, max_staleness=protocol.max_staleness,
-        keep_jobs=True, **options,
-    )  # fmt: skip
-    table = run(protocol, server, num_updates=num_updates)
-    return table, server.params[0], server.task_log
+    server = Server(QUADRATIC, endless, rngs, protocol, step_size=0.5, keep_jobs=True, **options)
+    table = run(server, num_updates=num_updates)
+    return table, server.params[0], server.books.tasks
 
 
 def check(table, **columns):

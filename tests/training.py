@@ -3,8 +3,9 @@
 import numpy as np
 
 from abs_theory import timings
+from simulations.fleets import Independent
 from simulations.server import Server
-from simulations.streams import streams, task_times
+from simulations.streams import streams
 
 
 def train(protocol, problem, delays, *, step_size, num_updates, seed, replicate=0, noise_replicate=None):
@@ -12,18 +13,16 @@ def train(protocol, problem, delays, *, step_size, num_updates, seed, replicate=
 
     The same numbers as ``simulate``; with ``noise_replicate`` the timing of one replicate meets the samples of another.
     """
-    n = len(delays)
-    times = [task_times(law, rng) for law, rng in zip(delays, streams(seed, replicate, "delay", n), strict=True)]
+    fleet, n = Independent(tuple(delays)), len(delays)
     samples = streams(seed, replicate if noise_replicate is None else noise_replicate, "batch", n)
-    server = Server(
-        problem, times, samples, step_size=step_size, k=protocol.k, max_staleness=protocol.max_staleness, keep_jobs=True
-    )
+    server = Server(problem, fleet.times(seed, replicate), samples, protocol, step_size=step_size, keep_jobs=True)
     models = [server.params]
     while server.updates < num_updates:
-        protocol.on_arrival(server, server.next_arrival())
+        assert server.next_time < np.inf
+        protocol.on_arrival(server, server.next_event())
         if server.updates == len(models):
             models.append(server.params)
     path, curvature = np.array(models), np.array(problem.curvatures)
-    columns = [(at - 1, at - 1 - read) for _, _, _, read, _, at, _ in server.task_log if at > 0]
+    columns = [(at - 1, at - 1 - read) for _, _, _, read, _, at, _ in server.books.tasks if at > 0]
     table = timings.staleness_table(*np.array(columns).T)
     return path**2 @ curvature / 2, path**2 @ curvature**2, table

@@ -1,0 +1,46 @@
+"""The books of a run: what was sent, computed, used and lost between two updates, and what became of every task."""
+
+from simulations.job import Job, Round
+
+
+class Books:
+    """Counters since the last update, the rounds closed so far, and, if asked for, one line per task."""
+
+    def __init__(self, keep_jobs: bool):
+        self.rounds: list[Round] = []
+        self.tasks: list[tuple] | None = [] if keep_jobs else None
+        self._reset()
+
+    def log(self, job: Job, end: float, outcome: str) -> None:
+        """Note that a task has come to its end."""
+        if self.tasks is not None:
+            self.tasks.append((job.worker, job.start, end, job.version, job.end_version, job.applied_version, outcome))
+
+    def waste(self, job: Job, end: float, outcome: str) -> None:
+        """Note a task whose work is thrown away."""
+        self.wasted += end - job.start
+        if self.tasks is not None:
+            self.log(job, end, outcome)
+
+    def close_round(self, applied: tuple) -> None:
+        """Write the line of an update, ``applied`` being its first columns, and begin to count anew."""
+        counts = (self.uplinks, self.downlinks, self.restarts, self.computed, self.used)
+        rest = (self.computed - self.used, self.idle, self.wasted, self.away)
+        self.rounds.append(Round._make((*applied, *counts, *rest)))
+        self._reset()
+
+    def extend_last_round(self) -> None:
+        """Charge the seconds counted since the last update to it: there will be no other."""
+        if self.rounds:
+            last = self.rounds[-1]
+            self.rounds[-1] = last._replace(
+                idle_seconds=last.idle_seconds + self.idle,
+                wasted_seconds=last.wasted_seconds + self.wasted,
+                away_seconds=last.away_seconds + self.away,
+            )
+            self._reset()
+
+    def _reset(self) -> None:
+        self.uplinks = self.downlinks = self.restarts = 0
+        self.computed = self.used = 0
+        self.idle = self.wasted = self.away = 0.0

@@ -1,0 +1,90 @@
+"""What a server knows when it decides, and the decisions: k, the threshold, the step size, the local steps."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from abs_theory.checks import is_finite
+
+
+class Progress(NamedTuple):
+    """What a server knows when it decides; everything a policy may use."""
+
+    n: int
+    updates: int
+    time: float  # seconds
+    decided: float  # time of the last decision, seconds
+    k: int  # in force until now
+    max_staleness: float  # in force until now
+    mean_staleness: float  # of the gradients of the last update
+    loss: float  # running average over the mini-batches of accepted gradients
+    initial_loss: float
+    k_updates: int = 0  # updates since k last changed
+    k_reversals: int = 0  # among these, steps against the one before minus steps along it (Pflug)
+    local_steps: int = 1  # in force until now
+
+
+Policy = float | None | Callable[[Progress], float | None]  # None: no threshold
+
+
+class Decisions:
+    """The policies of a run and what they have decided; each is evaluated once per update, checked, in order.
+
+    First ``k``, then ``max_staleness`` (which sees the new k), ``step_size`` and ``local_steps``.
+    """
+
+    def __init__(self, k: Policy, max_staleness: Policy, step_size: Policy, local_steps: Policy, most: float):
+        self.policies = (k, max_staleness, step_size, local_steps)
+        self.most = most  # of k
+        self.moving = any(callable(policy) for policy in self.policies)
+        self.k, self.max_staleness, self.step_size, self.local_steps = 1, math.inf, 0.0, 1
+        self.decided = 0.0
+        self.k_updates = self.k_reversals = 0
+        self._last: np.ndarray | None = None  # step
+
+    def watch(self, step: np.ndarray) -> None:
+        """Note whether this step goes against the last one; only policies that move may ask."""
+        if not self.moving:
+            return
+        if self._last is not None:
+            product = float(np.dot(step, self._last))
+            self.k_reversals += (product < 0) - (product > 0)
+        self._last = step
+        self.k_updates += 1
+
+    def decide(self, n: int, updates: int, time: float, mean_staleness: float, loss: float, initial_loss: float):
+        """Evaluate the policies.  Raises ValueError if one of them decides what cannot be."""
+        progress = Progress(
+            n, updates, time, self.decided, self.k, self.max_staleness, mean_staleness, loss, initial_loss,
+            self.k_updates, self.k_reversals, self.local_steps,
+        )  # fmt: skip
+        k_policy, bound_policy, step_policy, local_policy = self.policies
+        k = _value(k_policy, progress)
+        if not (is_finite(k) and 1 <= k <= self.most and k == int(k)):
+            most = f"1..n, its policy gave k={k!r} with n={n} workers"
+            raise ValueError(
+                f"k must be a whole number in {most if self.most == n else f'1, 2, ..., its policy gave k={k!r}'}"
+            )
+        if k != self.k:
+            self.k_updates = self.k_reversals = 0
+        progress = progress._replace(k=int(k))
+        bound = _value(bound_policy, progress)
+        if bound is None:
+            bound = math.inf
+        if not ((is_finite(bound) or bound == math.inf) and bound >= 0):
+            raise ValueError(f"max_staleness must be >= 0 or math.inf, its policy gave {bound!r}")
+        step = _value(step_policy, progress)
+        if not (is_finite(step) and step > 0):
+            raise ValueError(f"step_size must be finite and > 0, its policy gave {step!r}")
+        local_steps = _value(local_policy, progress)
+        if not (is_finite(local_steps) and local_steps >= 1 and local_steps == int(local_steps)):
+            raise ValueError(f"local_steps must be a whole number >= 1, its policy gave {local_steps!r}")
+        self.k, self.max_staleness, self.step_size, self.local_steps = progress.k, bound, step, int(local_steps)
+        self.decided = time
+
+
+def _value(policy: Policy, progress: Progress) -> Any:
+    """What a policy decides; a number always decides itself."""
+    return policy(progress) if callable(policy) else policy
