@@ -8,19 +8,33 @@ class Books:
 
     def __init__(self, keep_jobs: bool):
         self.rounds: list[Round] = []
-        self.tasks: list[tuple] | None = [] if keep_jobs else None
+        self.tasks: list[list] | None = [] if keep_jobs else None
         self._reset()
 
     def log(self, job: Job, end: float, outcome: str) -> None:
-        """Note that a task has come to its end."""
+        """Write the line of a task that ended; what becomes of a delivered gradient is filled in later."""
         if self.tasks is not None:
-            self.tasks.append((job.worker, job.start, end, job.version, job.end_version, job.applied_version, outcome))
+            job.line = [job.worker, job.start, end, job.version, job.end_version, -1, outcome]
+            self.tasks.append(job.line)
 
     def waste(self, job: Job, end: float, outcome: str) -> None:
-        """Note a task whose work is thrown away."""
+        """Note a task that is thrown away before it is delivered."""
         self.wasted += end - job.start
         if self.tasks is not None:
             self.log(job, end, outcome)
+
+    def apply(self, job: Job, version: int) -> None:
+        """Note the first update that a gradient goes into."""
+        job.applied = True
+        self.used += job.local_steps
+        if job.line is not None:
+            job.line[-2:] = version, "applied"
+
+    def discard(self, job: Job) -> None:
+        """Note a gradient that goes into no update."""
+        self.wasted += job.finish - job.start
+        if job.line is not None:
+            job.line[-1] = "discarded"
 
     def close_round(self, applied: tuple) -> None:
         """Write the line of an update, ``applied`` being its first columns, and begin to count anew."""

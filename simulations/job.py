@@ -26,7 +26,8 @@ class Job:
     cut: bool = field(default=False, init=False)  # it was given up, there is no gradient
     weight: float = field(default=1.0, init=False)
     end_version: int = field(default=-1, init=False)  # updates made when it ended
-    applied_version: int = field(default=-1, init=False)  # the first update it went into
+    applied: bool = field(default=False, init=False)
+    line: list | None = field(default=None, init=False)  # in the table of tasks, if there is one
     loss: float = field(default=math.nan, init=False)  # remembered with its gradient if that is used again
     gradient: Any = field(default=None, init=False)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from abs_theory import choose, order_stats, round_time, schedules, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_nonnegative, check_positive
+from abs_theory.checks import check_count, check_nonnegative, check_positive
 from abs_theory.delays import Delay
 from simulations.server import Policy, Progress
 
@@ -25,6 +25,12 @@ ADASYNC = ("k_sync", "k_async", "k_batch_sync", "k_batch_async")
 def every_worker(progress: Progress) -> int:
     """k = n: wait for everybody."""
     return progress.n
+
+
+def all_but(spare: int) -> Rule:
+    """k = n - ``spare``.  Raises ValueError in the run unless at least one worker is left."""
+    check_count("spare", spare, minimum=0)
+    return lambda progress: progress.n - spare
 
 
 def loss_ratio(k0: int) -> Rule:
@@ -62,7 +68,7 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
             _check_workers(progress, times.size)
             _check_loss(progress)
             return k0
-        if (interval and progress.time // interval == progress.decided // interval) or math.isnan(progress.loss):
+        if _too_early(progress, interval) or math.isnan(progress.loss):
             return progress.k
         # a noisy loss may go below zero
         ratio = max(progress.loss / progress.initial_loss, 0.0)
@@ -102,6 +108,26 @@ def switching_times(constants: Constants, step_size: float, delay: Delays, n: in
     return rule
 
 
+def pflug_rule(k0: int, raise_by: int, threshold: int, burn_in: int) -> Rule:
+    """Raise k from ``k0`` by ``raise_by`` once steps oppose each other: then they are mostly noise.
+
+    That is when, since k last changed, at least ``threshold`` more steps opposed the one before than followed it, and
+    not before ``burn_in`` updates.
+    Source: Kas Hanna et al. (2020, arXiv 2208.03134), after Pflug (1990).
+    """
+    for name, value in (("k0", k0), ("raise_by", raise_by), ("threshold", threshold), ("burn_in", burn_in)):
+        check_count(name, value)
+
+    def rule(progress: Progress) -> int:
+        if progress.updates == 0:
+            return k0
+        if progress.k_updates >= burn_in and progress.k_reversals >= threshold:
+            return min(progress.k + raise_by, progress.n)
+        return progress.k
+
+    return rule
+
+
 @cache
 def _round_times(delay: Delays, n: int, protocol: str) -> np.ndarray:
     if protocol == "k_sync":
@@ -114,6 +140,28 @@ def _round_times(delay: Delays, n: int, protocol: str) -> np.ndarray:
 @cache
 def _abs_round_times(delay: Delays, n: int, thresholds: tuple[float, ...]) -> np.ndarray:
     return np.asarray(steady_state.abs_sgd(delay, np.arange(1, n + 1), n, np.array(thresholds)).round_time)
+
+
+# ---------------------------------------------------------------------- local steps
+def adacomm_rule(steps0: int, interval: float = 0.0) -> Rule:
+    """Local steps ceil(``steps0`` sqrt(F(w_t) / F(w_0))), never increasing: often alone at first, together at last.
+
+    With ``interval`` > 0 it decides only at the first update after each multiple of ``interval`` seconds.
+    Source: Wang & Joshi (2019, MLSys; AdaComm).
+    """
+    check_count("steps0", steps0)
+    check_nonnegative("interval", interval)
+
+    def rule(progress: Progress) -> int:
+        _check_loss(progress)
+        if progress.updates == 0:
+            return steps0
+        if _too_early(progress, interval) or math.isnan(progress.loss):
+            return progress.local_steps
+        steps = math.ceil(steps0 * math.sqrt(max(progress.loss / progress.initial_loss, 0.0)))
+        return min(progress.local_steps, max(steps, 1))
+
+    return rule
 
 
 # ---------------------------------------------------------------------- the threshold
@@ -164,6 +212,10 @@ def balanced_threshold(constants: Constants, target: float) -> Rule:
 # ---------------------------------------------------------------------- inside
 def _hashable(delay: Delays) -> Delays:
     return tuple(delay) if isinstance(delay, Sequence) else delay
+
+
+def _too_early(progress: Progress, interval: float) -> bool:
+    return interval > 0 and progress.time // interval == progress.decided // interval
 
 
 def _check_workers(progress: Progress, n: int) -> None:

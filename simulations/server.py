@@ -1,8 +1,9 @@
 """The parameter server: a clock, the jobs in flight, and the verbs protocols are written in.
 
-``next_event`` drives the clock; a protocol answers each arrival with ``accept``, ``update`` and ``assign``, and where
-it needs them ``staler_than`` and ``collect``.  Between two updates the parameters do not change, so gradients are
-computed only when they are applied, all of an update in one batched call, each at the parameters its worker was given.
+``next_event`` drives the clock; a protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
+``assign``, and where it needs them ``staler_than`` and ``collect``.  Between two updates the parameters do not change,
+so gradients are computed only when they are applied, all of an update in one batched call, each at the parameters its
+worker was given.
 """
 
 import math
@@ -42,10 +43,11 @@ class Protocol:
     batch: bool = False  # a worker may deliver more than once to an update, so k may exceed n
     keeps_going: bool = False  # a worker that has done its local steps goes on until it is collected
     cut_off: Sequence[float] | None = None  # seconds after which each worker gives a task up
+    notes: Callable[[], Any] = SimpleNamespace  # what it remembers during one run, as it is at the start
 
 
 class Server:
-    """A clock, ``n`` workers with their jobs, the model, and the verbs accept / update / assign.
+    """A clock, ``n`` workers with their jobs, the model, and the verbs accept / discard / update / assign.
 
     ``times[i]`` says how long worker i takes.  All workers receive the first model at time 0.  A worker that has
     delivered is idle until ``assign`` gives it a model; ``assign`` to a busy worker drops its unfinished work (a
@@ -80,7 +82,7 @@ class Server:
         self.accepted: list[Job] = []
         self.jobs: OrderedDict[int, Job] = OrderedDict()  # in flight, by worker, the oldest model first
         self.completed, self.tries = [0] * self.n, [0] * self.n
-        self.notes = SimpleNamespace()
+        self.notes = protocol.notes()
         self.books = Books(keep_jobs)
         self.initial_loss = self.loss = problem.loss(self.params)
         if protocol.local_steps is not None:
@@ -146,22 +148,24 @@ class Server:
         job.weight = weight
         self.accepted.append(job)
 
-    def update(self, keep: bool = False) -> list[int]:
+    def discard(self, job: Job) -> None:
+        """Throw this gradient away."""
+        self.books.discard(job)
+
+    def update(self, total: float | None = None, keep: bool = False) -> list[int]:
         """Step along the average of the accepted gradients; return the workers that sent them.
 
-        With ``keep`` they are remembered with their jobs, which may be accepted again.  With nothing accepted the
-        model stays what it is, but counts as a new version.
+        Their weighted sum is divided by their number, or by ``total``.  With ``keep`` they are remembered with their
+        jobs, which may be accepted again.  With nothing accepted the model only counts as a new version.
         """
         jobs, version = self.accepted, self.updates
         staleness = [version - job.version for job in jobs] or [0]
         if jobs:
-            self._step(jobs, keep)
+            self._step(jobs, total or len(jobs), keep)
         self.updates += 1
         for job in jobs:
-            if job.applied_version < 0:
-                job.applied_version = self.updates
-                self.books.used += job.local_steps
-                self.books.log(job, job.finish, "applied")
+            if not job.applied:
+                self.books.apply(job, self.updates)
         mean = sum(staleness) / len(staleness)
         self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
         self.accepted, self.arrivals = [], 0
@@ -240,8 +244,6 @@ class Server:
             self._close_round()
         for worker in self.idle:
             self._rest(worker)
-        for job in self.accepted:
-            self.books.log(job, job.finish, "unfinished")
         for job in self.jobs.values():
             job.end_version = self.updates
             if self.time < job.lost_at:
@@ -252,12 +254,12 @@ class Server:
         return self.books.rounds
 
     # ------------------------------------------------------------------ inside
-    def _step(self, jobs: list[Job], keep: bool) -> None:
+    def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
         if not self._single:
-            step, loss = averaged_difference(self.problem, jobs, self.rngs)
+            step, loss = averaged_difference(self.problem, jobs, self.rngs, total)
         else:
             average = averaged_table if keep else averaged_gradient
-            step, loss = average(self.problem, jobs, self.rngs, self.step_size)
+            step, loss = average(self.problem, jobs, self.rngs, total, self.step_size)
         self.params = self.params - step
         self._decisions.watch(step)
         self.loss += min(len(jobs) / LOSS_MEMORY, 1.0) * (loss - self.loss)
@@ -281,6 +283,8 @@ class Server:
         self.completed[worker] += 1
         self.books.uplinks += 1
         self.books.computed += job.local_steps
+        if self.books.tasks is not None:
+            self.books.log(job, job.finish, "unfinished")
 
     def _rest(self, worker: int) -> None:
         """Account for the time since this idle worker delivered."""

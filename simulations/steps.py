@@ -10,15 +10,15 @@ from simulations.problems import Problem
 
 
 def averaged_gradient(
-    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], step_size: float
+    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], total: float, step_size: float
 ) -> tuple[np.ndarray, float]:
-    """``step_size`` (the one in force now) times the weighted average of the gradients, and the mean loss."""
+    """``step_size`` (the one in force now) times the weighted sum of the gradients over ``total``; the mean loss."""
     gradients, losses = _gradients(problem, jobs, rngs)
-    return step_size / len(jobs) * (_weights(jobs, gradients) @ gradients), float(np.add.reduce(losses)) / len(jobs)
+    return step_size / total * (_weights(jobs, gradients) @ gradients), float(np.add.reduce(losses)) / len(jobs)
 
 
 def averaged_table(
-    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], step_size: float
+    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], total: float, step_size: float
 ) -> tuple[np.ndarray, float]:
     """The same, but every job remembers its gradient, so that it is computed only once."""
     new = [job for job in jobs if job.gradient is None]
@@ -27,13 +27,13 @@ def averaged_table(
         for job, gradient, loss in zip(new, gradients, losses.tolist(), strict=True):
             job.gradient, job.loss = gradient, loss
     table = np.array([job.gradient for job in jobs])
-    return step_size / len(jobs) * (_weights(jobs, table) @ table), sum(job.loss for job in jobs) / len(jobs)
+    return step_size / total * (_weights(jobs, table) @ table), sum(job.loss for job in jobs) / len(jobs)
 
 
 def averaged_difference(
-    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator]
+    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], total: float
 ) -> tuple[np.ndarray, float]:
-    """The weighted average of what each job's local steps change, with the step size it was given; and the mean loss.
+    """The weighted sum over ``total`` of what each job's local steps, of the size it was given, change; the mean loss.
 
     Jobs may have taken different numbers of steps.  The loss is that of each job's first step.
     """
@@ -48,7 +48,7 @@ def averaged_difference(
         params[going] -= sizes[going] * gradients
         if taken == 0:
             losses = seen
-    return _weights(jobs, start) @ (start - params) / len(jobs), float(np.add.reduce(losses)) / len(jobs)
+    return _weights(jobs, start) @ (start - params) / total, float(np.add.reduce(losses)) / len(jobs)
 
 
 def _gradients(problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ def play(protocol, *times, num_updates, **options):
     rngs = [np.random.default_rng(0) for _ in times]
     server = Server(QUADRATIC, endless, rngs, protocol, step_size=0.5, keep_jobs=True, **options)
     table = run(server, num_updates=num_updates)
-    return table, server.params[0], server.books.tasks
+    return table, server.params[0], list(map(tuple, server.books.tasks))
 
 
 def check(table, **columns):

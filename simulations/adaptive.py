@@ -1,0 +1,42 @@
+"""Protocols whose k moves: AdaSync, and the fastest k of Kas Hanna et al."""
+
+from abs_theory.bounds import Constants
+from simulations.policies import ADASYNC, Delays, adasync_rule, pflug_rule, switching_times
+from simulations.server import Protocol
+from simulations.waiting import by_staleness, k_async, k_batch_async, k_batch_sync, k_sync
+
+VARIANTS = {"k_sync": k_sync, "k_async": k_async, "k_batch_sync": k_batch_sync, "k_batch_async": k_batch_async}
+
+
+def adasync(delay: Delays, n: int, k0: int, *, variant: str = "k_async", interval: float = 0.0) -> Protocol:
+    """K-sync, K-async or one of their batch variants with k raised greedily from ``k0`` (``policies.adasync_rule``).
+
+    Source: Dutta, Wang & Joshi (2021, AdaSync, arXiv 2003.10579).
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"protocol must be one of {', '.join(ADASYNC)}, got {variant!r}")
+    return VARIANTS[variant](adasync_rule(delay, n, k0, variant, interval))
+
+
+def staleness_aware_adasync(delay: Delays, n: int, k0: int, *, interval: float = 0.0) -> Protocol:
+    """AdaSync on K-async with each gradient scaled by 1 / (1 + staleness).
+
+    No definition of SA-AdaSync, a rival in the ABS paper, is public; this is our reading of the name.
+    """
+    return k_async(adasync_rule(delay, n, k0, "k_async", interval), by_staleness)
+
+
+def fastest_k(constants: Constants, step_size: float, delay: Delays, n: int) -> Protocol:
+    """K-sync whose k grows at the times at which the error bound asks for one more (``policies.switching_times``).
+
+    Source: Kas Hanna, Bitar, Parag, Dasari & El Rouayheb (2020, ICASSP; arXiv 2208.03134), Theorem 2.
+    """
+    return k_sync(switching_times(constants, step_size, delay, n))
+
+
+def fastest_k_pflug(k0: int = 1, raise_by: int = 1, threshold: int = 10, burn_in: int = 10) -> Protocol:
+    """K-sync whose k grows when successive steps oppose each other (``policies.pflug_rule``).
+
+    Source: the statistical heuristic of Kas Hanna et al. (2020, arXiv 2208.03134), after Pflug (1990).
+    """
+    return k_sync(pflug_rule(k0, raise_by, threshold, burn_in))

@@ -1,0 +1,81 @@
+"""Asynchronous protocols that bound, weigh or drop what is stale."""
+
+import math
+
+from abs_theory.checks import check_nonnegative, check_positive
+from simulations.server import Job, Policy, Protocol, Server
+from simulations.waiting import Weight, by_staleness, k_batch_async
+
+
+def ssp(slack: int) -> Protocol:
+    """Stale synchronous parallel: a worker waits when it is more than ``slack`` tasks ahead of the slowest.
+
+    Every gradient is applied on arrival, and a worker begins with the model of that moment.  ``slack`` = 0 moves
+    everybody in step, infinite is asynchronous SGD.
+    Source: Ho et al. (2013, NIPS).
+    """
+    if slack != math.inf:
+        check_nonnegative("slack", slack)
+
+    def on_arrival(server: Server, job: Job) -> None:
+        server.accept(job)
+        server.update()
+        most = min(server.completed) + slack
+        server.assign(worker for worker in server.idle if server.completed[worker] <= most)
+
+    return Protocol(on_arrival)
+
+
+def staleness_aware(k: Policy = 1) -> Protocol:
+    """n-softsync: update on every ``k`` gradients, each scaled by 1 / (1 + staleness).
+
+    Source: Zhang, Gupta, Lian & Liu (2016, IJCAI; arXiv 1511.05950), whose staleness starts at 1; with n of theirs,
+    k = floor(workers / n).
+    """
+    return k_batch_async(k, by_staleness)
+
+
+def delay_adaptive() -> Protocol:
+    """Asynchronous SGD with step n / max(n, staleness) of the full one.
+
+    Source: Mishchenko, Bach, Even & Woodworth (2022, NeurIPS), the step of their published experiments.
+    """
+
+    def on_arrival(server: Server, job: Job) -> None:
+        server.accept(job, server.n / max(server.n, server.staleness(job)))
+        server.assign(server.update())
+
+    return Protocol(on_arrival)
+
+
+def delay_dropping() -> Protocol:
+    """Asynchronous SGD that drops gradients staler than the number of workers.
+
+    Source: Koloskova, Stich & Jaggi (2022, NeurIPS), Theorem 8 with step 0 beyond the concurrency: at most half of the
+    gradients are staler than twice the mean staleness, which is below n.
+    """
+
+    def on_arrival(server: Server, job: Job) -> None:
+        if server.staleness(job) <= server.n:
+            server.accept(job)
+            server.update()
+        else:
+            server.discard(job)
+        server.assign([job.worker])
+
+    return Protocol(on_arrival)
+
+
+def by_root_of_staleness(staleness: int) -> float:
+    """Weight 1 / sqrt(1 + staleness), FedBuff's option."""
+    return 1.0 / math.sqrt(1 + staleness)
+
+
+def fedbuff(buffer: Policy, server_step: float = 1.0, weight: Weight = by_root_of_staleness) -> Protocol:
+    """Average the model differences of the first ``buffer`` clients to report, times ``server_step``; nobody waits.
+
+    A client takes ``local_steps`` steps (an argument of the run).
+    Source: Nguyen et al. (2022, AISTATS), without secure aggregation.
+    """
+    check_positive("server_step", server_step)
+    return k_batch_async(buffer, lambda staleness: server_step * weight(staleness))
