@@ -39,8 +39,8 @@ def simulate(
     largest_staleness of the gradients applied; and since the previous update, what is assigned right after
     this one included: uplinks, downlinks (the first row counts the n of the start), restarts, computed (gradients
     delivered), used, discarded (computed - used), idle_seconds (between a delivery and the next model),
-    wasted_seconds (thrown away: restarts, cut-offs, absences), away_seconds (workers that left); then loss and the problem's metrics for the model in force at each
-    multiple of ``eval_every`` seconds, on the row of the update that made it, and for the last model, else NaN.
+    wasted_seconds (thrown away: restarted, cut off, discarded, lost), away_seconds (of workers that left); then loss
+    and the problem's metrics for the model in force at each multiple of ``eval_every`` seconds, on the row of the update that made it, and for the last model, else NaN.
 
     ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence gives each worker its
     own.  A run ends after ``num_updates``, before the first update past ``time_budget`` seconds, at an evaluation that
