@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import check_count
+from abs_theory.traces import Trace
 from simulations.fleets import Times
 
 COLUMNS = ["round", "worker", "seconds"]
@@ -63,15 +64,24 @@ class Replay:
         return [Times(rule(column)) for column in zip(*self.seconds, strict=True)]
 
 
-def from_trace(trace: pd.DataFrame | str | os.PathLike, n: int | None = None, by: str = "task") -> Replay:
-    """The replay of a table with columns round, worker and seconds, or of a CSV file (also compressed) of that form.
+def from_trace(trace: Trace | pd.DataFrame | str | os.PathLike, n: int | None = None, by: str = "task") -> Replay:
+    """The replay of a table with columns round, worker and seconds, of a CSV file (also compressed) of it, or a Trace.
 
     Rounds and workers are whole numbers, which may have gaps, in any order; ``n`` takes the n workers of the lowest
     numbers, None all.  Raises ValueError unless every worker has one finite time > 0 in every round; OSError if the
-    file cannot be read.
+    file cannot be read.  Other formats, and what is to be mended first, are for ``abs_theory.traces``.
     """
-    table = trace if isinstance(trace, pd.DataFrame) else _read(Path(trace))
-    name = "the trace" if isinstance(trace, pd.DataFrame) else str(trace)
+    if isinstance(trace, Trace):
+        name, table = "the trace", trace.deliveries
+        if trace.rounds != len(trace.complete):
+            raise ValueError(
+                f"every worker must deliver once in every round, but only {len(trace.complete)} of {trace.rounds} "
+                "rounds are complete; Replay(trace.complete) leaves the others out"
+            )
+    elif isinstance(trace, pd.DataFrame):
+        name, table = "the table", trace
+    else:
+        name, table = str(trace), _read(Path(trace))
     if table.empty or any(list(table.columns).count(column) != 1 for column in COLUMNS):
         given = f"columns {', '.join(map(str, table.columns))} and {len(table)} rows"
         raise ValueError(f"{name} must have rows with columns {', '.join(COLUMNS)}, got {given}")
@@ -84,24 +94,21 @@ def from_trace(trace: pd.DataFrame | str | os.PathLike, n: int | None = None, by
         chosen = workers < n
         labels, rounds, workers, seconds = labels[:n], rounds[chosen], workers[chosen], seconds[chosen]
     numbers, rounds = np.unique(rounds, return_inverse=True)
-    shape = numbers.size, labels.size
-    count = np.zeros(shape, dtype=int)
-    np.add.at(count, (rounds, workers), 1)
-    if np.any(count != 1):
-        row, column = np.argwhere(count != 1)[0]
-        advice = (
-            "choose one data set of the table"
-            if count[row, column]
-            else f'keep whole rounds only, table.groupby("round").filter(lambda rows: len(rows) == {labels.size}), '
-            "or fewer workers"
-        )
-        raise ValueError(
-            f"{name} must have one time per round and worker, but round {numbers[row]:.0f} has "
-            f"{count[row, column]} of worker {labels[column]:.0f}: {advice}"
-        )
-    rows = np.empty(shape)
-    rows[rounds, workers] = seconds
-    return Replay(rows, by)  # pyright: ignore[reportArgumentType]  # any rows will do
+    place = rounds * labels.size + workers
+
+    def check(fine: bool, at: int, found: int, advice: str) -> None:
+        if not fine:
+            where = f"round {numbers[at // labels.size]:.0f} has {found} of worker {labels[at % labels.size]:.0f}"
+            raise ValueError(f"{name} must have one time per round and worker, but {where}: {advice}")
+
+    cells, counts = np.unique(place, return_counts=True)
+    most = int(np.argmax(counts))
+    check(counts[most] == 1, int(cells[most]), int(counts[most]), "choose one data set of the table")
+    gap = int(np.argmax(np.append(cells, -1) != np.arange(cells.size + 1)))
+    whole = f'table.groupby("round").filter(lambda rows: len(rows) == {labels.size})'
+    advice = f"keep whole rounds only, {whole}, or mend it by abs_theory.traces"
+    check(cells.size == numbers.size * labels.size, gap, 0, advice)
+    return Replay(seconds[np.argsort(place)].reshape(-1, labels.size), by)  # pyright: ignore[reportArgumentType]
 
 
 def _numbers(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
@@ -120,9 +127,12 @@ def _numbers(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        table = pd.read_csv(path)
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("rows have more values than there are columns")
     except (ValueError, EOFError, zlib.error) as error:  # what pandas makes of no text, no table, half an archive
         raise ValueError(f"{path} is no table of {', '.join(COLUMNS)}: {str(error).strip()}") from None
+    return table
 
 
 def _one_after_the_other(seconds: tuple[float, ...]) -> Callable[[float, int], float]:
