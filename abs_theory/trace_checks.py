@@ -24,7 +24,7 @@ from abs_theory.trace_columns import (
     statuses,
     unit_factors,
 )
-from abs_theory.trace_notices import notices
+from abs_theory.trace_notices import membership, notices
 
 __all__ = ["clean", "warmup_rounds", "windows"]
 
@@ -44,7 +44,7 @@ def clean(
     report: list[str] = []
     frame = _placed(one_dataset(named(frame), dataset), report)
     table, workers = _attempts(frame, unit, report)
-    table = _without_repeats(_sorted(table, report), len(workers), report)
+    table = _without_repeats(_sorted(table, report), report)
     table = _without_warmup(table, warmup, report)
     table = _with_lost_calls(table, workers, report)
     if not table["observed"].any():
@@ -164,27 +164,30 @@ def _sorted(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     rounds, worker = table["round"].to_numpy(), table["worker"].to_numpy()
     if np.any(np.diff(rounds) < 0):
         report.append("rows do not come in the order of rounds: sorted (row order is not time)")
-    key = (rounds - rounds.min()) * (int(worker.max()) + 1) + worker
-    if np.all(np.diff(key) > 0):
+    step = np.diff(rounds)
+    if np.all((step > 0) | ((step == 0) & (np.diff(worker) > 0))):
         return table
     keys = (worker, rounds) if "start" not in table else (table["start"].to_numpy(), worker, rounds)
     return table.iloc[np.lexsort(keys)].reset_index(drop=True)
 
 
-def _without_repeats(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFrame:
-    """One delivery per round and worker: equal rows are dropped, of contradicting ones the first is kept."""
+def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
+    """One delivery per round and worker: equal rows are dropped, of contradicting ones the first is kept.
+
+    Rows that are told apart by their start or their versions do not contradict each other: in K-batch-async a worker
+    may deliver twice in a round.
+    """
     where = ["round", "worker"]
     again = table.duplicated(where, keep=False)
     if not again.any():
         return table
-    columns = [name for name in table.columns if name not in ("usable", "start")]
-    equal = again & table.duplicated(columns)
+    equal = again & table.duplicated()
     if equal.any():
         report.append(f"{counted(int(equal.sum()), 'duplicate row')} dropped")
         table = table[~equal]
-    task = [*where, "version_read"] if "version_read" in table else where
-    contradicting = table["observed"] & table.duplicated([*task, "observed"])
-    if contradicting.any():
+    told_apart = "start" in table or "version_read" in table
+    contradicting = table["observed"] & table.duplicated([*where, "observed"])
+    if contradicting.any() and not told_apart:
         count = int(contradicting.sum())
         if count > SOME * len(table):
             raise ValueError(
@@ -268,12 +271,10 @@ def _with_lost_calls(table: pd.DataFrame, workers: tuple[Any, ...], report: list
 
 
 def _missing(table: pd.DataFrame, place: NDArray[Any], num: int, n: int, report: list[str]) -> NDArray[np.int64]:
-    """Pairs (round index, worker) without a row although the worker was there before and after, shape (count, 2)."""
+    """Pairs (round index, worker) without a row although the worker took part, shape (count, 2)."""
     none = np.empty((0, 2), np.int64)
     worker = table["worker"].to_numpy()
-    first, last = np.full(n, num), np.full(n, -1)
-    np.minimum.at(first, worker, place)
-    np.maximum.at(last, worker, place)
+    first, last = membership(place, worker, n)
     expected = int((last - first + 1).sum())
     present = np.unique(place * n + worker)
     absent = expected - len(present)

@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["STATUSES", "UNITS", "counted", "durations", "named", "numbers", "one_dataset", "statuses", "unit_factors"]
+__all__ = [
+    "STATUSES",
+    "UNITS",
+    "counted",
+    "durations",
+    "listed",
+    "named",
+    "numbers",
+    "one_dataset",
+    "statuses",
+    "unit_factors",
+]
 
 NEEDED = "a trace needs the columns round, worker, and seconds or start and end"
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -46,10 +57,10 @@ def one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
     known = sorted(names.unique())
     if dataset is None:
         if len(known) > 1:
-            raise ValueError(f"choose one data set with dataset=..., there are {_listed(known, 20)}")
+            raise ValueError(f"choose one data set with dataset=..., there are {listed(known, 20)}")
         return frame
     if dataset not in known:
-        raise ValueError(f"no data set named {dataset!r}; there are {_listed(known, 20)}")
+        raise ValueError(f"no data set named {dataset!r}; there are {listed(known, 20)}")
     return frame[names == dataset]
 
 
@@ -73,9 +84,7 @@ def unit_factors(frame: pd.DataFrame, unit: str | None, report: list[str]) -> fl
     if column.isna().any():
         raise ValueError(f"unit must be given in every row, {int(column.isna().sum())} rows have none")
     if unit is not None and set(known.values()) != {_unit(unit)}:
-        raise ValueError(
-            f"the column unit says {_listed(sorted(known.values()))}, the argument {unit!r}: give only one"
-        )
+        raise ValueError(f"the column unit says {listed(sorted(known.values()))}, the argument {unit!r}: give only one")
     if len(set(known.values())) > 1:
         counts = column.map(known).value_counts()
         report.append(
@@ -101,7 +110,7 @@ def statuses(frame: pd.DataFrame) -> tuple[Mask, NDArray[Any] | None]:
     plain = [_STATUS_NAMES.get(name, name) for name in plain]
     unknown = sorted({name for name in plain if name not in STATUSES})
     if unknown:
-        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {_listed(unknown)}")
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {listed(unknown)}")
     status = np.array([*plain, "ok"], dtype=object)[codes]
     return status == "ok", status
 
@@ -153,5 +162,5 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _listed(names: list[str], most: int = 8) -> str:
+def listed(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

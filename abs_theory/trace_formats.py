@@ -168,7 +168,7 @@ def _table(frame: pd.DataFrame, layout: str | None, report: list[str]) -> Loaded
 
 
 def _long(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
-    """One row per cell of a table rounds x workers; empty cells before a worker's first time, or after the last, go."""
+    """One row per filled cell of a table rounds x workers."""
     plain = [str(name).strip().lower() for name in frame.columns]
     plain = ["" if name.startswith("unnamed:") else name for name in plain]
     kept = {name: frame.columns[place] for place, name in enumerate(plain) if name in ("dataset", "unit")}
@@ -186,9 +186,7 @@ def _long(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     rounds = np.arange(len(frame)) if index is None else frame[index].to_numpy()
     order = " (rounds are its lines)" if index is None else ""
     report.append(f"read as a table of {counted(len(frame), 'round')} x {counted(cells.shape[1], 'worker')}{order}")
-    filled = cells.notna().to_numpy()
-    there = np.logical_or.accumulate(filled) & np.logical_or.accumulate(filled[::-1])[::-1]
-    row, column = np.nonzero(there)
+    row, column = np.nonzero(cells.notna().to_numpy())
     return pd.DataFrame(
         {
             "round": rounds[row],

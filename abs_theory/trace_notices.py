@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from abs_theory.trace_columns import counted
+from abs_theory.trace_columns import counted, listed
 
-__all__ = ["notices"]
+__all__ = ["membership", "notices"]
+
+Ints = NDArray[np.int64]
 
 JUMP = 10**2.5  # half-way, on a log scale, between a factor of 100 and one of 1000
 LONG, SHORT = 3600.0, 1e-6  # seconds; outside, the unit is worth a second look
@@ -16,7 +19,13 @@ LONG, SHORT = 3600.0, 1e-6  # seconds; outside, the unit is worth a second look
 def notices(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
     """Sentences on gaps, units, workers that come and go, and traces too small or too even to learn from."""
     arrived = table[table["observed"]]
-    return [*_gaps(table), *_members(table, workers), *_units(arrived, workers), *_size(arrived, workers)]
+    return [
+        *_gaps(table),
+        *_members(table, workers),
+        *_waiting(table),
+        *_units(arrived, workers),
+        *_size(arrived, workers),
+    ]
 
 
 def _gaps(table: pd.DataFrame) -> list[str]:
@@ -28,20 +37,47 @@ def _gaps(table: pd.DataFrame) -> list[str]:
     return [f"round numbers have gaps: {len(rounds)} of {span} rounds are there, in {counted(number, 'window')}"]
 
 
+def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:
+    """First and last round (as an index) in which each worker took part, in ascending order of ``place`` per worker.
+
+    A worker without a row in the first rounds joined later, unless it is absent as long in between too.
+    """
+    num = int(place.max()) + 1
+    first, last, longest = np.full(n, num), np.full(n, -1), np.ones(n, np.int64)
+    np.minimum.at(first, worker, place)
+    np.maximum.at(last, worker, place)
+    if (last - first + 1).sum() > len(place):
+        order = np.lexsort((place, worker))
+        absence = np.diff(place[order])
+        same = np.diff(worker[order]) == 0
+        np.maximum.at(longest, worker[order][1:][same], absence[same])
+    first[first < longest] = 0
+    last[last > num - 1 - longest] = num - 1
+    return first, last
+
+
 def _members(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
-    rounds = table.groupby("worker")["round"].agg(["min", "max"])
-    first, last = table["round"].min(), table["round"].max()
+    rounds, place = np.unique(table["round"], return_inverse=True)
+    first, last = membership(place, table["worker"].to_numpy(), len(workers))
+    there = last >= 0
     sentences = []
-    for late, what in ((rounds["min"] > first, "join"), (rounds["max"] < last, "leave")):
-        if late.any():
-            names = [str(workers[code]) for code in rounds.index[late][:5]]
-            more = f" and {late.sum() - 5} more" if late.sum() > 5 else ""
-            when = "after the first round" if what == "join" else "before the last round"
-            sentences.append(f"{counted(int(late.sum()), 'worker')} {what} {when}: {', '.join(names)}{more}")
-    gone = len(workers) - len(rounds)
-    if gone:
-        sentences.append(f"{counted(gone, 'worker')} without a usable attempt")
+    for who, what in (
+        (there & (first > 0), "join after the first round"),
+        (there & (last < len(rounds) - 1), "leave before the last round"),
+        (~there, "have no usable attempt"),
+    ):
+        if who.any():
+            names = listed([str(workers[code]) for code in np.flatnonzero(who)], 5)
+            sentences.append(f"{counted(int(who.sum()), 'worker')} {what}: {names}")
     return sentences
+
+
+def _waiting(table: pd.DataFrame) -> list[str]:
+    if "k_waited" not in table:
+        return []
+    by_round = table.groupby("round").agg({"observed": "sum", "k_waited": "max"})
+    fewer = int((by_round["observed"] < by_round["k_waited"]).sum())
+    return [f"fewer arrived than k_waited says in {counted(fewer, 'round')}"] if fewer else []
 
 
 def _units(arrived: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
