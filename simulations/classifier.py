@@ -7,10 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from abs_theory.checks import check_count, check_nonnegative
-from simulations.data import Data, Split, digits, draw, shares
-
-CACHE_BYTES = 1 << 20  # gradients are computed in chunks of jobs that stay in the processor's cache
-PASS_BYTES = 1 << 23  # passes over all data go in pieces of this size
+from simulations import batches
+from simulations.data import Data, Split, digits, shares
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Classifier:
 
     def loss(self, params: np.ndarray) -> float:
         layers, parts = self._layers(params[None]), []
-        for rows in self._pieces(len(self.data.y)):
+        for rows in self._passes(self.data.y):
             _, scores = self._forward(layers, self._features(self.data.x[rows])[None])
             parts.append(np.einsum("ksc,sc->", _log_softmax(scores), self._one_hot[rows]))
         return float(-np.sum(parts) / len(self.data.y) + 0.5 * self.l2 * params @ params)
@@ -85,7 +83,7 @@ class Classifier:
     def gradient(self, params: np.ndarray) -> np.ndarray:
         """grad F(w), shape (d,), over all training data."""
         slope, total = np.empty_like(params[None]), np.zeros_like(params)
-        for rows in self._pieces(len(self.data.y)):
+        for rows in self._passes(self.data.y):
             x = self._features(self.data.x[rows])
             self._backpropagate(params[None], x[None], self._one_hot[rows][None], slope, len(self.data.y))
             total += slope[0]
@@ -95,18 +93,17 @@ class Classifier:
         data, layers, right = self.data, self._layers(params[None]), 0
         if not len(data.y_test):
             return {}
-        for rows in self._pieces(len(data.y_test)):
+        for rows in self._passes(data.y_test):
             _, scores = self._forward(layers, self._features(data.x_test[rows])[None])
             right += int((scores[0].argmax(axis=1) == data.y_test[rows]).sum())
         return {"test_accuracy": right / len(data.y_test)}
 
     def gradients(self, params, workers, rngs):
-        size, m = self.batch_size, len(params)
-        rows = draw(self.shares, workers, rngs, size)
-        chunk = max(1, CACHE_BYTES // (params.itemsize * (2 * params.shape[1] + size * self._widths[0][0])))
-        losses, gradients = np.empty(m, self.dtype), np.empty_like(params)
-        for start in range(0, m, chunk):
-            jobs = slice(start, start + chunk)
+        size = self.batch_size
+        rows = batches.draw(self.shares, workers, rngs, size)
+        losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
+        bytes_each = params.itemsize * (2 * params.shape[1] + size * self._widths[0][0])
+        for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):
             models, out = params[jobs], gradients[jobs]
             x, one_hot = self._features(self.data.x[rows[jobs]]), self._one_hot[rows[jobs]]
             losses[jobs] = self._backpropagate(models, x, one_hot, out, size)
@@ -119,10 +116,10 @@ class Classifier:
     def _features(self, x: np.ndarray) -> np.ndarray:
         return self.data.features(x, self.dtype)
 
-    def _pieces(self, samples: int) -> Iterator[slice]:
-        """Rows of a pass over the data."""
-        piece = max(1, PASS_BYTES // (np.dtype(self.dtype).itemsize * sum(a for a, _ in self._widths)))
-        return (slice(start, start + piece) for start in range(0, samples, piece))
+    def _passes(self, y: np.ndarray) -> Iterator[slice]:
+        """Rows of a pass over the samples that have the labels ``y``."""
+        bytes_each = np.dtype(self.dtype).itemsize * sum(inputs for inputs, _ in self._widths)
+        return batches.chunks(len(y), bytes_each, batches.PASS_BYTES)
 
     def _layers(self, params: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Views of a (k, d) stack as the (weights, biases) of each layer, (k, a, b) and (k, 1, b)."""

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from abs_theory.bounds import Constants
 from abs_theory.checks import check_count, is_finite
 from abs_theory.monte_carlo import Estimate
+from simulations import batches
 from simulations.problems import Problem
 from simulations.streams import streams
 
@@ -99,12 +100,16 @@ def estimate(
     - noise_curvature = E[x'Hx] / E|x|^2 and noise_curvature2 = E|Hx|^2 / E|x|^2, from 32 of the x.
 
     The best loss is the least that the path or L-BFGS finds.  Single precision problems are estimated in
-    double.  Cost: about 100 gradients over all data and ``samples`` mini-batches per point, 2 log2(num_updates) points.
+    double; c is the ``strong_convexity`` that a problem knows of itself, else 0.  Where workers hold different data,
+    sigma2 counts the spread between them: it is that of a worker drawn at random.
+    Cost: about 100 gradients over all data and ``samples`` mini-batches per point, 2 log2(num_updates) points.
     Source: Lehoucq, Sorensen & Yang (1998, ARPACK); Nocedal & Wright (2006), ch. 7, for L-BFGS.
     """
     if isinstance(problem, type) or not isinstance(problem, Differentiable) or not len(problem.initial):
         raise ValueError(f"problem must have a gradient(params) over all its data and parameters, got {problem!r}")
     check_count("n", n)
+    if getattr(problem, "n", n) != n:
+        raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
     check_count("num_updates", num_updates)
     check_count("samples", samples, minimum=2)
     if not is_finite(loss_floor):
@@ -122,8 +127,10 @@ def estimate(
             f"loss_floor must be a lower bound of the loss, got {loss_floor}, but a loss of {best} was found"
         )
     steepest, noisiest = (path.iloc[int(path[name].argmax())] for name in ("curvature", "sigma2"))
+    L = float(steepest["curvature"])
+    c = min(getattr(problem, "strong_convexity", 0.0), L)
     return Estimated(
-        Constants(float(steepest["curvature"]), float(noisiest["sigma2"]), float(first - best)),
+        Constants(L, float(noisiest["sigma2"]), float(first - best), c),
         float(steepest["curvature_error"]),
         float(noisiest["sigma2_error"]),
         float(first - loss_floor),
@@ -150,13 +157,15 @@ def _path(problem: Differentiable, n: int, num_updates: int, samples: int, seed:
 
 def _point(problem: Differentiable, params: np.ndarray, n: int, rngs: Any, samples: int) -> dict[str, float]:
     slope = problem.gradient(params)
-    noise = []
-    for start in range(0, samples, n):
-        workers = list(range(min(n, samples - start)))
-        _, gradients = problem.gradients(np.repeat(params[None], len(workers), axis=0), workers, rngs[: len(workers)])
-        noise.append(gradients - slope)
-    x = np.concatenate(noise)
-    sigma2 = Estimate.of(np.square(x).sum(axis=1))
+    norms, directions, stride = [], [], -(-samples // NOISE_DIRECTIONS)
+    for rows in batches.chunks(samples, slope.nbytes, batches.PASS_BYTES):
+        turns = range(samples)[rows]
+        workers = [turn % n for turn in turns]
+        models = np.repeat(params[None], len(workers), axis=0)
+        x = problem.gradients(models, workers, [rngs[worker] for worker in workers])[1] - slope
+        norms.append(np.square(x).sum(axis=1))
+        directions.append(x[-turns.start % stride :: stride])
+    sigma2 = Estimate.of(np.concatenate(norms))
     h = STEP * (1 + float(np.linalg.norm(params)))
 
     def hessian_times(v: np.ndarray) -> np.ndarray:
@@ -167,7 +176,7 @@ def _point(problem: Differentiable, params: np.ndarray, n: int, rngs: Any, sampl
         ahead, behind = (problem.gradient(params + sign * h / length * v) for sign in (1, -1))
         return (ahead - behind) * (length / (2 * h))
 
-    some = x[:: -(-len(x) // NOISE_DIRECTIONS)]
+    some = np.concatenate(directions)
     curved = np.array([hessian_times(v) for v in some])
     norm2 = float(np.square(some).sum()) or 1.0
     curvature, error = _largest_eigenvalue(hessian_times, len(params))

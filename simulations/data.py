@@ -1,6 +1,5 @@
 """Data sets, and how they are split among workers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -52,7 +51,7 @@ class Data:
                 raise ValueError(f"{self.name}: {kind} x and y must be finite numbers, of {array.dtype} some are not")
         if self.classes and not (y.dtype.kind in "iu" and ((y >= 0) & (y < self.classes)).all()):
             raise ValueError(
-                f"{self.name}: {kind} labels must be integers in 0..{self.classes - 1}, got {np.unique(y)}"
+                f"{self.name}: {kind} labels must be integers in 0..{self.classes - 1}, got {y.min()}..{y.max()}"
             )
 
     def __repr__(self) -> str:
@@ -138,14 +137,6 @@ def split_by_label(labels: np.ndarray, n: int, alpha: float, seed: int = 0) -> l
         split[worker] = np.concatenate([rows[at : at + m] for at, m in zip(taken, amounts, strict=True)])
         taken, left = taken + amounts, left - amounts
     return split
-
-
-def draw(
-    held: Sequence[np.ndarray], workers: Sequence[int], rngs: Sequence[np.random.Generator], size: int
-) -> np.ndarray:
-    """Mini-batches, rows of the data of shape (k, size): with replacement, each from its worker's share."""
-    mine = [held[worker] for worker in workers]
-    return np.array([rows[rng.integers(len(rows), size=size)] for rows, rng in zip(mine, rngs, strict=True)])
 
 
 def _dirichlet(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:

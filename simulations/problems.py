@@ -16,16 +16,20 @@ from simulations.classifier import (
     softmax,
     softmax_digits,
 )
-from simulations.quadratic import NoisyQuadratic
+from simulations.least_squares import LeastSquares, random_least_squares
+from simulations.quadratic import NoisyQuadratic, ShiftedQuadratic
 
 __all__ = [
     "Classifier",
     "DigitsClassifier",
+    "LeastSquares",
     "NoisyQuadratic",
     "Problem",
+    "ShiftedQuadratic",
     "TimingOnly",
     "perceptron",
     "perceptron_digits",
+    "random_least_squares",
     "softmax",
     "softmax_digits",
 ]

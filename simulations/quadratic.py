@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_positive
+from abs_theory.checks import check_positive, is_finite
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class NoisyQuadratic:
             noise_curvature2=float(np.mean(curvature**2)),
         )
 
+    @property
+    def strong_convexity(self) -> float:
+        """A c with 2c (F - F*) <= |grad F|^2."""
+        return min(self.curvatures)
+
     def loss(self, params: np.ndarray) -> float:
         return 0.5 * float(self._curvature @ (params * params))
 
@@ -68,3 +73,58 @@ class NoisyQuadratic:
     def metrics(self, params: np.ndarray) -> dict[str, float]:
         slope = self.gradient(params)
         return {"gradient_norm2": float(slope @ slope)}
+
+
+@dataclass(frozen=True)
+class ShiftedQuadratic(NoisyQuadratic):
+    r"""Worker i has the noisy quadratic F_i(w) = 1/2 sum_j lambda_j (w_j - o_i)^2; F is the mean of the F_i.
+
+    ``optima`` are the o_i, the same in every coordinate, one per worker.  F is least at their mean, in every
+    coordinate; a server that applies gradients of worker i a fraction p_i of the time settles around sum_i p_i o_i
+    instead.  The ``sigma2`` of ``constants`` is that of a worker drawn at random, the spread between workers included:
+    sigma2 + sum_j lambda_j^2 Var(o).
+    """
+
+    optima: tuple[float, ...] = (0.0,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (isinstance(self.optima, tuple) and self.optima and all(map(is_finite, self.optima))):
+            raise ValueError(f"optima must be a tuple of one finite number per worker, got {self.optima!r}")
+
+    @property
+    def n(self) -> int:
+        return len(self.optima)
+
+    @cached_property
+    def _optima(self) -> np.ndarray:
+        return np.array(self.optima, dtype=float)
+
+    @property
+    def optimum(self) -> float:
+        """The coordinates of the w at which F is least."""
+        return float(self._optima.mean())
+
+    @property
+    def constants(self) -> Constants:
+        spread = self._curvature**2 * self._optima.var()  # of the gradients, between workers
+        noise = self.sigma2 / len(self._curvature) + spread
+        sigma2 = float(noise.sum())
+        return Constants(
+            max(self.curvatures),
+            sigma2,
+            super().loss(self.initial - self.optimum),
+            min(self.curvatures),
+            noise_curvature=float(noise @ self._curvature) / sigma2 if sigma2 else None,
+            noise_curvature2=float(noise @ self._curvature**2) / sigma2 if sigma2 else None,
+        )
+
+    def loss(self, params: np.ndarray) -> float:
+        least = 0.5 * float(self._curvature.sum() * self._optima.var())
+        return least + super().loss(params - self.optimum)
+
+    def gradient(self, params: np.ndarray) -> np.ndarray:
+        return super().gradient(params - self.optimum)
+
+    def gradients(self, params, workers, rngs):
+        return super().gradients(params - self._optima[list(workers), None], workers, rngs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from simulations import classifier
+from simulations import batches
 from simulations.data import digits, split_evenly
 from simulations.problems import (
     DigitsClassifier,
@@ -43,7 +43,7 @@ def test_gradients_are_the_slopes_of_the_loss(problem):
 
 @pytest.mark.parametrize("problem", CLASSIFIERS, ids=repr)
 def test_one_batched_call_is_the_calls_one_by_one(problem, monkeypatch):
-    monkeypatch.setattr(classifier, "CACHE_BYTES", 50_000)  # several chunks
+    monkeypatch.setattr(batches, "CACHE_BYTES", 50_000)  # several chunks
     rng = np.random.default_rng(3)
     params = rng.standard_normal((7, len(problem.initial)))
     workers = [0, 1, 2, 3, 0, 2, 1]
