@@ -57,12 +57,11 @@ def clean(
 def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     """The rows that name a round and a worker, the round as int64."""
     values, text = numbers(frame["round"])
-    if text.any():
-        example = frame["round"].to_numpy()[text][0]
-        raise ValueError(f"round must be a whole number, got {example!r} in {counted(int(text.sum()), 'row')}")
     known = np.isfinite(values)
-    if np.any(values[known] != np.floor(values[known])) or np.any(np.abs(values[known]) > 2**53):
-        raise ValueError(f"round must be a whole number, got {values[known][values[known] % 1 != 0][:1]}")
+    wrong = text | (known & ((values != np.floor(values)) | (np.abs(values) > 2**53)))
+    if wrong.any():
+        example, rows = frame["round"].to_numpy()[wrong][0], counted(int(wrong.sum()), "row")
+        raise ValueError(f"round must be a whole number below 2**53, got {example!r} in {rows}")
     nameless = frame["worker"].isna().to_numpy()
     left_out = ~known | nameless
     if left_out.any():

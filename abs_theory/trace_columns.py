@@ -135,9 +135,9 @@ def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask
         first, last = start.to_numpy(np.int64), end.to_numpy(np.int64)  # a float cannot hold nanoseconds since 1970
         return (last - first) * factor, np.zeros(len(frame), bool), (first - first.min()) * factor
     (first, first_text), (last, last_text) = _instants(start), _instants(end)
-    if first.dtype != last.dtype:
+    if isinstance(first, pd.Series) != isinstance(last, pd.Series):
         raise ValueError("start and end must be both numbers or both dates")
-    if first.dtype == np.float64:
+    if not isinstance(first, pd.Series):
         origin = np.nanmin(first, initial=np.inf)
         return (last - first) * factor, first_text | last_text, (first - origin) * factor
     elapsed, since = (last - first).dt.total_seconds(), (first - first.min()).dt.total_seconds()

@@ -54,9 +54,9 @@ def load(path: Path, format: str | None = None) -> Loaded:
 
 
 def _load_file(path: Path, format: str | None) -> Loaded:
-    with _plainly(path):
+    with _named(path):
         head, zipped = _head(path)
-        kind = format or _kind(path, head)
+        kind = format or _kind(head)
         if kind in ("kineto", "chrome", "json"):
             frame, report = read_timeline(path, None if kind == "json" else kind)
             return Loaded(frame, "us", report)
@@ -66,14 +66,19 @@ def _load_file(path: Path, format: str | None) -> Loaded:
 
 
 @contextmanager
-def _plainly(path: Path) -> Iterator[None]:
-    """Say of a file that breaks off or is damaged what it is, in one line."""
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what is wrong with it, in one line."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-        raise ValueError(f"{path} is cut short or damaged: {problem}") from None
+        message = f"the file is cut short or damaged: {problem}"
     except UnicodeDecodeError:
-        raise ValueError(f"{path} must be text in UTF-8, a CSV, JSON or Parquet file") from None
+        message = "the file must be text in UTF-8, as CSV or JSON, or Parquet"
+    except ValueError as problem:
+        message = " ".join(str(problem).split())
+    else:
+        return
+    raise ValueError(f"{path}: {message}")
 
 
 def _head(path: Path) -> tuple[bytes, bool]:
@@ -86,21 +91,21 @@ def _head(path: Path) -> tuple[bytes, bool]:
         return file.read(HEAD), True
 
 
-def _kind(path: Path, head: bytes) -> str:
+def _kind(head: bytes) -> str:
     """csv, parquet or json.  Raises ValueError for anything else."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:100].lower()
     if not start:
-        raise ValueError(f"{path} is empty")
+        raise ValueError("the file is empty")
     if head.startswith(b"PAR1"):
         return "parquet"
     if start.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path} is only a pointer to a file kept by Git LFS: fetch it with git lfs pull")
+        raise ValueError("the file is only a pointer to a file kept by Git LFS: fetch it with git lfs pull")
     if start.startswith(b"<"):
-        raise ValueError(f"{path} is an HTML or XML page, not a trace: was it saved from a browser?")
+        raise ValueError("the file is an HTML or XML page, not a trace: was it saved from a browser?")
     if head.startswith(b"PK\x03\x04"):
-        raise ValueError(f"{path} is a zip archive or a spreadsheet: unpack it, or save it as CSV")
+        raise ValueError("the file is a zip archive or a spreadsheet: unpack it, or save it as CSV")
     if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError(f"{path} is binary and not Parquet: a trace is a CSV, Parquet or JSON file")
+        raise ValueError("the file is binary and not Parquet: a trace is a CSV, Parquet or JSON file")
     return "json" if start[:1] in (b"{", b"[") else "csv"
 
 
@@ -108,11 +113,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         import pyarrow as pa
     except ImportError:
-        raise ValueError(f'{path} is a Parquet file, which needs pyarrow: pip install "abs-toolkit[traces]"') from None
+        raise ValueError('a Parquet file needs pyarrow: pip install "abs-toolkit[traces]"') from None
     try:
         return pd.read_parquet(path, engine="pyarrow")
     except (pa.ArrowException, OSError) as problem:
-        raise ValueError(f"{path} is cut short or damaged: {problem}") from None
+        raise ValueError(f"the file is cut short or damaged: {problem}") from None
 
 
 def _read_csv(path: Path, head: bytes, zipped: bool, layout: str | None) -> Loaded:
@@ -121,7 +126,7 @@ def _read_csv(path: Path, head: bytes, zipped: bool, layout: str | None) -> Load
     first = head.decode(encoding, errors="replace").lstrip().partition("\n")[0].strip()
     separator = max(",;\t", key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
-    _check_header(path, names)
+    _check_header(names)
     options = {
         "sep": separator,
         "encoding": encoding,
@@ -137,7 +142,7 @@ def _read_csv(path: Path, head: bytes, zipped: bool, layout: str | None) -> Load
         try:
             frame = pd.read_csv(path, **options)
         except (pd.errors.ParserError, pd.errors.ParserWarning) as problem:
-            raise ValueError(f"{path} must have as many fields in every line as in the first: {problem}") from None
+            raise ValueError(f"there must be as many fields in every line as in the first: {problem}") from None
     report: list[str] = []
     if not frame.empty and not zipped and not _ends_with_newline(path) and pd.isna(frame.iloc[-1, -1]):
         frame = frame.iloc[:-1]
@@ -145,13 +150,13 @@ def _read_csv(path: Path, head: bytes, zipped: bool, layout: str | None) -> Load
     return _table(frame, layout, report)
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def _check_header(names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"{path} must name each column once in its first line, got {twice[0]!r} more than once")
+        raise ValueError(f"the first line must name each column once, got {twice[0]!r} more than once")
     values = pd.to_numeric(pd.Series(names), errors="coerce")
     if values.notna().all() and (values % 1 != 0).any():
-        raise ValueError(f"{path} must name its columns in the first line, got numbers: {', '.join(names[:4])}")
+        raise ValueError(f"the first line must name the columns, got numbers: {', '.join(names[:4])}")
 
 
 def _ends_with_newline(path: Path) -> bool:

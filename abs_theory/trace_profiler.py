@@ -44,18 +44,16 @@ def read_timeline(path: Path, kind: str | None) -> tuple[pd.DataFrame, tuple[str
     except json.JSONDecodeError as problem:
         document = _unclosed(text)
         if document is None:
-            raise ValueError(f"{path} is cut short or not JSON: {problem}") from None
+            raise ValueError(f"the file is cut short or not JSON: {problem}") from None
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
-        raise ValueError(
-            f"{path} must hold a list of events, or traceEvents, as timelines of Chrome, PyTorch and Ray do"
-        )
+        raise ValueError("a timeline must be a list of events, or hold traceEvents, as those of PyTorch and Ray do")
     spans = [event for event in events if isinstance(event, dict) and _is_span(event)]
     if not spans:
-        raise ValueError(f"{path} has no complete events (ph X, with ts and dur) among its {len(events)} events")
+        raise ValueError(f"there are no complete events (ph X, with ts and dur) among {len(events)} events")
     steps = [event for event in spans if STEP.search(str(event.get("name")))]
     if kind == "kineto" and not steps:
-        raise ValueError(f"{path} has no annotation ProfilerStep#N: call profiler.step() once in each training step")
+        raise ValueError("there is no annotation ProfilerStep#N: call profiler.step() once in each training step")
     if kind == "chrome" or not steps:
         return _tasks(spans, [event for event in events if isinstance(event, dict) and event.get("ph") == "M"])
     info = document.get("distributedInfo") if isinstance(document, dict) else None

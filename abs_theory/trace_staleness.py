@@ -30,11 +30,11 @@ def staleness_check(trace: Trace) -> str:
     staleness = applied["version_applied"] - applied["version_read"]
     if not staleness.any():
         return "Every gradient is fresh (staleness 0), as when all workers start each round together."
+    mean = f"Mean staleness {staleness.mean():.3g}"
     updates, most = applied["version_applied"].nunique(), _most_in_flight(table, trace.n)
     k = len(applied) / updates
     if updates * (trace.n - k) < 2 * most:
-        return f"Mean staleness {staleness.mean():.3g}: {updates} updates are too few to check it, {trace.n} run at a time."
-    mean = f"Mean staleness {staleness.mean():.3g}"
+        return f"{mean}: {updates} updates are too few to check it, {trace.n} attempts run at a time."
     k_async, batch = (trace.n - k) / k, (trace.n - 1) / k
     with_n_and_k = f"with n = {trace.n} and k = {k:.3g}"
     if _adds_up(table, trace.n, idle=True):
