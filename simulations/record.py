@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from abs_theory.checks import check_count, check_positive
+
 
 def rises(column: str) -> bool:
     """Whether a target in this column is reached from below (accuracies) or from above (losses, norms)."""
@@ -23,6 +25,21 @@ def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.
     """The table with ``communication``: uplinks + downlinks so far in each run (told apart by the columns ``run``)."""
     sent = table["uplinks"] + table["downlinks"]
     return table.assign(communication=sent.groupby([table[column] for column in run]).cumsum())
+
+
+def with_bytes(
+    table: pd.DataFrame, size: int, *, up: float = 8.0, down: float = 8.0, run: Sequence[str] = ("replicate",)
+) -> pd.DataFrame:
+    """The table with ``bytes_up`` and ``bytes_down``: bytes sent so far in each run by messages of ``size`` numbers.
+
+    ``up`` and ``down`` are bytes per number: 8 in double and 4 in single precision, less if compressed.  What such a
+    message takes over a link of r bytes a second, size * up / r seconds, is for the fleet of the run (``links.Links``).
+    """
+    check_count("size", size)
+    for name, value in ("up", up), ("down", down):
+        check_positive(name, value)
+    sent = table[["uplinks", "downlinks"]].groupby([table[column] for column in run]).cumsum() * size
+    return table.assign(bytes_up=sent["uplinks"] * up, bytes_down=sent["downlinks"] * down)
 
 
 COUNTS = [

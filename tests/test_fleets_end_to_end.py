@@ -17,6 +17,7 @@ from simulations.experiment import simulate
 from simulations.fleets import Independent, Scaled, Times, Where, as_fleet, one_slow
 from simulations.links import Absences, Links
 from simulations.problems import NoisyQuadratic, TimingOnly
+from simulations.record import with_bytes
 from simulations.replay import Replay
 from simulations.stragglers import CommonFactor, Spells, Stalls
 
@@ -220,6 +221,20 @@ def test_local_steps_pay_for_their_links_once():
     plain = train(protocols.local_sgd(), BASE, local_steps=3)
     linked = train(protocols.local_sgd(), Links(BASE, download=0.25, upload=0.5), local_steps=3)
     assert linked["time"].to_numpy() == pytest.approx(plain["time"] + 0.75 * plain["update"], rel=1e-12)
+
+
+def test_bytes_of_a_run():
+    """Half precision up, single precision down; the counts of messages are those of the table."""
+    rounds = train(protocols.k_sync(2), as_fleet(Deterministic(1.0), 3), num_updates=2, replicates=2)
+    sent = with_bytes(rounds, 1000, up=2, down=4)
+    # per update 2 of the 3 deliver (a tie: the third is restarted in the moment it would); 3 models at the start
+    assert sent["bytes_up"].tolist() == [2000 * 2, 2000 * 4] * 2
+    assert sent["bytes_down"].tolist() == [4000 * 6, 4000 * 9] * 2
+    assert with_bytes(rounds, 10)["bytes_up"].tolist() == [160, 320] * 2
+    with pytest.raises(ValueError, match="size must be an integer >= 1"):
+        with_bytes(rounds, 0)
+    with pytest.raises(ValueError, match="down must be a finite number > 0"):
+        with_bytes(rounds, 10, down=0)
 
 
 # ---------------------------------------------------------------------- replay
