@@ -15,13 +15,14 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from abs_theory import delays
 from abs_theory.checks import check_count
 from abs_theory.delays import Delay
 
-__all__ = ["delay_law", "delay_laws"]
+__all__ = ["delay_law", "delay_laws", "delay_text"]
 
 
 def _plain(name: str) -> str:
@@ -78,6 +79,22 @@ def delay_law(text: str) -> Delay:
     if missing:
         raise ValueError(f"parameter {missing[0]!r} is missing: write {_signature(law)}")
     return law(**given)
+
+
+def delay_text(law: Any) -> str:
+    """The text that ``delay_law`` reads as ``law``.  Raises ValueError for a law that cannot be named."""
+    if type(law) not in LAWS.values():
+        raise ValueError(f"only laws of abs_theory.delays can be written as text, got {law!r}")
+
+    def value(given: Any) -> str:
+        if isinstance(given, Delay):
+            return f"({delay_text(given)})"
+        return repr(float(given) if isinstance(given, float) else int(given))
+
+    def values(given: Any) -> str:
+        return value(given) if isinstance(given, Delay) or np.ndim(given) == 0 else "|".join(map(value, given))
+
+    return f"{_kebab(type(law))}:{','.join(f'{each.name}={values(getattr(law, each.name))}' for each in fields(law))}"
 
 
 def _value(text: str, field: Field, law: type) -> Any:

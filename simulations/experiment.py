@@ -1,8 +1,12 @@
 """The one place where delay law, problem, protocol and policy meet."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import joblib
 import pandas as pd
@@ -11,9 +15,12 @@ from tqdm import tqdm
 from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.fleets import Fleet, as_fleet
+from simulations.names import FLEET, PROBLEM, PROTOCOL
 from simulations.problems import Problem
+from simulations.reading import Reading, read_arguments, read_call
 from simulations.run import run_replicate
 from simulations.server import Policy, Protocol
+from simulations.tables import Table, to_toml
 
 
 def simulate(
@@ -40,7 +47,8 @@ def simulate(
     this one included: uplinks, downlinks (the first row counts the n of the start), restarts, computed (gradients
     delivered), used, discarded (computed - used), idle_seconds (between a delivery and the next model),
     wasted_seconds (thrown away: restarted, cut off, discarded, lost), away_seconds (of workers that left); then loss
-    and the problem's metrics for the model in force at each multiple of ``eval_every`` seconds, on the row of the update that made it, and for the last model, else NaN.
+    and the problem's metrics for the model in force at each multiple of ``eval_every`` seconds, on the row of the
+    update that made it, and for the last model, else NaN.
 
     ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence gives each worker its
     own.  A run ends after ``num_updates``, before the first update past ``time_budget`` seconds, at an evaluation that
@@ -95,3 +103,106 @@ def simulate(
     rounds, tasks = zip(*bar, strict=True)
     table = pd.concat(rounds, ignore_index=True)
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything a run needs, as plain values that go by the names they have in Python: what a TOML file says.
+
+    ``protocol`` and ``problem`` are tables such as ``{"name": "abs_sgd", "k": 5, "max_staleness": 3}``: a factory of
+    ``simulations.protocols`` or ``.problems``, or ``"module:factory"``, and its arguments; a policy among them is
+    ``{"policy": "relative_to_mean", "c": 1.0}``.  ``delay`` is the law of a local step as text or table (see
+    ``abs_theory.parse``), a Delay, or a list of them for unequal workers; ``fleet`` one or several tables, each of
+    which changes the workers made so far (``fleets``, ``links``, ``stragglers``), or makes them (``replay``).  The rest
+    is as in ``simulate``.  Factories that are not given ``n``, ``delay``, ``step_size``, ``fleet`` or the ``constants``
+    of the problem get the run's own.
+
+    Compared by value, defaults filled in.  Raises ValueError, with the key, for unknown, missing and ill-typed
+    arguments; values that a factory refuses are found by ``run``.
+    """
+
+    protocol: Annotated[Any, PROTOCOL]
+    problem: Annotated[Any, PROBLEM]
+    n: int
+    step_size: Annotated[Any, Policy]
+    seed: int
+    delay: Annotated[Any, Delay, Sequence[Delay]] = None
+    fleet: Annotated[Any, FLEET, Sequence[FLEET]] = None
+    num_updates: int | None = None
+    time_budget: float | None = None
+    local_steps: Annotated[Any, Policy] = 1
+    replicates: int | Sequence[int] = 1
+    eval_every: float = math.inf
+    target: tuple[str, float] | None = None
+    jobs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.delay is None and self.fleet is None:
+            raise ValueError("give delay, the law of a local step, or a fleet")
+        for name, value in self._reading().plain.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Self:
+        """The experiment of a table with these keys.  Raises ValueError for any other table."""
+        return cls(**read_arguments(cls, table, "", "a run", supplied=()).plain)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike) -> Self:
+        """The experiment that a TOML file describes; ValueError with the file and the key if it does not."""
+        table = read_toml(path)
+        try:
+            return cls.of(table)
+        except ValueError as problem:
+            raise ValueError(f"{path}: {problem}") from None
+
+    def to_toml(self) -> str:
+        """TOML that ``from_toml`` reads back as the same value."""
+        return to_toml(self.as_table())
+
+    def as_table(self) -> Table:
+        """The plain values by name, without those that are None."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Table({name: value for name, value in values.items() if value is not None})
+
+    @property
+    def which(self) -> tuple[int, ...]:
+        """The replicates to run."""
+        return tuple(range(self.replicates)) if isinstance(self.replicates, int) else tuple(self.replicates)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files the run will read."""
+        return self._reading().files
+
+    def run(self, n_jobs: int = -1) -> Any:
+        """What ``simulate`` returns for these arguments."""
+        reading = self._reading()
+        own: dict[str, Any] = {"n": self.n, "step_size": self.step_size if is_finite(self.step_size) else None}
+        made: Any = reading.parts["delay"].make(own) if self.delay is not None else None
+        own["delay"] = made
+        for j, table in enumerate([self.fleet] if isinstance(self.fleet, Table) else self.fleet or []):
+            so_far = None if made is None else as_fleet(made, self.n)
+            made = read_call(FLEET, table, f"fleet[{j}]").make({**own, "fleet": so_far, "otherwise": so_far})
+        problem = reading.parts["problem"].make(own)
+        own["constants"] = getattr(problem, "constants", None)
+        rest = {name: part.make(own) for name, part in reading.parts.items() if name not in _MADE_FIRST}
+        return simulate(rest.pop("protocol"), problem, made, **rest, n_jobs=n_jobs)
+
+    def _reading(self) -> Reading:
+        return read_arguments(type(self), self.as_table(), "", "a run", supplied=())
+
+
+_MADE_FIRST = ("delay", "fleet", "problem")
+
+
+def read_toml(path: str | os.PathLike) -> dict[str, Any]:
+    """The table in a TOML file.  Raises ValueError, naming the file, if it holds none; OSError if it cannot be read."""
+    try:
+        return tomllib.loads(Path(path).read_bytes().decode())
+    except UnicodeDecodeError as problem:
+        raise ValueError(f"{path} is not text in UTF-8: {problem}") from None
+    except ValueError as problem:
+        raise ValueError(f"{path} is not valid TOML: {problem}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None

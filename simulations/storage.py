@@ -1,0 +1,131 @@
+"""Finished results in a folder: each in its own file, written whole or not at all, and never trusted unread."""
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Store", "replacing"]
+
+_MAGIC = b"abs-toolkit result 1 "
+Tables = tuple[pd.DataFrame, ...]
+
+
+class Store:
+    """Tables under keys (texts that make file names) in ``folder``, for one process at a time.
+
+    Used as a context, which locks the folder: the system gives the lock back however the process ends.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder) / "results"
+        self.damaged: list[Path] = []  # files that turned out not to be what was saved
+        self._lock: IO | None = None
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / ".lock", "w")  # held until the end
+        if not _locked(self._lock):
+            self._lock.close()
+            raise OSError(f"another run is writing to {self.folder.parent}; wait for it, or give another folder")
+        for unfinished in self.folder.glob(".*.unfinished"):  # of a process that was killed
+            unfinished.unlink()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        cast(IO, self._lock).close()
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.result"
+
+    def save(self, key: str, tables: Tables) -> Tables:
+        """Write ``tables``, columns of numbers or texts, and return them as ``load`` will.
+
+        Whatever happens, the file holds all of them or does not exist.
+        """
+        content = io.BytesIO()
+        columns = {f"{j} {name}": _plain(table[name]) for j, table in enumerate(tables) for name in table.columns}
+        np.savez_compressed(content, allow_pickle=False, **cast(Any, columns))
+        with replacing(self.path(key)) as file:
+            file.write(_MAGIC + _digest(key, content.getvalue()) + b"\n" + content.getvalue())
+        return _unpacked(content.getvalue())
+
+    def load(self, key: str) -> Tables | None:
+        """The tables saved under ``key``; None if there are none, or the file is not, byte by byte, what was saved."""
+        try:
+            content = self.path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        head, _, content = content.partition(b"\n")
+        if head != _MAGIC + _digest(key, content):
+            self.damaged.append(self.path(key))
+            return None
+        return _unpacked(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of ``path`` at once when all is written, or leaves it as it was."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+        _sync_folder(path.parent)
+    except BaseException as problem:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            raise OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(path)) from problem
+        raise
+
+
+def _unpacked(content: bytes) -> Tables:
+    tables: dict[int, dict[str, np.ndarray]] = {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+        for column in columns.files:
+            number, _, name = column.partition(" ")
+            tables.setdefault(int(number), {})[name] = columns[column]
+    return tuple(pd.DataFrame(tables[number]) for number in sorted(tables))
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    values = column.to_numpy()
+    return values if values.dtype.kind in "biuf" else np.array(list(map(str, values)), dtype=str)
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + content).hexdigest().encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name in ``folder`` last, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _locked(file: IO) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # a system without
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
