@@ -132,28 +132,26 @@ def split_by_label(labels: np.ndarray, n: int, alpha: float, seed: int = 0) -> l
     left = counts.copy()
     split: list[np.ndarray] = [rows[:0]] * n
     for worker in rng.permutation(n).tolist():
-        law = _dirichlet(alpha * counts / len(labels), rng)
-        amounts = _draw_labels(law, left, len(even[worker]), rng)
+        log_law = _log_dirichlet(alpha * counts / len(labels), rng)
+        amounts = _draw_labels(log_law, left, len(even[worker]), rng)
         split[worker] = np.concatenate([rows[at : at + m] for at, m in zip(taken, amounts, strict=True)])
         taken, left = taken + amounts, left - amounts
     return split
 
 
-def _dirichlet(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A Dirichlet draw, also when all the gamma variables it is made of would round to 0."""
+def _log_dirichlet(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Logarithms of a Dirichlet draw, up to a constant: small parameters give weights that would round to 0."""
     parameters = np.maximum(parameters, 1e-300)
     # a gamma variable G(a) is G(a + 1) U^(1/a) in law, with U uniform
-    logs = np.log(rng.standard_gamma(parameters + 1)) - rng.standard_exponential(len(parameters)) / parameters
-    weights = np.exp(logs - logs.max())
-    return weights / weights.sum()
+    return np.log(rng.standard_gamma(parameters + 1)) - rng.standard_exponential(len(parameters)) / parameters
 
 
-def _draw_labels(law: np.ndarray, left: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """How many samples of each label: drawn one by one from ``law``, labels that have run out drawn again."""
+def _draw_labels(log_law: np.ndarray, left: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """How many samples of each label: as if drawn one by one, each time from the law of those that are left."""
     amounts = np.zeros_like(left)
     while (missing := size - amounts.sum()) > 0:
-        law = np.where(amounts < left, law, 0.0)
-        if not law.sum() > 0:
-            law = (left - amounts).astype(float)  # no label that it knows is left
+        logs = np.where(amounts < left, log_law, -np.inf)
+        law = np.exp(logs - logs.max())
+        # what a label cannot give is drawn again from the others: the same as never drawing it once it has run out
         amounts = np.minimum(amounts + rng.multinomial(missing, law / law.sum()), left)
     return amounts

@@ -100,7 +100,7 @@ class TorchProblem:
         losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
         with torch.random.fork_rng(devices=[]):
             for job, rng in enumerate(rngs):
-                torch.manual_seed(int(rng.integers(2**63)))  # what the module itself draws, such as dropout
+                torch.default_generator.manual_seed(int(rng.integers(2**63)))  # of what the module draws: dropout
                 x, y = self._tensors(self.data.x[rows[job]], self.data.y[rows[job]])
                 losses[job], gradients[job] = self._slope(params[job], x, y, training=True)
         return losses, gradients
