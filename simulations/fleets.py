@@ -171,10 +171,18 @@ class Where:
         return times
 
 
+def checked_law(name: str, value: Any) -> Delay:
+    """``value`` as a Delay; an error says which argument is wrong."""
+    try:
+        return as_delay(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def duration_law(name: str, value: Any) -> Delay:
     """The law of a duration; a number is the mean of an exponential law."""
     if not isinstance(value, Real):
-        return as_delay(value)
+        return checked_law(name, value)
     check_positive(name, value)
     return Exponential(float(value))
 

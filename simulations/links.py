@@ -3,7 +3,7 @@
 Each is a fleet made of another one (``fleets.Wrapper``) and leaves its step times as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import repeat
@@ -13,8 +13,8 @@ from operator import add
 import numpy as np
 
 from abs_theory.checks import check_nonnegative
-from abs_theory.delays import Delay, as_delay
-from simulations.fleets import Times, Wrapper, duration_law
+from abs_theory.delays import Delay
+from simulations.fleets import Times, Wrapper, checked_law, duration_law
 from simulations.streams import task_times
 
 
@@ -35,21 +35,20 @@ class Links(Wrapper):
                 check_nonnegative(name, value)
                 self._set(name, float(value))
             else:
-                self._set(name, as_delay(value))
+                self._set(name, checked_law(name, value))
 
     def times(self, seed: int, replicate: int) -> list[Times]:
-        all_times = self.fleet.times(seed, replicate)
-        for name, seconds in ("download", self.download), ("upload", self.upload):
-            if isinstance(seconds, Delay):
-                new = [task_times(seconds, rng) for rng in self.streams(seed, replicate, name)]
-            elif seconds == 0:
-                continue
-            else:
-                new = [repeat(seconds) for _ in all_times]
-            old = [getattr(times, name) for times in all_times]
-            sums = [more if within is None else map(add, within, more) for within, more in zip(old, new, strict=True)]
-            all_times = [times._replace(**{name: sum}) for times, sum in zip(all_times, sums, strict=True)]
-        return all_times
+        def linked(times: Times, download: Iterator[float] | None, upload: Iterator[float] | None) -> Times:
+            return times._replace(download=_added(times.download, download), upload=_added(times.upload, upload))
+
+        messages = [self._messages(seed, replicate, name) for name in ("download", "upload")]
+        return list(map(linked, self.fleet.times(seed, replicate), *messages))
+
+    def _messages(self, seed: int, replicate: int, name: str) -> Sequence[Iterator[float] | None]:
+        seconds = getattr(self, name)
+        if isinstance(seconds, Delay):
+            return [task_times(seconds, rng) for rng in self.streams(seed, replicate, name)]
+        return [repeat(seconds) if seconds else None] * self.n
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,12 @@ class Absences(Wrapper):
             return times._replace(absences=_united(*reasons))
 
         return list(map(absent, self.fleet.times(seed, replicate), self.streams(seed, replicate, "absence")))
+
+
+def _added(one: Iterator[float] | None, other: Iterator[float] | None) -> Iterator[float] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return map(add, one, other)
 
 
 def _united(*reasons: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:

@@ -13,9 +13,9 @@ from itertools import chain, islice
 import numpy as np
 
 from abs_theory.checks import check_positive, is_finite
-from abs_theory.delays import Delay, as_delay
+from abs_theory.delays import Delay
 from abs_theory.inverse import first_time
-from simulations.fleets import Times, Wrapper, duration_law
+from simulations.fleets import Times, Wrapper, checked_law, duration_law
 from simulations.streams import in_blocks, task_times
 
 
@@ -32,9 +32,10 @@ class CommonFactor(Wrapper):
     every: float | None = None
 
     def _check(self) -> None:
-        self._set("factor", as_delay(self.factor))
+        self._set("factor", checked_law("factor", self.factor))
         if self.every is not None:
             check_positive("every", self.every)
+            self._set("every", float(self.every))
 
     def times(self, seed: int, replicate: int) -> list[Times]:
         drawn = task_times(self.factor, self.streams(seed, replicate, "common")[0])
@@ -66,7 +67,7 @@ class Stalls(Wrapper):
     def _check(self) -> None:
         if not (is_finite(self.prob) and 0 <= self.prob <= 1):
             raise ValueError(f"prob must be a probability, got prob={self.prob!r}")
-        self._set("stall", as_delay(self.stall))
+        self._set("stall", checked_law("stall", self.stall))
 
     def times(self, seed: int, replicate: int) -> list[Times]:
         def stalled(times: Times, rng: np.random.Generator) -> Times:

@@ -361,17 +361,18 @@ def test_absences_are_increasing_and_disjoint_and_take_their_share_of_the_time()
     (lambda: one_slow(LAWS[0], 3, 2.0, worker=3), r"worker must be in 0\.\.n-1, got worker=3 with n=3"),
     (lambda: Where((3,), BASE, BASE), r"workers must be indices in 0\.\.2"),
     (lambda: Where((0,), BASE, as_fleet(LAWS[0], 2)), "both fleets must have the same size, got 3 and 2"),
-    (lambda: CommonFactor(BASE, 2.0), "delay must be a Delay"),
+    (lambda: CommonFactor(BASE, 2.0), "factor: delay must be a Delay"),
     (lambda: CommonFactor(BASE, LAWS[0], every=0.0), "every must be a finite number > 0"),
     (lambda: Stalls(BASE, 1.5, LAWS[0]), "prob must be a probability, got prob=1.5"),
     (lambda: Stalls(BASE, float("nan"), LAWS[0]), "prob must be a probability"),
     (lambda: Spells(BASE, 1.0, Pareto(minimum=1.0, index=1.0), 2.0), "slow must have a finite mean"),
     (lambda: Spells(BASE, 0.0, 1.0, 2.0), "fast must be a finite number > 0"),
     (lambda: Spells(BASE, 1.0, 1.0, -2.0), "factor must be a finite number > 0"),
-    (lambda: Absences(BASE, None, 1.0), "delay must be a Delay"),
+    (lambda: Absences(BASE, None, 1.0), "up: delay must be a Delay"),
     (lambda: Absences(BASE, 1.0, float("inf")), "down must be a finite number > 0"),
     (lambda: Links(BASE, download=-1.0), "download must be a finite number >= 0"),
-    (lambda: Links(BASE, upload="fast"), "delay must be a Delay"),
+    (lambda: Stalls(BASE, 0.1, stats.norm()), "stall: .* no negative times"),
+    (lambda: Links(BASE, upload="fast"), "upload: delay must be a Delay"),
 ])  # fmt: skip
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
