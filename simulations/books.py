@@ -23,12 +23,14 @@ class Books:
         if self.tasks is not None:
             self.log(job, end, outcome)
 
-    def apply(self, job: Job, version: int) -> None:
-        """Note the first update that a gradient goes into."""
-        job.applied = True
-        self.used += job.local_steps
-        if job.line is not None:
-            job.line[-2:] = version, "applied"
+    def apply(self, jobs: list[Job], version: int) -> None:
+        """Note the first update that each gradient goes into."""
+        for job in jobs:
+            if not job.applied:
+                job.applied = True
+                self.used += job.local_steps
+                if job.line is not None:
+                    job.line[-2:] = version, "applied"
 
     def discard(self, job: Job) -> None:
         """Note a gradient that goes into no update."""

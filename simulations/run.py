@@ -28,16 +28,19 @@ def run(
     problem, on_arrival = server.problem, server.protocol.on_arrival
     evaluations: dict[int, dict[str, float]] = {}  # by version of the model
     next_eval = eval_every
+    pause = min(next_eval, time_budget)
     with np.errstate(over="ignore", invalid="ignore"):
         while server.updates < num_updates and math.isfinite(server.loss):
             now = server.next_time
-            if min(now, time_budget) > next_eval:  # the model in force at next_eval is still the current one
-                evaluations[server.updates] = values = _evaluate(problem, server.params)
-                if values["loss"] == math.inf or (target and _reached(values, *target)):
+            if now > pause:
+                if min(now, time_budget) > next_eval:  # the model in force at next_eval is still the current one
+                    evaluations[server.updates] = values = _evaluate(problem, server.params)
+                    if values["loss"] == math.inf or (target and _reached(values, *target)):
+                        break
+                    next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
+                if now > time_budget:
                     break
-                next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
-            if now > time_budget:
-                break
+                pause = min(next_eval, time_budget)
             if (job := server.next_event()) is not None:
                 on_arrival(server, job)
         evaluations[server.updates] = _evaluate(problem, server.params)

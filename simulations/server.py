@@ -91,12 +91,14 @@ class Server:
         self._decisions = Decisions(protocol.k, protocol.max_staleness, step_size, local_steps, most)
         self._single = local_steps == 1 and not protocol.keeps_going  # every task is one step
         plain = self._single and protocol.cut_off is None
-        self._plain = [plain and t.download is t.upload is t.absences is None for t in times]
+        self._steps = [
+            t.step if plain and t.download is t.upload is t.absences is None else None for t in times
+        ]  # of the workers on whose way nothing but one step can happen
         self._planner = Planner(times, protocol.cut_off)
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
         self._queue: list[tuple[float, int, int, Job]] = []
-        self._tasks = 0
+        self._tasks, self._patience = 0, PATIENCE + 100 * self.n
         self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
@@ -127,7 +129,7 @@ class Server:
             self._come_back(job)
             return None
         self.arrivals += 1
-        if self.arrivals > PATIENCE + 100 * self.n:
+        if self.arrivals > self._patience:
             raise RuntimeError(
                 f"no update in {self.arrivals} arrivals up to t={self.time:.3g}, after {self.updates} updates: "
                 "does the protocol ever call server.update()?"
@@ -139,13 +141,13 @@ class Server:
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
         """Take this gradient, times a finite ``weight``, into the next update."""
-        if not math.isfinite(weight):
-            raise ValueError(
-                f"the weight of a gradient must be finite, got {weight} at staleness {self.staleness(job)}"
-            )
+        if weight != 1.0:
+            if not math.isfinite(weight):
+                at = f"at staleness {self.staleness(job)}"
+                raise ValueError(f"the weight of a gradient must be finite, got {weight} {at}")
+            job.weight = weight
         if job.cut:
             raise ValueError(f"worker {job.worker} gave up at t={job.finish:.3g}: there is no gradient to accept")
-        job.weight = weight
         self.accepted.append(job)
 
     def discard(self, job: Job) -> None:
@@ -163,9 +165,7 @@ class Server:
         if jobs:
             self._step(jobs, total or len(jobs), keep)
         self.updates += 1
-        for job in jobs:
-            if not job.applied:
-                self.books.apply(job, self.updates)
+        self.books.apply(jobs, self.updates)
         mean = sum(staleness) / len(staleness)
         self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
         self.accepted, self.arrivals = [], 0
@@ -177,9 +177,10 @@ class Server:
 
         A worker that already has the current model is only told to go on, which is no message worth counting.
         """
-        now, version, jobs, books = self.time, self.updates, self.jobs, self.books
+        now, version, jobs, books, queue = self.time, self.updates, self.jobs, self.books, self._queue
+        params, steps, step_size, holds = self.params, self.local_steps, self.step_size, self._holds
         for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
-            job = jobs.get(worker)
+            job, step = jobs.get(worker), self._steps[worker]
             if job is None:
                 self._rest(worker)
             elif now < job.lost_at:
@@ -189,21 +190,20 @@ class Server:
                 books.waste(job, now, "restarted")
             else:
                 continue  # away
-            job = Job(worker, version, now, self.params, self.local_steps, self.step_size)
-            if self._plain[worker]:
-                job.finish = now + self.times[worker].step(now, version)
+            jobs[worker] = job = Job(worker, version, now, params, steps, step_size)
+            if step is not None:
+                job.finish = now + step(now, version)
             else:
                 self._planner.plan(job)
-            if self._holds[worker] != version and job.start < job.lost_at:
-                self._holds[worker] = version
+            if holds[worker] != version and now < job.lost_at:
+                holds[worker] = version
                 self.tries[worker] = 0
                 books.downlinks += 1
-            jobs[worker] = job
             self._tasks += 1
-            heappush(self._queue, (job.finish, worker, self._tasks, job))
-        if len(self._queue) > 4 * self.n:  # mostly dropped jobs: rebuild, at amortised cost O(1) per restart
-            self._queue = [entry for entry in self._queue if jobs.get(entry[1]) is entry[3]]
-            heapify(self._queue)
+            heappush(queue, (job.finish, worker, self._tasks, job))
+        if len(queue) > 4 * self.n:  # mostly dropped jobs: rebuild, at amortised cost O(1) per restart
+            queue[:] = [entry for entry in queue if jobs.get(entry[1]) is entry[3]]
+            heapify(queue)
 
     def staleness(self, job: Job) -> int:
         """Updates made since the worker of this job received its model."""
@@ -289,9 +289,11 @@ class Server:
     def _rest(self, worker: int) -> None:
         """Account for the time since this idle worker delivered."""
         since = self._idle_since[worker]
-        away = 0.0 if self._plain[worker] else self._planner.away(worker, since, self.time)
-        self.books.idle += self.time - since - away
-        self.books.away += away
+        self.books.idle += self.time - since
+        if self._steps[worker] is None:
+            away = self._planner.away(worker, since, self.time)
+            self.books.idle -= away
+            self.books.away += away
 
     def _come_back(self, job: Job) -> None:
         del self.jobs[job.worker]

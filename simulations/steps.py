@@ -14,7 +14,9 @@ def averaged_gradient(
 ) -> tuple[np.ndarray, float]:
     """``step_size`` (the one in force now) times the weighted sum of the gradients over ``total``; the mean loss."""
     gradients, losses = _gradients(problem, jobs, rngs)
-    return step_size / total * (_weights(jobs, gradients) @ gradients), float(np.add.reduce(losses)) / len(jobs)
+    step = _weights(jobs, gradients).dot(gradients)
+    step *= step_size / total
+    return step, sum(losses.tolist()) / len(jobs)
 
 
 def averaged_table(
@@ -27,7 +29,7 @@ def averaged_table(
         for job, gradient, loss in zip(new, gradients, losses.tolist(), strict=True):
             job.gradient, job.loss = gradient, loss
     table = np.array([job.gradient for job in jobs])
-    return step_size / total * (_weights(jobs, table) @ table), sum(job.loss for job in jobs) / len(jobs)
+    return step_size / total * _weights(jobs, table).dot(table), sum(job.loss for job in jobs) / len(jobs)
 
 
 def averaged_difference(
@@ -48,7 +50,7 @@ def averaged_difference(
         params[going] -= sizes[going] * gradients
         if taken == 0:
             losses = seen
-    return _weights(jobs, start) @ (start - params) / total, float(np.add.reduce(losses)) / len(jobs)
+    return _weights(jobs, start).dot(start - params) / total, sum(losses.tolist()) / len(jobs)
 
 
 def _gradients(problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
