@@ -19,6 +19,7 @@ from abs_theory.trace_columns import (
     counted,
     durations,
     named,
+    numbered,
     numbers,
     one_dataset,
     statuses,
@@ -163,11 +164,16 @@ def _sorted(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     rounds, worker = table["round"].to_numpy(), table["worker"].to_numpy()
     if np.any(np.diff(rounds) < 0):
         report.append("rows do not come in the order of rounds: sorted (row order is not time)")
-    step = np.diff(rounds)
-    if np.all((step > 0) | ((step == 0) & (np.diff(worker) > 0))):
+    if np.all(_steps(table) > 0):
         return table
     keys = (worker, rounds) if "start" not in table else (table["start"].to_numpy(), worker, rounds)
     return table.iloc[np.lexsort(keys)].reset_index(drop=True)
+
+
+def _steps(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Of the round from row to row, or of the worker where the round stays."""
+    step = np.diff(table["round"])
+    return np.where(step == 0, np.diff(table["worker"]), step)
 
 
 def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
@@ -177,10 +183,9 @@ def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     may deliver twice in a round.
     """
     where = ["round", "worker"]
-    again = table.duplicated(where, keep=False)
-    if not again.any():
+    if np.all(_steps(table) > 0):
         return table
-    equal = again & table.duplicated()
+    equal = table.duplicated(where) & table.duplicated()
     if equal.any():
         report.append(f"{counted(int(equal.sum()), 'duplicate row')} dropped")
         table = table[~equal]
@@ -204,14 +209,14 @@ def windows(rounds: NDArray[np.int64]) -> NDArray[np.int64]:
     A window ends where the next round is more than 10 times the usual (median) step away: what follows may be another
     regime.  Traces sampled every few rounds, or missing a round here and there, are not cut to pieces.
     """
-    distinct, place = np.unique(rounds, return_inverse=True)
+    distinct, place = numbered(rounds)
     steps = np.diff(distinct)
     usual = np.median(steps) if len(steps) else 1
     return np.concatenate([[0], np.cumsum(steps > LONG_GAP * usual)])[place].astype(np.int64)
 
 
 def _without_warmup(table: pd.DataFrame, warmup: int | str, report: list[str]) -> pd.DataFrame:
-    rounds = np.unique(table["round"])
+    rounds, _ = numbered(table["round"].to_numpy())
     first = warmup_rounds(table) if warmup == "auto" else int(warmup)
     if first == 0:
         return table
@@ -237,7 +242,7 @@ def warmup_rounds(table: pd.DataFrame) -> int:
 
 def _with_lost_calls(table: pd.DataFrame, workers: tuple[Any, ...], report: list[str]) -> pd.DataFrame:
     """Censored rows for workers that a round is missing, and times for lost calls; unusable rows go."""
-    rounds, place = np.unique(table["round"], return_inverse=True)
+    rounds, place = numbered(table["round"].to_numpy())
     seconds = np.where(table["observed"], table["seconds"], -np.inf)
     last = np.full(len(rounds), -np.inf)
     np.maximum.at(last, place, seconds)
@@ -275,7 +280,7 @@ def _missing(table: pd.DataFrame, place: NDArray[Any], num: int, n: int, report:
     worker = table["worker"].to_numpy()
     first, last = membership(place, worker, n)
     expected = int((last - first + 1).sum())
-    present = np.unique(place * n + worker)
+    present, _ = numbered(place * n + worker)
     absent = expected - len(present)
     if absent == 0:
         return none

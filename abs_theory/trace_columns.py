@@ -13,6 +13,7 @@ __all__ = [
     "durations",
     "listed",
     "named",
+    "numbered",
     "numbers",
     "one_dataset",
     "statuses",
@@ -155,6 +156,13 @@ def _instants(column: pd.Series) -> tuple[Any, Mask]:
             return values, text
         return dates, (dates.isna() & column.notna()).to_numpy()
     return column, np.zeros(len(column), bool)
+
+
+def numbered(ascending: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct values of an array in ascending order, and the place of each entry among them: O(size), no sort."""
+    place = np.concatenate([[0], np.cumsum(np.diff(ascending) != 0)])[: len(ascending)]
+    first = np.flatnonzero(np.diff(place, prepend=-1))
+    return ascending[first], place
 
 
 def counted(number: int, what: str) -> str:

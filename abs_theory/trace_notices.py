@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from abs_theory.trace_columns import counted, listed
+from abs_theory.trace_columns import counted, listed, numbered
 
 __all__ = ["membership", "notices"]
 
@@ -29,7 +29,7 @@ def notices(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
 
 
 def _gaps(table: pd.DataFrame) -> list[str]:
-    rounds = np.unique(table["round"])
+    rounds, _ = numbered(table["round"].to_numpy())
     span = int(rounds[-1] - rounds[0]) + 1
     if span == len(rounds):
         return []
@@ -57,7 +57,7 @@ def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:
 
 
 def _members(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
-    rounds, place = np.unique(table["round"], return_inverse=True)
+    rounds, place = numbered(table["round"].to_numpy())
     first, last = membership(place, table["worker"].to_numpy(), len(workers))
     there = last >= 0
     sentences = []

@@ -23,6 +23,7 @@ import pandas as pd
 
 from abs_theory.checks import check_count
 from abs_theory.trace_checks import clean
+from abs_theory.trace_columns import numbered
 from abs_theory.trace_formats import load
 
 __all__ = ["Trace", "from_frame", "read"]
@@ -55,7 +56,7 @@ class Trace:
     @cached_property
     def rounds(self) -> int:
         """Number of rounds."""
-        return self.attempts["round"].nunique()
+        return len(numbered(self.attempts["round"].to_numpy())[0])
 
     @cached_property
     def deliveries(self) -> pd.DataFrame:
@@ -86,7 +87,7 @@ class Trace:
         """Seconds of the k-th arrival: index round, columns k = 1, 2, ...; NaN where a round did not see that many."""
         arrived = self.deliveries.sort_values(["round", "seconds"], kind="stable")
         rank = arrived.groupby("round").cumcount().to_numpy()
-        index = np.unique(self.attempts["round"])
+        index, _ = numbered(self.attempts["round"].to_numpy())
         table = np.full((len(index), int(rank.max(initial=0)) + 1), np.nan)
         table[np.searchsorted(index, arrived["round"]), rank] = arrived["seconds"]
         return pd.DataFrame(table, pd.Index(index, name="round"), pd.RangeIndex(1, table.shape[1] + 1, name="k"))

@@ -1,7 +1,7 @@
 """How fast a trace of ten million rows is read, and in how much memory: ``python -m benchmarks.traces``.
 
 The file is written to a temporary folder first.  Each format is read in a process of its own, so that the peak memory
-is that of one reading; seconds are of the clock.
+is that of one reading; seconds are of the CPU, so that other work on the machine counts little.
 """
 
 import multiprocessing
@@ -37,16 +37,18 @@ def write(folder: Path, workers: int = WORKERS, rounds: int = ROUNDS) -> list[Pa
     failed = rng.random(len(frame)) < 0.01
     frame = frame.assign(worker=pd.Categorical.from_codes(frame["worker"].tolist(), pd.Index(names)))
     frame["status"] = np.where(failed, "failed", "ok")
-    frame.sample(frac=1, random_state=0).to_csv(folder / "text, failures, unsorted.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1})
+    frame.sample(frac=1, random_state=0).to_csv(
+        folder / "text, failures, unsorted.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1}
+    )
     pd.DataFrame(seconds, columns=names).to_csv(folder / "wide.csv")
     return sorted(folder.iterdir())
 
 
 def measure(path: Path) -> tuple[float, float, int]:
     """Seconds to read ``path``, the peak memory in GiB, and the attempts found."""
-    start = time.perf_counter()
+    start = time.process_time()
     trace = traces.read(path)
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB, len(trace.attempts)
 
 
