@@ -3,6 +3,7 @@
 Each is a fleet made of another one (``fleets.Wrapper``) and leaves its step times as they are.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
@@ -55,8 +56,8 @@ class Links(Wrapper):
 class Absences(Wrapper):
     """Workers that leave, which loses their work in progress, and come back: ``up`` seconds there, ``down`` away, ...
 
-    Both are laws, or numbers: the means of exponential laws.  Everybody is there at time 0.  Two wrappers of this kind
-    are two independent reasons to be away.
+    Both are laws, or numbers: the means of exponential laws; ``down=math.inf`` means for good, a crash.  Everybody is
+    there at time 0.  Two wrappers of this kind are two independent reasons to be away.
     """
 
     up: Delay | float
@@ -64,14 +65,14 @@ class Absences(Wrapper):
 
     def _check(self) -> None:
         self._set("up", duration_law("up", self.up))
-        self._set("down", duration_law("down", self.down))
+        self._set("down", math.inf if self.down == math.inf else duration_law("down", self.down))
 
     def times(self, seed: int, replicate: int) -> list[Times]:
-        laws = duration_law("up", self.up), duration_law("down", self.down)
-
         def leaving(rng: np.random.Generator) -> Iterator[tuple[float, float]]:
+            ups = task_times(duration_law("up", self.up), rng)
+            downs = repeat(math.inf, 1) if self.down == math.inf else task_times(duration_law("down", self.down), rng)
             back = 0.0
-            for up, down in zip(*(task_times(law, rng) for law in laws), strict=True):
+            for up, down in zip(ups, downs, strict=False):
                 leaves = back + up
                 back = leaves + down
                 yield leaves, back
@@ -99,4 +100,6 @@ def _united(*reasons: Iterator[tuple[float, float]]) -> Iterator[tuple[float, fl
             leaves, back = again, later
         else:
             back = max(back, later)
+        if back == math.inf:
+            break
     yield leaves, back

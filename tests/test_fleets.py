@@ -336,6 +336,13 @@ def test_two_reasons_to_be_away_are_united():
     assert united == [(3, 4), (6.5, 9), (11, 12), (15, 18), (19, 20), (23, 24), (24.5, 28)]
 
 
+def test_a_crash_is_an_absence_without_an_end():
+    fleet = Absences(BASE, Deterministic(3.0), down=np.inf)
+    assert list(fleet.times(1, 0)[0].absences) == [(3.0, np.inf)]
+    both = Absences(Absences(BASE, Deterministic(2.0), Deterministic(0.5)), Deterministic(4.75), down=np.inf)
+    assert list(both.times(1, 0)[0].absences) == [(2.0, 2.5), (4.5, np.inf)]
+
+
 def test_absences_are_increasing_and_disjoint_and_take_their_share_of_the_time():
     fleet = Absences(Absences(as_fleet(LAWS[0], 400), up=Pareto(minimum=2.0, index=3.0), down=1.0), up=10.0, down=5.0)
     away = []
@@ -369,7 +376,8 @@ def test_absences_are_increasing_and_disjoint_and_take_their_share_of_the_time()
     (lambda: Spells(BASE, 0.0, 1.0, 2.0), "fast must be a finite number > 0"),
     (lambda: Spells(BASE, 1.0, 1.0, -2.0), "factor must be a finite number > 0"),
     (lambda: Absences(BASE, None, 1.0), "up: delay must be a Delay"),
-    (lambda: Absences(BASE, 1.0, float("inf")), "down must be a finite number > 0"),
+    (lambda: Absences(BASE, float("inf"), 1.0), "up must be a finite number > 0"),
+    (lambda: Absences(BASE, 1.0, -1.0), "down must be a finite number > 0"),
     (lambda: Links(BASE, download=-1.0), "download must be a finite number >= 0"),
     (lambda: Stalls(BASE, 0.1, stats.norm()), "stall: .* no negative times"),
     (lambda: Links(BASE, upload="fast"), "upload: delay must be a Delay"),

@@ -201,6 +201,15 @@ def test_synchronous_waits_for_whoever_left():
     assert rounds["time"].tolist() == [1, 6]
 
 
+def test_a_crash_stops_only_who_waits_for_it():
+    fleet = Where((2,), Absences(BASE, up=5.0, down=math.inf), BASE)
+    rounds, tasks = train(protocols.k_sync(N - 1), fleet, jobs=True)
+    assert len(rounds) == 60
+    assert tasks.loc[tasks["worker"] == 2, "outcome"].iloc[-1] == "lost"
+    with pytest.raises(RuntimeError, match="no worker will ever deliver again"):
+        train(protocols.synchronous(), fleet)
+
+
 # ---------------------------------------------------------------------- links
 @pytest.mark.parametrize("effort", EFFORTS)
 @pytest.mark.parametrize("k", [1, 4])
