@@ -126,12 +126,12 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
 
 def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
     """Codes 0..n-1 in the order of the names: numbers by size, text by the alphabet."""
-    values, text = numbers(column)
-    if not text.any() and np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53):
-        codes, names = pd.factorize(values.astype(np.int64), sort=True)
-        return codes.astype(np.int64), tuple(names.tolist())
-    codes, names = pd.factorize(column.astype(str).str.strip(), sort=True)
-    return codes.astype(np.int64), tuple(names)
+    codes, names = pd.factorize(column)
+    values, _ = numbers(pd.Series(names))
+    whole = bool(np.all((values == np.floor(values)) & (np.abs(values) < 2**53)))
+    keys = values.astype(np.int64) if whole else np.array([str(name).strip() for name in names], dtype=object)
+    order, workers = pd.factorize(keys, sort=True)
+    return order[codes].astype(np.int64), tuple(workers.tolist())
 
 
 def _report_given_up(seconds: Floats, status: NDArray[Any], given_up: Mask, delivered: Mask, report: list[str]) -> None:

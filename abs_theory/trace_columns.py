@@ -26,6 +26,8 @@ _UNIT_NAMES = {"sec": "s", "second": "s", "seconds": "s", "\u00b5s": "us", "\u03
 STATUSES = ("ok", "failed", "cancelled", "censored")
 _STATUS_NAMES = {"canceled": "cancelled", "": "ok"}
 
+NOTHING = ("", "nan", "+nan", "-nan", "none", "null", "<na>")
+
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
@@ -67,13 +69,14 @@ def one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
 
 def numbers(column: pd.Series) -> tuple[Floats, Mask]:
     """The values as floats, NaN where there is none, and where there is text that is no number."""
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return column.to_numpy(np.float64, na_value=np.nan), np.zeros(len(column), bool)
-    given = column.astype(object)
-    empty = column.isna().to_numpy() | (given.astype(str).str.strip() == "").to_numpy()
-    values = pd.to_numeric(given.where(~empty), errors="coerce").to_numpy(np.float64)
-    written = given.astype(str).str.strip().str.lower().isin(["nan", "+nan", "-nan", "none", "null"]).to_numpy()
-    return values, np.isnan(values) & ~empty & ~written
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    odd = np.flatnonzero(np.isnan(values))
+    written = column.iloc[odd].astype(str).str.strip().str.lower()
+    text = np.zeros(len(values), bool)
+    text[odd] = ~(column.iloc[odd].isna() | written.isin(NOTHING)).to_numpy()
+    return values, text
 
 
 def unit_factors(frame: pd.DataFrame, unit: str | None, report: list[str]) -> float | Floats:
@@ -122,6 +125,8 @@ def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask
     Without a column ``seconds`` they are ``end - start``: numbers in the unit that ``factor`` stands for, or ISO dates.
     """
     if "seconds" in frame:
+        if pd.api.types.is_timedelta64_dtype(frame["seconds"]):
+            return frame["seconds"].dt.total_seconds().to_numpy(np.float64), np.zeros(len(frame), bool), None
         seconds, text = numbers(frame["seconds"])
         return seconds * factor, text, None
     if {"start_clock", "end_clock"} <= set(frame.columns):
