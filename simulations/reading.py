@@ -78,6 +78,7 @@ def read_arguments(
     takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
     for unknown in [argument for argument in given if argument not in parameters]:
         raise ValueError(f"{prefix}{unknown}: {name} has no {unknown!r}{instead(unknown, parameters, takes)}")
+    given = {argument: value for argument, value in given.items() if value is not None}
     hints = typing.get_type_hints(factory, include_extras=True)
     readings, plain = {}, {}
     for argument, parameter in parameters.items():

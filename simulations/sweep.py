@@ -34,19 +34,19 @@ class Sweep:
     key, if an experiment could not be read.
     """
 
-    base: Table
-    over: Table = field(default_factory=Table)
-    cells: tuple[Table, ...] = ()
+    base: Any
+    over: Mapping[str, Any] = field(default_factory=Table)
+    cells: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         base = self.base.as_table() if isinstance(self.base, Experiment) else Table(self.base)
-        over = _flat(self.over, "sweep")
+        over = _flat(Table(self.over), "sweep")
         for key, values in over.items():
             if not isinstance(values, tuple) or not values:
                 raise ValueError(f"sweep.{key} must be a list of values to go through, got {values!r}")
-        if not isinstance(self.cells, Sequence) or not all(isinstance(cell, Mapping) for cell in self.cells):
+        if not isinstance(self.cells, list | tuple) or not all(isinstance(cell, Mapping) for cell in self.cells):
             raise ValueError(f"cell must be a list of tables, each of values to set, got {self.cells!r}")
-        cells = tuple(Table(_flat(cell, f"cell[{j}]")) for j, cell in enumerate(self.cells))
+        cells = tuple(Table(_flat(Table(cell), f"cell[{j}]")) for j, cell in enumerate(self.cells))
         if twice := [key for cell in cells for key in cell if key in over]:
             raise ValueError(f"{twice[0]} is set in a cell and swept over: choose one")
         number = math.prod(map(len, over.values())) * max(len(cells), 1)
