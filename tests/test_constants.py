@@ -8,7 +8,15 @@ import pytest
 
 from abs_theory.bounds import Constants
 from simulations.constants import estimate
-from simulations.problems import DigitsClassifier, NoisyQuadratic, TimingOnly, perceptron_digits, softmax_digits
+from simulations.problems import (
+    DigitsClassifier,
+    NoisyQuadratic,
+    ShiftedQuadratic,
+    TimingOnly,
+    perceptron_digits,
+    random_least_squares,
+    softmax_digits,
+)
 
 QUADRATIC = NoisyQuadratic((2.0, 0.5, 0.1), sigma2=3.0, start=1.5)
 
@@ -93,6 +101,39 @@ def test_gap_is_bracketed():
     assert isinstance(found.constants, Constants)
 
 
+@pytest.mark.parametrize("split", ["even", "all"])
+def test_the_constants_of_least_squares_are_found(split):
+    problem = random_least_squares(4, d=3, samples=200, batch_size=2, split=split)
+    found, true = estimate(problem, 4, seed=1, num_updates=64, samples=2000), problem.constants
+    L, c, gap = found.constants.L, found.constants.c, found.constants.gap
+    assert (L, c, gap) == pytest.approx((true.L, true.c, true.gap), rel=1e-5)
+    start = found.path.iloc[0]
+    exact = np.trace(problem.noise_covariance(problem.initial))
+    assert abs(start["sigma2"] - exact) < 2.5 * start["sigma2_error"]  # 95 % intervals: 1e-6 of one normal error
+    assert start["sigma2_error"] < 0.15 * exact
+
+
+def test_different_optima_count_as_noise():
+    problem = ShiftedQuadratic((1.0, 3.0), 0.5, start=2.0, optima=(0.0, 1.0, 5.0))
+    found, true = estimate(problem, 3, seed=1, num_updates=2, samples=3000), problem.constants
+    L, c, gap = found.constants.L, found.constants.c, found.constants.gap
+    assert (L, c, gap) == pytest.approx((true.L, true.c, true.gap), rel=1e-6)
+    path = found.path
+    assert (abs(path["sigma2"] - true.sigma2) < 2.5 * path["sigma2_error"]).all()
+    assert path["noise_curvature"].mean() == pytest.approx(true.noise_curvature, rel=0.1)
+    assert path["noise_curvature2"].mean() == pytest.approx(true.noise_curvature2, rel=0.1)
+
+
+def test_labels_that_differ_between_workers_make_noise_that_larger_batches_do_not_remove():
+    estimated = {
+        split: estimate(softmax_digits(5, batch_size=64, split=split), 5, seed=1, num_updates=4, samples=50).constants
+        for split in ("even", 0.1)
+    }
+    assert estimated[0.1].sigma2 > 5 * estimated["even"].sigma2
+    assert pytest.approx(estimated["even"].L, rel=1e-3) == estimated[0.1].L
+    assert estimated[0.1].gap == pytest.approx(estimated["even"].gap, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -103,6 +144,7 @@ def test_gap_is_bracketed():
         ({"samples": 1}, "samples"),
         ({"loss_floor": math.nan}, "loss_floor"),
         ({"loss_floor": 1.0}, "lower bound"),
+        ({"problem": softmax_digits(3)}, "splits its data among 3 workers"),
     ],
 )
 def test_bad_input(arguments, message):

@@ -1,5 +1,7 @@
 """Objectives: gradients against differences of the loss, mini-batches against their worker's share, exact constants."""
 
+import importlib
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -328,3 +330,10 @@ REGRESSION = random_least_squares(2).data
 def test_bad_problems_are_refused(build):
     with pytest.raises(ValueError, match=r"must|needs"):
         build()
+
+
+def test_without_pytorch_its_adapter_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "simulations.torch_problem", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"abs-toolkit\[torch\]"):
+        importlib.import_module("simulations.torch_problem")
