@@ -29,7 +29,7 @@ from simulations.steps import averaged_difference, averaged_gradient, averaged_t
 __all__ = ["Job", "Policy", "Progress", "Protocol", "Round", "Server"]
 
 LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
-PATIENCE = 1_000_000  # arrivals without an update after which a run is given up, and 100 more per worker
+PATIENCE = 1_000_000  # arrivals, or returns, without an update after which a run is given up; 100 more per worker
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Server:
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
         self._queue: list[tuple[float, int, int, Job]] = []
-        self._tasks, self._patience = 0, PATIENCE + 100 * self.n
+        self._tasks, self._returns, self._patience = 0, 0, PATIENCE + 100 * self.n
         self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
@@ -127,6 +127,12 @@ class Server:
         self.time, _, _, job = heappop(self._queue)
         if job.lost_at < math.inf:
             self._come_back(job)
+            self._returns += 1
+            if self._returns > self._patience:
+                raise RuntimeError(
+                    f"no update up to t={self.time:.3g}, after {self.updates} updates, though workers came back "
+                    f"{self._returns} times: they never stay long enough for what the protocol waits for"
+                )
             return None
         self.arrivals += 1
         if self.arrivals > self._patience:
@@ -168,7 +174,7 @@ class Server:
         self.books.apply(jobs, self.updates)
         mean = sum(staleness) / len(staleness)
         self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
-        self.accepted, self.arrivals = [], 0
+        self.accepted, self.arrivals, self._returns = [], 0, 0
         self._decide(mean)
         return [job.worker for job in jobs]
 

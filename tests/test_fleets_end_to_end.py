@@ -12,7 +12,7 @@ from agreement import assert_agrees
 from abs_theory import order_stats, round_time
 from abs_theory.delays import Deterministic, Exponential, Gamma, HyperExponential, LogNormal, Mixture, Sum, Uniform
 from abs_theory.monte_carlo import Estimate
-from simulations import protocols
+from simulations import protocols, server
 from simulations.experiment import simulate
 from simulations.fleets import Independent, Scaled, Times, Where, as_fleet, one_slow
 from simulations.links import Absences, Links
@@ -207,6 +207,13 @@ def test_a_crash_stops_only_who_waits_for_it():
     assert len(rounds) == 60
     assert tasks.loc[tasks["worker"] == 2, "outcome"].iloc[-1] == "lost"
     with pytest.raises(RuntimeError, match="no worker will ever deliver again"):
+        train(protocols.synchronous(), fleet)
+
+
+def test_workers_that_never_stay_long_enough_are_noticed(monkeypatch):
+    monkeypatch.setattr(server, "PATIENCE", 1000)
+    fleet = Absences(as_fleet(Deterministic(2.0), 3), up=Deterministic(1.0), down=1.0)
+    with pytest.raises(RuntimeError, match=r"came back 1301 times: they never stay long enough"):
         train(protocols.synchronous(), fleet)
 
 
