@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from warnings import catch_warnings, filterwarnings
 
 import joblib
 import numpy as np
@@ -82,7 +83,8 @@ def run_sweep(
         missing = list({unit.key: unit for unit in wanted if unit.key not in kept}.values())
         errors: dict[str, str] = {}
         progress = tqdm(total=len(missing) + len(kept), initial=len(kept), unit="run", disable=None, leave=False)
-        with progress, closing(_results(missing, backend, address, n_jobs)) as results:
+        with catch_warnings(), progress, closing(_results(missing, backend, address, n_jobs)) as results:
+            filterwarnings("ignore", message=".* tasks which were still being processed")  # that is what is wanted
             for key, tables, error in results:
                 if tables is None:
                     errors[key] = error

@@ -99,7 +99,8 @@ def simulate(
 
     parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
     results = parallel(joblib.delayed(one)(replicate) for replicate in chosen)
-    bar = tqdm(results, total=len(chosen), unit="run", disable=True if len(chosen) == 1 else None, leave=False)
+    several = len(chosen) > 1  # a single run is often one of many, in a process that has no use for a bar
+    bar = tqdm(results, total=len(chosen), unit="run", disable=None, leave=False) if several else results
     rounds, tasks = zip(*bar, strict=True)
     table = pd.concat(rounds, ignore_index=True)
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
