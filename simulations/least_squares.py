@@ -65,7 +65,7 @@ class LeastSquares:
         bytes_each = 8 * params.shape[1] * (2 + self.batch_size)
         for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):
             models, x = params[jobs], self._x[rows[jobs]]
-            residual = np.einsum("ksd,kd->ks", x, models) - self.data.y[rows[jobs]]
+            residual = (x @ models[:, :, None])[:, :, 0] - self.data.y[rows[jobs]]
             losses[jobs] = 0.5 * np.square(residual).mean(axis=1) + 0.5 * self.l2 * np.square(models).sum(axis=1)
             gradients[jobs] = (residual[:, None] @ x)[:, 0] / self.batch_size + self.l2 * models
         return losses, gradients

@@ -143,6 +143,7 @@ BAD_IDX = {  # name of the case: the file at fault, what it holds
     "gzip cut before its checksum": (TRAIN_X, gzip.compress(GOOD)[:-8]),
     "gzip with a wrong checksum": (TRAIN_X, gzip.compress(GOOD)[:-8] + bytes(8)),
     "gzip with a flipped bit": (TRAIN_X, gzip.compress(GOOD)[:40] + b"\xff" + gzip.compress(GOOD)[41:]),
+    "gzip with an impossible block": (TRAIN_X, gzip.compress(GOOD)[:10] + b"\x07" + gzip.compress(GOOD)[11:]),
     "gzip header only": (TRAIN_X, b"\x1f\x8b"),
     "gzip of an unknown kind": (TRAIN_X, b"\x1f\x8b\x09" + gzip.compress(GOOD)[3:]),
     "something after gzip": (TRAIN_X, gzip.compress(GOOD) + b"more"),

@@ -33,7 +33,7 @@ FALSE_FAIL_RATE = 1e-6
 SKEWED = LeastSquares(digits(), 3, batch_size=4, l2=0.01, split=0.1)  # the digit as a number, singular without l2
 PROBLEMS = {
     "quadratic": NoisyQuadratic((0.5, 2.0, 1.0), sigma2=0.3, start=2.0),
-    "shifted quadratic": ShiftedQuadratic((0.5, 2.0), 0.3, optima=(1.0, -2.0, 4.0)),
+    "shifted quadratic": ShiftedQuadratic((0.5, 2.0), 15.0, optima=(1.0, -2.0, 4.0)),
     "least squares": random_least_squares(3, d=5, samples=90, noise=0.5, batch_size=2),
     "least squares, all data": random_least_squares(3, d=5, samples=90, noise=0.5, batch_size=2, split="all"),
     "least squares on labels": SKEWED,
