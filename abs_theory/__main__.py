@@ -1,4 +1,4 @@
-"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose``."""
+"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose | plan``."""
 
 import math
 import sys
@@ -120,6 +120,43 @@ def choose_(
     table = choice.alternatives()[[*columns, "gradient_norm2"]].replace({"max_staleness": {math.inf: "none"}})
     print(table.to_string(float_format="{:.4g}".format))
     _write(choice.curve, csv)
+
+
+@app.command("plan")
+def plan_(
+    trace: Annotated[Path, typer.Argument(help="measured delays: CSV, Parquet, or a profiler's timeline, or a folder")],
+    n: Annotated[int | None, typer.Option("-n", min=1, help="workers to plan for [those of the trace]")] = None,
+    L: Annotated[float | None, typer.Option("--L", help="smoothness; with the next 3: minimise time to target")] = (
+        None
+    ),
+    sigma2: Annotated[float | None, typer.Option(help="variance of one worker's gradient")] = None,
+    gap: Annotated[float | None, typer.Option(help="loss at the start minus the least possible")] = None,
+    target: Annotated[float | None, typer.Option(help="mean squared gradient norm to reach")] = None,
+    unit: Annotated[str | None, typer.Option(help="of the times in the file: s, ms, us or ns")] = None,
+    dataset: Annotated[str | None, typer.Option(help="which, if the file has several")] = None,
+    warmup: Annotated[str, typer.Option(help="first rounds to leave out, or auto")] = "auto",
+    format: Annotated[str | None, typer.Option(help="long, wide, parquet, kineto or chrome [by its look]")] = None,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="folder for plan.html and plan.json")] = Path("plan"),
+) -> None:
+    """From measured delays to k, max_staleness and what they save: a page of text, plan.html and plan.json."""
+    from abs_theory import traces  # these import scikit-learn, which takes a second
+    from abs_theory.plan import plan
+
+    given = {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
+    if missing := [name for name, value in given.items() if value is None]:
+        if len(missing) < len(given):
+            raise ValueError(f"the time to a target takes --L, --sigma2, --gap and --target; {missing[0]} is missing")
+        constants = None
+    else:
+        constants = Constants(L, sigma2, gap)  # pyright: ignore[reportArgumentType]
+    if warmup != "auto" and not warmup.isdecimal():
+        raise ValueError(f'warmup must be a whole number >= 0, or "auto", got {warmup!r}')
+    skip = warmup if warmup == "auto" else int(warmup)
+    measured = traces.read(trace, unit=unit, warmup=skip, format=format, dataset=dataset)
+    result = plan(measured, n, constants=constants, target=target, seed=seed)
+    print(result)
+    print(*result.write(out), sep="\n")
 
 
 def _threshold(text: str) -> float:

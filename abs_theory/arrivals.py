@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 SEEN = 8  # rounds that were stalled at a rank, before its mean can be trusted
 WORTH = 0.25  # of the half-width: what stalls not seen may move a mean without being mentioned
-NEW = 40  # full-wait rounds to be recommended
+NEW = 20  # full-wait rounds that tell E[T_(k)] for every k
 
 
 def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.DataFrame:
@@ -86,11 +86,6 @@ def _hits(parts: Effects, n: int) -> tuple[Array, float, float]:
     return np.maximum(tail, seen), length, tau
 
 
-def full_wait_every(identified: int, n: int, needed: float, rounds: int) -> int:
-    """Rounds m between two that wait for everybody, so that NEW or ``needed`` of them come in ten times the trace.
-
-    A full wait costs E[T_(n)] - E[T_(k)] once in m rounds, which is why m is not 1.
-    """
-    if identified >= n:
-        return 0
-    return max(2, int(10 * rounds / max(NEW, needed)))
+def full_wait_every(largest: int, n: int, rounds: int) -> int:
+    """Wait for everybody once in so many rounds: a trace as long as this one then has NEW such rounds; 0: no need."""
+    return 0 if largest == n else min(max(rounds // NEW, 2), NEW)

@@ -73,7 +73,7 @@ def effects(seconds: Array) -> Effects:
     rest = np.log(seconds)
     worker, of_round = np.zeros(n), np.zeros(rounds)
     seen = np.isfinite(rest)
-    columns, rows = seen.any(axis=0), seen.any(axis=1)
+    columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     for _ in range(SWEEPS):
         if rounds > 1 or n == 1:
             step = _median(rest, 0, columns)
@@ -84,7 +84,7 @@ def effects(seconds: Array) -> Effects:
             of_round += step
             rest -= step[:, None]
     level = np.median(of_round[rows])
-    worker[~columns] = np.nan
+    worker[~seen.any(axis=0)] = np.nan
     bulk = rest[seen]
     spread = 1.4826 * float(np.median(np.abs(bulk - np.median(bulk))))
     with np.errstate(invalid="ignore"):
@@ -92,9 +92,8 @@ def effects(seconds: Array) -> Effects:
     return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(rest), stalled)
 
 
-def _median(values: Array, axis: int, some: Mask) -> Array:
-    """Medians along ``axis`` where there are ``some`` values, else 0."""
-    medians = np.zeros(some.size)
-    chosen = np.compress(some, values, axis=1 - axis)
-    medians[some] = np.nanmedian(chosen, axis=axis)
+def _median(values: Array, axis: int, some: NDArray[np.intp]) -> Array:
+    """Medians along ``axis``; 0 but for ``some``, which have a value."""
+    medians = np.zeros(values.shape[1 - axis])
+    medians[some] = np.nanmedian(np.take(values, some, axis=1 - axis), axis=axis)
     return medians

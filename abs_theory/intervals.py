@@ -107,7 +107,8 @@ def _blocks(
         sums = sums - size[:, None] * (totals / np.bincount(of_block, size)[:, None])[of_block]
         lost = totals.shape[0]
     if m < FEWEST_BLOCKS or m <= lost:
-        return (np.full(level.shape, math.nan),) * 3
+        nothing = np.full(level.shape, math.nan)
+        return nothing, nothing, nothing
     phi = (tau - 1) / (tau + 1)  # of an autoregression with this correlation time, whose blocks are correlated too
     missed = np.minimum(2 * phi / (1 - phi**2) * m / x.shape[0], 0.5)
     stderr = np.sqrt((sums**2).sum(axis=0) / (m - lost) / m / (1 - missed))
@@ -146,8 +147,8 @@ def correlation_time(values: Array, window: Ints) -> float:
 
 
 def level_shift(values: Array, window: Ints, significance: float = 1e-3) -> bool:
-    """Whether the windows differ in level by more than their correlated rounds explain (one-way analysis of variance)."""
-    labels, group = np.unique(window, return_inverse=True)
+    """Whether the windows differ in level by more than correlated rounds explain (one-way analysis of variance)."""
+    labels = np.unique(window)
     if labels.size < 2 or values.size <= 2 * labels.size:
         return False
     residual = values - _levels(values, window)
@@ -157,7 +158,7 @@ def level_shift(values: Array, window: Ints, significance: float = 1e-3) -> bool
         return between > within
     tau = correlation_time(values, window)
     free = (values.size - labels.size) / tau
-    return free >= 1 and stats.f.sf(between / (within * tau), labels.size - 1, free) < significance
+    return free >= 1 and bool(stats.f.sf(between / (within * tau), labels.size - 1, free) < significance)
 
 
 def row_blocks(window: Ints, length: int) -> Ints:
