@@ -78,7 +78,8 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     worker, workers = _worker_codes(frame["worker"])
     factor = unit_factors(frame, unit, report)
     seconds, text, start = durations(frame, factor)
-    delivered, status = statuses(frame)
+    status = statuses(frame)
+    delivered = np.ones(len(frame), bool) if status is None else np.asarray(status == "ok")
     if start is not None:
         check_clocks(frame["round"].to_numpy(), worker, start, seconds, workers, report)
     unknown = ~np.isfinite(seconds) & ~text
@@ -112,7 +113,7 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     if start is not None:
         table["start"] = start
     if status is not None:
-        table["status"] = pd.Categorical(status)
+        table["status"] = status
     for name in EXTRAS:
         if name in frame:
             table[name] = _extra(name, frame[name], report)
@@ -134,11 +135,13 @@ def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], tuple[Any, ...]
     return order[codes].astype(np.int64), tuple(workers.tolist())
 
 
-def _report_given_up(seconds: Floats, status: NDArray[Any], given_up: Mask, delivered: Mask, report: list[str]) -> None:
-    names, counts = np.unique(status[given_up].astype(str), return_counts=True)
-    which = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
+def _report_given_up(
+    seconds: Floats, status: pd.Categorical, given_up: Mask, delivered: Mask, report: list[str]
+) -> None:
+    counts = status[given_up].value_counts()
+    which = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     report.append(f"{counted(int(given_up.sum()), 'attempt')} not delivered ({which}): censored at the time given up")
-    failed = given_up & (status == "failed")
+    failed = given_up & np.asarray(status == "failed")
     if failed.any() and delivered.any():
         at, usual = float(np.median(seconds[failed])), float(np.median(seconds[delivered]))
         if at < usual / 2:
@@ -266,11 +269,8 @@ def _with_lost_calls(table: pd.DataFrame, workers: tuple[Any, ...], report: list
     if "k_waited" in table:
         extra["k_waited"] = extra["round"].map(table.groupby("round")["k_waited"].max())
     if "status" in table:
-        extra["status"] = "censored"
-        table = table.assign(status=table["status"].astype(object))
+        extra["status"] = pd.Categorical(["censored"] * len(extra), table["status"].cat.categories)
     both = pd.concat([table, extra], ignore_index=True)
-    if "status" in both:
-        both["status"] = both["status"].astype("category")
     return both.iloc[np.lexsort((both["worker"], both["round"]))]
 
 

@@ -36,7 +36,8 @@ def check_clocks(
     pause = table["start"].diff() - table["seconds"].shift()
     overlap = (pause < 0)[following].groupby(table.loc[following, "worker"])
     _refuse(overlap.mean()[overlap.size() > 1], workers, "end after the worker's next one has started")
-    spread = table.groupby("round")["start"].agg(np.ptp).median()
+    starts = table.groupby("round")["start"]
+    spread = (starts.max() - starts.min()).median()
     usual = table["seconds"].median()
     if spread > FAR_APART * usual:
         report.append(

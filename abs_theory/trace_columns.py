@@ -105,18 +105,18 @@ def _unit(name: Any) -> str:
     return plain
 
 
-def statuses(frame: pd.DataFrame) -> tuple[Mask, NDArray[Any] | None]:
-    """Which rows were delivered, and the plain status of each if the column is given (an empty one is ok)."""
+def statuses(frame: pd.DataFrame) -> Any:
+    """The status of each row as a pandas Categorical, None without the column; an empty one is ok."""
     if "status" not in frame:
-        return np.ones(len(frame), bool), None
+        return None
     codes, names = pd.factorize(frame["status"], use_na_sentinel=True)
     plain = [str(name).strip().lower() for name in names]
     plain = [_STATUS_NAMES.get(name, name) for name in plain]
     unknown = sorted({name for name in plain if name not in STATUSES})
     if unknown:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {listed(unknown)}")
-    status = np.array([*plain, "ok"], dtype=object)[codes]
-    return status == "ok", status
+    places = np.array([STATUSES.index(name) for name in [*plain, "ok"]], dtype=np.int8)
+    return pd.Categorical.from_codes(places[codes], pd.Index(STATUSES))  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask, Floats | None]:
