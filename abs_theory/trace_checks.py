@@ -1,9 +1,4 @@
-"""From rows as they came to usable attempts: every step that changes something says so in the report.
-
-An attempt whose delivery was not seen is right-censored, not dropped: leaving out what never arrived would make the
-workers look faster than they are.  It is censored at the time it was given up; if nobody noted that (a lost call, or no
-row at all), at the last arrival of its round, up to which the server must have waited in vain.
-"""
+"""From rows as they came to usable attempts: every step that changes something says so in the report."""
 
 from typing import Any
 
@@ -25,14 +20,14 @@ from abs_theory.trace_columns import (
     statuses,
     unit_factors,
 )
-from abs_theory.trace_notices import membership, notices
+from abs_theory.trace_lost import with_lost_calls
+from abs_theory.trace_notices import notices
 
 __all__ = ["clean", "warmup_rounds", "windows"]
 
 EXTRAS = ("k_waited", "version_read", "version_applied", "compute_s", "comm_s")
-SOME = 0.05  # share of contradicting rows above which the numbering must be wrong
+SOME, FEW = 0.05, 3  # share and number of contradicting rows above which the numbering must be wrong
 LONG_GAP = 10  # times the usual step between round numbers
-MOST_FILLED = 20_000_000  # rows
 WARMUP_FACTOR, WARMUP_SHARE = 2.0, 0.1
 
 
@@ -47,9 +42,9 @@ def clean(
     table, workers = _attempts(frame, unit, report)
     table = _without_repeats(_sorted(table, report), report)
     table = _without_warmup(table, warmup, report)
-    table = _with_lost_calls(table, workers, report)
     if not table["observed"].any():
         raise ValueError(f"no attempt was delivered, there is nothing to learn from; {'; '.join(report)}")
+    table = with_lost_calls(table, len(workers), report)
     table["window"] = windows(table["round"].to_numpy())
     report += notices(table, workers)
     return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report
@@ -196,12 +191,12 @@ def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     contradicting = table["observed"] & table.duplicated([*where, "observed"])
     if contradicting.any() and not told_apart:
         count = int(contradicting.sum())
-        if count > SOME * len(table):
+        if count > max(FEW, SOME * len(table)):
             raise ValueError(
                 f"round and worker must name one delivery, but {count} of {len(table)} rows repeat a pair with other "
                 "seconds: number rounds through (epochs?), or tell several jobs apart by a column dataset"
             )
-        report.append(f"{counted(count, 'row')} contradict an earlier one of the same round and worker: the first kept")
+        report.append(f"{counted(count, 'row')} left out for contradicting an earlier one of the same round and worker")
         table = table[~contradicting]
     return table
 
@@ -241,65 +236,3 @@ def warmup_rounds(table: pd.DataFrame) -> int:
     slow = fastest > WARMUP_FACTOR * np.median(fastest) if len(fastest) else np.zeros(0, bool)
     first = int(np.argmin(slow)) if most and slow[0] else 0
     return first if 0 < first <= most and fastest[:first].min() > fastest[first:].max() else 0
-
-
-def _with_lost_calls(table: pd.DataFrame, workers: tuple[Any, ...], report: list[str]) -> pd.DataFrame:
-    """Censored rows for workers that a round is missing, and times for lost calls; unusable rows go."""
-    rounds, place = numbered(table["round"].to_numpy())
-    seconds = np.where(table["observed"], table["seconds"], -np.inf)
-    last = np.full(len(rounds), -np.inf)
-    np.maximum.at(last, place, seconds)
-    missing = _missing(table, place, len(rounds), len(workers), report)
-    lost = table["seconds"].isna().to_numpy()
-    if lost.any():
-        table = table.assign(seconds=np.where(lost, last[place], table["seconds"]))
-    keep = (table["usable"] & (last[place] > 0)).to_numpy()
-    silent = int((last <= 0).sum())
-    if silent:
-        report.append(f"{counted(silent, 'round')} in which nothing arrived left out")
-    if not keep.all():
-        table = table[keep]
-    if not len(missing):
-        return table
-    at, who = missing[:, 0], missing[:, 1]
-    heard = last[at] > 0
-    extra = pd.DataFrame({"round": rounds[at], "worker": who, "seconds": last[at], "observed": False, "usable": True})[
-        heard
-    ]
-    if "k_waited" in table:
-        extra["k_waited"] = extra["round"].map(table.groupby("round")["k_waited"].max())
-    if "status" in table:
-        extra["status"] = pd.Categorical(["censored"] * len(extra), table["status"].cat.categories)
-    both = pd.concat([table, extra], ignore_index=True)
-    return both.iloc[np.lexsort((both["worker"], both["round"]))]
-
-
-def _missing(table: pd.DataFrame, place: NDArray[Any], num: int, n: int, report: list[str]) -> NDArray[np.int64]:
-    """Pairs (round index, worker) without a row although the worker took part, shape (count, 2)."""
-    none = np.empty((0, 2), np.int64)
-    worker = table["worker"].to_numpy()
-    first, last = membership(place, worker, n)
-    expected = int((last - first + 1).sum())
-    present, _ = numbered(place * n + worker)
-    absent = expected - len(present)
-    if absent == 0:
-        return none
-    if {"version_read", "version_applied"} <= set(table.columns) and (
-        table["version_applied"] > table["version_read"]
-    ).any():
-        report.append(f"workers have no row in {absent} of {expected} rounds: still busy with an older version")
-        return none
-    told = "k_waited" in table
-    if absent > MOST_FILLED or (absent > expected / 2 and not told):
-        report.append(
-            f"workers have no row in {absent} of {expected} rounds: taken as not asked; if the server did not wait for "
-            "them, say so in a column k_waited"
-        )
-        return none
-    report.append(
-        f"{counted(absent, 'attempt')} of {expected} without a row: censored at the last arrival of the round"
-    )
-    cells = [np.column_stack([np.arange(first[w], last[w] + 1), np.full(last[w] - first[w] + 1, w)]) for w in range(n)]
-    every = np.concatenate(cells)
-    key = every[:, 0] * n + every[:, 1]
-    return every[~np.isin(key, present, assume_unique=True)]

@@ -86,7 +86,7 @@ def unit_factors(frame: pd.DataFrame, unit: str | None, report: list[str]) -> fl
     column = frame["unit"]
     known = {name: _unit(name) for name in column.dropna().unique()}
     if column.isna().any():
-        raise ValueError(f"unit must be given in every row, {int(column.isna().sum())} rows have none")
+        raise ValueError(f"unit must be given in every row, {counted(int(column.isna().sum()), 'row')} without")
     if unit is not None and set(known.values()) != {_unit(unit)}:
         raise ValueError(f"the column unit says {listed(sorted(known.values()))}, the argument {unit!r}: give only one")
     if len(set(known.values())) > 1:

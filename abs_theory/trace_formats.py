@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path, head: bytes, zipped: bool, layout: str | None) -> Loaded:
     wide_text = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     encoding = "utf-16" if wide_text else "utf-8-sig"
-    first = head.decode(encoding, errors="replace").lstrip().partition("\n")[0].strip()
+    first = re.split(r"[\r\n]", head.decode(encoding, errors="replace").lstrip(), maxsplit=1)[0]
     separator = max(",;\t", key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
     _check_header(names)

@@ -4,13 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from abs_theory.trace_columns import counted, listed, numbered
+from abs_theory.trace_lost import membership
 
-__all__ = ["membership", "notices"]
-
-Ints = NDArray[np.int64]
+__all__ = ["notices"]
 
 JUMP = 10**2.5  # half-way, on a log scale, between a factor of 100 and one of 1000
 LONG, SHORT = 3600.0, 1e-6  # seconds; outside, the unit is worth a second look
@@ -37,34 +35,15 @@ def _gaps(table: pd.DataFrame) -> list[str]:
     return [f"round numbers have gaps: {len(rounds)} of {span} rounds are there, in {counted(number, 'window')}"]
 
 
-def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:
-    """First and last round (as an index) in which each worker took part, in ascending order of ``place`` per worker.
-
-    A worker without a row in the first rounds joined later, unless it is absent as long in between too.
-    """
-    num = int(place.max()) + 1
-    first, last, longest = np.full(n, num), np.full(n, -1), np.ones(n, np.int64)
-    np.minimum.at(first, worker, place)
-    np.maximum.at(last, worker, place)
-    if (last - first + 1).sum() > len(place):
-        order = np.lexsort((place, worker))
-        absence = np.diff(place[order])
-        same = np.diff(worker[order]) == 0
-        np.maximum.at(longest, worker[order][1:][same], absence[same])
-    first[first < longest] = 0
-    last[last > num - 1 - longest] = num - 1
-    return first, last
-
-
 def _members(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
     rounds, place = numbered(table["round"].to_numpy())
     first, last = membership(place, table["worker"].to_numpy(), len(workers))
     there = last >= 0
     sentences = []
     for who, what in (
-        (there & (first > 0), "join after the first round"),
-        (there & (last < len(rounds) - 1), "leave before the last round"),
-        (~there, "have no usable attempt"),
+        (there & (first > 0), "joining after the first round"),
+        (there & (last < len(rounds) - 1), "leaving before the last round"),
+        (~there, "without a usable attempt"),
     ):
         if who.any():
             names = listed([str(workers[code]) for code in np.flatnonzero(who)], 5)

@@ -41,7 +41,7 @@ def read_timeline(path: Path, kind: str | None) -> tuple[pd.DataFrame, tuple[str
     text = _text(path)
     try:
         document = json.loads(text)
-    except json.JSONDecodeError as problem:
+    except (json.JSONDecodeError, RecursionError) as problem:
         document = _unclosed(text)
         if document is None:
             raise ValueError(f"the file is cut short or not JSON: {problem}") from None
@@ -72,7 +72,7 @@ def _unclosed(text: bytes) -> Any:
         return None
     try:
         return json.loads(text.rstrip().rstrip(b",") + b"]")
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return None
 
 

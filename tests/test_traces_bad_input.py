@@ -108,6 +108,13 @@ def test_a_retry_delivers_after_the_time_of_the_failure():
     assert trace.complete.shape == (20, 4)
 
 
+def test_a_lost_call_with_an_answered_retry_tells_nothing():
+    frame = good()
+    trace = from_frame(pd.concat([frame, frame.iloc[[5]].assign(seconds=np.nan)]))
+    assert "1 lost call left out as the worker delivered all the same" in told(trace)
+    assert np.array_equal(trace.complete, from_frame(frame).complete)
+
+
 def test_missing_rows_are_censored_not_dropped():
     trace = from_frame(good().drop(index=[5, 6, 30]))
     assert "3 attempts of 80 without a row: censored at the last arrival of the round" in told(trace)
@@ -146,8 +153,8 @@ def test_workers_that_join_or_leave_are_named_and_not_filled_up():
     frame = good()
     frame = frame[~((frame["worker"] == 1) & (frame["round"] < 5)) & ~((frame["worker"] == 2) & (frame["round"] > 9))]
     trace = from_frame(frame)
-    assert "1 worker join after the first round: 1" in told(trace)
-    assert "1 worker leave before the last round: 2" in told(trace)
+    assert "1 worker joining after the first round: 1" in told(trace)
+    assert "1 worker leaving before the last round: 2" in told(trace)
     assert len(trace.attempts) == 80 - 5 - 10
     assert list(trace.complete.index) == list(range(5, 10))
 
@@ -179,7 +186,7 @@ def test_duplicates():
     assert len(trace.attempts) == 160
     other = frame.iloc[[8]].assign(seconds=9.0)
     trace = from_frame(pd.concat([frame, other]))
-    assert "1 row contradict an earlier one of the same round and worker: the first kept" in told(trace)
+    assert "1 row left out for contradicting an earlier one of the same round and worker" in told(trace)
     assert trace.complete.loc[2, 0] == frame["seconds"][8]
     with pytest.raises(ValueError, match=r"80 of 160 rows repeat a pair with other seconds: number rounds through"):
         from_frame(frame.assign(round=frame["round"] % 20))
@@ -236,7 +243,7 @@ def test_units_convert_when_they_are_said():
         from_frame(frame, unit="hours")
     with pytest.raises(ValueError, match=r"the column unit says ms, s, the argument 'ms': give only one"):
         from_frame(mixed, unit="ms")
-    with pytest.raises(ValueError, match="unit must be given in every row, 1 rows have none"):
+    with pytest.raises(ValueError, match="unit must be given in every row, 1 row without"):
         from_frame(mixed.assign(unit=[None, *mixed["unit"][1:]]))
 
 
@@ -375,6 +382,7 @@ LONG = good().to_csv(index=False).encode()
         (b'{"traceEvents": [{"ph": "X"', "is cut short or not JSON"),
         (b'{"answer": 42}', "must be a list of events, or hold traceEvents"),
         (b'{"traceEvents": []}', "there are no complete events"),
+        (b"[" * 100_000, "is cut short or not JSON"),
         (b"[1, 2, 3]", "there are no complete events"),
         (b"Dear colleague,\nhere are the times.\n", "and no number in Dear colleague"),
         (b"name,city\nAnn,Rome\nBob,Oslo\n", "and no number in name"),
@@ -385,7 +393,7 @@ LONG = good().to_csv(index=False).encode()
         (b"round,worker,seconds\n0,M\xfcller,1\n", "the file must be text in UTF-8"),
         (b"round,worker,loss\n0,0,1\n", r"seconds \(or start and end\) not found among round, worker, loss"),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_foreign_empty_and_damaged_files(content, message, tmp_path):
     path = tmp_path / "trace.csv"

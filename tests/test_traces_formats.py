@@ -29,7 +29,15 @@ def same(trace, frame=None):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"sep": ";"}, {"sep": "\t"}, {"sep": ";", "decimal": ","}, {"encoding": "utf-8-sig"}, {"encoding": "utf-16"}],
+    [
+        {},
+        {"lineterminator": "\r"},
+        {"sep": ";"},
+        {"sep": "\t"},
+        {"sep": ";", "decimal": ","},
+        {"encoding": "utf-8-sig"},
+        {"encoding": "utf-16"},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "txt"])
@@ -80,7 +88,7 @@ def test_wide_csv_with_names_gaps_and_late_workers(tmp_path):
     trace = read(tmp_path / "wide.csv")
     assert trace.workers == ("node-0", "node-1", "node-2", "node-3")
     assert "1 attempt of 44 without a row: censored at the last arrival of the round" in trace.report
-    assert "1 worker join after the first round: node-2" in trace.report
+    assert "1 worker joining after the first round: node-2" in trace.report
     assert trace.complete.index.tolist() == [4, 6, 7, 8, 9, 10, 11]
 
 

@@ -1,0 +1,68 @@
+"""How fast a trace of ten million rows is read, and in how much memory: ``python -m benchmarks.reading``.
+
+The file is written to a temporary folder first.  Each format is read in a process of its own, so that the peak memory
+is that of one reading; seconds are of the CPU, so that other work on the machine counts little.
+"""
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from abs_theory import traces
+
+WORKERS, ROUNDS = 100, 100_000
+GIB = 2**20  # ru_maxrss is in KiB
+
+
+def write(folder: Path, workers: int = WORKERS, rounds: int = ROUNDS) -> list[Path]:
+    """The same trace, with a status and text for worker names, in all formats."""
+    rng = np.random.default_rng(0)
+    seconds = rng.lognormal(0.0, 0.3, (rounds, workers)).round(6)
+    names = [f"host-{i // 8}/gpu-{i % 8}" for i in range(workers)]
+    frame = pd.DataFrame(
+        {
+            "round": np.repeat(np.arange(rounds), workers),
+            "worker": np.tile(np.arange(workers), rounds),
+            "seconds": seconds.ravel(),
+        }
+    )
+    frame.to_csv(folder / "long.csv", index=False)
+    frame.to_parquet(folder / "long.parquet")
+    failed = rng.random(len(frame)) < 0.01
+    frame = frame.assign(worker=pd.Categorical.from_codes(frame["worker"].tolist(), pd.Index(names)))
+    frame["status"] = np.where(failed, "failed", "ok")
+    frame.sample(frac=1, random_state=0).to_csv(
+        folder / "text, failures, unsorted.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1}
+    )
+    pd.DataFrame(seconds, columns=names).to_csv(folder / "wide.csv")
+    return sorted(folder.iterdir())
+
+
+def measure(path: Path) -> tuple[float, float, int]:
+    """Seconds to read ``path``, the peak memory in GiB, and the attempts found."""
+    start = time.process_time()
+    trace = traces.read(path)
+    took = time.process_time() - start
+    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB, len(trace.attempts)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(Path(folder))
+        print(f"{'file':<36}{'rows':>12}{'s':>8}{'GiB':>8}   wanted: 30 s, 4 GiB")
+        for path in paths:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                took, memory, rows = pool.apply(measure, (path,))
+            print(
+                f"{path.name:<36}{rows:>12,}{took:>8.1f}{memory:>8.2f}   {'yes' if took < 30 and memory < 4 else 'NO'}"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
