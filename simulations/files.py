@@ -14,7 +14,7 @@ import numpy as np
 from simulations.data import Data, digits
 
 CLASSES = 10
-IDX_NAMES = {  # of the images and labels, for training and for testing; also with ".gz", or with "." for the last "-"
+IDX_NAMES = {  # of the images and labels, for training and for testing; also with ".idx" for "-idx", and ".gz"
     "training": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
@@ -25,7 +25,7 @@ BLOCK = 1 << 20  # bytes read at once, so that memory follows what a file holds,
 
 
 def load(source: str | Path) -> Data:
-    """ "digits", or the data in a folder that holds IDX files or the binary files of CIFAR-10.
+    """The data named "digits", or those in a folder that holds IDX files or the binary files of CIFAR-10.
 
     Raises ValueError if the folder holds neither, or files that are not what their names say.
     """
@@ -112,10 +112,13 @@ def _spellings(name: str) -> list[str]:
 
 def _find(folder: Path, name: str) -> Path:
     """The file of that name, plain rather than compressed if there are both."""
-    for spelling in _spellings(name):
-        if (folder / spelling).exists():
-            return folder / spelling
-    raise ValueError(f"{folder / name} is missing, plain or .gz")
+    try:
+        there = [spelling for spelling in _spellings(name) if (folder / spelling).exists()]
+    except OSError as failure:
+        raise ValueError(_why(folder / name, failure)) from failure
+    if not there:
+        raise ValueError(f"{folder / name} is missing, plain or .gz")
+    return folder / there[0]
 
 
 # ---------------------------------------------------------------- CIFAR-10
