@@ -8,11 +8,12 @@ import numpy as np
 
 from abs_theory.checks import check_count, check_nonnegative
 from simulations import batches
-from simulations.data import Data, Split, digits, shares
+from simulations.batches import OnSharedData
+from simulations.data import Data, Split, digits
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(OnSharedData):
     """Mean cross-entropy over the training ``data``, which ``n`` workers share, plus ``l2`` / 2 |w|^2.
 
     ``hidden = 0`` is softmax regression (convex; strongly convex with ``l2`` > 0); ``hidden`` > 0 a two-layer
@@ -32,20 +33,13 @@ class Classifier:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.data, Data) and self.data.classes > 1):
-            raise ValueError(f"data must be a Data with at least two classes such as digits(), got {self.data!r}")
+        self.check_shares()
+        if self.data.classes < 2:
+            raise ValueError(f"data must have labels of at least two classes as digits() have, got {self.data!r}")
         check_count("hidden", self.hidden, minimum=0)
-        check_count("batch_size", self.batch_size)
         check_nonnegative("l2", self.l2)
-        check_count("split_seed", self.split_seed, minimum=0)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
-        _ = self.shares  # refused here if they cannot be made
-
-    @cached_property
-    def shares(self) -> list[np.ndarray]:
-        """Of each worker, the rows of the training data it draws from."""
-        return shares(self.data, self.n, self.split, self.split_seed)
 
     @cached_property
     def _one_hot(self) -> np.ndarray:
@@ -100,7 +94,7 @@ class Classifier:
 
     def gradients(self, params, workers, rngs):
         size = self.batch_size
-        rows = batches.draw(self.shares, workers, rngs, size)
+        rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
         bytes_each = params.itemsize * (2 * params.shape[1] + size * self._widths[0][0])
         for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):

@@ -8,11 +8,12 @@ import numpy as np
 from abs_theory.bounds import Constants
 from abs_theory.checks import check_count, check_nonnegative, is_finite
 from simulations import batches
-from simulations.data import Data, Split, shares
+from simulations.batches import OnSharedData
+from simulations.data import Data, Split
 
 
 @dataclass(frozen=True)
-class LeastSquares:
+class LeastSquares(OnSharedData):
     r"""F(w) = 1/2 mean_s (x_s w - y_s)^2 + ``l2`` / 2 |w|^2 over the N training samples, which ``n`` workers share.
 
     Each gradient uses ``batch_size`` samples drawn with replacement from its worker's share, see ``data.shares`` for
@@ -27,17 +28,8 @@ class LeastSquares:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, Data):
-            raise ValueError(f"data must be a Data(x, y, x_test, y_test), got {self.data!r}")
-        check_count("batch_size", self.batch_size)
+        self.check_shares()
         check_nonnegative("l2", self.l2)
-        check_count("split_seed", self.split_seed, minimum=0)
-        _ = self.shares  # refused here if they cannot be made
-
-    @cached_property
-    def shares(self) -> list[np.ndarray]:
-        """Of each worker, the rows of the training data it draws from."""
-        return shares(self.data, self.n, self.split, self.split_seed)
 
     @cached_property
     def _x(self) -> np.ndarray:
@@ -60,7 +52,7 @@ class LeastSquares:
         return {"gradient_norm2": float(slope @ slope)}
 
     def gradients(self, params, workers, rngs):
-        rows = batches.draw(self.shares, workers, rngs, self.batch_size)
+        rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params)), np.empty_like(params)
         bytes_each = 8 * params.shape[1] * (2 + self.batch_size)
         for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):

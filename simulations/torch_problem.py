@@ -13,13 +13,13 @@ try:
 except ModuleNotFoundError as failure:
     raise ModuleNotFoundError("simulations.torch_problem needs PyTorch: install abs-toolkit[torch]") from failure
 
-from abs_theory.checks import check_count
 from simulations import batches
-from simulations.data import Data, Split, shares
+from simulations.batches import OnSharedData
+from simulations.data import Data, Split
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TorchProblem:
+class TorchProblem(OnSharedData):
     """F(w) = the mean of ``criterion(module(x), y)`` over the training ``data``, w all trainable parameters in a row.
 
     ``module`` maps features (samples, features), float, to scores or predictions (an ``nn.Unflatten`` in front makes
@@ -42,13 +42,11 @@ class TorchProblem:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.module, torch.nn.Module) and isinstance(self.data, Data)):
-            raise ValueError(f"a torch.nn.Module and a Data are needed, got {self.module!r} and {self.data!r}")
-        check_count("batch_size", self.batch_size)
-        check_count("split_seed", self.split_seed, minimum=0)
+        self.check_shares()
+        if not isinstance(self.module, torch.nn.Module):
+            raise ValueError(f"module must be a torch.nn.Module, got {self.module!r}")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
-        _ = self.shares  # refused here if they cannot be made
         if not self._trained:
             raise ValueError("the module must have parameters with requires_grad, there is nothing to train")
         self._try()
@@ -57,11 +55,6 @@ class TorchProblem:
         what = f"{type(self.module).__name__} of {len(self.initial)} parameters, {self.data!r}"
         how = f"batch_size={self.batch_size}, split={self.split!r}, split_seed={self.split_seed}, dtype={self.dtype!r}"
         return f"TorchProblem({what}, n={self.n}, {how})"
-
-    @cached_property
-    def shares(self) -> list[np.ndarray]:
-        """Of each worker, the rows of the training data it draws from."""
-        return shares(self.data, self.n, self.split, self.split_seed)
 
     @property
     def initial(self) -> np.ndarray:
@@ -96,7 +89,7 @@ class TorchProblem:
         return {"test_accuracy": right / len(data.y_test)}
 
     def gradients(self, params, workers, rngs):
-        rows = batches.draw(self.shares, workers, rngs, self.batch_size)
+        rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
         with torch.random.fork_rng(devices=[]):
             for job, rng in enumerate(rngs):
