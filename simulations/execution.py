@@ -3,8 +3,11 @@
 import dataclasses
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from warnings import catch_warnings, filterwarnings
@@ -122,7 +125,25 @@ def _results(missing: Sequence[Unit], backend: str, address: str | None, n_jobs:
     if backend == "ray":
         return ray_cluster.results(attempt, missing, address)
     parallel = joblib.Parallel(n_jobs=1 if len(missing) <= 1 else n_jobs, return_as="generator_unordered")
-    return cast(Generator, parallel(joblib.delayed(attempt)(unit) for unit in missing))
+    return cast(Generator, parallel(joblib.delayed(_attempt_for)(os.getpid(), unit) for unit in missing))
+
+
+def _attempt_for(employer: int, unit: Unit) -> tuple[str, Tables | None, str]:
+    if os.getpid() != employer:
+        _end_with(employer)
+    return attempt(unit)
+
+
+@cache
+def _end_with(employer: int) -> None:
+    """End this process soon after the process it works for: nobody else could take its results."""
+
+    def watch() -> None:
+        while os.getppid() == employer:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _outcome(sweep: Sweep, wanted: Sequence[Unit], kept: dict[str, Tables], errors: dict[str, str]) -> Outcome:

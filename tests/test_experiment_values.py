@@ -221,7 +221,7 @@ _values = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(_keys, _values, max_size=5))
 def test_any_table_survives_toml(table):
     assert Table(tomllib.loads(to_toml(table))) == Table(table)
@@ -353,7 +353,7 @@ _paths = ["delay", "fleet", "protocol.k", "protocol.name", "problem", "step_size
           "sweep.protocol.k", "replicates", "fleet.name", "delay.law", "versions", "local_steps"]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(_paths), _tables, max_size=3))
 def test_whatever_is_written_there_the_reader_takes_it_or_raises_a_value_error(changes):
     try:
@@ -366,7 +366,7 @@ def test_whatever_is_written_there_the_reader_takes_it_or_raises_a_value_error(c
     assert Sweep.of(tomllib.loads(sweep.to_toml())).experiments[0].experiment == sweep.experiments[0].experiment
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, data):
     text = bytearray(ABS.encode())

@@ -1,6 +1,8 @@
 """``python -m simulations``: what it writes is what the library computes, whatever happens to it on the way."""
 
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -57,11 +59,10 @@ def toml(tmp_path):
     return write
 
 
-def started(path, out, *options, limit=None):
-    """The command as a process and group of its own; ``limit``: the largest file it may write, in bytes."""
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));" if limit else ""
+def started(path, out, *options):
+    """The command as a process and group of its own."""
     same = f"from simulations import provenance; provenance.source_hash = lambda: {SOURCE!r};"
-    code = f"{limited}{same}from simulations.__main__ import run; run()"
+    code = f"{same}from simulations.__main__ import run; run()"
     return subprocess.Popen(
         [sys.executable, "-c", code, str(path), "--out", str(out), *options], cwd=ROOT, start_new_session=True,
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -236,7 +237,7 @@ def test_killed_in_the_middle_of_a_sweep_it_goes_on_where_it_was(run, toml, tmp_
     assert {result: result.stat().st_mtime_ns for result in done} == done  # not written again
 
 
-def test_ctrl_c_says_how_to_go_on(run, toml, tmp_path, whole):
+def test_ctrl_c_says_how_to_go_on(toml, tmp_path):
     path, out = toml(SWEEP.replace("num_updates = 30", "num_updates = 3000")), tmp_path / "out"
     with started(path, out, "--jobs", "2") as process:
         wait_for(out, 1, process)
@@ -248,20 +249,47 @@ def test_ctrl_c_says_how_to_go_on(run, toml, tmp_path, whole):
     kept = len(results(out))
     message = f"interrupted; {kept} of 18 runs are finished and kept in {out}; the same command goes on with the rest\n"
     assert complained == f"simulations: {message}"
+    assert kept < 18
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path):
-    """A larger and larger limit on the size of a file stands for a disk that fills up and is then cleared."""
+    """A limit on the size of a file stands for a disk that is full when the longer runs are written."""
     path, out = toml(RUN + "[sweep]\nnum_updates = [3, 3000]\n"), tmp_path / "out"
-    with started(path, out, "--jobs", "1", limit=20_000) as process:
-        printed, complained = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (2, "")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        status, printed, complained = run(path, "--out", out, "--jobs", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (status, printed) == (2, "")
     assert complained.count("\n") == 1, complained
     assert "File too large" in complained
     assert f"3 of 6 runs are finished and kept in {out}" in complained
-    assert [path.suffix for path in (out / "results").iterdir() if path.suffix not in (".result", "")] == []
+    assert [each.suffix for each in (out / "results").iterdir() if each.name != ".lock"] == [".result"] * 3
     assert run(path, "--out", out, "--jobs", 1)[0] == 0
     assert len(results(out)) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path, monkeypatch):
+    deadly = "import os\nfrom simulations.protocols import synchronous\ndef deadly(armed: bool):\n"
+    deadly += "    return os.kill(os.getpid(), 9) if armed else synchronous()\n"
+    (tmp_path / "deadly_protocol.py").write_text(deadly)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"deadly_protocol:deadly"')
+    path = toml(text.replace("= 30", "= 3000") + "[sweep]\nprotocol.armed = [false, true]\n")
+    status, printed, complained = run(path, "--out", tmp_path / "out", "--jobs", 2)
+    assert (status, printed) == (2, "")
+    assert complained.count("\n") == 1
+    assert "runs are finished and kept in" in complained
+
+
+def test_progress_with_the_time_that_remains_goes_to_a_terminal(run, toml, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    complained = run(toml(SWEEP), "--out", tmp_path, "--jobs", 1)[2]
+    assert re.search(r"\d+/18 \[\d\d:\d\d<", complained)
+    results(tmp_path)[0].unlink()
+    assert " 17/18 [00:00<" in run(toml(SWEEP), "--out", tmp_path, "--jobs", 1)[2]
 
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(run, toml, tmp_path, monkeypatch):
