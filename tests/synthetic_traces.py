@@ -1,7 +1,6 @@
 """Small measured-looking traces of every regime, as frames with the columns round, worker, seconds.
 
-Each takes a generator, the number of rounds and of workers, and has means that the docstring states, so that a test can
-know the truth.
+Each takes a generator, the number of rounds and of workers, and says how it draws, so that a test can know the truth.
 """
 
 import numpy as np
