@@ -52,7 +52,7 @@ def main(
         raise OSError(f"{problem}; {_kept(sweep, out)}") from None
     except RuntimeError as problem:  # a process of joblib or of the cluster that was killed
         raise RuntimeError(f"{problem}; {_kept(sweep, out)}") from None
-    return _report(outcome)
+    return _report(sweep, outcome)
 
 
 def _list(sweep: Sweep, out: Path) -> int:
@@ -64,13 +64,12 @@ def _list(sweep: Sweep, out: Path) -> int:
     return 0
 
 
-def _report(outcome: execution.Outcome) -> int:
+def _report(sweep: Sweep, outcome: execution.Outcome) -> int:
     """Say on stderr what did not go well; the exit status."""
     for path in outcome.damaged:
         print(f"simulations: {path} was damaged, and was computed anew", file=sys.stderr)
-    keys = list(outcome.cells)[1 : list(outcome.cells).index("replicates")]
-    for row in outcome.cells.to_dict("records"):
-        cell = _cell(row["cell"], {str(key): row[key] for key in keys})
+    for number, row in enumerate(outcome.cells.to_dict("records")):
+        cell = _cell(number, sweep.experiments[number].changed)
         if row["diverged"]:
             many = f"{row['diverged']} of {row['finished']} runs diverged (loss = inf)"
             print(f"simulations: {cell}: {many}", file=sys.stderr)
@@ -81,9 +80,8 @@ def _report(outcome: execution.Outcome) -> int:
 
 
 def _cell(number: int, changed: dict[str, Any]) -> str:
-    return f"cell {number}" + (
-        f" ({', '.join(f'{key}={label(value)}' for key, value in changed.items())})" * bool(changed)
-    )
+    words = ", ".join(f"{key}={label(value)}" for key, value in changed.items() if value is not None)
+    return f"cell {number} ({words})" if words else f"cell {number}"
 
 
 def _kept(sweep: Sweep, out: Path) -> str:

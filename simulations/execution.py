@@ -1,6 +1,5 @@
 """A sweep carried out: replicates in any order on many processes, each kept once finished, tables in order."""
 
-import dataclasses
 import hashlib
 import os
 import threading
@@ -24,6 +23,7 @@ from simulations.provenance import content_hash, versions
 from simulations.record import diverged
 from simulations.storage import Store, Tables
 from simulations.sweep import Sweep, label
+from simulations.tables import to_toml
 
 __all__ = ["BACKENDS", "Outcome", "Unit", "run_sweep", "units"]
 
@@ -34,7 +34,8 @@ class Unit(NamedTuple):
     """One replicate of one cell: what is computed, kept and resumed as a whole."""
 
     cell: int
-    experiment: Experiment  # of this replicate alone
+    experiment: Experiment
+    replicate: int
     key: str  # hash of all that the result depends on
 
 
@@ -55,10 +56,10 @@ def units(sweep: Sweep) -> list[Unit]:
         files = experiment.files
         if files not in contents:
             contents[files] = content_hash(files)
+        every = to_toml({**experiment.as_table(), "replicates": None}) + contents[files] + made_by
         for replicate in experiment.which:
-            one = dataclasses.replace(experiment, replicates=(replicate,))
-            text = "\n".join([one.to_toml(), contents[files], made_by])
-            found.append(Unit(number, one, hashlib.sha256(text.encode()).hexdigest()[:32]))
+            key = hashlib.sha256(f"{every} replicate {replicate}".encode()).hexdigest()[:32]
+            found.append(Unit(number, experiment, replicate, key))
     return found
 
 
@@ -100,7 +101,7 @@ def run_sweep(
 def attempt(unit: Unit) -> tuple[str, Tables | None, str]:
     """The key of a unit, and its tables or what went wrong: one that fails must not stop the others."""
     try:
-        result = unit.experiment.run(n_jobs=1)
+        result = unit.experiment.run(n_jobs=1, replicates=[unit.replicate])
     except Exception as problem:
         said = " ".join(str(problem).split())
         plain = isinstance(problem, ValueError | RuntimeError) and said

@@ -5,6 +5,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -17,7 +18,7 @@ from abs_theory.delays import Delay
 from simulations.fleets import Fleet, as_fleet
 from simulations.names import FLEET, PROBLEM, PROTOCOL
 from simulations.problems import Problem
-from simulations.reading import Reading, read_arguments, read_call
+from simulations.reading import Reading, check_names, read_arguments, read_call
 from simulations.run import run_replicate
 from simulations.server import Policy, Protocol
 from simulations.tables import Table, to_toml
@@ -131,7 +132,7 @@ class Experiment:
     fleet: Annotated[Any, FLEET, Sequence[FLEET]] = None
     num_updates: int | None = None
     time_budget: float | None = None
-    local_steps: Annotated[Any, Policy] = 1
+    local_steps: int = 1
     replicates: int | Sequence[int] = 1
     eval_every: float = math.inf
     target: tuple[str, float] | None = None
@@ -140,13 +141,17 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.delay is None and self.fleet is None:
             raise ValueError("give delay, the law of a local step, or a fleet")
-        for name, value in self._reading().plain.items():
+        for name, value in self._reading.plain.items():
             object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:  # without what was read, which is functions
+        return dict(self.as_table())
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:
         """The experiment of a table with these keys.  Raises ValueError for any other table."""
-        return cls(**read_arguments(cls, table, "", "a run", supplied=()).plain)
+        check_names(cls, table, "", "a run", supplied=())
+        return cls(**table)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
@@ -174,11 +179,11 @@ class Experiment:
     @property
     def files(self) -> tuple[str, ...]:
         """The files the run will read."""
-        return self._reading().files
+        return self._reading.files
 
-    def run(self, n_jobs: int = -1) -> Any:
-        """What ``simulate`` returns for these arguments."""
-        reading = self._reading()
+    def run(self, n_jobs: int = -1, replicates: int | Sequence[int] | None = None) -> Any:
+        """What ``simulate`` returns for these arguments; ``replicates`` (None: its own) as there."""
+        reading = self._reading
         own: dict[str, Any] = {"n": self.n, "step_size": self.step_size if is_finite(self.step_size) else None}
         made: Any = reading.parts["delay"].make(own) if self.delay is not None else None
         own["delay"] = made
@@ -188,8 +193,11 @@ class Experiment:
         problem = reading.parts["problem"].make(own)
         own["constants"] = getattr(problem, "constants", None)
         rest = {name: part.make(own) for name, part in reading.parts.items() if name not in _MADE_FIRST}
+        if replicates is not None:
+            rest["replicates"] = replicates
         return simulate(rest.pop("protocol"), problem, made, **rest, n_jobs=n_jobs)
 
+    @cached_property
     def _reading(self) -> Reading:
         return read_arguments(type(self), self.as_table(), "", "a run", supplied=())
 

@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from inspect import Parameter, getsourcefile, isclass, signature
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Union
@@ -24,7 +25,7 @@ from simulations.decisions import Progress
 from simulations.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, Kind, instead, is_rule
 from simulations.tables import Table, frozen
 
-__all__ = ["Reading", "read_arguments", "read_call", "read_value"]
+__all__ = ["Reading", "check_names", "read_arguments", "read_call", "read_value"]
 
 SUPPLIED = (
     "delay",
@@ -68,30 +69,17 @@ def read_call(kind: Kind, given: Any, key: str) -> Reading:
 def read_arguments(
     factory: Any, given: Mapping[str, Any], key: str, name: str, supplied: Sequence[str] = SUPPLIED
 ) -> Reading:
-    """The arguments of ``factory``, checked against its signature, and what it makes of them."""
-    parameters = {
-        each.name: each
-        for each in signature(factory).parameters.values()
-        if each.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    }
+    """The arguments of ``factory``, checked against its signature, and what it makes of them; None: not given."""
+    check_names(factory, given, key, name, supplied)
     prefix = f"{key}." if key else ""
-    takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
-    for unknown in [argument for argument in given if argument not in parameters]:
-        raise ValueError(f"{prefix}{unknown}: {name} has no {unknown!r}{instead(unknown, parameters, takes)}")
-    given = {argument: value for argument, value in given.items() if value is not None}
-    hints = typing.get_type_hints(factory, include_extras=True)
     readings, plain = {}, {}
-    for argument, parameter in parameters.items():
-        if argument in given:
-            hint = hints.get(argument, Any)
-            hint = _LAW_OF_EACH if hint is Any and argument == "delay" else hint
+    for argument, (hint, default) in _parameters(factory).items():
+        if given.get(argument) is not None:
             readings[argument] = read_value(hint, given[argument], prefix + argument)
             plain[argument] = readings[argument].plain
         elif argument in supplied:
             readings[argument] = Reading(None, _supplied(argument, f"{prefix}{argument}"))
-        elif parameter.default is Parameter.empty:
-            raise ValueError(f"{prefix}{argument} is missing: {name} needs it; {takes}")
-        elif (default := _plain_default(parameter.default)) is not None:
+        elif (default := _plain_default(default)) is not None:
             plain[argument] = default
     files = tuple(file for reading in readings.values() for file in reading.files)
 
@@ -99,6 +87,19 @@ def read_arguments(
         return factory(**{argument: reading.make(run) for argument, reading in readings.items()})
 
     return Reading(Table(plain), make, files, readings)
+
+
+def check_names(
+    factory: Any, given: Mapping[str, Any], key: str, name: str, supplied: Sequence[str] = SUPPLIED
+) -> None:
+    """Raise ValueError for an argument that ``factory`` does not have, or needs and is not given."""
+    parameters, prefix = _parameters(factory), f"{key}." if key else ""
+    takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
+    for unknown in [argument for argument in given if argument not in parameters]:
+        raise ValueError(f"{prefix}{unknown}: {name} has no {unknown!r}{instead(unknown, parameters, takes)}")
+    for argument, (_, default) in parameters.items():
+        if default is Parameter.empty and given.get(argument) is None and argument not in supplied:
+            raise ValueError(f"{prefix}{argument} is missing: {name} needs it; {takes}")
 
 
 def read_value(hint: Any, given: Any, key: str) -> Reading:
@@ -200,6 +201,18 @@ def _in(key: str, function: Callable, *arguments: Any) -> Any:
 
 
 # ---------------------------------------------------------------------- signatures
+@cache
+def _parameters(factory: Any) -> dict[str, tuple[Any, Any]]:
+    """Annotation and default (or ``Parameter.empty``) of each argument that can be given by its name."""
+    hints = typing.get_type_hints(factory, include_extras=True)
+    parameters = {}
+    for name, each in signature(factory).parameters.items():
+        if each.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
+            hint = hints.get(name, Any)
+            parameters[name] = (_LAW_OF_EACH if hint is Any and name == "delay" else hint, each.default)
+    return parameters
+
+
 def _options(hint: Any) -> list[Any]:
     """The alternatives of an annotation; a Kind for what has to be named."""
     if isinstance(hint, Kind):

@@ -1,5 +1,6 @@
 """An experiment as a value: what TOML says is what Python says, and what cannot be read is explained."""
 
+import inspect
 import math
 import pickle
 import tomllib
@@ -16,7 +17,7 @@ from simulations import policies, protocols, stragglers
 from simulations.experiment import Experiment, simulate
 from simulations.fleets import as_fleet, one_slow
 from simulations.links import Links
-from simulations.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT
+from simulations.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, is_rule
 from simulations.problems import NoisyQuadratic, softmax_digits
 from simulations.sweep import Sweep
 from simulations.tables import Table, merged, to_toml
@@ -144,10 +145,33 @@ def test_every_factory_can_be_named():
     assert {"uniform", "by_staleness"} <= set(WEIGHT.factories)
     assert {"Links", "Absences", "CommonFactor", "Stalls", "Spells", "one_slow", "from_trace"} <= set(FLEET.factories)
     assert "digits" in DATA.factories
-    listed = [name for name in vars(protocols) if getattr(protocols, name) in PROTOCOL.factories.values()]
-    assert sorted(listed) == list(PROTOCOL.factories)
+    assert set(protocols.__all__) - {"Protocol"} == set(PROTOCOL.factories)
     for kind, alien in ((PROTOCOL, "uniform"), (PROBLEM, "Problem"), (POLICY, "Progress"), (FLEET, "Wrapper")):
         assert alien not in kind.factories
+
+
+NEEDED = {"k": 2, "max_staleness": 1, "k0": 1, "spare": 1, "slack": 1, "buffer": 2, "batch": 2, "threshold": 3,
+          "steps0": 2, "target": 0.1, "round_times": [1, 2, 3, 4], "raise_by": 1, "burn_in": 2}  # fmt: skip
+
+
+def needed(factory):
+    """Arguments for those parameters of a factory that have no default and that no run supplies."""
+    parameters = inspect.signature(factory).parameters.values()
+    return {each.name: NEEDED[each.name] for each in parameters if each.default is each.empty and each.name in NEEDED}
+
+
+@pytest.mark.parametrize("name", PROTOCOL.factories)
+def test_every_protocol_runs_from_a_table(name):
+    protocol = {"name": name, **needed(PROTOCOL.factories[name])}
+    table = Experiment.of(changed(protocol=protocol, replicates=1)).run(n_jobs=1)
+    assert len(table) == 12
+
+
+@pytest.mark.parametrize("name", POLICY.factories)
+def test_every_policy_is_made_from_a_table(name):
+    policy = {"policy": name} if is_rule(POLICY.factories[name]) else {"policy": name, **needed(POLICY.factories[name])}
+    protocol = {"name": "abs_sgd", "k": 2, "max_staleness": policy}  # what any policy gives may be a threshold
+    assert len(Experiment.of(changed(protocol=protocol, replicates=1)).run(n_jobs=1)) == 12
 
 
 # ---------------------------------------------------------------------- values
