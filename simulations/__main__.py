@@ -94,7 +94,7 @@ def run() -> None:
     """The command: one line on stderr and status 2 for what the caller can mend, 1 if a cell failed."""
     try:
         status = app(standalone_mode=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         status = 130
     except (typer.TyperException, OSError, ValueError, RuntimeError) as problem:
         message = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)

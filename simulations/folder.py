@@ -11,7 +11,7 @@ import pandas as pd
 from simulations.execution import Outcome, units
 from simulations.experiment import read_toml
 from simulations.provenance import versions
-from simulations.storage import replacing
+from simulations.storage import Store, replacing
 from simulations.sweep import Sweep
 from simulations.tables import to_toml
 
@@ -26,15 +26,14 @@ def claim(folder: Path, sweep: Sweep) -> Path:
     """Note in ``folder`` what is run there, and return the path of the note, which is itself a configuration.
 
     A folder may only grow: to more replicates, or more cells.  Raises ValueError if it holds results that are not
-    among those of this sweep, or of other versions; OSError if it cannot be written.
+    among those of this sweep, or of other versions; OSError if it cannot be written, or another run is writing to it.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"the results go to a folder, {folder} is a file")
     note = folder / CONFIGURATION
     if note.exists() and any(folder.rglob("*.result")):
         _check_same(note, sweep)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(note) as file:
+    with Store(folder), replacing(note) as file:  # unless another run has the folder
         file.write(f"{sweep.to_toml()}\n{to_toml({'versions': versions()})}".encode())
     return note
 

@@ -79,8 +79,8 @@ def _imported(name: str, key: str) -> Any:
         found = getattr(importlib.import_module(module), factory)
     except Exception as problem:  # whatever the module does when it is run
         raise ValueError(f"{key}: cannot import {name!r}: {type(problem).__name__}: {problem}") from None
-    if not callable(found):
-        raise ValueError(f"{key}: {name!r} must be a function or class, it is {found!r}")
+    if not (inspect.isfunction(found) or inspect.isclass(found)) or found.__module__ == "builtins":
+        raise ValueError(f"{key}: {name!r} must be a function or class written in Python, it is {found!r}")
     return found
 
 

@@ -27,14 +27,8 @@ from simulations.tables import Table, frozen
 
 __all__ = ["Reading", "check_names", "read_arguments", "read_call", "read_value"]
 
-SUPPLIED = (
-    "delay",
-    "n",
-    "constants",
-    "step_size",
-    "fleet",
-    "otherwise",
-)  # by the run, to a factory that was not given them
+# by the run, to a factory that was not given them
+SUPPLIED = ("delay", "n", "constants", "step_size", "fleet", "otherwise")
 _KINDS = {kind.type: kind for kind in (PROTOCOL, PROBLEM, FLEET, DATA)}
 _LAW_OF_EACH = Delay | Sequence[Delay]
 
@@ -62,7 +56,7 @@ def read_call(kind: Kind, given: Any, key: str) -> Reading:
             raise ValueError(f"{key}.{next(iter(arguments))}: {name} takes no arguments")
         return Reading(name, lambda run: factory)  # itself a policy or a weight
     reading = read_arguments(factory, arguments, key, name)
-    own = (getsourcefile(factory) or "",) if ":" in name else ()
+    own = (getsourcefile(factory) or "",) if ":" in name else ()  # what it does is part of the configuration
     return reading._replace(plain=Table({kind.head: name, **reading.plain}), files=own + reading.files)
 
 

@@ -313,3 +313,13 @@ def test_a_second_run_in_the_same_folder_is_refused(run, toml, tmp_path):
         status, _, complained = run(toml(RUN), "--out", tmp_path / "out", "--jobs", 1)
     assert status == 2
     assert "another run is writing to" in complained
+    assert not (tmp_path / "out" / "config.toml").exists()
+
+
+def test_ctrl_c_while_it_reads_is_quiet(run, toml, tmp_path, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.Sweep, "from_toml", interrupted)
+    status, printed, complained = run(toml(RUN), "--out", tmp_path / "out")
+    assert (status, printed, complained.strip()) == (130, "", "")
