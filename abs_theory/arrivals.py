@@ -1,6 +1,18 @@
 """E[T_(k)] from a trace, for each k: the mean of the k-th arrival, with an interval or the reason why there is none.
 
 Nothing is assumed of the delays: whatever makes workers alike, or rounds, is in the measured arrivals.
+
+The intervals hold the truth in 90 to 99 % of repetitions (tests/test_plan_intervals.py) from this many rounds on:
+
+    30    almost i.i.d. or unequal workers
+    80    windows of different level
+    60    heavy tails, as lognormal with sigma 1
+    100   common slowdowns that last three rounds, in general 30 times what they last
+    400   stalls of 2 % of the attempts, in general 8 that reach the rank
+    800   spells of stalls that last eight rounds, in general 100 times what they last
+
+With fewer they are mostly not identified, which is said; but what has never happened in the trace cannot be known, and
+its absence from a short trace makes an interval too narrow.
 """
 
 import numpy as np

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from abs_theory import candidates, choose, intervals
 from abs_theory.bounds import Constants
@@ -19,15 +18,17 @@ from abs_theory.candidates import Goal, Rounds
 from abs_theory.replay import Played, Replay
 from abs_theory.trace_model import FleetModel
 
-__all__ = ["Gain", "KChoice", "Policy", "choose_k", "choose_threshold", "fastest", "gain", "soonest"]
+__all__ = ["Gain", "KChoice", "Policy", "choose_k", "choose_threshold", "fastest", "gain", "soonest", "times_to_target"]
 
 Array = NDArray[np.float64]
 
 MOST_WORSE = 0.02  # what simplicity may cost, whatever the error
 THRESHOLDS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
+TWO_SIDED = 1.96  # standard errors of a 95 % interval
 CONTENDERS = 24  # of the model's candidates, to be replayed
 NEAR = 1.25  # times the model's best objective, to be a contender
 FEW_K = 12  # tried where k and the threshold are both free
+FEWER_K = 5  # for the ceiling, which is at k = 1 unless many stall
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class KChoice:
 
     k: int
     best: int  # without regard to simplicity
+    alike: tuple[int, int]  # least and largest k that a 95 % interval of the ratio does not tell from the best
     largest: int  # k that the trace saw
     identified: bool  # no k beyond what was seen can be better
     could_gain: float  # at most so much more per second by a larger k, as a share
@@ -76,6 +78,7 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
     error[best] = 0.0
     slack = np.minimum(np.nan_to_num(error, nan=0.0), MOST_WORSE)
     k = int(np.flatnonzero(np.log(rate) >= math.log(rate[best]) - slack)[-1])
+    alike = np.flatnonzero(np.log(rate) >= math.log(rate[best]) - TWO_SIDED * np.nan_to_num(error, nan=0.0))
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
     gain = None
@@ -89,6 +92,7 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
     return KChoice(
         k=k + 1,
         best=best + 1,
+        alike=(int(alike[0]) + 1, int(alike[-1]) + 1),
         largest=largest + 1,
         identified=bool(ceiling <= rate[k]),
         could_gain=max(0.0, float(ceiling / rate[k]) - 1),
@@ -112,6 +116,7 @@ class Policy:
 
     k: int
     max_staleness: float
+    alike: tuple[tuple[int, float], ...]  # candidates that a 95 % interval of the ratio does not tell from the best
     played: Played
     tried: pd.DataFrame  # k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
 
@@ -126,7 +131,7 @@ def choose_threshold(replay: Replay, k: int) -> Policy:
 def fastest(replay: Replay) -> Policy:
     """The k and ``max_staleness`` with the most gradients per second, however stale: a ceiling, no advice."""
     n = replay.n
-    ks = np.unique(np.geomspace(1, n, FEW_K).round().astype(int)).tolist()
+    ks = np.unique(np.geomspace(1, n, FEWER_K).round().astype(int)).tolist()
     cells = [(k, t) for k in ks for t in ((0.0, 1.0, 4.0, math.inf) if k < n else (0.0,))]
     return _simplest(replay, cells, [replay.play(*cell).round_time / cell[0] for cell in cells])
 
@@ -143,15 +148,25 @@ def soonest(replay: Replay, model: FleetModel, constants: Constants, target: flo
     cells = {(k, t) for k in ks for t in ((0.0, 1.0, math.inf) if k < n else (0.0,))}
     cells = sorted(cells | set(_proposed(model, n, constants, target, rng)))
     played = [replay.play(*cell) for cell in cells]
+    objective = times_to_target(cells, played, constants, target)
+    if not np.isfinite(objective).any():
+        raise ValueError(f"no k and max_staleness reaches target={target:g} with these constants")
+    return _simplest(replay, cells, objective.tolist())
+
+
+def times_to_target(cells: list[tuple[int, float]], played: list[Played], constants: Constants, target: float) -> Array:
+    """Seconds until the mean squared gradient norm is ``target`` for each (k, max_staleness), at its best step.
+
+    Updates as expected near a quadratic at the staleness played, rounds as long as played; inf: never.
+    """
     k, threshold = (np.array(column) for column in zip(*cells, strict=True))
     seconds = np.array([each.round_time for each in played])
     stale = np.array([each.mean_staleness for each in played])
     messages = 2 * k + np.array([each.restarts for each in played])
+    n = played[0].participation.size
     rounds = Rounds(k, threshold, seconds, np.zeros(k.size), stale, messages, seconds, np.ones((k.size, 1)))
     table = candidates.outcomes(constants, n, rounds, None, Goal(target, None, "seconds", "expected"))
-    if not np.isfinite(table["objective"]).any():
-        raise ValueError(f"no k and max_staleness reaches target={target:g} with these constants")
-    return _simplest(replay, cells, table["objective"].tolist())
+    return table["objective"].to_numpy(dtype=float)
 
 
 def _proposed(
@@ -187,12 +202,14 @@ def _simplest(replay: Replay, cells: list[tuple[int, float]], objective: list[fl
     good = tried[tried["log_ratio"] <= np.minimum(tried["error"], MOST_WORSE)]
     row = good.sort_values(["k", "max_staleness"], ascending=[False, True]).iloc[0]
     k, threshold = int(row["k"]), float(row["max_staleness"])
-    return Policy(k, threshold, replay.play(k, threshold), tried)
+    alike = tried[tried["log_ratio"] <= TWO_SIDED * tried["error"]]
+    same = tuple((int(k), float(t)) for k, t in zip(alike["k"], alike["max_staleness"], strict=True))
+    return Policy(k, threshold, same, replay.play(k, threshold), tried)
 
 
 def gain(played: Played, gradients: int, other: Played, others: int) -> Gain:
     """Time per gradient of one policy over that of another, with a 95 % interval over bootstrap traces."""
     log, error = played.log_ratio(other)
     log += math.log(others / gradients)
-    half = float(stats.norm.isf(intervals.ALPHA / 2)) * error
+    half = TWO_SIDED * error
     return Gain(math.exp(log), math.exp(log - half), math.exp(log + half))

@@ -1,8 +1,10 @@
 """What measured delays are made of: a factor of the worker, one of the round, the rest, and stalls apart."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.traces import Trace
@@ -23,6 +25,7 @@ class Table:
     seconds: Array  # until the delivery, or until it was given up; NaN if there was no attempt
     observed: Mask  # whether it was delivered
     window: NDArray[np.int64]  # of each round
+    lined_up: bool = False  # rows are the workers' attempts in order, not rounds that began together
 
     @property
     def delivered(self) -> Array:
@@ -41,22 +44,45 @@ class Table:
 
 
 def table(trace: Trace) -> Table:
-    """The attempts of ``trace`` by round and worker; what arrives after failures counts from the start of the first."""
+    """The attempts of ``trace`` by round and worker; what arrives after failures counts from the start of the first.
+
+    If some gradients were stale, workers did not start rounds together: row j then has the j-th attempt of each worker,
+    as many as all have made.
+    """
     attempts = trace.attempts
-    rounds = np.unique(attempts["round"])
-    window = np.zeros(rounds.size, dtype=np.int64)
-    window[np.searchsorted(rounds, attempts["round"])] = attempts["window"]
-    seconds, observed = np.full((rounds.size, trace.n), np.nan), np.zeros((rounds.size, trace.n), dtype=bool)
-    given_up = attempts[~attempts["observed"]].sort_values("seconds", kind="stable")  # the longest is kept
-    seconds[np.searchsorted(rounds, given_up["round"]), given_up["worker"].to_numpy()] = given_up["seconds"]
+    if {"version_read", "version_applied"} <= set(attempts) and _any_stale(attempts[attempts["observed"]]):
+        counts = np.bincount(attempts["worker"], minlength=trace.n)
+        if counts.min() > 0:
+            row = attempts.groupby("worker").cumcount().to_numpy()
+            early = row < counts.min()
+            return _by_row(row[early], attempts[early], counts.min(), trace.n, lined_up=True)
+    rounds, row = np.unique(attempts["round"], return_inverse=True)
+    given_up = ~attempts["observed"].to_numpy()
+    order = np.argsort(attempts["seconds"].to_numpy()[given_up], kind="stable")  # the longest is kept
+    data = _by_row(row[given_up][order], attempts[given_up].iloc[order], rounds.size, trace.n)
+    data.window[row] = attempts["window"]
     cell = np.searchsorted(rounds, trace.deliveries["round"]), trace.deliveries["worker"].to_numpy()
-    seconds[cell], observed[cell] = trace.deliveries["seconds"], True
-    return Table(seconds, observed, window)
+    data.seconds[cell], data.observed[cell] = trace.deliveries["seconds"], True
+    return data
+
+
+def _any_stale(deliveries: pd.DataFrame) -> bool:
+    return bool((deliveries["version_applied"] > deliveries["version_read"]).any())
+
+
+def _by_row(row: NDArray[Any], attempts: pd.DataFrame, rows: int, n: int, lined_up: bool = False) -> Table:
+    seconds, observed = np.full((rows, n), np.nan), np.zeros((rows, n), dtype=bool)
+    cell = row, attempts["worker"].to_numpy()
+    seconds[cell], observed[cell] = attempts["seconds"], attempts["observed"]
+    return Table(seconds, observed, np.zeros(rows, dtype=np.int64), lined_up)
 
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """seconds = worker x round x rest, by medians, so that stalls do not move the factors."""
+    """seconds = worker x round x rest, by medians, so that stalls do not move the factors.
+
+    A round in which half of the workers stall is a slow round.
+    """
 
     worker: Array  # typical seconds of each worker in a round of factor 1; NaN if it never delivered
     round: Array  # factor of each round, median 1

@@ -59,6 +59,19 @@ class Plan:
     rounds: int
     table: Table
 
+    @property
+    def k_alike(self) -> tuple[int, int]:
+        """From least to largest k, those that the trace does not tell from the best (95 %)."""
+        if self.policy is None or self.objective.startswith("gradients"):
+            return self.choice.alike
+        ks = [k for k, _ in self.policy.alike]
+        return min(ks), max(ks)
+
+    @property
+    def thresholds_alike(self) -> tuple[float, ...]:
+        """At the chosen k, the max_staleness that the trace does not tell from the best (95 %)."""
+        return () if self.policy is None else tuple(sorted(t for k, t in self.policy.alike if k == self.k))
+
     def __str__(self) -> str:
         return "\n".join(sentences(self))
 
@@ -69,6 +82,8 @@ class Plan:
             "n": self.n,
             "k": self.k,
             "max_staleness": _number(self.max_staleness),
+            "k_alike": list(self.k_alike),
+            "max_staleness_alike": [_number(t) for t in self.thresholds_alike],
             "identified": self.identified,
             "objective": self.objective,
             "savings": _gain(self.savings),
@@ -130,8 +145,9 @@ def plan(
     """
     if (constants is None) != (target is None):
         raise ValueError("the time to a target takes L, sigma2, gap and target, all four; give none for gradients/s")
-    if target is not None:
+    if constants is not None:
         check_positive("target", target)
+        check_positive("gap", constants.gap)
     n = trace.n if n is None else n
     check_count("n", n)
     rng = np.random.default_rng(seed)

@@ -37,7 +37,7 @@ def page(plan: "Plan") -> str:
         f"<style>{STYLE}</style></head><body>",
         f"<h1>How many of {plan.n} workers to wait for</h1>",
         f'<p class="small">From a trace of {plan.rounds} rounds and {plan.trace_workers} workers; '
-        f"{plan.diagnosis.complete} rounds are complete. Regime: {plan.diagnosis.regime}.</p>",
+        f"{plan.diagnosis.complete} rounds are complete. Regime: {plan.diagnosis.regime}</p>",
         '<div class="answer">' + _paragraphs(advice(plan)) + "</div>",
         "<h2>What waiting for k workers costs and yields</h2>",
         _figure(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["advice", "columns", "limits", "round_times", "row_of", "sentences", "threshold_words"]
 
 RARE = 0.05  # gradients per round, of those of an equal share, below which a worker hardly takes part
+PERSISTENT = 2  # times as likely to stall again
 SHOWN = 12  # rows of the curve
 
 
@@ -35,10 +36,15 @@ def advice(plan: "Plan") -> list[str]:
     """What to do and what it saves."""
     choice, n, k = plan.choice, plan.n, plan.k
     lines = [f"Wait for k = {k} of n = {n} workers, max_staleness = {threshold_words(plan.max_staleness)}."]
+    low, high = plan.k_alike
+    alike = f"As good, as far as 95 % intervals tell: k = {low if low == high else f'{low} to {high}'}"
+    if len(plan.thresholds_alike) > 1:
+        alike += f"; at this k max_staleness = {', '.join(map(threshold_words, plan.thresholds_alike))}"
+    lines.append(alike + ".")
     if k < n:
         lines.append(_restart(plan))
     if plan.savings is not None and k < n:
-        what = "Time per gradient" if plan.policy is None or "second" in plan.objective[:20] else "Time to the target"
+        what = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
         lines.append(f"{what}, against waiting for everybody: {plan.savings}.")
     elif k == n:
         lines.append("Waiting for fewer gains nothing that this trace can tell from chance.")
@@ -139,6 +145,13 @@ def limits(plan: "Plan") -> list[str]:
             f"The trace has {plan.trace_workers} workers: for n = {plan.n} workers like them were resampled. Which "
             "workers come or go is not in the intervals."
         )
+    if plan.table.lined_up:
+        lines.append(
+            "Workers of the trace did not start rounds together: their attempts are lined up one by one. What slows "
+            "all at a time is seen as far as they keep step."
+        )
+    if plan.diagnosis.persistence > PERSISTENT:
+        lines.append("Stalls persist: the laws do not know it, the replay does. Trust the replay where they differ.")
     if plan.diagnosis.shifted:
         lines.append(
             "The level differs between windows: intervals are for the windows seen, others may differ as much."

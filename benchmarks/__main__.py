@@ -1,6 +1,7 @@
 """How fast is the theory, and how much faster than the alternatives?  ``python -m benchmarks`` prints one table.
 
-``python -m benchmarks choice`` asks whether the optimizer chooses well, see ``benchmarks.choice``.
+``python -m benchmarks choice`` asks whether the optimizer chooses well, see ``benchmarks.choice``;
+``python -m benchmarks traces`` whether a plan from a measured trace does, see ``benchmarks.traces``.
 
 Every line is a ratio of things timed in turn in this one run, or a time.  Times are of the CPU, so that other work on
 the machine counts little; each is the median of several repetitions, each ratio the median of their ratios.
@@ -34,7 +35,7 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
-from benchmarks import choice
+from benchmarks import choice, traces
 from benchmarks.rivals import heap_loop, simpy_model
 
 GAMMA = Gamma(shape=4.0, scale=0.25)
@@ -169,5 +170,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["choice"]:
         choice.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["traces"]:
+        traces.main(sys.argv[2:])
     else:
         main()

@@ -1,68 +1,181 @@
-"""How fast a trace of ten million rows is read, and in how much memory: ``python -m benchmarks.traces``.
+"""Choices from measured traces, scored on rounds they have not seen, beside those of simpler rules.
 
-The file is written to a temporary folder first.  Each format is read in a process of its own, so that the peak memory
-is that of one reading; seconds are of the CPU, so that other work on the machine counts little.
+    python -m benchmarks traces FOLDER [--csv FILE]
+
+FOLDER, or the environment variable ABS_TRACES, has CSV files with the columns dataset, round, worker, seconds.  Every
+data set with at least 40 complete rounds is used.  What is chosen from the odd rounds, from 10 rounds, and from rounds
+that were censored when half of the workers had arrived, is scored on the even rounds:
+
+- k by gradients per second, all workers starting together;
+- max_staleness at the chosen k, by the round time in replay;
+- (k, max_staleness) by gradients per second in replay;
+- (k, max_staleness) by the time to a target in replay, for little, some and much gradient noise.
+
+"lost" is how much worse the choice is than the best in hindsight, all candidates known; "-" is "not identified".
 """
 
-import multiprocessing
-import resource
-import sys
-import tempfile
-import time
+import argparse
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from abs_theory import traces
+from abs_theory import decide, fit, order_stats, traces
+from abs_theory.bounds import Constants
+from abs_theory.delays import Delay, Exponential, LogNormal, ShiftedExponential
+from abs_theory.effects import table
+from abs_theory.plan import plan
+from abs_theory.replay import Replay
+from abs_theory.traces import Trace
 
-WORKERS, ROUNDS = 100, 100_000
-GIB = 2**20  # ru_maxrss is in KiB
+FEWEST = 40  # complete rounds
+FEW = 10
+THRESHOLDS = (*decide.THRESHOLDS, math.inf)
+NOISE = {"little": 0.1, "some": 1.0, "much": 10.0}  # sigma2, with L = 1, gap = 1 and TARGET
+TARGET = 0.05
+RIVALS = ("exponential", "shifted exponential", "lognormal", "plain arg max", "always all")
 
 
-def write(folder: Path, workers: int = WORKERS, rounds: int = ROUNDS) -> list[Path]:
-    """The same trace, with a status and text for worker names, in all formats."""
-    rng = np.random.default_rng(0)
-    seconds = rng.lognormal(0.0, 0.3, (rounds, workers)).round(6)
-    names = [f"host-{i // 8}/gpu-{i % 8}" for i in range(workers)]
-    frame = pd.DataFrame(
-        {
-            "round": np.repeat(np.arange(rounds), workers),
-            "worker": np.tile(np.arange(workers), rounds),
-            "seconds": seconds.ravel(),
-        }
+def folder_of_traces(given: str | None) -> Path | None:
+    """The folder given, or that of ABS_TRACES."""
+    name = given or os.environ.get("ABS_TRACES")
+    return Path(name) if name else None
+
+
+def data_sets(folder: Path) -> Iterator[tuple[str, Trace]]:
+    """Every data set of the folder with enough complete rounds."""
+    for path in sorted(folder.glob("*.csv*")):
+        frame = pd.read_csv(path)
+        for name, part in frame.groupby("dataset"):
+            trace = traces.from_frame(part.drop(columns="dataset"), warmup=0)
+            if len(trace.complete) >= FEWEST:
+                yield str(name), trace
+
+
+def halves(trace: Trace) -> tuple[dict[str, Trace], np.ndarray]:
+    """What is shown to the rules, and the seconds of the rounds that judge them."""
+    rounds = trace.complete.index.to_numpy()
+    odd = trace.subset(rounds[1::2])
+    shown = {"odd rounds": odd, f"{FEW} rounds": trace.subset(rounds[1::2][:FEW])}
+    if trace.n > 1:
+        shown["half censored"] = odd.waiting_for(max(1, trace.n // 2))
+    return shown, trace.complete.to_numpy()[::2]
+
+
+def rival_k(name: str, trace: Trace) -> int:
+    """k by k / E[T_(k)] under a law fitted to all delays together, or by a rule that asks nothing."""
+    data, n = table(trace), trace.n
+    if name == "always all":
+        return n
+    if name == "plain arg max":
+        seen = data.arrivals[:, np.isfinite(data.arrivals).all(axis=0)]
+        return int(np.argmax(np.arange(1, seen.shape[1] + 1) / seen.mean(axis=0))) + 1
+    x = data.seconds[data.observed]
+    law: Delay = Exponential(float(x.mean()))
+    if name == "shifted exponential":
+        law = ShiftedExponential(shift=float(x.min()), scale=float(max(x.mean() - x.min(), 1e-9)))
+    if name == "lognormal":
+        found = next((f.law for f in fit.laws(x) if f.name == "lognormal"), None)
+        law = found if isinstance(found, LogNormal) else law
+    return int(np.argmax(np.arange(1, n + 1) / order_stats.means(law, n))) + 1
+
+
+def lost_k(k: int, seconds: np.ndarray) -> float:
+    """Gradients per second of the best k in hindsight over those of ``k``, less 1."""
+    n = seconds.shape[1]
+    rate = np.arange(1, n + 1) / np.sort(seconds, axis=1).mean(axis=0)
+    return float(rate.max() / rate[k - 1]) - 1
+
+
+def judge(seconds: np.ndarray) -> Replay:
+    """Plays the rounds that judge."""
+    return Replay(seconds, np.zeros(len(seconds), dtype=np.int64), np.random.default_rng(0), copies=2)
+
+
+def grid(n: int) -> list[tuple[int, float]]:
+    """All candidates in hindsight."""
+    ks = np.unique(np.geomspace(1, n, 16).round().astype(int)).tolist()
+    return [(k, t) for k in ks for t in (THRESHOLDS if k < n else (0.0,)) if t <= 8 * n / k or math.isinf(t)]
+
+
+def trials(name: str, trace: Trace) -> list[dict[str, Any]]:
+    """All rows of one data set."""
+    shown, seconds = halves(trace)
+    play = judge(seconds).play
+    cells = grid(trace.n)
+    rows = []
+
+    def add(what: str, source: str, rule: str, choice: str, lost: float) -> None:
+        rows.append({"data": name, "choice of": what, "from": source, "rule": rule, "chosen": choice, "lost": lost})
+
+    for source, part in shown.items():
+        found = plan(part)
+        lost = lost_k(found.k, seconds) if found.identified else math.nan
+        add("k", source, "plan", str(found.k), lost)
+        for rule in RIVALS:
+            k = rival_k(rule, part)
+            add("k", source, rule, str(k), lost_k(k, seconds))
+        if found.policy is None or found.ceiling is None:
+            add("max_staleness", source, "plan", "-", math.nan)
+            add("(k, max_staleness), gradients/s", source, "plan", "-", math.nan)
+            for noise in NOISE:
+                add(f"(k, max_staleness), {noise} noise", source, "plan", "-", math.nan)
+            continue
+        cell = found.policy.k, found.policy.max_staleness
+        best = min(play(found.k, t).round_time for k, t in [(found.k, t) for t in THRESHOLDS])
+        add("max_staleness", source, "plan", _words(*cell), play(*cell).round_time / best - 1)
+        top = found.ceiling.k, found.ceiling.max_staleness
+        slowest = min(play(*c).round_time / c[0] for c in [*cells, top])
+        lost = play(*top).round_time / top[0] / slowest - 1
+        add("(k, max_staleness), gradients/s", source, "plan", _words(*top), lost)
+        for noise, sigma2 in NOISE.items():
+            constants = Constants(L=1.0, sigma2=sigma2, gap=1.0)
+            chosen = plan(part, constants=constants, target=TARGET)
+            assert chosen.policy is not None
+            cell = chosen.policy.k, chosen.policy.max_staleness
+            needed = decide.times_to_target([*cells, cell], [play(*c) for c in [*cells, cell]], constants, TARGET)
+            lost = needed[-1] / needed.min() - 1
+            add(f"(k, max_staleness), {noise} noise", source, "plan", _words(*cell), float(lost))
+    return rows
+
+
+def _words(k: int, max_staleness: float) -> str:
+    return f"{k}, {'none' if math.isinf(max_staleness) else f'{max_staleness:.0f}'}"
+
+
+def compare(folder: Path) -> pd.DataFrame:
+    """One row per data set, source, question and rule."""
+    rows = [row for name, trace in data_sets(folder) for row in trials(name, trace)]
+    if not rows:
+        raise ValueError(f"{folder} has no data set with {FEWEST} complete rounds")
+    return pd.DataFrame(rows)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks traces", description="Choices from measured traces, scored.")
+    parser.add_argument("folder", nargs="?", help="with CSV files of traces [ABS_TRACES]")
+    parser.add_argument("--csv", help="write the table to this file")
+    options = parser.parse_args(arguments)
+    folder = folder_of_traces(options.folder)
+    if folder is None or not folder.is_dir():
+        parser.error("give a folder of traces, or set ABS_TRACES")
+    result = compare(folder)
+    for (what, source), part in result.groupby(["choice of", "from"], sort=False):
+        print(f"\n{what}, from {source}: chosen (lost, %)")
+        part = part.assign(cell=[_cell(c, x) for c, x in zip(part["chosen"], part["lost"], strict=True)])
+        print(part.pivot(index="data", columns="rule", values="cell")[part["rule"].unique()].to_string())
+    mine = result[result["rule"] == "plan"]
+    print(
+        f"\nplan: {len(mine)} choices, {mine['lost'].isna().sum()} not identified, "
+        f"worst of the others {mine['lost'].max():.1%} lost"
     )
-    frame.to_csv(folder / "long.csv", index=False)
-    frame.to_parquet(folder / "long.parquet")
-    failed = rng.random(len(frame)) < 0.01
-    frame = frame.assign(worker=pd.Categorical.from_codes(frame["worker"].tolist(), pd.Index(names)))
-    frame["status"] = np.where(failed, "failed", "ok")
-    frame.sample(frac=1, random_state=0).to_csv(
-        folder / "text, failures, unsorted.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1}
-    )
-    pd.DataFrame(seconds, columns=names).to_csv(folder / "wide.csv")
-    return sorted(folder.iterdir())
+    if options.csv:
+        result.to_csv(options.csv, index=False)
 
 
-def measure(path: Path) -> tuple[float, float, int]:
-    """Seconds to read ``path``, the peak memory in GiB, and the attempts found."""
-    start = time.process_time()
-    trace = traces.read(path)
-    took = time.process_time() - start
-    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB, len(trace.attempts)
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = write(Path(folder))
-        print(f"{'file':<36}{'rows':>12}{'s':>8}{'GiB':>8}   wanted: 30 s, 4 GiB")
-        for path in paths:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                took, memory, rows = pool.apply(measure, (path,))
-            print(
-                f"{path.name:<36}{rows:>12,}{took:>8.1f}{memory:>8.2f}   {'yes' if took < 30 and memory < 4 else 'NO'}"
-            )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _cell(chosen: str, lost: float) -> str:
+    return f"{chosen} (-)" if math.isnan(lost) else f"{chosen} ({100 * lost:.1f})"
