@@ -13,7 +13,7 @@ from typing import IO, Any, Self, cast
 import numpy as np
 import pandas as pd
 
-__all__ = ["Store", "replacing"]
+__all__ = ["Store", "Tables", "replacing"]
 
 _MAGIC = b"abs-toolkit result 1 "
 Tables = tuple[pd.DataFrame, ...]

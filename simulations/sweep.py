@@ -3,14 +3,15 @@
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 from simulations.experiment import Experiment, read_toml
 from simulations.tables import Table, merged, to_toml
 
-__all__ = ["Cell", "Sweep"]
+__all__ = ["Cell", "Sweep", "label"]
 
 MOST_CELLS = 100_000
 _HEADS = ("name", "policy", "law", "weight", "data")
@@ -54,7 +55,7 @@ class Sweep:
             raise ValueError(f"a sweep may have up to {MOST_CELLS} cells, got {number}")
         for name, value in (("base", base), ("over", Table(over)), ("cells", cells)):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_experiments", tuple(self._read()))
+        _ = self.experiments  # so that what cannot be read is found now
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:
@@ -78,15 +79,14 @@ class Sweep:
         """TOML that ``from_toml`` reads back as the same experiments; of a single one, with all defaults."""
         if not self.over and not self.cells:
             return self.experiments[0].experiment.to_toml()
-        lists: dict[str, Any] = {"sweep": self.over} if self.over else {}
-        return to_toml({**self.base, **lists, "cell": self.cells} if self.cells else {**self.base, **lists})
+        return to_toml({**self.base, "sweep": self.over or None, "cell": self.cells or None})
 
-    @property
+    @cached_property
     def experiments(self) -> tuple[Cell, ...]:
         """All cells, the first list of ``over`` changing slowest and ``cells`` fastest."""
-        return self._experiments  # pyright: ignore[reportAttributeAccessIssue]
+        return tuple(self._read())
 
-    def _read(self) -> Iterable[Cell]:
+    def _read(self) -> Iterator[Cell]:
         keys = list(dict.fromkeys([*self.over, *itertools.chain.from_iterable(self.cells)]))
         for combination in itertools.product(*self.over.values(), self.cells or (Table(),)):
             *values, cell = combination
