@@ -22,9 +22,10 @@ from abs_theory.checks import check_k, check_nonnegative, check_positive
 from abs_theory.choice import Choice
 from abs_theory.monte_carlo import check_max_staleness
 from abs_theory.thresholds import fleet_ageing, time_optimal_threshold
-from abs_theory.workers import as_workers
+from abs_theory.timetable import Timetable, exponential, fastest
+from abs_theory.workers import Workers, as_workers
 
-__all__ = ["Choice", "best", "best_k", "time_optimal_threshold"]
+__all__ = ["Choice", "Timetable", "best", "best_k", "time_optimal_threshold", "timetable"]
 
 SEARCH = "search"
 MODELS = ("expected", "bound")
@@ -78,11 +79,7 @@ def best(
     Source: for k alone, the idea of Dutta, Wang & Joshi (2021, AdaSync); the bound, notebooks/03_choosing_k.ipynb.
     Raises ValueError unless one of target and time_budget is given, gap > 0, and some candidate gets there.
     """
-    workers = as_workers(delay, n)
-    if not isinstance(constants, Constants):
-        raise ValueError(f"constants must be Constants(L=..., sigma2=..., gap=...), got {constants!r}")
-    if constants.gap == 0:
-        raise ValueError("gap must be > 0: at the optimum there is nothing left to choose, got gap=0")
+    workers = _checked(delay, n, constants)
     check_nonnegative("message_seconds", message_seconds)
     ks, thresholds, steps = _given_k(k, n), _given_thresholds(max_staleness), _given_steps(step_size)
     times = _given_round_times(round_time, n)
@@ -108,6 +105,76 @@ def best(
 def best_k(delay: Any, n: int, constants: Constants, *, max_staleness: float | None = None, **options: Any) -> Choice:
     """As ``best``, over k alone: the threshold is given (None is none), the step the best for each k, or given too."""
     return best(delay, n, constants, max_staleness=max_staleness, **options)
+
+
+def timetable(
+    delay: Any,
+    n: int,
+    constants: Constants,
+    *,
+    target: float | None = None,
+    time_budget: float | None = None,
+    k: int | Sequence[int] | None = None,
+    max_staleness: Any = SEARCH,
+    step_size: float | Sequence[float] | None = None,
+    descent: pd.DataFrame | None = None,
+    message_seconds: float = 0.0,
+    method: str = "auto",
+    rng: np.random.Generator | None = None,
+) -> Timetable:
+    """k and threshold by the clock, and the step: soonest at a ``target``, or of least error after a ``time_budget``.
+
+    As ``best`` with the model "expected", over all orders of the same candidates, except that the error is the mean of
+    E|grad F|^2 over *time* (the same for a constant k).  What is known of the delays and of the constants is enough:
+    nothing is measured during the run.  Often it starts with one gradient per update and ends with nearly all.
+    ``constants.noise_curvature`` must be known.  How fast descent without noise shrinks the gradient can be told by
+    ``descent``, a table with columns flow (sum of the steps, from 0 on) and gradient_norm2, such as the ``path`` of
+    ``simulations.constants.estimate``; beyond its end the gradient is taken to stay as it is.  Without it the gradient
+    shrinks as on a quadratic that has the curvature of the noise in all directions, which is too fast for many others.
+
+    Cost: that of ``best``, which it shares, and some tenths of a second.
+    Source: derived in notebooks/03_choosing_k.ipynb.
+    Raises ValueError unless one of target and time_budget is given, gap and noise_curvature are > 0, and a step gets
+    there.
+    """
+    workers = _checked(delay, n, constants)
+    if not constants.noise_curvature:
+        raise ValueError(
+            "a timetable needs constants with noise_curvature > 0, which says how fast noise is forgotten, got "
+            f"noise_curvature={constants.noise_curvature}"
+        )
+    check_nonnegative("message_seconds", message_seconds)
+    ks, thresholds, steps = _given_k(k, n), _given_thresholds(max_staleness), _given_steps(step_size)
+    goal = _goal(target, time_budget, "time", "expected", 0.5, None)
+    has_mean = all(math.isfinite(law.mean) for law in workers.laws)
+    cells = candidates.grid(candidates.coarse(n) if ks is None else ks, n, thresholds, has_mean)
+    each = candidates.rounds(delay, n, cells, None, message_seconds, method, rng)
+    found = fastest(constants, each, goal, _descent(descent, constants), [step for step in steps if step] or None)
+    if found is None:
+        raise ValueError(
+            "no step and order of these candidates serves this goal: allow more k, shorter steps, or more time"
+        )
+    return found
+
+
+def _descent(descent: pd.DataFrame | None, constants: Constants) -> Callable[[NDArray[np.float64]], Any]:
+    if descent is None:
+        return exponential(constants)
+    if not (isinstance(descent, pd.DataFrame) and {"flow", "gradient_norm2"} <= set(descent.columns)):
+        raise ValueError("descent must be a table with columns flow and gradient_norm2")
+    flow, norm2 = (descent[name].to_numpy(dtype=float) for name in ("flow", "gradient_norm2"))
+    if not (flow.size and flow[0] == 0 and np.all(np.diff(flow) > 0) and np.all(norm2 >= 0)):
+        raise ValueError("descent must have a flow that increases from 0, and gradient_norm2 >= 0")
+    return lambda x: np.interp(x, flow, norm2)
+
+
+def _checked(delay: Any, n: int, constants: Any) -> Workers:
+    workers = as_workers(delay, n)
+    if not isinstance(constants, Constants):
+        raise ValueError(f"constants must be Constants(L=..., sigma2=..., gap=...), got {constants!r}")
+    if constants.gap == 0:
+        raise ValueError("gap must be > 0: at the optimum there is nothing left to choose, got gap=0")
+    return workers
 
 
 def _nothing_works(curve: pd.DataFrame, constants: Constants, n: int, goal: Goal) -> str:
