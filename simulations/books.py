@@ -11,17 +11,20 @@ class Books:
         self.tasks: list[list] | None = [] if keep_jobs else None
         self._reset()
 
-    def log(self, job: Job, end: float, outcome: str) -> None:
-        """Write the line of a task that ended; what becomes of a delivered gradient is filled in later."""
+    def log(self, job: Job, end: float, version: int, outcome: str) -> None:
+        """Write the line of a task that ended when there had been ``version`` updates.
+
+        What becomes of a gradient that was delivered is filled in later.
+        """
         if self.tasks is not None:
-            job.line = [job.worker, job.start, end, job.version, job.end_version, -1, outcome]
+            job.line = [job.worker, job.start, end, job.version, version, -1, outcome]
             self.tasks.append(job.line)
 
-    def waste(self, job: Job, end: float, outcome: str) -> None:
+    def waste(self, job: Job, end: float, version: int, outcome: str) -> None:
         """Note a task that is thrown away before it is delivered."""
         self.wasted += end - job.start
         if self.tasks is not None:
-            self.log(job, end, outcome)
+            self.log(job, end, version, outcome)
 
     def apply(self, jobs: list[Job], version: int) -> None:
         """Note the first update that each gradient goes into."""

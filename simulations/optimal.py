@@ -110,12 +110,17 @@ def mindflayer(
     expected = sum(count * chance for count, chance in zip(chosen, chances, strict=True))
 
     def on_arrival(server: Server, job: Job) -> None:
+        tried = server.notes.tried
+        tried[job.worker] += 1
         if not job.cut:
             server.accept(job)
-        if server.tries[job.worker] < chosen[job.worker]:
+        if tried[job.worker] < chosen[job.worker]:
             server.assign([job.worker])
         elif not server.jobs:
+            tried.clear()
             server.update(total=expected)
             server.assign(server.workers)
 
-    return Protocol(on_arrival, max_staleness=0, batch=True, cut_off=tuple(limits))
+    return Protocol(
+        on_arrival, max_staleness=0, batch=True, cut_off=tuple(limits), notes=lambda: SimpleNamespace(tried=Counter())
+    )

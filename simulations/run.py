@@ -28,21 +28,26 @@ def run(
     problem, on_arrival = server.problem, server.protocol.on_arrival
     evaluations: dict[int, dict[str, float]] = {}  # by version of the model
     next_eval = eval_every
-    pause = min(next_eval, time_budget)
+    pause, seen = min(next_eval, time_budget), 0
     with np.errstate(over="ignore", invalid="ignore"):
-        while server.updates < num_updates and math.isfinite(server.loss):
-            now = server.next_time
-            if now > pause:
-                if min(now, time_budget) > next_eval:  # the model in force at next_eval is still the current one
-                    evaluations[server.updates] = values = _evaluate(problem, server.params)
-                    if values["loss"] == math.inf or (target and _reached(values, *target)):
-                        break
-                    next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
-                if now > time_budget:
-                    break
-                pause = min(next_eval, time_budget)
-            if (job := server.next_event()) is not None:
+        while True:
+            job = server.next_arrival(pause)
+            if job is not None:
                 on_arrival(server, job)
+                if server.updates > seen:
+                    seen = server.updates
+                    if seen >= num_updates or not math.isfinite(server.loss):
+                        break
+                continue
+            now = server.next_time
+            if next_eval < time_budget:  # the model in force at next_eval is still the current one
+                evaluations[server.updates] = values = _evaluate(problem, server.params)
+                if values["loss"] == math.inf or (target and _reached(values, *target)):
+                    break
+                next_eval = eval_every * math.ceil(min(now, time_budget) / eval_every)
+            if now > time_budget:
+                break
+            pause = min(next_eval, time_budget)
         evaluations[server.updates] = _evaluate(problem, server.params)
     if not math.isfinite(server.loss):
         evaluations[server.updates]["loss"] = math.inf

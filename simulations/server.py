@@ -1,6 +1,6 @@
 """The parameter server: a clock, the jobs in flight, and the verbs protocols are written in.
 
-``next_event`` drives the clock; a protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
+``next_arrival`` drives the clock; a protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
 ``assign``, and where it needs them ``staler_than`` and ``collect``.  Between two updates the parameters do not change,
 so gradients are computed only when they are applied, all of an update in one batched call, each at the parameters its
 worker was given.
@@ -54,8 +54,7 @@ class Server:
     restart).  A worker that goes away loses its work and hears nothing; when it is back it receives the current model.
 
     A protocol may also read ``k`` and ``max_staleness`` in force, ``accepted``, ``arrivals`` (since the last update),
-    ``completed[i]`` (gradients of worker i since the start), ``tries[i]`` (its tasks that ended, on the model it has),
-    ``idle`` (workers), and keep ``notes`` of its own for the length of one run.
+    the ``idle`` workers, the ``jobs`` of the others, and keep ``notes`` of its own for the length of one run.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Server:
         self.time, self.updates, self.arrivals = 0.0, 0, 0
         self.accepted: list[Job] = []
         self.jobs: OrderedDict[int, Job] = OrderedDict()  # in flight, by worker, the oldest model first
-        self.completed, self.tries = [0] * self.n, [0] * self.n
         self.notes = protocol.notes()
         self.books = Books(keep_jobs)
         self.initial_loss = self.loss = problem.loss(self.params)
@@ -95,54 +93,55 @@ class Server:
             t.step if plain and t.download is t.upload is t.absences is None else None for t in times
         ]  # of the workers on whose way nothing but one step can happen
         self._planner = Planner(times, protocol.cut_off)
+        self._keeps_going = protocol.keeps_going
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
-        self._queue: list[tuple[float, int, int, Job]] = []
-        self._tasks, self._returns, self._patience = 0, 0, PATIENCE + 100 * self.n
+        self._queue: list[tuple[float, int, Job]] = []  # (when it ends, worker, job), a heap
+        self._events, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
         self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
 
     # ------------------------------------------------------------------ the clock
-    @property
-    def next_time(self) -> float:
-        """When the next event will be; raises RuntimeError if nothing will ever happen again."""
-        queue, jobs = self._queue, self.jobs
-        while queue and jobs.get(queue[0][1]) is not queue[0][3]:
-            heappop(queue)  # a job that was dropped
-        if not queue or queue[0][0] == math.inf:
-            raise RuntimeError(
-                f"no worker will ever deliver again at t={self.time:.3g}, after {self.updates} updates: the protocol "
-                f"waits for more gradients than its {self.n} workers will send"
-            )
-        return queue[0][0]
+    def next_arrival(self, until: float = math.inf) -> Job | None:
+        """Advance the clock to the next arrival and return it, or None if there is none up to ``until``.
 
-    def next_event(self) -> Job | None:
-        """Advance the clock to the next arrival and return it, or to a worker's coming back, and return None.
-
-        Equal finish times: lower worker index first.  Call only after ``next_time``.
+        Equal finish times: lower worker index first.  On the way, workers that come back receive the current model.
+        Raises RuntimeError if nothing will ever arrive, or if the protocol never updates.
         """
         if self._applied:
             self._close_round()
-        self.time, _, _, job = heappop(self._queue)
-        if job.lost_at < math.inf:
-            self._come_back(job)
-            self._returns += 1
-            if self._returns > self._patience:
-                raise RuntimeError(
-                    f"no update up to t={self.time:.3g}, after {self.updates} updates, though workers came back "
-                    f"{self._returns} times: they never stay long enough for what the protocol waits for"
-                )
-            return None
-        self.arrivals += 1
-        if self.arrivals > self._patience:
-            raise RuntimeError(
-                f"no update in {self.arrivals} arrivals up to t={self.time:.3g}, after {self.updates} updates: "
-                "does the protocol ever call server.update()?"
-            )
-        if not self.protocol.keeps_going:
-            self._deliver(job)
-        return job
+        queue, jobs = self._queue, self.jobs
+        while queue:
+            time, worker, job = queue[0]
+            if jobs.get(worker) is not job:  # it was dropped
+                heappop(queue)
+                continue
+            if time > until:
+                return None
+            if time == math.inf:
+                break
+            heappop(queue)
+            self.time = time
+            self._events += 1
+            if self._events > self._patience:
+                raise self._no_update()
+            if job.lost_at < math.inf:
+                self._come_back(job)
+                continue
+            self.arrivals += 1
+            if not self._keeps_going:
+                self._deliver(job)
+            return job
+        raise RuntimeError(
+            f"no worker will ever deliver again at t={self.time:.3g}, after {self.updates} updates: the protocol "
+            f"waits for more gradients than its {self.n} workers will send"
+        )
+
+    @property
+    def next_time(self) -> float:
+        """When the next event will be, of which ``next_arrival`` has just said that it is too late."""
+        return self._queue[0][0]
 
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
@@ -174,7 +173,7 @@ class Server:
         self.books.apply(jobs, self.updates)
         mean = sum(staleness) / len(staleness)
         self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
-        self.accepted, self.arrivals, self._returns = [], 0, 0
+        self.accepted, self.arrivals, self._events = [], 0, 0
         self._decide(mean)
         return [job.worker for job in jobs]
 
@@ -184,31 +183,34 @@ class Server:
         A worker that already has the current model is only told to go on, which is no message worth counting.
         """
         now, version, jobs, books, queue = self.time, self.updates, self.jobs, self.books, self._queue
-        params, steps, step_size, holds = self.params, self.local_steps, self.step_size, self._holds
+        params, steps, step_size = self.params, self.local_steps, self.step_size
+        holds, idle_since, idle = self._holds, self._idle_since, 0.0
         for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
             job, step = jobs.get(worker), self._steps[worker]
             if job is None:
-                self._rest(worker)
+                if step is None:
+                    self._rest(worker)
+                else:
+                    idle += now - idle_since[worker]
             elif now < job.lost_at:
                 del jobs[worker]
                 books.restarts += 1
-                job.end_version = version
-                books.waste(job, now, "restarted")
+                books.waste(job, now, version, "restarted")
             else:
                 continue  # away
             jobs[worker] = job = Job(worker, version, now, params, steps, step_size)
-            if step is not None:
-                job.finish = now + step(now, version)
-            else:
+            if step is None:
                 self._planner.plan(job)
+                finish = job.finish
+            else:
+                job.finish = finish = now + step(now, version)
             if holds[worker] != version and now < job.lost_at:
                 holds[worker] = version
-                self.tries[worker] = 0
                 books.downlinks += 1
-            self._tasks += 1
-            heappush(queue, (job.finish, worker, self._tasks, job))
+            heappush(queue, (finish, worker, job))
+        books.idle += idle
         if len(queue) > 4 * self.n:  # mostly dropped jobs: rebuild, at amortised cost O(1) per restart
-            queue[:] = [entry for entry in queue if jobs.get(entry[1]) is entry[3]]
+            queue[:] = [entry for entry in queue if jobs.get(entry[1]) is entry[2]]
             heapify(queue)
 
     def staleness(self, job: Job) -> int:
@@ -251,9 +253,8 @@ class Server:
         for worker in self.idle:
             self._rest(worker)
         for job in self.jobs.values():
-            job.end_version = self.updates
             if self.time < job.lost_at:
-                self.books.log(job, self.time, "unfinished")
+                self.books.log(job, self.time, self.updates, "unfinished")
             else:
                 self._lose(job, self.time)
         self.books.extend_last_round()
@@ -278,19 +279,16 @@ class Server:
             self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
 
     def _deliver(self, job: Job) -> None:
-        worker = job.worker
+        worker, books = job.worker, self.books
         del self.jobs[worker]
         self._idle_since[worker] = self.time
-        self.tries[worker] += 1
-        job.end_version = self.updates
         if job.cut:
-            self.books.waste(job, self.time, "cut off")
+            books.waste(job, self.time, self.updates, "cut off")
             return
-        self.completed[worker] += 1
-        self.books.uplinks += 1
-        self.books.computed += job.local_steps
-        if self.books.tasks is not None:
-            self.books.log(job, job.finish, "unfinished")
+        books.uplinks += 1
+        books.computed += job.local_steps
+        if books.tasks is not None:
+            books.log(job, job.finish, self.updates, "unfinished")
 
     def _rest(self, worker: int) -> None:
         """Account for the time since this idle worker delivered."""
@@ -312,8 +310,17 @@ class Server:
         """The worker of this job left before it was done, and is away ``until`` now."""
         self.books.away += until - job.lost_at
         if job.start < job.lost_at:
-            job.end_version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
-            self.books.waste(job, job.lost_at, "lost")
+            version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
+            self.books.waste(job, job.lost_at, version, "lost")
+
+    def _no_update(self) -> RuntimeError:
+        where = f"no update up to t={self.time:.3g}, after {self.updates} updates, though"
+        if self.arrivals > self._patience // 2:
+            return RuntimeError(f"{where} {self.arrivals} gradients came: does the protocol ever call server.update()?")
+        return RuntimeError(
+            f"{where} workers came back {self._events - self.arrivals} times: they never stay long enough for what the "
+            "protocol waits for"
+        )
 
     def _close_round(self) -> None:
         self.books.close_round(self._applied)

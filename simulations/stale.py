@@ -1,6 +1,8 @@
 """Asynchronous protocols that bound, weigh or drop what is stale."""
 
 import math
+from collections import Counter
+from types import SimpleNamespace
 
 from abs_theory.checks import check_nonnegative, check_positive
 from simulations.server import Job, Policy, Protocol, Server
@@ -20,10 +22,12 @@ def ssp(slack: int) -> Protocol:
     def on_arrival(server: Server, job: Job) -> None:
         server.accept(job)
         server.update()
-        most = min(server.completed) + slack
-        server.assign(worker for worker in server.idle if server.completed[worker] <= most)
+        done = server.notes.done
+        done[job.worker] += 1
+        most = min(done[worker] for worker in server.workers) + slack
+        server.assign(worker for worker in server.idle if done[worker] <= most)
 
-    return Protocol(on_arrival)
+    return Protocol(on_arrival, notes=lambda: SimpleNamespace(done=Counter()))
 
 
 def staleness_aware(k: Policy = 1) -> Protocol:

@@ -241,5 +241,7 @@ def test_a_protocol_that_never_updates_is_found_out(monkeypatch):
         server.assign([job.worker])
 
     monkeypatch.setattr("simulations.server.PATIENCE", 1000)
-    with pytest.raises(RuntimeError, match=r"no update in 1601 arrivals up to t=.* does the protocol ever call"):
+    with pytest.raises(
+        RuntimeError, match=r"no update up to t=.* though 1601 gradients came: does the protocol ever call"
+    ):
         simulate(protocols.Protocol(forever), QUADRATIC, LAWS[0], N, step_size=0.1, num_updates=1, seed=0)

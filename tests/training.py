@@ -18,8 +18,7 @@ def train(protocol, problem, delays, *, step_size, num_updates, seed, replicate=
     server = Server(problem, fleet.times(seed, replicate), samples, protocol, step_size=step_size, keep_jobs=True)
     models = [server.params]
     while server.updates < num_updates:
-        assert server.next_time < np.inf
-        protocol.on_arrival(server, server.next_event())
+        protocol.on_arrival(server, server.next_arrival())
         if server.updates == len(models):
             models.append(server.params)
     path, curvature = np.array(models), np.array(problem.curvatures)
