@@ -3,7 +3,8 @@
 from abs_theory.bounds import Constants
 from simulations.policies import ADASYNC, Delays, adasync_rule, pflug_rule, switching_times
 from simulations.server import Protocol
-from simulations.waiting import by_staleness, k_async, k_batch_async, k_batch_sync, k_sync
+from simulations.waiting import k_async, k_batch_async, k_batch_sync, k_sync
+from simulations.weights import by_staleness
 
 VARIANTS = {"k_sync": k_sync, "k_async": k_async, "k_batch_sync": k_batch_sync, "k_batch_async": k_batch_async}
 

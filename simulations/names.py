@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from simulations import data, files, fleets, links, policies, problems, protocols, replay, stale, stragglers, waiting
+from simulations import data, files, fleets, links, policies, problems, protocols, replay, stragglers, weights
 from simulations.data import Data
 from simulations.fleets import Fleet
 from simulations.problems import Problem
@@ -119,5 +119,5 @@ PROTOCOL = Kind("protocol", "name", Protocol, (protocols,), _makes(Protocol))
 PROBLEM = Kind("problem", "name", Problem, (problems,), _makes(Problem))
 FLEET = Kind("fleet", "name", Fleet, (fleets, links, stragglers, replay), _makes(Fleet))
 POLICY = Kind("policy", "policy", Callable, (policies,), _is_policy)
-WEIGHT = Kind("weight", "weight", Callable, (waiting, stale), lambda factory: _first_parameter(factory) == "staleness")
+WEIGHT = Kind("weight", "weight", Callable, (weights,), lambda factory: _first_parameter(factory) == "staleness")
 DATA = Kind("data set", "data", Data, (data, files), _makes(Data))

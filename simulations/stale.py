@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 from abs_theory.checks import check_nonnegative, check_positive
 from simulations.server import Job, Policy, Protocol, Server
-from simulations.waiting import Weight, by_staleness, k_batch_async
+from simulations.waiting import k_batch_async
+from simulations.weights import Weight, by_root_of_staleness, by_staleness
 
 
 def ssp(slack: int) -> Protocol:
@@ -68,11 +69,6 @@ def delay_dropping() -> Protocol:
         server.assign([job.worker])
 
     return Protocol(on_arrival)
-
-
-def by_root_of_staleness(staleness: int) -> float:
-    """Weight 1 / sqrt(1 + staleness), FedBuff's option."""
-    return 1.0 / math.sqrt(1 + staleness)
 
 
 def fedbuff(buffer: Policy, server_step: float = 1.0, weight: Weight = by_root_of_staleness) -> Protocol:

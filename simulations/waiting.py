@@ -1,21 +1,8 @@
 """Protocols that wait for k gradients: of the same model or of any, with the stragglers dropped, kept, or bounded."""
 
-from collections.abc import Callable
-
 from simulations.policies import all_but, every_worker
 from simulations.server import Job, Policy, Protocol, Server
-
-Weight = Callable[[int], float]
-
-
-def uniform(staleness: int) -> float:
-    """Every gradient counts the same, however stale."""
-    return 1.0
-
-
-def by_staleness(staleness: int) -> float:
-    """Weight 1 / (1 + staleness): the 1/tau step of Zhang, Gupta, Lian & Liu (2016), whose tau starts at 1."""
-    return 1.0 / (1 + staleness)
+from simulations.weights import Weight, uniform
 
 
 def abs_sgd(k: Policy, max_staleness: Policy, weight: Weight = uniform) -> Protocol:

@@ -9,23 +9,12 @@ from all_protocols import CASES, N, moving_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abs_theory.delays import Deterministic, Exponential, HyperExponential, LogNormal, ShiftedExponential
-from simulations import protocols
+from abs_theory.delays import Deterministic, Exponential, HyperExponential
+from simulations import contract, protocols
 from simulations.experiment import simulate
-from simulations.fleets import Independent
-from simulations.links import Absences
-from simulations.problems import NoisyQuadratic, TimingOnly, perceptron_digits
+from simulations.problems import TimingOnly, perceptron_digits
 
-QUADRATIC = NoisyQuadratic((1.0, 0.3, 2.0), sigma2=0.5)
-LAWS = [
-    ShiftedExponential(shift=0.5, scale=0.5),
-    HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)),
-    LogNormal(median=1.0, sigma=1.0),
-    Deterministic(1.0),
-]
-LEAVING = Absences(
-    Independent((ShiftedExponential(shift=0.2, scale=0.8),) * N), up=Exponential(6.0), down=LogNormal(1.0, 0.5)
-)
+QUADRATIC, LAWS, LEAVING = contract.PROBLEM, contract.LAWS, contract.leaving(N)
 
 every_protocol = pytest.mark.parametrize("name", CASES)
 every_law = pytest.mark.parametrize("law", LAWS, ids=repr)
@@ -33,9 +22,7 @@ every_law = pytest.mark.parametrize("law", LAWS, ids=repr)
 
 def train(name, law, **options):
     case = CASES[name]
-    local = {} if case.local_steps == 1 else {"local_steps": case.local_steps}
-    options = {"step_size": 0.05, "num_updates": 40, "seed": 3, "n_jobs": 1} | local | options
-    return simulate(case.protocol, QUADRATIC, law, N, **options)
+    return contract.train(case.protocol, law, N, local_steps=case.local_steps, **options)
 
 
 @cache
@@ -52,7 +39,8 @@ def test_every_protocol_is_in_the_table():
 @every_protocol
 def test_every_second_of_every_worker_is_accounted_for(name, law):
     rounds, tasks = logged(name, law)
-    assert_work_is_conserved(rounds, tasks)
+    contract.work_is_conserved(rounds, tasks, N)
+    contract.workers_do_one_thing_at_a_time(tasks)
     assert (rounds["away_seconds"] == 0).all()
 
 
@@ -63,48 +51,17 @@ def test_every_second_is_accounted_for_when_workers_leave_and_come_back(name):
             train(name, LEAVING)
         return
     rounds, tasks = train(name, LEAVING, jobs=True)
-    assert_work_is_conserved(rounds, tasks)
+    contract.work_is_conserved(rounds, tasks, N)
+    contract.workers_do_one_thing_at_a_time(tasks)
     assert rounds["away_seconds"].sum() > 0
-
-
-def assert_work_is_conserved(rounds, tasks):
-    seconds = (tasks["end"] - tasks["start"]).groupby(tasks["outcome"]).sum()
-    useful = seconds.get("applied", 0.0) + seconds.get("unfinished", 0.0)
-    spent = rounds[["idle_seconds", "wasted_seconds", "away_seconds"]].to_numpy().sum()
-    last = tasks["end"].max()  # the last event, which may come after the last update
-    clock = max(last, rounds["time"].iloc[-1])
-    assert useful + spent == pytest.approx(N * clock, rel=1e-12)
-    thrown_away = seconds.reindex(["restarted", "discarded", "cut off", "lost"]).sum()
-    assert thrown_away <= rounds["wasted_seconds"].sum() * (1 + 1e-12)
-
-
-@every_law
-@every_protocol
-def test_workers_do_one_thing_at_a_time(name, law):
-    _, tasks = logged(name, law)
-    for _, mine in tasks.groupby("worker"):
-        mine = mine.sort_values(["start", "end"])
-        assert (mine["start"].to_numpy()[1:] >= mine["end"].to_numpy()[:-1]).all()
 
 
 @every_law
 @every_protocol
 def test_messages_and_gradients_are_counted(name, law):
     rounds, tasks = logged(name, law)
-    total = rounds.sum()
-    outcomes = tasks["outcome"].value_counts()
-    sent = tasks[["worker", "read_version"]].drop_duplicates()  # a worker that has the current model is not sent it
-    assert total["downlinks"] == len(sent)
-    assert total["restarts"] == outcomes.get("restarted", 0)
-    delivered = tasks[tasks["outcome"].isin(["applied", "discarded"])]
-    still_to_apply = total["uplinks"] - len(delivered)
-    assert 0 <= still_to_apply <= outcomes.get("unfinished", 0)
-    assert total["discarded"] == total["computed"] - total["used"]
-    if CASES[name].local_steps == 1 and name != "adacomm":
-        assert total["used"] == outcomes["applied"]
-        assert total["computed"] == total["uplinks"]
-        assert total["discarded"] == outcomes.get("discarded", 0) + still_to_apply
-    assert rounds["time"].is_monotonic_increasing
+    contract.messages_are_counted(rounds, tasks, CASES[name].local_steps == 1 and name != "adacomm")
+    contract.no_gradient_is_forgotten(rounds, tasks, N)
     assert len(rounds) == 40
 
 
@@ -113,7 +70,7 @@ def test_messages_and_gradients_are_counted(name, law):
 def test_staleness_is_conserved_and_bounded(name, law):
     """The ages at which tasks ended sum to the number of tasks in flight, summed over updates."""
     rounds, tasks = logged(name, law)
-    assert (rounds["largest_staleness"] <= rounds["max_staleness"]).all()
+    contract.staleness_is_bounded(rounds)
     ages = (tasks["end_version"] - tasks["read_version"]).sum()
     if CASES[name].busy == "n - k":
         assert ages == (N - rounds["k"]).sum()
@@ -128,16 +85,85 @@ def test_staleness_is_conserved_and_bounded(name, law):
 def test_any_replicate_reruns_alone_to_the_last_bit(name, law):
     if name == "stsyn" and law is LEAVING:
         pytest.skip("refuses such a fleet, see above")
-    together = train(name, law, replicates=3, eval_every=2.0)
-    alone = train(name, law, replicates=[1], eval_every=2.0)
-    pd.testing.assert_frame_equal(together[together["replicate"] == 1].reset_index(drop=True), alone, check_exact=True)
-    assert not np.array_equal(together["time"][together["replicate"] == 0], alone["time"])
+    contract.reruns_alone(CASES[name].protocol, law, N, local_steps=CASES[name].local_steps)
+
+
+@every_protocol
+def test_replicates_differ(name):
+    times = train(name, LAWS[1], replicates=2).groupby("replicate")["time"].last()
+    assert times[0] != times[1]
 
 
 @every_protocol
 def test_every_protocol_descends(name):
-    rounds = train(name, LAWS[0], num_updates=300)
-    assert rounds["loss"].iloc[-1] < 0.2 * QUADRATIC.loss(QUADRATIC.initial)
+    contract.descends(CASES[name].protocol, N, local_steps=CASES[name].local_steps)
+
+
+# ---------------------------------------------------------------------- what the contract finds out
+def test_the_contract_as_one_call():
+    contract.check(protocols.abs_sgd(2, 1), N)
+    contract.check(protocols.stsyn(3), N, local_steps=3)
+
+
+def ever_smaller_steps():
+    arrivals = []
+
+    def on_arrival(server, job):
+        arrivals.append(job)
+        server.accept(job, 100 / (100 + len(arrivals)))
+        server.assign(server.update())
+
+    return protocols.Protocol(on_arrival)
+
+
+def forgetful(server, job):
+    if server.staleness(job) <= 2:
+        server.accept(job)
+        server.update()
+    server.assign([job.worker])
+
+
+def uphill(server, job):
+    server.accept(job, -0.1)
+    server.assign(server.update())
+
+
+def impatient(server, job):
+    server.accept(job)
+    server.update()
+    server.assign([])
+
+
+BROKEN = {
+    "remembers other runs": (ever_smaller_steps(), "replicate 1 run alone differs"),
+    "forgets gradients": (protocols.Protocol(forgetful), "neither accepted nor discarded"),
+    "breaks its own bound": (
+        protocols.Protocol(protocols.k_async(1).on_arrival, max_staleness=0),
+        "max_staleness is 0",
+    ),
+    "climbs": (protocols.Protocol(uphill), "not below a fifth"),
+}
+
+
+@pytest.mark.parametrize("protocol, words", BROKEN.values(), ids=BROKEN.keys())
+def test_a_protocol_that_breaks_the_contract_is_told_how(protocol, words):
+    with pytest.raises(AssertionError, match=words):
+        contract.check(protocol, N)
+
+
+def test_a_protocol_that_hands_out_no_work_is_told_so():
+    with pytest.raises(RuntimeError, match="no worker will ever deliver again"):
+        contract.check(protocols.Protocol(impatient), N)
+
+
+def test_books_that_do_not_add_up_are_found_out():
+    rounds, tasks = logged("k_sync", LAWS[0])
+    with pytest.raises(AssertionError, match=r"6 workers had .* s, but .* s are accounted for"):
+        contract.work_is_conserved(rounds.assign(idle_seconds=0.0), tasks, N)
+    with pytest.raises(AssertionError, match="models sent are booked"):
+        contract.messages_are_counted(rounds.assign(downlinks=rounds["downlinks"] + 1), tasks)
+    with pytest.raises(AssertionError, match="worker 0 has two tasks at once"):
+        contract.workers_do_one_thing_at_a_time(tasks.assign(end=tasks["end"] + 1))
 
 
 # ---------------------------------------------------------------------- one is a case of the other, to the last bit
@@ -242,6 +268,6 @@ def test_a_protocol_that_never_updates_is_found_out(monkeypatch):
 
     monkeypatch.setattr("simulations.server.PATIENCE", 1000)
     with pytest.raises(
-        RuntimeError, match=r"no update up to t=.* though 1601 gradients came: does the protocol ever call"
+        RuntimeError, match=r"no update up to t=.* though 1600 gradients came: does the protocol ever call"
     ):
         simulate(protocols.Protocol(forever), QUADRATIC, LAWS[0], N, step_size=0.1, num_updates=1, seed=0)

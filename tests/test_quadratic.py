@@ -15,6 +15,7 @@ from abs_theory.monte_carlo import Estimate
 from simulations import protocols
 from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
+from simulations.weights import by_staleness
 
 CURVATURES = (1.0, 0.4, 0.1)
 SIGMA2 = 0.3
@@ -112,7 +113,7 @@ CASES = {
     "ABS, shifted exponential": (protocols.abs_sgd(2, 1), [SHIFTED] * N),
     "ABS, hyper-exponential": (protocols.abs_sgd(1, 3), [HYPER] * N),
     "K-async": (protocols.k_async(2), [HYPER] * N),
-    "weights by staleness": (protocols.k_async(2, protocols.by_staleness), [SHIFTED] * N),
+    "weights by staleness": (protocols.k_async(2, by_staleness), [SHIFTED] * N),
     "k and threshold move": (protocols.abs_sgd(lambda p: 1 + p.updates % 3, lambda p: p.updates % 4), [HYPER] * N),
     "unequal workers": (protocols.abs_sgd(2, 2), [Exponential(1.0 + i) for i in range(N)]),
 }
