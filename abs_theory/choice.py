@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Self
+from html import escape
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,11 @@ LATE = {
     "neither": "a late worker is soon done or not, depending on how late: some threshold may save time",
 }
 SAID = {"expected": "expected near a quadratic", "bound": "guaranteed"}
+GOALS = {
+    "seconds": "time to the target (s)",
+    "messages": "messages to the target",
+    "gradient_norm2": "mean squared gradient norm in the budget",
+}
 WORSE = {
     "seconds": "takes {:.3g} times as long",
     "messages": "sends {:.3g} times as much",
@@ -84,6 +90,33 @@ class Choice:
         table = pd.concat(rows).droplevel(1)
         table.insert(0, "ratio", table["objective"] / curve["objective"].min())
         return table
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw what is minimised against k, by kind of threshold, and return the matplotlib axes."""
+        if ax is None:
+            from matplotlib import pyplot  # here, because the theory itself draws nothing
+
+            ax = pyplot.subplots(figsize=(5, 3), layout="constrained")[1]
+        bounds = self.curve["max_staleness"]
+        for style, name, which in [
+            ("o-", "best threshold", bounds >= 0),
+            ("v--", "K-sync: all late workers restart", bounds == 0),
+            ("s:", "K-async: none restarts", np.isinf(bounds)),
+        ]:
+            best = self.curve[which & np.isfinite(self.curve["objective"])].groupby("k")["objective"].min()
+            if len(best):
+                ax.plot(best.index, best, style, label=name, markersize=4, linewidth=1)
+        ax.plot(self.k, self.curve["objective"].min(), "*", color="black", markersize=12, label="the choice")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlabel=f"gradients waited for, $k$ (of n = {self.n})", ylabel=GOALS[self.goal], yscale="log")
+        ax.legend()
+        return ax
+
+    def _repr_html_(self) -> str:
+        """For Jupyter: the words and the alternatives."""
+        columns = ["ratio", "k", "max_staleness", "step_size", "seconds", "messages", "gradient_norm2"]
+        table = self.alternatives()[columns].to_html(float_format="{:.4g}".format)
+        return "".join(f"<p>{escape(line)}</p>" for line in str(self).splitlines()) + table
 
     def __str__(self) -> str:
         return "\n".join(

@@ -1,16 +1,19 @@
 """What the theory and the simulations report: a mean with its error, and the steady state of a server."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from abs_theory.checks import check_count
 
 __all__ = ["Estimate", "SteadyState"]
+
+_LAWS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Estimate:
     def half_width(self, confidence: float = 0.95) -> float:
         """Half the width of the confidence interval, by Student's t."""
         return float(stats.t.isf((1 - confidence) / 2, self.num_samples - 1)) * self.stderr
+
+    def _repr_html_(self) -> str:
+        """For Jupyter."""
+        return f"{self.mean:.5g} &plusmn; {self.half_width():.2g} (95 %, {self.num_samples} samples)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +60,42 @@ class SteadyState:
     participation: Any = None  # gradients each worker delivers per round, shape (..., n)
     method: Any = None
     error: Any = None  # a SteadyState
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per cell of the grid, in the order of its raveled arrays; with each result its half-width."""
+        names = [field.name for field in fields(self) if field.name not in (*_LAWS, "method", "error")]
+        columns: dict[str, Any] = {}
+        for name in names:
+            columns[name] = np.ravel(getattr(self, name))
+            if self.error is not None:
+                columns[f"{name} ±"] = np.ravel(getattr(self.error, name))
+        if self.method is not None:
+            columns["method"] = np.ravel(self.method)
+        return pd.DataFrame(columns)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the law of the staleness, with its half-widths, and return the matplotlib axes.
+
+        Raises ValueError for a grid.
+        """
+        if self.staleness_pmf.ndim > 1:
+            raise ValueError(f"a plot shows one cell, this is a grid of shape {self.staleness_pmf.shape[:-1]}")
+        if ax is None:
+            from matplotlib import pyplot  # here, because the theory itself draws nothing
+
+            ax = pyplot.subplots(figsize=(5, 2.5), layout="constrained")[1]
+        half = None if self.error is None else self.error.staleness_pmf
+        ax.bar(np.arange(self.staleness_pmf.size), self.staleness_pmf, yerr=half, capsize=2)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlabel="staleness (updates; the last bar: or more)", ylabel="share of gradients")
+        return ax
+
+    def _repr_html_(self) -> str:
+        """For Jupyter: of one cell a column of numbers, of a grid a row for each."""
+        frame = self.to_frame()
+        if len(frame) > 1:
+            return frame.to_html(float_format="{:.4g}".format)
+        values: dict[str, Any] = {str(name): column[0] for name, column in frame.items()}
+        rows = [(name.replace("_", " "), value, values.get(f"{name} ±", "")) for name, value in values.items()]
+        table = pd.DataFrame([row for row in rows if "±" not in row[0]], columns=["per round", "", "±"])
+        return table.to_html(index=False, float_format="{:.4g}".format)

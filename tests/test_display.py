@@ -1,0 +1,59 @@
+"""Results in a notebook: numbers with their errors as HTML, and curves drawn by ``plot``."""
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from abs_theory import choose, steady_state
+from abs_theory.bounds import Constants
+from abs_theory.delays import Exponential, HyperExponential
+from abs_theory.results import Estimate
+
+STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
+
+
+def axes():
+    return Figure().subplots()
+
+
+def test_an_estimate_shows_its_interval():
+    estimate = Estimate(mean=0.5, stderr=0.01, num_samples=1_000_000)
+    assert estimate._repr_html_() == "0.5 &plusmn; 0.02 (95 %, 1000000 samples)"
+
+
+def test_a_steady_state_shows_every_number_with_its_half_width():
+    state = steady_state.abs_sgd(STALLS, 5, 20, 1)
+    row = state.to_frame().iloc[0]
+    assert (row["round_time"], row["round_time ±"]) == (state.round_time, state.error.round_time)
+    assert row["method"] == "mean-field"
+    html = state._repr_html_()
+    for value in (state.round_time, state.error.round_time, state.restarts, state.wasted_fraction):
+        assert f"<td>{value:.4g}</td>" in html
+
+
+def test_a_grid_shows_a_row_per_cell():
+    grid = steady_state.abs_sgd(Exponential(1.0), np.array([[1], [2], [5]]), 6, np.array([0, math.inf]))
+    assert grid.to_frame()["restarts"].tolist() == grid.restarts.ravel().tolist()
+    assert grid._repr_html_().count("<tr>") == 6
+    with pytest.raises(ValueError, match=r"a plot shows one cell, this is a grid of shape \(3, 2\)"):
+        grid.plot()
+
+
+def test_the_plot_of_a_steady_state_is_the_law_of_its_staleness():
+    state = steady_state.abs_sgd([Exponential(1.0)] * 3 + [Exponential(2.0)], 2, 4, 3)
+    bars = [bar.get_height() for bar in state.plot(axes()).patches]
+    assert bars == state.staleness_pmf.tolist()
+
+
+@pytest.mark.parametrize("options", [{"target": 0.1}, {"time_budget": 30.0}, {"target": 0.1, "k": 3}])
+def test_a_choice_shows_its_words_and_alternatives_and_draws_its_curve(options):
+    choice = choose.best(STALLS, 8, Constants(L=1.0, sigma2=1.0, gap=1.0), **options)
+    html = choice._repr_html_()
+    assert f"k = {choice.k}, " in html
+    assert "K-async: none restarts" in html
+    drawn = choice.plot(axes())
+    lines = {line.get_label(): line for line in drawn.get_lines()}
+    assert lines["the choice"].get_xydata().tolist() == [[choice.k, choice.curve["objective"].min()]]
+    assert lines["best threshold"].get_ydata().tolist() == choice.over_k()["objective"].tolist()
