@@ -28,7 +28,7 @@ __all__ = ["full_wait_every", "mean_arrivals"]
 Array = NDArray[np.float64]
 
 SEEN = 8  # rounds that were stalled at a rank, before its mean can be trusted
-WORTH = 0.25  # of the half-width: what stalls not seen may move a mean without being mentioned
+WORTH = 0.25  # of the half-width: what stalls not seen may move a mean unnoticed
 NEW = 20  # full-wait rounds that tell E[T_(k)] for every k
 
 
@@ -38,7 +38,7 @@ def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.D
     The mean is over the rounds in which k workers delivered.  ``reason`` is "" where the 95 % interval [low, high] is
     identified, else says why not, and low and high are NaN: nobody waited so long; rounds that lost an attempt were
     longer than the others; the mean hangs on few rounds; or stalls of which a rank has seen none, or few, would
-    move it, by the number of workers that stall at once (``_hits``).
+    move it, to judge by the number of workers that stall at once (``_hits``).
     """
     arrivals = data.arrivals
     rounds, n = arrivals.shape
@@ -51,8 +51,8 @@ def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.D
     share, length, tau = _hits(parts, n)
     needed = tau * SEEN / np.maximum(share, 1e-9)
     half = (found.high - found.low) / 2
-    rare = (rounds < needed) & (share * np.maximum(length - found.mean, 0) > WORTH * half)
-    for i in np.flatnonzero(rare & (reason == "") & ~unseen):
+    moved = np.where(rounds < needed, share * np.maximum(length - found.mean, 0), 0.0)
+    for i in np.flatnonzero((moved > WORTH * half) & (reason == "")):
         reason[i] = f"more workers may stall at once than did: {needed[i]:.0f} rounds needed"
     for i in np.flatnonzero(found.rounds < rounds):
         missing = ~np.isfinite(arrivals[:, i])

@@ -28,7 +28,7 @@ TWO_SIDED = 1.96  # standard errors of a 95 % interval
 CONTENDERS = 24  # of the model's candidates, to be replayed
 NEAR = 1.25  # times the model's best objective, to be a contender
 FEW_K = 12  # tried where k and the threshold are both free
-FEWER_K = 5  # for the ceiling, which is at k = 1 unless many stall
+FEWER_K = 3  # for the ceiling, which is at k = 1 unless many stall
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def fastest(replay: Replay) -> Policy:
     """The k and ``max_staleness`` with the most gradients per second, however stale: a ceiling, no advice."""
     n = replay.n
     ks = np.unique(np.geomspace(1, n, FEWER_K).round().astype(int)).tolist()
-    cells = [(k, t) for k in ks for t in ((0.0, 1.0, 4.0, math.inf) if k < n else (0.0,))]
+    cells = [(k, t) for k in ks for t in ((1.0, 4.0, math.inf) if k < n else (0.0,))]
     return _simplest(replay, cells, [replay.play(*cell).round_time / cell[0] for cell in cells])
 
 

@@ -197,7 +197,7 @@ def plan(
         model=model,
         choice=choice,
         policy=policy,
-        ceiling=None if replay is None else decide.fastest(replay),
+        ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         report=trace.report,
         staleness=staleness_check(trace),
         trace_workers=trace.n,

@@ -22,7 +22,7 @@ __all__ = ["Played", "Replay"]
 Array = NDArray[np.float64]
 
 STARTS = 8  # rows to begin with, evenly spaced
-MOST_ROUNDS = 1500  # to be played
+MOST_ROUNDS = 1000  # to be played
 SETTLED = 4  # times n / k rounds, after which the common start is forgotten
 
 
@@ -50,7 +50,7 @@ class Replay:
     Cost: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)) for each policy.
     """
 
-    def __init__(self, seconds: Array, window: NDArray[np.int64], rng: np.random.Generator, copies: int = 40) -> None:
+    def __init__(self, seconds: Array, window: NDArray[np.int64], rng: np.random.Generator, copies: int = 32) -> None:
         check_rng(rng)
         self.seconds = checked_array("seconds", seconds, positive=True)
         rounds = self.seconds.shape[0]

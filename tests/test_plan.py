@@ -42,7 +42,7 @@ def test_one_slow_worker_is_not_waited_for(slow_worker):
 
 
 def test_a_worker_that_never_delivers_is_named():
-    found = plan(trace_of("unequal workers", slowest=50.0))
+    found = plan(trace_of("unequal workers", num=30, slowest=50.0))
     assert found.k == 7
     assert "worker 7 would hardly ever deliver" in str(found) or found.max_staleness > 0
 
@@ -74,7 +74,7 @@ def test_predicted_and_replayed_round_times_agree(regime, options):
 
 
 def test_beyond_the_largest_k_waited_for_nothing_is_claimed():
-    found = plan(trace_of("almost iid").waiting_for(4))
+    found = plan(trace_of("almost iid", num=40).waiting_for(4))
     assert (found.k, found.identified, found.max_staleness) == (4, False, None)
     assert found.full_wait_every >= 2
     words = str(found)
@@ -113,7 +113,7 @@ def test_a_censored_trace_that_settles_it_says_so():
 
 def test_lost_attempts_of_long_rounds_are_not_left_out_in_silence():
     """Calls that time out after 1.3 s: the mean of the last arrival over the other rounds is too small."""
-    x = synthetic_traces.almost_iid(np.random.default_rng(2), num=300, sigma=0.2)["seconds"].to_numpy().reshape(300, 8)
+    x = synthetic_traces.almost_iid(np.random.default_rng(2), num=100, sigma=0.2)["seconds"].to_numpy().reshape(100, 8)
     frame = synthetic_traces.frame(np.minimum(x, 1.3))
     frame["status"] = np.where(x.ravel() > 1.3, "failed", "ok")
     found = plan(traces.from_frame(frame, warmup=0))
@@ -122,7 +122,7 @@ def test_lost_attempts_of_long_rounds_are_not_left_out_in_silence():
 
 
 def test_time_to_a_target_asks_for_fewer_the_less_noise():
-    trace = trace_of("clustered stalls", num=60)
+    trace = trace_of("clustered stalls", num=40)
     quiet = plan(trace, constants=Constants(L=1.0, sigma2=1e-6, gap=1.0), target=0.01)
     noisy = plan(trace, constants=Constants(L=1.0, sigma2=100.0, gap=1.0), target=0.01)
     assert "seconds to a mean squared gradient norm" in quiet.objective
@@ -267,7 +267,7 @@ def test_the_command_says_what_the_library_says(run, tmp_path, slow_worker):
 )
 def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, message):
     path = tmp_path / "trace.csv"
-    synthetic_traces.almost_iid(np.random.default_rng(0), num=20, n=3).to_csv(path, index=False)
+    synthetic_traces.almost_iid(np.random.default_rng(0), num=12, n=2).to_csv(path, index=False)
     status, out, err = run(path, *arguments)
     assert (status, out) == (2, "")
     assert message in err

@@ -88,7 +88,7 @@ def check(regime, repetitions, monkeypatch, resamples):
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_intervals_cover(regime, monkeypatch):
-    check(regime, 25, monkeypatch, resamples=399)
+    check(regime, 20, monkeypatch, resamples=399)
 
 
 @pytest.mark.slow
