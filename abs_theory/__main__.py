@@ -3,7 +3,7 @@
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ Laws = Annotated[
         '"empirical:FILE"; for unequal workers several, as "exponential:mean=1 x 15"',
     ),
 ]
-Workers = Annotated[int, typer.Option("-n", min=1, help="workers")]
+MOST = 10**6  # workers: what is known of each takes memory
+Workers = Annotated[int, typer.Option("-n", min=1, max=MOST, help="workers")]
 Ks = Annotated[list[int] | None, typer.Option("-k", min=1, help="gradients waited for; repeat for several [all]")]
 Method = Annotated[str, typer.Option(help=f"{', '.join(steady_state.METHODS)}")]
 Seed = Annotated[int, typer.Option(min=0, help="of Monte Carlo, where it is used")]
@@ -93,33 +94,41 @@ def choose_(
     k: Ks = None,
     step_size: Annotated[list[float] | None, typer.Option(help="candidates [the best for each k]")] = None,
     message_seconds: Annotated[float, typer.Option(help="charged for each message")] = 0.0,
+    by_the_clock: Annotated[bool, typer.Option("--by-the-clock", help="also: k and threshold as time goes on")] = False,
     method: Method = "auto",
     seed: Seed = 0,
     csv: Csv = None,
 ) -> None:
     """Which k, threshold and step to use, how it compares, and why."""
     laws = delay_laws(delay, n)
-    choice = choose.best(
-        laws,
-        n,
-        Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2),
-        target=target,
-        time_budget=time_budget,
-        objective=objective,
-        model=model,
-        k=k or None,
-        max_staleness=[_threshold(each) for each in max_staleness] if max_staleness else choose.SEARCH,
-        step_size=step_size or None,
-        message_seconds=message_seconds,
-        method=method,
-        rng=_rng(laws, n, method, seed),
-    )
+    constants = Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2)
+    options: dict[str, Any] = {
+        "target": target,
+        "time_budget": time_budget,
+        "k": k or None,
+        "max_staleness": [_threshold(each) for each in max_staleness] if max_staleness else choose.SEARCH,
+        "step_size": step_size or None,
+        "message_seconds": message_seconds,
+        "method": method,
+        "rng": _rng(laws, n, method, seed),
+    }
+    # first, so that what it cannot do is said before anything is printed
+    table = choose.timetable(laws, n, constants, **options) if by_the_clock else None
+    choice = choose.best(laws, n, constants, objective=objective, model=model, **options)
     print(choice)
     columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "updates", "seconds", "messages"]
     print(f"\nAlternatives (ratio: of {choice.goal}, to this choice)")
-    table = choice.alternatives()[[*columns, "gradient_norm2"]].replace({"max_staleness": {math.inf: "none"}})
-    print(table.to_string(float_format="{:.4g}".format))
+    print(_readable(choice.alternatives()[[*columns, "gradient_norm2"]]).to_string(float_format="{:.4g}".format))
+    if table is not None:
+        print(f"\nBy the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates, ", end="")
+        print(f"{table.seconds:.4g} s, {table.messages:.4g} messages; ", end="")
+        print(f"mean squared gradient norm over time {table.gradient_norm2:.4g}")
+        print(_readable(table.stairs).to_string(index=False, float_format="{:.4g}".format))
     _write(choice.curve, csv)
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    return table.replace({"max_staleness": {math.inf: "none"}})
 
 
 @app.command("plan")

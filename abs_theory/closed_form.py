@@ -53,8 +53,9 @@ def abs_sgd(workers: Workers, k: NDArray[np.int64], max_staleness: Array) -> Ste
     attempts = max_staleness[:, None] + 1
     log_q = np.log1p(-np.clip(first, NEVER, 1 - 1e-16))
     log_q[k == n] = -1 / NEVER
-    cut = np.exp(attempts * log_q)
-    delivered = -np.expm1(attempts * log_q)
+    with np.errstate(over="ignore"):  # so many attempts that none is cut
+        cut = np.exp(attempts * log_q)
+        delivered = -np.expm1(attempts * log_q)
     restarts = size * first * cut / delivered  # of each group
     dropped = np.where(np.isinf(attempts), 0.0, attempts) * restarts  # rounds
 

@@ -17,6 +17,7 @@ Source: derived in notebooks/02_staleness.ipynb.
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -49,9 +50,15 @@ class Effort(NamedTuple):
 FINE, COARSE = Effort(10, 48, 8), Effort(6, 32, 5)
 
 
+@cache
 def _edges(bins: int) -> Array:
     """Probabilities at the edges of the bins, narrow at both ends."""
     return (1 - np.cos(np.pi * np.arange(bins + 1) / bins)) / 2
+
+
+@cache
+def _widths(bins: int) -> Array:
+    return np.diff(_edges(bins))
 
 
 class Past(NamedTuple):
@@ -66,7 +73,7 @@ class Past(NamedTuple):
     @property
     def weights(self) -> Array:
         """Probabilities of the bins."""
-        return np.diff(_edges(self.deviation.shape[1]))
+        return _widths(self.deviation.shape[1])
 
     def scaled(self, scale: Array, cell: NDArray[np.int64]) -> "Past":
         """The past of each ``cell``, ``scale`` times as long."""

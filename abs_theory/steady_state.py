@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 METHODS = ("auto", "exact", "mean-field", "monte-carlo")
 RESULTS = tuple(f.name for f in fields(SteadyState) if f.name not in ("method", "error"))
 AFFORDABLE = 4000  # states of a Markov chain that "auto" solves without being asked, in .1 s
-COARSE = 0.02  # relative error of the round time from which "auto" prefers simulation to the mean field
+COARSE = 0.018  # relative error of the round time from which "auto" prefers simulation to the mean field
 
 
 def abs_sgd(
@@ -48,7 +48,7 @@ def abs_sgd(
     - "monte-carlo": any law (without a bound: of finite mean), needs ``rng``; ``monte_carlo.abs_sgd`` lets you choose
       the effort;
     - "auto": exact, by chains of up to 4000 states; else the mean field, but Monte Carlo if there is an ``rng`` and
-      the mean field does not apply or states an error of the round time above 2 %.
+      the mean field does not apply or states an error of the round time above 1.8 %.
 
     The method taken in each cell is the result's ``method``.  If the k-th delay has an infinite mean, so has an exact
     round time.  Raises ValueError if the method does not apply, and says what does.

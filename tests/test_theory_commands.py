@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from abs_theory import __main__ as command
-from abs_theory import choose, delays, parse, steady_state
+from abs_theory import choose, delays, order_stats, parse, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.delays import (
     Deterministic,
@@ -215,12 +215,37 @@ def test_choose_copes_with_atoms_infinite_means_and_one_worker(run, tmp_path, la
     assert (status, "infinitely long" in err) == ((2, True) if "pareto" in law else (0, False))
 
 
+def test_choose_by_the_clock(run):
+    curved = [*CONSTANTS, "--noise-curvature", 0.4, "--noise-curvature2", 0.2]
+    status, out, err = run(
+        "choose", "--delay", "exponential:mean=1", "-n", 5, "--target", 0.1, *curved, "--by-the-clock"
+    )
+    assert (status, err) == (0, "")
+    known = Constants(1.0, 5.0, 10.0, noise_curvature=0.4, noise_curvature2=0.2)
+    table = choose.timetable(Exponential(1.0), 5, known, target=0.1)
+    assert f"By the clock: step_size = {table.step_size:.4g}" in out
+    assert out.count("\n") >= len(table.stairs) + 12
+
+
+def test_an_endless_threshold_is_none(run):
+    status, out, err = run(
+        "round-time", "--delay", "exponential:mean=1", "-n", 5, "-k", 2, "--max-staleness", "9" * 400
+    )
+    assert (status, err) == (0, "")
+    assert f"{order_stats.mean(Exponential(1.0), 2, 5):.4g}" in out
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["round-time", "-n", 3], "Missing option '--delay'"),
         (["round-time", "--delay", "exponential:mean=1"], "Missing option '-n'"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 0], "'-n'"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 10**9, "-k", 1], "'-n'"),
+        (
+            ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--by-the-clock"],
+            "noise_curv",
+        ),
         (["round-time", "--delay", "exponential:mean=1", "-n", 3, "-k", 4], r"k must be in 1\.\.n"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--max-staleness", "-1"], "max_staleness must be"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--method", "guess"], "method must be one of"),
