@@ -65,7 +65,7 @@ class Diagnosis:
             for words, has in (("unequal workers", self.has_worker_effect), ("common slowdowns", self.has_round_effect))
             if has and words != self.regime
         ]
-        regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}. Model: {MODELS[self.regime]}."
+        regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}; model: {MODELS[self.regime]}."
         return (regime, shares, self._windows(), self._stalls(), self._shape())
 
     def _windows(self) -> str:
