@@ -8,6 +8,7 @@ from simulations.waiting import k_sync, synchronous
 def local_sgd() -> Protocol:
     """Every worker takes ``local_steps`` steps (an argument of the run), then all models are averaged.
 
+    Round: E of the largest of n sums; staleness: 0; restarts: nobody, none is late.
     Source: McMahan et al. (2017); Stich (2019).
     """
     return synchronous()
@@ -16,6 +17,7 @@ def local_sgd() -> Protocol:
 def adacomm(steps0: int, interval: float = 0.0) -> Protocol:
     """Local SGD whose number of local steps falls from ``steps0`` with the loss (``policies.adacomm_rule``).
 
+    Round: local SGD's, steps fall; staleness: 0; restarts: nobody, none is late.
     Source: Wang & Joshi (2019, MLSys; arXiv 1810.08313).
     """
     return Protocol(k_sync(every_worker).on_arrival, every_worker, 0, local_steps=adacomm_rule(steps0, interval))
@@ -26,6 +28,7 @@ def stsyn(k: Policy) -> Protocol:
 
     Nobody stops before: a fast worker does more than ``local_steps`` (an argument of the run), a slow one fewer, and
     only unfinished local steps are lost.
+    Round: E of the k-th of n sums; staleness: 0; restarts: nobody, all upload what they have.
     Source: Zhu, Zhang & Wang (2024, IEEE TSP; arXiv 2210.03521).
     """
 

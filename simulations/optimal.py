@@ -14,6 +14,7 @@ from simulations.waiting import abs_sgd
 def rennala(batch: Policy) -> Protocol:
     """Update on ``batch`` gradients of the current model, from anybody; those of older models are ignored.
 
+    Round: no formula; staleness: 0; restarts: nobody, what is too stale is ignored.
     Source: Tyurin & Richtarik (2023, NeurIPS).  With unfinished work stopped at an update it is ``k_batch_sync``.
     """
 
@@ -32,6 +33,7 @@ def rennala(batch: Policy) -> Protocol:
 def ringmaster(threshold: int, stops: bool = True) -> Protocol:
     """Asynchronous SGD without delays of ``threshold`` updates or more: stopped and started again, or ignored.
 
+    Round: by ``steady_state.abs_sgd``; staleness: at most threshold - 1; restarts: the staler.
     Source: Maranjyan, Tyurin & Richtarik (2025, ICML; arXiv 2501.16168), Algorithms with and without stops; theirs are
     stopped just before the update at which ABS, with max_staleness = threshold - 1, restarts them just after it.
     """
@@ -56,6 +58,7 @@ def ringleader() -> Protocol:
     A round first collects until every worker has an entry, then makes one update per worker, at its next delivery, with
     the table as it then is.  What a worker delivers after its update is kept for the next round.  Nobody waits, nothing
     is discarded, and no gradient is staler than 2n - 2 updates.
+    Round: no formula; staleness: at most 2n - 2; restarts: nobody.
     Source: Maranjyan & Richtarik (2026, ICLR; arXiv 2509.22860), from a reading note; that a worker which has delivered
     always goes on with the current model is our choice where the note is silent.
     """
@@ -89,6 +92,7 @@ def mindflayer(
     What was delivered is summed and divided by the number expected, sum of trials[i] P(X_i <= cut_off[i]); when all
     trials are over, the next model is sent.  It cuts off by time where ABS restarts by version.  ``delay`` is the law
     of a task; the default cut-off is its median, for each worker its own.
+    Round: no formula; staleness: 0; restarts: nobody, a task is cut off by time.
     Source: Maranjyan, Omar & Richtarik (2025, UAI; arXiv 2410.04285).
     Raises ValueError unless there are n of each, the trials are counts and every cut-off leaves a chance to deliver.
     """

@@ -15,6 +15,7 @@ def ssp(slack: int) -> Protocol:
 
     Every gradient is applied on arrival, and a worker begins with the model of that moment.  ``slack`` = 0 moves
     everybody in step, infinite is asynchronous SGD.
+    Round: by ``round_time.ssp``; staleness: at most (2 slack + 1) (n - 1); restarts: nobody.
     Source: Ho et al. (2013, NIPS).
     """
     if slack != math.inf:
@@ -34,6 +35,7 @@ def ssp(slack: int) -> Protocol:
 def staleness_aware(k: Policy = 1) -> Protocol:
     """n-softsync: update on every ``k`` gradients, each scaled by 1 / (1 + staleness).
 
+    Round: k / R; staleness: mean (n - 1) / k; restarts: nobody.
     Source: Zhang, Gupta, Lian & Liu (2016, IJCAI; arXiv 1511.05950), whose staleness starts at 1; with n of theirs,
     k = floor(workers / n).
     """
@@ -43,6 +45,7 @@ def staleness_aware(k: Policy = 1) -> Protocol:
 def delay_adaptive() -> Protocol:
     """Asynchronous SGD with step n / max(n, staleness) of the full one.
 
+    Round: 1 / R; staleness: mean n - 1; restarts: nobody.
     Source: Mishchenko, Bach, Even & Woodworth (2022, NeurIPS), the step of their published experiments.
     """
 
@@ -56,6 +59,7 @@ def delay_adaptive() -> Protocol:
 def delay_dropping() -> Protocol:
     """Asynchronous SGD that drops gradients staler than the number of workers.
 
+    Round: at least 1 / R; staleness: at most n; restarts: nobody, what is too stale is ignored.
     Source: Koloskova, Stich & Jaggi (2022, NeurIPS), Theorem 8 with step 0 beyond the concurrency: at most half of the
     gradients are staler than twice the mean staleness, which is below n.
     """
@@ -75,6 +79,7 @@ def fedbuff(buffer: Policy, server_step: float = 1.0, weight: Weight = by_root_o
     """Average the model differences of the first ``buffer`` clients to report, times ``server_step``; nobody waits.
 
     A client takes ``local_steps`` steps (an argument of the run).
+    Round: local steps x k / R; staleness: mean (n - 1) / k; restarts: nobody.
     Source: Nguyen et al. (2022, AISTATS), without secure aggregation.
     """
     check_positive("server_step", server_step)

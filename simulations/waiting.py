@@ -8,6 +8,7 @@ from simulations.weights import Weight, uniform
 def abs_sgd(k: Policy, max_staleness: Policy, weight: Weight = uniform) -> Protocol:
     """Adaptive bounded staleness: K-async SGD in which a worker staler than ``max_staleness`` starts afresh.
 
+    Round: by ``steady_state.abs_sgd``; staleness: at most ``max_staleness``; restarts: the staler.
     Source: Tan, Zhu & Zhang (arXiv 2301.08895), as reconstructed from its abstract (see the README).
     """
 
@@ -23,6 +24,7 @@ def abs_sgd(k: Policy, max_staleness: Policy, weight: Weight = uniform) -> Proto
 def k_async(k: Policy, weight: Weight = uniform) -> Protocol:
     """Update on the first k to finish; the others go on and deliver stale gradients later.
 
+    Round: by ``steady_state.abs_sgd``; staleness: mean (n - k) / k; restarts: nobody.
     Source: Dutta, Joshi, Ghosh, Dube & Nagpurkar (2018, AISTATS).
     """
 
@@ -37,6 +39,7 @@ def k_async(k: Policy, weight: Weight = uniform) -> Protocol:
 def k_batch_async(k: Policy, weight: Weight = uniform) -> Protocol:
     """Update on the first k gradients from anybody; a worker that has delivered goes on with the current model.
 
+    Round: k / R; staleness: mean (n - 1) / k; restarts: nobody.
     Source: Lian, Huang, Li & Liu (2015); Dutta et al. (2018).
     """
 
@@ -52,6 +55,7 @@ def k_batch_async(k: Policy, weight: Weight = uniform) -> Protocol:
 def k_sync(k: Policy) -> Protocol:
     """Update on the first k to finish; all workers start again from the new model.
 
+    Round: E X(k); staleness: 0; restarts: all late workers.
     Source: Dutta et al. (2018); as m-synchronous SGD, Begunov & Tyurin (arXiv 2602.03802).
     """
 
@@ -67,6 +71,7 @@ def k_sync(k: Policy) -> Protocol:
 def k_batch_sync(k: Policy) -> Protocol:
     """Update on the first k gradients of the current model, several from a fast worker; then all start again.
 
+    Round: k-th of all deliveries, by ``renewal``; staleness: 0; restarts: all others.
     Source: Dutta et al. (2018).
     """
 
@@ -82,18 +87,25 @@ def k_batch_sync(k: Policy) -> Protocol:
 
 
 def synchronous() -> Protocol:
-    """Wait for all workers, average, broadcast."""
+    """Wait for all workers, average, broadcast.
+
+    Round: E X(n); staleness: 0; restarts: nobody, none is late.
+    """
     return k_sync(every_worker)
 
 
 def backup_workers(spare: int) -> Protocol:
     """Synchronous SGD that does not wait for the last ``spare`` workers of a round: K-sync with k = n - spare.
 
+    Round: E X(n - spare); staleness: 0; restarts: all late workers.
     Source: Chen, Pan, Monga, Bengio & Jozefowicz (2016, arXiv 1604.00981).
     """
     return k_sync(all_but(spare))
 
 
 def asynchronous() -> Protocol:
-    """Update on every gradient; nobody waits."""
+    """Update on every gradient; nobody waits.
+
+    Round: 1 / R; staleness: mean n - 1; restarts: nobody.
+    """
     return k_async(1)
