@@ -11,10 +11,7 @@ import math
 import os
 import platform
 import sys
-import time
-from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -35,7 +32,8 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
-from benchmarks import choice, traces
+from benchmarks import choice, simulator, traces
+from benchmarks.measure import Line, seconds
 from benchmarks.rivals import heap_loop, simpy_model
 
 GAMMA = Gamma(shape=4.0, scale=0.25)
@@ -55,34 +53,6 @@ LAWS: dict[str, Delay] = {
     "mixture": Mixture(weights=(0.9, 0.1), components=(GAMMA, LOGNORMAL)),
     "sum of 5 lognormals": LocalSteps(LOGNORMAL, 5),
 }
-
-
-class Line(NamedTuple):
-    """One measured number, and what it should be; ``minimum`` and ``maximum`` are None if there is no such bound."""
-
-    what: str
-    value: float
-    unit: str
-    minimum: float | None = None
-    maximum: float | None = None
-
-    def __str__(self) -> str:
-        if self.minimum is None and self.maximum is None:
-            return f"{self.what:<72}{self.value:>9.3g} {self.unit}"
-        wanted = f">= {self.minimum:g}" if self.minimum is not None else f"<= {self.maximum:g}"
-        met = (self.minimum or -math.inf) <= self.value <= (self.maximum or math.inf)
-        return f"{self.what:<72}{self.value:>9.3g} {self.unit:<10}{wanted:<8}{'yes' if met else 'NO'}"
-
-
-def seconds(tasks: Mapping[str, Callable[[], object]], repetitions: int = 5) -> dict[str, np.ndarray]:
-    """CPU seconds of each of the ``tasks``, which take turns; a first round, to warm up, is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repetitions + 1):
-        for name, task in tasks.items():
-            start = time.process_time()
-            task()
-            times[name].append(time.process_time() - start)
-    return {name: np.array(each[1:]) for name, each in times.items()}
 
 
 def order_statistics() -> list[Line]:
@@ -170,6 +140,8 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["choice"]:
         choice.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["simulator"]:
+        simulator.main()
     elif sys.argv[1:2] == ["traces"]:
         traces.main(sys.argv[2:])
     else:

@@ -51,9 +51,12 @@ def run(
         evaluations[server.updates] = _evaluate(problem, server.params)
     if not math.isfinite(server.loss):
         evaluations[server.updates]["loss"] = math.inf
-    table = pd.DataFrame(server.finish(), columns=list(Round._fields)).astype(Round.__annotations__)
-    evaluated = pd.DataFrame([evaluations.get(update, {}) for update in table["update"]], dtype=float)
-    return table.join(evaluated.reindex(columns=["loss", *problem.metrics(problem.initial)]))
+    kinds = Round.__annotations__
+    columns = list(zip(*server.finish(), strict=True)) or [()] * len(kinds)
+    table = pd.DataFrame({name: np.array(c, kinds[name]) for name, c in zip(kinds, columns, strict=True)})
+    names = ["loss", *problem.metrics(problem.initial)]
+    evaluated = pd.DataFrame.from_dict(evaluations, orient="index", columns=names, dtype=float)
+    return table.join(evaluated, on="update")
 
 
 def run_replicate(

@@ -9,8 +9,13 @@ from test_monte_carlo import SHIFTED, STALLS, half_widths_as_estimates
 
 from abs_theory import monte_carlo, order_stats
 from abs_theory.monte_carlo import Estimate
-from benchmarks.__main__ import Line, seconds
+from benchmarks.measure import Line, seconds
 from benchmarks.rivals import heap_loop, simpy_model
+from benchmarks.training_rivals import heap_training, simpy_training
+from simulations import protocols
+from simulations.experiment import simulate
+from simulations.problems import NoisyQuadratic
+from simulations.streams import streams, task_times
 
 CASES = [(3, 10, 2), (1, 6, math.inf), (1, 6, 1), (4, 9, 0), (5, 5, 3), (2, 7, math.inf)]
 
@@ -55,3 +60,16 @@ def test_tasks_take_turns_and_the_first_round_does_not_count():
     times = seconds({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, 3)
     assert "".join(turns) == "abababab"
     assert {name: each.size for name, each in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.parametrize("k, n, bound", CASES)
+def test_the_rivals_train_the_same_model(k, n, bound):
+    """From the same streams, to the last bits: the ratios compare the same work."""
+    pytest.importorskip("simpy")
+    problem, rounds = NoisyQuadratic((1.0, 0.3), sigma2=1.0), 40
+    ours = simulate(protocols.abs_sgd(k, bound), problem, SHIFTED, n, step_size=0.1, num_updates=rounds, seed=0)
+    for train in (heap_training, simpy_training):
+        delays = [task_times(SHIFTED, rng) for rng in streams(0, 0, "delay", n)]
+        time, params = train(problem, delays, streams(0, 0, "batch", n), k, bound, 0.1, rounds)
+        assert time == pytest.approx(ours["time"].iloc[-1], rel=1e-12)
+        assert problem.loss(params) == pytest.approx(ours["loss"].iloc[-1], rel=1e-9)

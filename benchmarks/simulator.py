@@ -1,0 +1,151 @@
+"""How fast is the event simulator?  ``python -m benchmarks simulator`` prints one table.
+
+Against the gradient calls alone, against the same run written by hand with ``heapq`` and with SimPy, and against
+itself as n grows.  A job is a task that was begun.  The set-up of a run (streams of random numbers) is not counted.
+"""
+
+import math
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from abs_theory.delays import Delay, ShiftedExponential
+from benchmarks.measure import Line, ratio, seconds
+from benchmarks.training_rivals import heap_training, simpy_training
+from simulations import protocols
+from simulations.experiment import simulate
+from simulations.fleets import Independent
+from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron_digits, softmax_digits
+from simulations.run import run
+from simulations.server import Protocol, Server
+from simulations.streams import streams, task_times
+
+LAW = ShiftedExponential(shift=0.5, scale=0.5)
+QUADRATIC = NoisyQuadratic(tuple(np.geomspace(1.0, 0.1, 10).tolist()), sigma2=1.0)
+STEP = 0.01
+MOST_CALLS = 8  # of one task in ``seconds``
+
+
+def our_run(problem: Problem, protocol: Protocol, n: int, updates: int, delay: Delay = LAW) -> Callable[[], Server]:
+    """A run of ``updates`` updates, of a new server on each call; the servers are made beforehand."""
+
+    def server() -> Server:
+        return Server(
+            problem, Independent((delay,) * n).times(0, 0), streams(0, 0, "batch", n), protocol, step_size=STEP
+        )
+
+    waiting = [server() for _ in range(MOST_CALLS)]
+
+    def go() -> Server:
+        run(waiting[-1], num_updates=updates)
+        return waiting.pop()
+
+    return go
+
+
+def gradient_calls(problem: Problem, k: int, n: int, calls: int) -> Callable[[], None]:
+    """As many gradients of k workers each, the workers in turn, at the first model."""
+    rngs, params = streams(1, 0, "batch", n), np.tile(problem.initial, (k, 1))
+    groups = [[(k * i + j) % n for j in range(k)] for i in range(n)]
+
+    def go() -> None:
+        for i in range(calls):
+            workers = groups[i % n]
+            problem.gradients(params, workers, [rngs[worker] for worker in workers])
+
+    return go
+
+
+def against_gradients() -> list[Line]:
+    """A whole run, against its gradient calls."""
+    lines = []
+    for problem, n, k, bound, most in [
+        *((QUADRATIC, 100, k, bound, 4.0 if k == 1 else 2.5) for bound in (math.inf, 3) for k in (1, 5, 10, 50)),
+        (perceptron_digits(20, batch_size=32), 20, 10, 3, 1.6),
+    ]:
+        calls = 4000 // k if problem is QUADRATIC else 200
+        ours = our_run(problem, protocols.abs_sgd(k, bound), n, calls)
+        times = seconds({"ours": ours, "gradients": gradient_calls(problem, k, n, calls)}, 7)
+        case = f"{'quadratic' if problem is QUADRATIC else 'digits'}, n={n}, k={k}, {named(bound)}"
+        lines.append(Line(f"{case}: run / its gradient calls", ratio(times, "ours", "gradients"), "x", maximum=most))
+        per_gradient = 1e6 * float(np.median(times["ours"])) / (k * calls)
+        lines.append(Line(f"{case}: per gradient", per_gradient, "us"))
+    return lines
+
+
+def against_rivals() -> list[Line]:
+    """The same rounds, and the same training, by hand and with SimPy."""
+    lines = []
+    for n, k, bound in [(100, 5, math.inf), (100, 5, 3), (100, 1, math.inf), (1000, 50, 3)]:
+        rounds = 6000 // k
+
+        def rival(train, n=n, k=k, bound=bound, rounds=rounds) -> Callable[[], object]:
+            delays = [task_times(LAW, rng) for rng in streams(0, 0, "delay", n)]
+            return lambda: train(QUADRATIC, delays, streams(0, 0, "batch", n), k, bound, STEP, rounds)
+
+        tasks = {
+            "ours": our_run(QUADRATIC, protocols.abs_sgd(k, bound), n, rounds),
+            "heapq": rival(heap_training),
+            "SimPy": rival(simpy_training),
+            "timing": our_run(TimingOnly(), protocols.abs_sgd(k, bound), n, rounds),
+        }
+        times = seconds(tasks, 5)
+        case = f"training, n={n}, k={k}, {named(bound)}"
+        lines += [
+            Line(f"{case}: ours / heapq", ratio(times, "ours", "heapq"), "x", maximum=2),
+            Line(f"{case}: SimPy / ours", ratio(times, "SimPy", "ours"), "x", minimum=3),
+            Line(f"{case}: ours, timing only", 1e6 * float(np.median(times["timing"])) / (k * rounds), "us/gradient"),
+        ]
+    return lines
+
+
+def per_job(n: int, k: int, bound: float) -> float:
+    """Microseconds for each task that was begun: the median of three stretches of one run."""
+    server = Server(
+        TimingOnly(), Independent((LAW,) * n).times(0, 0), streams(0, 0, "batch", n), protocols.abs_sgd(k, bound),
+        step_size=STEP,
+    )  # fmt: skip
+    times, jobs = [], []
+    for stretch in range(1, 5):
+        start = time.process_time()
+        run(server, num_updates=stretch * max(20_000 // k, 4))
+        times.append(time.process_time() - start)
+        jobs.append(sum(row.downlinks for row in server.books.rounds))
+    return 1e6 * float(np.median(np.array(times[1:]) / np.diff(jobs)))
+
+
+def growth() -> list[Line]:
+    """Time per job as n grows a thousandfold, against log n."""
+    lines = []
+    for name, k_of, bound_of in (("k=1", lambda n: 1, lambda n: 2 * n), ("k=n/20", lambda n: n // 20, lambda n: 20)):
+        each = {n: per_job(n, k_of(n), bound_of(n)) for n in (100, 1000, 10_000, 100_000)}
+        lines += [Line(f"per job, {name}, n={n}", value, "us") for n, value in each.items()]
+        most = math.log(100_000) / math.log(100)
+        lines.append(Line(f"per job, {name}: n=100000 / n=100", each[100_000] / each[100], "x", maximum=most))
+    return lines
+
+
+def named(bound: float) -> str:
+    return "no bound" if math.isinf(bound) else f"bound {bound:g}"
+
+
+def peak_memory(n: int) -> float:
+    """GB that a run of ``n`` workers on softmax digits takes at most, imports included."""
+    simulate(
+        protocols.abs_sgd(n // 10, 3), softmax_digits(n, split="all"), LAW, n, step_size=0.1, num_updates=20, seed=0
+    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def memory() -> list[Line]:
+    """In a process of its own, so that nothing else counts."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return [Line("softmax on digits, n=10^4: peak memory", pool.apply(peak_memory, (10_000,)), "GB", maximum=1)]
+
+
+def main() -> None:
+    for part in (against_gradients, against_rivals, growth, memory):
+        print(*part(), sep="\n", flush=True)
