@@ -72,7 +72,8 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
     steadiest law (workers of nearly constant delay march in step), d = \|ln of the ratio of the two round times\|, u
     the share of a round that two moments misplace because workers are unequal, it is with and without a bound:
 
-    - round time, relative: .01 + .08/n + .3 d + .4 max(d - .05, 0) + .1 s + .5 u;
+    - round time, relative: .01 + .08/n + .3 d + .4 max(d - .05, 0) + .1 s + .5 u (.05 for the terms with d where the
+      limit stands in);
       .008 + .03/n + .05 s + .5 u (0 at k = 1);
     - idle fraction: .008 + .02/n + .1 d + .07 s + .05 u; .005 + .03/n + .05 s + .05 u (0 at k = 1);
     - wasted fraction w: .01 + .35/n + .2 s; 0;
@@ -134,7 +135,7 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
         participation=participation,
         method="mean-field",
     )
-    return replace(result, error=_error(workers, result, k, n, max_staleness, np.abs(apart), rounds.unlike))
+    return replace(result, error=_error(workers, result, k, n, max_staleness, np.abs(apart), lost, rounds.unlike))
 
 
 def _error(
@@ -144,6 +145,7 @@ def _error(
     n: int,
     max_staleness: float,
     apart: Array,
+    lost: Array,
     unlike: Array,
 ) -> SteadyState:
     s = max(_in_step(law) for law in workers.laws)
@@ -162,11 +164,11 @@ def _error(
             wasted_fraction=none,
             participation=participation,
         )
+    open_ = (1 - lost) * (0.3 * apart + 0.4 * np.maximum(apart - 0.05, 0.0)) + 0.05 * lost
     wasted = np.full(k.size, 0.01 + 0.35 / n + 0.2 * s)
     restarts = np.minimum(n * wasted / (max_staleness + 1), 0.12 + 0.4 * s * n)
     return SteadyState(
-        round_time=state.round_time
-        * (0.01 + 0.08 / n + 0.3 * apart + 0.4 * np.maximum(apart - 0.05, 0.0) + 0.1 * s + 0.5 * unlike),
+        round_time=state.round_time * (0.01 + 0.08 / n + open_ + 0.1 * s + 0.5 * unlike),
         mean_staleness=np.minimum(n * wasted / k, 0.05 + 0.2 / n + s + (0.03 + s) * state.mean_staleness),
         staleness_pmf=np.full(state.staleness_pmf.shape, 0.06 + 0.15 / n + 0.6 * s),
         restarts=restarts,
