@@ -1,10 +1,17 @@
-"""What a worker is doing, and what an update leaves behind: the small values a server is made of."""
+"""What a worker is doing, what a protocol is, and what an update leaves behind: the small values of a server."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from simulations.decisions import Policy
+
+if TYPE_CHECKING:
+    from simulations.server import Server
 
 
 @dataclass(eq=False)
@@ -32,6 +39,20 @@ class Job:
 
     def __lt__(self, other: "Job") -> bool:
         return False  # among a worker's jobs that end together, any order will do: all but one were dropped
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a server does when a gradient arrives, and the policies it consults once per update."""
+
+    on_arrival: Callable[["Server", Job], None]
+    k: Policy = 1
+    max_staleness: Policy = math.inf
+    local_steps: Policy = None  # None: those of the run
+    batch: bool = False  # a worker may deliver more than once to an update, so k may exceed n
+    keeps_going: bool = False  # a worker that has done its local steps goes on until it is collected
+    cut_off: Sequence[float] | None = None  # seconds after which each worker gives a task up
+    notes: Callable[[], Any] = SimpleNamespace  # what it remembers during one run, as it is at the start
 
 
 class Round(NamedTuple):

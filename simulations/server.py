@@ -9,11 +9,9 @@ worker was given.
 import math
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import takewhile
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ import numpy as np
 from simulations.books import Books
 from simulations.decisions import Decisions, Policy, Progress
 from simulations.fleets import Times
-from simulations.job import Job, Round
+from simulations.job import Job, Protocol, Round
 from simulations.planner import Planner
 from simulations.problems import Problem
 from simulations.steps import averaged_difference, averaged_gradient, averaged_table
@@ -30,20 +28,6 @@ __all__ = ["Job", "Policy", "Progress", "Protocol", "Round", "Server"]
 
 LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
 PATIENCE = 1_000_000  # arrivals, or returns, without an update after which a run is given up; 100 more per worker
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a server does when a gradient arrives, and the policies it consults once per update."""
-
-    on_arrival: Callable[["Server", Job], None]
-    k: Policy = 1
-    max_staleness: Policy = math.inf
-    local_steps: Policy = None  # None: those of the run
-    batch: bool = False  # a worker may deliver more than once to an update, so k may exceed n
-    keeps_going: bool = False  # a worker that has done its local steps goes on until it is collected
-    cut_off: Sequence[float] | None = None  # seconds after which each worker gives a task up
-    notes: Callable[[], Any] = SimpleNamespace  # what it remembers during one run, as it is at the start
 
 
 class Server:
@@ -97,7 +81,7 @@ class Server:
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
         self._queue: list[tuple[float, int, Job]] = []  # (when it ends, worker, job), a heap
-        self._events, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
+        self._returns, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
         self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
@@ -123,13 +107,12 @@ class Server:
                 break
             heappop(queue)
             self.time = time
-            self._events += 1
-            if self._events > self._patience:
-                raise self._no_update()
             if job.lost_at < math.inf:
                 self._come_back(job)
                 continue
             self.arrivals += 1
+            if self.arrivals > self._patience:
+                raise self._no_update(f"{self.arrivals} gradients came: does the protocol ever call server.update()?")
             if not self._keeps_going:
                 self._deliver(job)
             return job
@@ -173,7 +156,7 @@ class Server:
         self.books.apply(jobs, self.updates)
         mean = sum(staleness) / len(staleness)
         self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
-        self.accepted, self.arrivals, self._events = [], 0, 0
+        self.accepted, self.arrivals, self._returns = [], 0, 0
         self._decide(mean)
         return [job.worker for job in jobs]
 
@@ -300,6 +283,10 @@ class Server:
             self.books.away += away
 
     def _come_back(self, job: Job) -> None:
+        self._returns += 1
+        if self._returns > self._patience:
+            stay = "they never stay long enough for what the protocol waits for"
+            raise self._no_update(f"workers came back {self._returns} times: {stay}")
         del self.jobs[job.worker]
         self._idle_since[job.worker] = self.time
         self._lose(job, self.time)
@@ -313,14 +300,8 @@ class Server:
             version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
             self.books.waste(job, job.lost_at, version, "lost")
 
-    def _no_update(self) -> RuntimeError:
-        where = f"no update up to t={self.time:.3g}, after {self.updates} updates, though"
-        if self.arrivals > self._patience // 2:
-            return RuntimeError(f"{where} {self.arrivals} gradients came: does the protocol ever call server.update()?")
-        return RuntimeError(
-            f"{where} workers came back {self._events - self.arrivals} times: they never stay long enough for what the "
-            "protocol waits for"
-        )
+    def _no_update(self, what: str) -> RuntimeError:
+        return RuntimeError(f"no update up to t={self.time:.3g}, after {self.updates} updates, though {what}")
 
     def _close_round(self) -> None:
         self.books.close_round(self._applied)

@@ -268,6 +268,6 @@ def test_a_protocol_that_never_updates_is_found_out(monkeypatch):
 
     monkeypatch.setattr("simulations.server.PATIENCE", 1000)
     with pytest.raises(
-        RuntimeError, match=r"no update up to t=.* though 1600 gradients came: does the protocol ever call"
+        RuntimeError, match=r"no update up to t=.* though 1601 gradients came: does the protocol ever call"
     ):
         simulate(protocols.Protocol(forever), QUADRATIC, LAWS[0], N, step_size=0.1, num_updates=1, seed=0)
