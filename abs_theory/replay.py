@@ -34,7 +34,6 @@ class Played:
     resampled: Array
     mean_staleness: float
     restarts: float
-    wasted_fraction: float  # share of worker time thrown away by restarts
     participation: Array  # gradients of each worker per round
 
     def log_ratio(self, other: "Played") -> tuple[float, float]:
@@ -74,7 +73,7 @@ class Replay:
             rounds = min(math.ceil(rounds * self.n / k), MOST_ROUNDS)
         warmup = 0 if together else math.ceil(SETTLED * self.n / k)
         fleet = _Retold(self.seconds, self.rows)
-        time, stale, restarts, wasted = np.zeros((4, len(self.rows)))
+        time, stale, restarts = np.zeros((3, len(self.rows)))
         delivered = np.zeros(self.n)
         for update in range(warmup + rounds):
             done = fleet.round(k, bound)
@@ -82,7 +81,6 @@ class Replay:
                 time += done.duration
                 stale += done.staleness.sum(axis=1)
                 restarts += done.restarted.sum(axis=1)
-                wasted += done.wasted_seconds
                 delivered += done.delivered[:STARTS].sum(axis=0)
         plain = slice(0, STARTS)
         return Played(
@@ -90,7 +88,6 @@ class Replay:
             resampled=time[STARTS:] / rounds,
             mean_staleness=float(stale[plain].mean()) / (k * rounds),
             restarts=float(restarts[plain].mean()) / rounds,
-            wasted_fraction=float((wasted[plain] / time[plain]).mean()) / self.n,
             participation=delivered / (STARTS * rounds),
         )
 

@@ -36,11 +36,6 @@ class FleetModel:
         best = [fit.best(fits).law for fits in self.fits]
         return best[0] if len(best) == 1 else [best[g] for g in self.group]
 
-    @property
-    def ks(self) -> float:
-        """Worst distance of a law to its data."""
-        return max(fit.best(fits).ks for fits in self.fits)
-
 
 def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel:
     """Laws for ``n`` workers: those of the trace, or as many like them, drawn evenly from slow to fast.

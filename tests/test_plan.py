@@ -16,6 +16,7 @@ from abs_theory.bounds import Constants
 from abs_theory.delays import LogNormal
 from abs_theory.effects import effects
 from abs_theory.plan import plan
+from abs_theory.replay import Replay
 from abs_theory.trace_model import resized
 from benchmarks import traces as benchmark
 
@@ -25,6 +26,28 @@ CONSTANTS = Constants(L=1.0, sigma2=1.0, gap=1.0)
 def trace_of(regime, seed=0, **options):
     frame = synthetic_traces.REGIMES[regime](np.random.default_rng(seed), **options)
     return traces.from_frame(frame, warmup=0)
+
+
+def replay_of(x):
+    return Replay(np.asarray(x, dtype=float), np.zeros(len(x), dtype=np.int64), np.random.default_rng(0), copies=4)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_a_replay_of_rounds_that_start_together_is_the_trace(k):
+    x = np.random.default_rng(0).lognormal(size=(40, 5))
+    played = replay_of(x).play(k, 0)
+    assert played.round_time == pytest.approx(np.sort(x, axis=1)[:, k - 1].mean(), rel=1e-12)
+    assert played.mean_staleness == 0
+
+
+def test_a_replay_by_hand():
+    """Workers of 1 s and 2.5 s, k = 1: 1.4 deliveries a second, or only the first's if the second always restarts."""
+    replay = replay_of(np.tile([1.0, 2.5], (50, 1)))
+    assert replay.play(1, None).round_time == pytest.approx(1 / 1.4, rel=0.01)
+    assert replay.play(1, None).mean_staleness == pytest.approx(1, rel=0.02)  # (n - k) / k
+    assert replay.play(1, 1).round_time == pytest.approx(1)
+    assert replay.play(1, 1).restarts == pytest.approx(0.5, abs=0.01)  # every second round
+    assert replay.play(1, 1).participation[1] == 0
 
 
 @pytest.fixture(scope="module")
