@@ -1,0 +1,85 @@
+"""What a staleness threshold does to rounds, staleness and traffic, for a delay law of each ageing."""
+
+import itertools
+import math
+
+import joblib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from abs_theory import steady_state
+from abs_theory.thresholds import time_optimal_threshold
+from paper_figs import style, theory
+from paper_figs.parallel import in_parallel
+
+CLAIM = (
+    "Every threshold makes gradients fresher than none does, at the price of restarts, but only the ageing of the "
+    "delays decides what it does to the round time: the time-optimal threshold is none where the hazard increases, 0 "
+    "where it decreases, and in between for a lognormal law."
+)
+QUANTITIES = {
+    "round_time": "mean round time (s)",
+    "mean_staleness": "mean staleness (updates)",
+    "restarts": "restarts per round",
+}
+QUICK = {"n": 20, "k": 5, "bounds": [0, 1, 3, 8], "tasks": 1000, "replicates": 4, "seed": 11}
+DEFAULT = {"n": 20, "k": 5, "bounds": [0, 1, 2, 3, 4, 5, 6, 8, 10, 12], "tasks": 4000, "replicates": 6, "seed": 11}
+FULL = {"n": 20, "k": 5, "bounds": [*range(13)], "tasks": 10000, "replicates": 30, "seed": 11}
+
+
+def compute(n: int, k: int, bounds: list[int], tasks: int, replicates: int, seed: int) -> pd.DataFrame:
+    """Per law and threshold (inf is none): theory and simulation with half-widths; the time-optimal ones marked."""
+    tables = []
+    for law, delay in theory.LAWS.items():
+        best = time_optimal_threshold(delay, k, n)
+        every = np.array(sorted({*range(max(bounds) + 1), best, math.inf}))
+        state = steady_state.abs_sgd(delay, k, n, every)
+        columns = {name: getattr(state, name) for name in QUANTITIES}
+        errors = {f"{name}_error": getattr(state.error, name) for name in QUANTITIES}
+        table = pd.DataFrame({"law": law, "max_staleness": every, **columns, **errors})
+        tables.append(table.assign(time_optimal=every == best, solved=state.method))
+    cells = list(itertools.product(theory.LAWS, [*map(float, bounds), math.inf]))
+    effort = {"tasks": tasks, "replicates": replicates, "seed": seed}
+    calls = [joblib.delayed(theory.averages)(theory.LAWS[law], k, n, bound, **effort) for law, bound in cells]
+    rows = []
+    for (law, bound), found in zip(cells, in_parallel("threshold", calls), strict=True):
+        simulated = {f"{name}_simulated": each.mean for name, each in found.items()}
+        half_widths = {f"{name}_half_width": each.half_width() for name, each in found.items()}
+        rows.append({"law": law, "max_staleness": bound, **simulated, **half_widths})
+    return pd.concat(tables).merge(pd.DataFrame(rows), on=["law", "max_staleness"], how="left")
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    fig = Figure(figsize=(style.PAGE, 3.1), layout="constrained")
+    axes = fig.subplots(1, 3, sharex=True)
+    last = table.loc[np.isfinite(table["max_staleness"]), "max_staleness"].max()
+    none = last + 2
+    for law, rows in table.groupby("law", sort=False):
+        look = theory.look(law)
+        color, dashes, marker = look["color"], look["linestyle"], look["marker"]
+        x = rows["max_staleness"].replace(math.inf, none)
+        bounded = np.isfinite(rows["max_staleness"])
+        for ax, name in zip(axes, QUANTITIES, strict=True):
+            ax.plot(x[bounded], rows.loc[bounded, name], color=color, linestyle=dashes)
+            ax.plot(none + np.array([-0.45, 0.45]), rows.loc[~bounded, name].repeat(2), color=color, linestyle=dashes)
+            seen = rows[f"{name}_simulated"].notna()
+            mean, half_width = rows.loc[seen, f"{name}_simulated"], rows.loc[seen, f"{name}_half_width"]
+            theory.points(ax, x[seen], mean, half_width, color=color, marker=marker)
+        best = rows["time_optimal"] & (law != "constant hazard")
+        axes[0].plot(
+            x[best], rows.loc[best, "round_time"], marker="o", markersize=10, markerfacecolor="none",
+            markeredgecolor=color, linestyle="none", zorder=5,
+        )  # fmt: skip
+    every = max(1, math.ceil(last / 5))
+    ticks = [*np.arange(0, last - every / 2, every), last]
+    for ax, label in zip(axes, QUANTITIES.values(), strict=True):
+        ax.set(xlabel="max_staleness (updates)", ylabel=label, ylim=(0, None), xlim=(-0.6, none + 0.7))
+        ax.set_xticks([*ticks, none], labels=[*(f"{tick:.0f}" for tick in ticks), "none"])
+    handles = [theory.key(theory.title(law), **theory.look(law)) for law in table["law"].unique()]
+    ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": "0.2", "linestyle": "none"}
+    fig.legend(
+        handles=[*handles, theory.key("time-optimal threshold", **ring)], loc="outside upper center", ncols=3,
+        title="lines: theory (exact or mean field); points: simulation with 95 % intervals",
+    )  # fmt: skip
+    return fig
