@@ -17,7 +17,6 @@ Source: derived in notebooks/02_staleness.ipynb.
 """
 
 import math
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,19 +24,15 @@ from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
 from abs_theory.number_done import beyond_two_moments, number
+from abs_theory.past import DIRECT, FREQUENCIES, Ages, Past, ages_to, bin_edges
 from abs_theory.workers import Workers
 
-__all__ = ["DIRECT", "Past", "Rounds", "fluctuating_rounds"]
+__all__ = ["Rounds", "fluctuating_rounds"]
 
 Array = NDArray[np.float64]
 
 FEW = 40  # workers, up to which the grids are finer
 SPAN, WIDEST = 7.0, 60.0  # it runs from r exp(-SPAN) to r exp(SPAN); further, with more nodes, for broad laws
-DIRECT = 64  # ages up to which the spread of T_j is resolved; beyond, it stays
-EACH, GROWTH = 6, 1 / 3  # ages taken one by one, and the relative width of the blocks beyond
-FREQUENCIES = np.pi * (np.arange(2 * DIRECT) + 0.5) / (2 * DIRECT)
-OLDEST = 2.0**16  # ages beyond are lumped
-GONE = 1e-12  # survival of nobody
 CELLS = 2**16  # survival probabilities computed at once
 
 
@@ -50,50 +45,6 @@ class Effort(NamedTuple):
 FINE, COARSE = Effort(10, 48, 8), Effort(6, 32, 5)
 
 
-@cache
-def _edges(bins: int) -> Array:
-    """Probabilities at the edges of the bins, narrow at both ends."""
-    return (1 - np.cos(np.pi * np.arange(bins + 1) / bins)) / 2
-
-
-@cache
-def _widths(bins: int) -> Array:
-    return np.diff(_edges(bins))
-
-
-class Past(NamedTuple):
-    """Lengths of the last rounds, seen by a worker: T_j = mean j + start + s_j times the deviation of a round."""
-
-    mean: Array  # cells
-    start: Array  # cells: what the first round of a task lasts more
-    first: Array  # cells x bins, deviation of that round, in seconds
-    deviation: Array  # cells x bins, of a later one
-    spread: Array  # cells x DIRECT: s_j
-
-    @property
-    def weights(self) -> Array:
-        """Probabilities of the bins."""
-        return _widths(self.deviation.shape[1])
-
-    def scaled(self, scale: Array, cell: NDArray[np.int64]) -> "Past":
-        """The past of each ``cell``, ``scale`` times as long."""
-        one, many = scale, scale[:, None]
-        return Past(
-            self.mean[cell] * one,
-            self.start[cell] * one,
-            self.first[cell] * many,
-            self.deviation[cell] * many,
-            self.spread[cell],
-        )
-
-    def length(self, j: Array) -> Array:
-        """T_j, cells x bins x len(j)."""
-        s = self.spread[:, np.minimum(j, DIRECT).astype(int) - 1]
-        straight = self.mean[:, None] * j + self.start[:, None]
-        one = self.deviation[:, :, None] + (self.first - self.deviation)[:, :, None] / np.minimum(j, DIRECT)
-        return np.maximum(straight[:, None, :] + one * s[:, None, :], 0.0)
-
-
 class Rounds(NamedTuple):
     """What the iteration found, per cell."""
 
@@ -103,22 +54,9 @@ class Rounds(NamedTuple):
     past: tuple[Past, ...]  # seen by a busy worker of each group
 
 
-class _Ages(NamedTuple):
-    """Ages 1..theta in blocks; each is represented by its middle."""
-
-    middle: Array
-    size: Array
-    waves: NDArray[np.complex128]  # sum of exp(-i omega j) over the block, blocks x FREQUENCIES
-
-    def alive(self, workers: Workers, r: float) -> "_Ages":
-        """Without the blocks that nobody reaches in rounds of about ``r`` or longer."""
-        reached = max(int(np.sum(law.sf(0.3 * r * (self.middle - self.size / 2)) > GONE)) for law in workers.laws)
-        return _Ages(self.middle[:reached], self.size[:reached], self.waves[:reached])
-
-
 def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: float, guess: Array) -> Rounds:
     """Self-consistent rounds for an array of ``k`` in 1..n-1, started from the round times of the limit."""
-    ages, effort = _ages(theta), FINE if n <= FEW else COARSE
+    ages, effort = ages_to(theta), FINE if n <= FEW else COARSE
     parts, at = [], 0
     while at < k.size:
         alive = ages.alive(workers, guess[at])
@@ -138,21 +76,7 @@ def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: fl
     )
 
 
-def _ages(theta: float) -> _Ages:
-    first, last = [], []
-    low, end = 1.0, min(theta, OLDEST)
-    while low <= end:
-        high = min(low + max(0.0, math.floor((low - EACH) * GROWTH)), end)
-        first.append(low)
-        last.append(high)
-        low = high + 1
-    lows, highs = np.array(first), np.array(last)
-    lag = np.arange(1, DIRECT + 1)
-    inside = ((lag >= lows[:, None]) & (lag <= highs[:, None])).astype(complex)
-    return _Ages((lows + highs) / 2, highs - lows + 1, inside @ np.exp(-1j * np.outer(lag, FREQUENCIES)))
-
-
-def _settle(workers: Workers, k: Array, n: int, theta: float, r: Array, ages: _Ages, effort: Effort) -> Rounds:
+def _settle(workers: Workers, k: Array, n: int, theta: float, r: Array, ages: Ages, effort: Effort) -> Rounds:
     cells, groups = k.size, range(len(workers.laws))
     one = np.sqrt(np.arange(1, DIRECT + 1) * np.ones((cells, 1)))
     level = np.zeros((cells, effort.bins))
@@ -198,7 +122,7 @@ def _mix(a: Array, b: Array, share: float) -> Array:
     return a + share * (b - a)
 
 
-def _census(workers: Workers, k: Array, theta: float, seen: list[Past], ages: _Ages) -> tuple[list[Array], list[Array]]:
+def _census(workers: Workers, k: Array, theta: float, seen: list[Past], ages: Ages) -> tuple[list[Array], list[Array]]:
     """Fresh workers of each group, and its old ones per block of ages."""
     fresh, old = [], []
     for law, count, past in zip(workers.laws, workers.counts, seen, strict=True):
@@ -231,14 +155,14 @@ def _round(
     past: Past,
     fresh: list[Array],
     old: list[Array],
-    ages: _Ages,
+    ages: Ages,
     nodes: int,
     span: float,
     last: bool,
 ) -> _Next:
     """Law of the next round after this ``past``."""
     x, dx = _grid(past.mean, n, nodes, span)
-    edges, weights = _edges(past.deviation.shape[1]), past.weights
+    edges, weights = bin_edges(past.deviation.shape[1]), past.weights
     length = past.length(ages.middle)
     mean = square = np.zeros((k.size, edges.size - 1, x.shape[1]))
     done, slopes, averages = [], [], []

@@ -24,7 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import elementwise
 
 from abs_theory.delays import Delay
-from abs_theory.finite_n import DIRECT, Past, fluctuating_rounds
+from abs_theory.finite_n import fluctuating_rounds
+from abs_theory.past import DIRECT, Past
 from abs_theory.results import SteadyState
 from abs_theory.workers import Workers, as_workers
 
