@@ -65,9 +65,9 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
     thrown away, else by ``TRUST``; where the two are far apart, the limit takes their place.
 
     Against simulation (notebooks/02_staleness.ipynb: ten laws, thresholds 0, 1, 3 and none) the round time errs by
-    .2 % on average and by at most 2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1 and 3
-    if delays have a least value: shifted exponential (2 %), Pareto (1.4 %).  Wherever theta + 1 rounds end soon after the
-    least delay errors grow: 5 % at n = 4, 8 % with larger thresholds or if delays are nearly constant.
+    .2 % on average and by at most 2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1 and
+    3 if delays have a least value: shifted exponential (2 %), Pareto (1.4 %).  Wherever theta + 1 rounds end soon after
+    the least delay errors grow: 5 % at n = 4, 8 % with larger thresholds or if delays are nearly constant.
 
     ``error`` is an empirical bound on the difference from simulation.  With s = exp(-25 Var[X] / E[X]^2) / 2 of the
     steadiest law (workers of nearly constant delay march in step), d = \|ln of the ratio of the two round times\|, u
