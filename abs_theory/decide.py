@@ -54,7 +54,7 @@ class KChoice:
 
     k: int
     best: int  # without regard to simplicity
-    alike: tuple[int, int]  # least and largest k that a 95 % interval of the ratio does not tell from the best
+    alike: tuple[int, int] | None  # least and largest k that 95 % intervals do not tell from the best; None: no errors
     largest: int  # k that the trace saw
     identified: bool  # no k beyond what was seen can be better
     could_gain: float  # at most so much more per second by a larger k, as a share
@@ -92,7 +92,7 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
     return KChoice(
         k=k + 1,
         best=best + 1,
-        alike=(int(alike[0]) + 1, int(alike[-1]) + 1),
+        alike=(int(alike[0]) + 1, int(alike[-1]) + 1) if np.isfinite(error[: largest + 1]).all() else None,
         largest=largest + 1,
         identified=bool(ceiling <= rate[k]),
         could_gain=max(0.0, float(ceiling / rate[k]) - 1),

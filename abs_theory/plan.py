@@ -60,8 +60,8 @@ class Plan:
     table: Table
 
     @property
-    def k_alike(self) -> tuple[int, int]:
-        """From least to largest k, those that the trace does not tell from the best (95 %)."""
+    def k_alike(self) -> tuple[int, int] | None:
+        """From least to largest k, those that the trace does not tell from the best (95 %); None: too few rounds."""
         if self.policy is None or self.objective.startswith("gradients"):
             return self.choice.alike
         ks = [k for k, _ in self.policy.alike]
@@ -82,7 +82,7 @@ class Plan:
             "n": self.n,
             "k": self.k,
             "max_staleness": _number(self.max_staleness),
-            "k_alike": list(self.k_alike),
+            "k_alike": self.k_alike,
             "max_staleness_alike": [_number(t) for t in self.thresholds_alike],
             "identified": self.identified,
             "objective": self.objective,

@@ -36,8 +36,11 @@ def advice(plan: "Plan") -> list[str]:
     """What to do and what it saves."""
     choice, n, k = plan.choice, plan.n, plan.k
     lines = [f"Wait for k = {k} of n = {n} workers, max_staleness = {threshold_words(plan.max_staleness)}."]
-    low, high = plan.k_alike
-    alike = f"As good, as far as 95 % intervals tell: k = {low if low == high else f'{low} to {high}'}"
+    if plan.k_alike is None:
+        alike = "Which other k are as good is not identified: too few rounds"
+    else:
+        low, high = plan.k_alike
+        alike = f"As good, as far as 95 % intervals tell: k = {low if low == high else f'{low} to {high}'}"
     if len(plan.thresholds_alike) > 1:
         alike += f"; at this k max_staleness = {', '.join(map(threshold_words, plan.thresholds_alike))}"
     lines.append(alike + ".")
