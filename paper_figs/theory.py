@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from abs_theory.delays import Delay, Exponential, HyperExponential, LogNormal, ShiftedExponential
@@ -37,10 +39,9 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def title(law: Hashable) -> str:
+def title(law: Hashable, between: str = " ") -> str:
     """A law as a panel is headed or a line is labelled."""
-    name = NAMES[str(law)]
-    return f"{name} (neither)" if law == "neither" else f"{name} ({law})"
+    return f"{NAMES[str(law)]}{between}({law})"
 
 
 def look(law: Hashable) -> dict[str, Any]:
@@ -92,6 +93,13 @@ def points(ax: Axes, x: ArrayLike, mean: ArrayLike, half_width: ArrayLike, **kin
     """Simulated means with their 95 % intervals; on a logarithmic axis an interval down to 0 ends at the axis."""
     kind = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "zorder": 4, "markeredgewidth": 0} | kind
     return ax.errorbar(x, mean, half_width, **kind)
+
+
+def plain_log(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers at 1, 2, 5, 10, ..."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def key(label: str, **look: Any) -> Line2D:

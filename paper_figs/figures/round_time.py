@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from abs_theory import steady_state
 from paper_figs import style, theory
@@ -61,9 +61,7 @@ def draw(table: pd.DataFrame) -> Figure:
             seen = curve.dropna(subset="simulation")
             theory.points(ax, seen["k"], seen["simulation"], seen["half_width"], color=color, marker=marker)
         ax.set(title=theory.title(law), yscale="log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        theory.plain_log(ax.yaxis)
     for ax in axes[-1]:
         ax.set(xlabel="workers waited for, $k$", xlim=(0, table["k"].max() + 1))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))

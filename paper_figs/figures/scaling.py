@@ -1,0 +1,124 @@
+"""How the approximations of the round time err from 4 workers to 1000, and what a round lasts with up to a million."""
+
+import itertools
+import math
+
+import joblib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from abs_theory import monte_carlo, order_stats, steady_state
+from abs_theory.mean_field import limit_round_time
+from paper_figs import style, theory
+from paper_figs.parallel import in_parallel
+
+CLAIM = (
+    "The limit of many workers errs like 1/n, by less than 1 % from n = 256 on, and its correction for finitely many "
+    "workers stays within its stated error at every n; with a fixed share k/n a round settles, while waiting for "
+    "everybody takes ever longer."
+)
+SHARED = ("increasing hazard", "decreasing hazard", "neither")  # of ABS with other delays no round time is known
+APPROXIMATIONS = {
+    "limit": {"color": "#0072B2", "linestyle": "--", "marker": "v"},
+    "corrected": {"color": "#D55E00", "linestyle": "-", "marker": "o"},
+}
+LABELS = {"limit": "limit of many workers", "corrected": "corrected for n workers (stated error shaded)"}
+SERVERS = {"synchronous": "-.", "K-sync": "--", "ABS": "-", "K-async": ":"}
+QUICK = {
+    "share": 0.25, "max_staleness": 2, "sizes": [4, 16, 256], "rounds": 200, "replicates": 64, "seed": 17,
+}  # fmt: skip
+DEFAULT = {
+    "share": 0.25, "max_staleness": 2, "sizes": [4, 8, 16, 32, 64, 128, 256, 512, 1000], "rounds": 1500,
+    "replicates": 128, "seed": 17,
+}  # fmt: skip
+FULL = DEFAULT | {"rounds": 6000}
+
+
+def compute(
+    share: float, max_staleness: int, sizes: list[int], rounds: int, replicates: int, seed: int
+) -> pd.DataFrame:
+    """Two tables in one, told apart by ``what``.
+
+    "error": the relative error of an approximation of ABS's round time, measured by Monte Carlo, with the 95 %
+    half-width of the measurement and the error it states.  "time": seconds per round of a server with n workers.
+    """
+    effort = {"rounds": rounds, "replicates": replicates, "seed": seed}
+    cells = [(law, n, max(1, round(share * n))) for law, n in itertools.product(SHARED, sizes)]
+    calls = [joblib.delayed(measured)(law, k, n, max_staleness, **effort) for law, n, k in cells]
+    rows = []
+    for (law, n, k), (mean, half_width) in zip(cells, in_parallel("scaling", calls), strict=True):
+        delay = theory.LAWS[law]
+        field = steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field")
+        limit = float(limit_round_time(delay, k / n, max_staleness))
+        for name, value, stated in (
+            ("limit", limit, math.nan),
+            ("corrected", field.round_time, field.error.round_time),
+        ):
+            row = {"what": "error", "law": law, "name": name, "n": n, "value": value / mean - 1}
+            rows.append(row | {"half_width": value * half_width / mean**2, "stated": stated / mean})
+    for n, law in itertools.product(np.geomspace(4, 10**6, 13).round().astype(int).tolist(), SHARED):
+        delay, k = theory.LAWS[law], max(1, round(share * n))
+        times = {
+            "synchronous": order_stats.mean(delay, n, n),
+            "K-sync": order_stats.mean(delay, k, n),
+            "ABS": steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field").round_time,
+            "K-async": steady_state.abs_sgd(delay, k, n, None, "mean-field").round_time,
+        }
+        rows += [{"what": "time", "law": law, "name": name, "n": n, "value": time} for name, time in times.items()]
+    return pd.DataFrame(rows).assign(share=share, max_staleness=max_staleness)
+
+
+def measured(
+    law: str, k: int, n: int, max_staleness: int, rounds: int, replicates: int, seed: int
+) -> tuple[float, float]:
+    """Round time of ABS by Monte Carlo, and its 95 % half-width; fewer rounds of many workers vary as little."""
+    rounds = max(100, rounds * 16 // max(n, 16))
+    found = monte_carlo.abs_sgd(
+        theory.LAWS[law], k, n, max_staleness, np.random.default_rng([seed, n]), rounds, replicates
+    )
+    return found.round_time, found.error.round_time
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    fig = Figure(figsize=(style.PAGE, 4.4), layout="constrained")
+    axes = fig.subplots(2, len(SHARED), sharey="row")
+    errors, times = table[table["what"] == "error"], table[table["what"] == "time"]
+    for (top, bottom), law in zip(axes.T, SHARED, strict=True):
+        for name, look in APPROXIMATIONS.items():
+            rows = errors[(errors["law"] == law) & (errors["name"] == name)]
+            percent = 100 * rows[["value", "half_width", "stated"]]
+            shift = {"limit": 0.96, "corrected": 1.04}[name]  # so that intervals do not hide each other
+            theory.points(
+                top, shift * rows["n"], percent["value"], percent["half_width"], **look | {"linestyle": "none"}
+            )
+            top.plot(
+                shift * rows["n"], percent["value"], color=look["color"], linestyle=look["linestyle"], linewidth=0.8
+            )
+            if rows["stated"].notna().all():
+                top.fill_between(
+                    rows["n"], -percent["stated"], percent["stated"], color=look["color"], alpha=0.15, linewidth=0
+                )
+        top.axhline(0, color="black", linewidth=0.6)
+        top.set(title=theory.title(law, "\n"), xscale="log")
+        top.set_yscale("symlog", linthresh=1, linscale=1.0)
+        for name, dashes in SERVERS.items():
+            rows = times[(times["law"] == law) & (times["name"] == name)]
+            bottom.plot(rows["n"], rows["value"], **style.look(name) | {"linestyle": dashes, "marker": "none"})
+        bottom.set(xscale="log", yscale="log", xlabel="workers $n$")
+        bottom.yaxis.set_major_formatter("{x:g}")
+        top.yaxis.set_major_formatter("{x:g}")
+    axes[0, 0].set(ylabel="error of ABS's round time (%)")
+    axes[1, 0].set(ylabel="round time (s), theory")
+    approximations = [theory.key(LABELS[name], **look) for name, look in APPROXIMATIONS.items()]
+    servers = [
+        theory.key(name, **style.look(name) | {"linestyle": dashes, "marker": "none"})
+        for name, dashes in SERVERS.items()
+    ]
+    share, bound = table.loc[0, ["share", "max_staleness"]]
+    fig.legend(
+        handles=approximations, loc="outside upper center", ncols=2,
+        title=f"$k = {share:g}\\,n$, ABS with max_staleness {bound}; errors against Monte Carlo with 95 % intervals",
+    )  # fmt: skip
+    fig.legend(handles=servers, loc="outside lower center", ncols=4)
+    return fig
