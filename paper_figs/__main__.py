@@ -1,4 +1,4 @@
-"""Regenerate the figures: ``python -m paper_figs [NAME ...] [--quick] [--out DIR]``."""
+"""Regenerate the figures: ``python -m paper_figs [NAME ...] [--quick | --full] [--out DIR]``."""
 
 import sys
 from pathlib import Path
@@ -6,49 +6,68 @@ from typing import Annotated
 
 import typer
 
-from paper_figs import style
-from paper_figs.cache import entry, load_or_compute
+from paper_figs import cache, page, style
 from paper_figs.figures import FIGURES
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command(help=f"Regenerate figures (all if none is named): {', '.join(FIGURES)}.")
+@app.command(help=f"Regenerate figures (all if none is named), and the page of all: {', '.join(FIGURES)}.")
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="few workers and replicates, for a look")] = False,
+    full: Annotated[bool, typer.Option("--full", help="30 replicates and more, for print")] = False,
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("figures"),
-    list_: Annotated[bool, typer.Option("--list", help="say what is cached, and stop")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="say what is cached and what is not, and stop")] = False,
 ) -> None:
     unknown = [name for name in names or [] if name not in FIGURES]
     if unknown:
         raise typer.BadParameter(f"no figure named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    if quick and full:
+        raise typer.BadParameter("--quick and --full are two sizes, give one of them or neither")
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"--out must be a folder, {out} is a file")
-    for name in dict.fromkeys(names or FIGURES):
-        figure = FIGURES[name]
-        config = figure.QUICK if quick else figure.DEFAULT
-        if list_:
-            state = "cached" if entry(out / ".cache", study_of(figure), config).exists() else "to be computed"
-            print(f"{name}: {state} ({'quick' if quick else 'default'} size)")
-        else:
-            draw(name, config, out)
+    size = "quick" if quick else "full" if full else "default"
+    chosen = list(dict.fromkeys(names or FIGURES))
+    if list_:
+        for name in chosen:
+            print(f"{name:<{max(map(len, FIGURES))}}  {size}  {told(out, name, size)}")
+        return
+    for name in chosen:
+        draw(name, size, out)
+    print(page.write(out))
 
 
-def study_of(figure) -> str:
+def config_of(name: str, size: str) -> dict:
+    return getattr(FIGURES[name], size.upper())
+
+
+def kept_as(name: str, size: str) -> str:
     """What the cached result is called: figures drawn from one computation share it."""
-    return figure.compute.__module__.split(".")[-1]
+    return f"{FIGURES[name].compute.__module__.split('.')[-1]}-{size}"
 
 
-def draw(name: str, config: dict, out: Path) -> None:
-    """Write NAME.csv, NAME.pdf and NAME.png; the same bytes for the same table."""
-    figure = FIGURES[name]
-    table, cached = load_or_compute(out / ".cache", study_of(figure), config, figure.compute)
-    table = getattr(figure, "summarise", lambda whole: whole)(table)
-    note = "  (from the cache)" if cached else ""
+def told(out: Path, name: str, size: str) -> str:
+    """The state of the cache in words."""
+    compute = FIGURES[name].compute
+    found = cache.state(out / ".cache", kept_as(name, size), config_of(name, size), compute)
+    sharing = [other for other in FIGURES if FIGURES[other].compute is compute and other != name]
+    shared = f"; one computation with {', '.join(sharing)}" if sharing else ""
+    if found.valid:
+        return f"cached (took {found.seconds:.1f} s{shared})"
+    took = "" if found.seconds is None else f"; took {found.seconds:.1f} s last time"
+    return f"to be computed ({found.why}{took}{shared})"
+
+
+def draw(name: str, size: str, out: Path) -> None:
+    """Write NAME.csv, NAME.pdf, NAME.png and NAME.json, how it was made; the same picture for the same table."""
+    figure, config = FIGURES[name], config_of(name, size)
+    whole = cache.load_or_compute(out / ".cache", kept_as(name, size), config, figure.compute)
+    table = getattr(figure, "summarise", lambda table: table)(whole.table)
     out.mkdir(parents=True, exist_ok=True)
+    note = "from the cache" if whole.cached else f"computed in {whole.seconds:.1f} s"
     table.to_csv(out / f"{name}.csv", index=False)
-    print(f"{out / name}.csv{note}", flush=True)
+    print(f"{out / name}.csv  ({note})", flush=True)
     with style.applied():
         drawing = figure.draw(table)
         drawing.draw_without_rendering()
@@ -56,6 +75,7 @@ def draw(name: str, config: dict, out: Path) -> None:
         for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
             drawing.savefig(out / f"{name}.{suffix}", metadata=metadata)
             print(f"{out / name}.{suffix}", flush=True)
+    page.Card(size, config, whole.seconds).write(out, name)
 
 
 def run() -> None:

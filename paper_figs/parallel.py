@@ -7,4 +7,4 @@ from tqdm import tqdm
 def in_parallel(what: str, calls: list) -> list:
     """Results of ``joblib.delayed`` calls, in order; progress on stderr."""
     results = joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
-    return list(tqdm(results, total=len(calls), desc=what, leave=False))
+    return list(tqdm(results, total=len(calls), desc=what, leave=False, disable=None))

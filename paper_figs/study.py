@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 import joblib
 import pandas as pd
 
+from abs_theory import choose
+from abs_theory.choose import Choice
 from abs_theory.delays import Delay, HyperExponential, LogNormal, ShiftedExponential
 from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
+from simulations.constants import estimate
 from simulations.experiment import simulate
 from simulations.problems import perceptron_digits
 from simulations.protocols import Protocol
@@ -38,7 +41,7 @@ LAWS = {
     "lognormal": Setting(LogNormal(median=math.exp(-0.5), sigma=1.0), 0.5, 30.0),
 }
 TUNING_SEED, SHOWN_SEED = 1, 2
-FINALISTS = 4
+FINALISTS = 3
 
 _WORKERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)  # up to n
 GRIDS: dict[str, tuple[float, ...]] = {
@@ -46,6 +49,9 @@ GRIDS: dict[str, tuple[float, ...]] = {
     "k": _WORKERS,
     "k0": _WORKERS,
     "c": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+    "threshold": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+    "trials": (1, 2, 3, 4, 6, 8, 12),
+    "cut_off": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),  # as a quantile of the delay
     "local_steps": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),  # 1: synchronous SGD
 }
 
@@ -81,21 +87,54 @@ def _abs(k_rule: str, threshold: str) -> Callable[..., Protocol]:
     return build
 
 
-METHODS = {
+CHOSEN = "ABS, chosen"  # k and max_staleness from ``chosen``, a method made when the laws are known
+
+TUNED = {
     "ABS": Method(_abs("greedy bound", "relative"), 0.354, {"k0": 2, "c": 1.0}),
     "ABS, time-optimal": Method(_abs("greedy bound", "time-optimal"), 0.354, {"k0": 2}),
     "synchronous": Method(lambda delay, n: protocols.synchronous(), 1.41, {}),
     "asynchronous": Method(lambda delay, n: protocols.asynchronous(), 0.125, {}),
     "K-sync": Method(lambda delay, n, k: protocols.k_sync(k), 0.707, {"k": 4}),
     "K-async": Method(lambda delay, n, k: protocols.k_async(k), 0.354, {"k": 4}),
+    "K-batch-async": Method(lambda delay, n, k: protocols.k_batch_async(k), 0.354, {"k": 4}),
     "AdaSync": Method(lambda delay, n, k0: protocols.adasync(delay, n, k0), 0.354, {"k0": 2}),
     "SA-AdaSync": Method(lambda delay, n, k0: protocols.staleness_aware_adasync(delay, n, k0), 0.707, {"k0": 2}),
     "local SGD": Method(lambda delay, n, local_steps: protocols.local_sgd(), 0.707, {"local_steps": 2}, local=True),
-}
+    "delay-adaptive": Method(lambda delay, n: protocols.delay_adaptive(), 0.125, {}),
+    "Ringmaster": Method(lambda delay, n, threshold: protocols.ringmaster(threshold), 0.177, {"threshold": 8}),
+    "MindFlayer": Method(
+        lambda delay, n, trials, cut_off: protocols.mindflayer(delay, n, trials, float(delay.ppf(cut_off))),
+        1.41, {"trials": 1, "cut_off": 0.5},
+    ),
+}  # fmt: skip
+METHODS = [CHOSEN, *TUNED]  # in the order they are listed
 ABLATION = {
     f"{k_rule} / {threshold}": Method(_abs(k_rule, threshold), 0.354, {"k0": 2})
     for k_rule, threshold in itertools.product(K_RULES, THRESHOLDS)
 }
+
+
+def chosen(laws: list[str], n: int, accuracy: float) -> dict[Delay, Choice]:
+    """What ``choose.best`` proposes for each law, of which it is told nothing else; nothing is tried out.
+
+    Constants of the perceptron are estimated along one training path, and the error that stands for ``accuracy`` is
+    the one where the loss is what a synchronous run has at this accuracy.
+    """
+    method, first = TUNED["synchronous"], laws[0]
+    runs = train(
+        method, first, n, {"step_size": method.step_size}, seed=TUNING_SEED, target=(ACCURACY, accuracy),
+        replicates=[0], time_budget=2 * LONGEST,
+    )  # fmt: skip
+    known = estimate(perceptron_digits(n), n, seed=TUNING_SEED, samples=200)
+    target = known.target_at(float(runs["loss"].dropna().iloc[-1]))
+    constants = known.typical(target)
+    return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, target=target) for law in laws}
+
+
+def methods(laws: list[str], n: int, accuracy: float) -> dict[str, Method]:
+    """Every method of the comparison, with ABS as chosen for these laws first."""
+    choices = {delay: (choice.k, choice.max_staleness) for delay, choice in chosen(laws, n, accuracy).items()}
+    return {CHOSEN: Method(lambda delay, n: protocols.abs_sgd(*choices[delay]), 0.177, {})} | TUNED
 
 
 def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) -> pd.DataFrame:
@@ -181,8 +220,9 @@ def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float,
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
     "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20,
-    "tuning": {"budget": 18, "replicates": 2, "finals": 10},
+    "tuning": {"budget": 18, "replicates": 2, "finals": 8},
 }  # fmt: skip
+FULL = DEFAULT | {"replicates": 40, "tuning": {"budget": 30, "replicates": 4, "finals": 20}}
 QUICK = {
     "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 4,
     "tuning": {"budget": 6, "replicates": 1, "finals": 1},
@@ -192,20 +232,21 @@ LONGEST = 200.0  # seconds a slow method is given to reach the hard target
 
 def compute(n: int, laws: list[str], easy: float, hard: float, replicates: int, tuning: dict) -> pd.DataFrame:
     """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
-    knobs = tune_all(METHODS, laws, n, hard, LONGEST, tuning)
+    compared = methods(laws, n, hard)
+    knobs = tune_all(compared, laws, n, hard, LONGEST, tuning)
     calls = [
-        joblib.delayed(final_run)(method, law, n, knobs[method, law], replicate)
-        for (method, law), replicate in itertools.product(knobs, range(replicates))
+        joblib.delayed(final_run)(name, compared[name], law, n, own, replicate)
+        for ((name, law), own), replicate in itertools.product(knobs.items(), range(replicates))
     ]
     return pd.concat(in_parallel("running", calls), ignore_index=True).assign(easy=easy, hard=hard)
 
 
-def final_run(name: str, law: str, n: int, knobs: dict, replicate: int) -> pd.DataFrame:
+def final_run(name: str, method: Method, law: str, n: int, knobs: dict, replicate: int) -> pd.DataFrame:
     """One replicate to the horizon, or as long as a slow method needs to reach the hard target."""
     own = {key: value for key, value in knobs.items() if key in GRIDS}
     horizon = LAWS[law].horizon
     budget = min(LONGEST, max(horizon, 2 * knobs["median"]))
-    rounds = train(METHODS[name], law, n, own, seed=SHOWN_SEED, replicates=[replicate], time_budget=budget)
+    rounds = train(method, law, n, own, seed=SHOWN_SEED, replicates=[replicate], time_budget=budget)
     tuned = {f"tuned_{key}": value for key, value in own.items()}
     return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, budget=budget, **tuned)
 

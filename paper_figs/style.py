@@ -9,17 +9,23 @@ import seaborn as sns
 
 COLUMN, PAGE = 3.5, 7.16  # widths in inches of one and two columns of a paper
 
-# Okabe & Ito's palette, safe for colour-blind readers; dashes and markers carry the same information in grey
-_LOOKS = {
+# Okabe & Ito's palette, safe for colour-blind readers, a colour per family; the marker alone tells a method in grey
+LOOKS: dict[str, tuple[str, Any, Any]] = {
     "ABS": ("#D55E00", "-", "o"),
     "ABS, time-optimal": ("#D55E00", (0, (4, 1.5)), "D"),
+    "ABS, chosen": ("#D55E00", (0, (6, 1, 1, 1)), "*"),
     "synchronous": ("#000000", "-", "s"),
-    "asynchronous": ("#56B4E9", "-", "^"),
+    "local SGD": ("#7F7F7F", (0, (6, 1, 1, 1)), "h"),
     "K-sync": ("#0072B2", "-", "v"),
+    "MindFlayer": ("#0072B2", (0, (4, 1.5)), ">"),
+    "asynchronous": ("#56B4E9", "-", "^"),
+    "delay-adaptive": ("#56B4E9", (0, (4, 1.5)), "8"),
+    "Ringmaster": ("#E69F00", "-", "p"),
+    "Ringleader": ("#E69F00", (0, (4, 1.5)), (3, 1, 0)),
     "K-async": ("#009E73", "-", "P"),
+    "K-batch-async": ("#009E73", (0, (4, 1.5)), "H"),
     "AdaSync": ("#CC79A7", "-", "X"),
     "SA-AdaSync": ("#CC79A7", (0, (1, 1)), "d"),
-    "local SGD": ("#8C8C8C", (0, (6, 1, 1, 1)), "*"),
 }
 
 _SETTINGS = {
@@ -49,9 +55,10 @@ def applied() -> AbstractContextManager:
 
 def look(method: Hashable) -> dict:
     """Line properties of a method."""
-    color, dash, marker = _LOOKS[str(method)]
+    color, dash, marker = LOOKS[str(method)]
     on_top = 3 if str(method).startswith("ABS") else 2
-    return {"color": color, "linestyle": dash, "marker": marker, "zorder": on_top}
+    size = 7 if marker == "*" else mpl.rcParams["lines.markersize"]  # a star has little area
+    return {"color": color, "linestyle": dash, "marker": marker, "markersize": size, "zorder": on_top}
 
 
 def palette(size: int) -> list:

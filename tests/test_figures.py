@@ -1,9 +1,7 @@
-"""The figures: each is drawn from a small run, its claim holds on the numbers, and the command is well behaved."""
+"""The figures: each is drawn from a small run, and its claim holds on the numbers."""
 
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +10,34 @@ import pytest
 
 from abs_theory import steady_state
 from abs_theory.delays import Exponential
-from paper_figs import cache, curves, study, style
-from paper_figs.__main__ import draw
-from paper_figs.figures import FIGURES, ablation, adaptation, round_time, time_to_target, timeline
+from paper_figs import curves, study, style
+from paper_figs.figures import (
+    FIGURES,
+    ablation,
+    adaptation,
+    budget,
+    heterogeneity,
+    loss_communication,
+    loss_time,
+    time_to_target,
+    timeline,
+)  # fmt: skip
 
 TINY = {
-    "n": 4, "laws": ["decreasing hazard"], "easy": 0.3, "hard": 0.5, "replicates": 3,
+    "n": 4, "laws": ["decreasing hazard"], "easy": 0.5, "hard": 0.7, "replicates": 3,
     "tuning": {"budget": 1, "replicates": 1, "finals": 1},
 }  # fmt: skip
 CONFIGS = {
     "timeline": timeline.DEFAULT,
-    "round-time": {"n": 4, "ks": [1, 2, 4], "tasks": 400, "replicates": 2, "seed": 1},
+    "budget": budget.QUICK,
+    "heterogeneity": heterogeneity.QUICK | {"seconds": 20.0, "replicates": 2, "steps": [0.25]},
     "ablation": {
         "n": 4, "laws": ["lognormal"], "hard": 0.5, "longest": 10.0, "replicates": 2,
         "tuning": {"budget": 1, "replicates": 1, "finals": 1},
     },
 }  # fmt: skip
+OF_THE_STUDY = [name for name, figure in FIGURES.items() if figure.compute is study.compute]
+NAMES = [*CONFIGS, *OF_THE_STUDY]  # the others are tested with the theory
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +49,13 @@ def runs():
 def tables(runs):
     def table(name):
         figure = FIGURES[name]
-        whole = runs if figure.compute is study.compute else figure.compute(**CONFIGS[name])
+        whole = runs if name in OF_THE_STUDY else figure.compute(**CONFIGS[name])
         return getattr(figure, "summarise", lambda table: table)(whole)
 
-    return {name: table(name) for name in FIGURES}
+    return {name: table(name) for name in NAMES}
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_figure_is_drawn_within_its_page_with_units_and_no_text_cut_off(name, tables, tmp_path):
     with style.applied():
         figure = FIGURES[name].draw(tables[name])
@@ -63,8 +73,19 @@ def test_every_figure_is_drawn_within_its_page_with_units_and_no_text_cut_off(na
 @pytest.mark.parametrize("name", FIGURES)
 def test_profiles_have_the_same_knobs_and_the_claim_is_written_down(name):
     figure = FIGURES[name]
-    assert figure.QUICK.keys() == figure.DEFAULT.keys()
-    assert "Claim:" in figure.__doc__
+    assert figure.QUICK.keys() == figure.DEFAULT.keys() == figure.FULL.keys()
+    assert figure.CLAIM.endswith(".")
+    assert len(figure.__doc__.strip().splitlines()[0]) > 40
+
+
+def test_every_method_has_a_colour_and_a_marker_of_its_own_and_the_marker_alone_tells_it():
+    assert set(study.METHODS) | set(heterogeneity.METHODS) <= set(style.LOOKS)
+    markers = [marker for _, _, marker in style.LOOKS.values()]
+    assert len(set(markers)) == len(markers)
+    same_panel = [*loss_time.FAMILIES.values(), adaptation.METHODS, loss_communication.METHODS]
+    for methods in same_panel:
+        lines = [style.LOOKS[method][:2] for method in methods]
+        assert len(set(lines)) == len(lines)
 
 
 # ---------------------------------------------------------------------- claims
@@ -77,25 +98,8 @@ def test_claim_of_timeline_abs_drops_the_stalled_work_k_async_keeps(tables):
     assert updates["synchronous"] < updates.drop("synchronous").min()
 
 
-def test_claim_of_round_time_a_threshold_costs_time_where_the_hazard_increases_and_saves_it_where_it_decreases():
-    n, ks = 20, np.arange(1, 20)
-    times = {
-        law: [steady_state.abs_sgd(delay, ks, n, np.full(19, bound)) for bound in (0, 2, math.inf)]
-        for law, delay in round_time.LAWS.items()
-    }
-    for law, (sync, bounded, free) in times.items():
-        if "increasing" in law:
-            assert (sync.round_time > free.round_time).all()
-        if "decreasing" in law:
-            assert (sync.round_time < free.round_time).all()
-            assert (bounded.round_time - bounded.error.round_time <= free.round_time + free.error.round_time).all()
-        if "constant" in law:
-            np.testing.assert_allclose(sync.round_time, free.round_time, rtol=1e-12)
-            np.testing.assert_allclose(bounded.round_time, free.round_time, rtol=1e-12)
-
-
 def test_claim_of_adaptation_k_never_falls_and_staleness_stays_below_a_threshold_that_never_rises():
-    method = study.METHODS["ABS"]
+    method = study.TUNED["ABS"]
     knobs = {"step_size": 0.354, "k0": 1, "c": 2.0}
     rounds = study.train(method, "lognormal", 6, knobs, seed=1, replicates=2, num_updates=400)
     for _, run in rounds.groupby("replicate"):
@@ -106,6 +110,41 @@ def test_claim_of_adaptation_k_never_falls_and_staleness_stays_below_a_threshold
     assert set(adaptation.METHODS) <= set(study.METHODS)
 
 
+def test_claim_of_budget_thresholds_gain_with_the_tail_and_lose_with_the_noise(tables):
+    table = tables["budget"].sort_values(["noise", "index"])
+    gain = table.pivot(index="index", columns="noise", values="gain")
+    bound = table.pivot(index="index", columns="noise", values="max_staleness")
+    assert (gain.diff().iloc[1:] <= 1e-9).all(axis=None)  # a larger index is a lighter tail
+    assert (gain.diff(axis=1).iloc[:, 1:] <= 1e-9).all(axis=None)
+    assert (bound[0.01] <= 1).all()
+    assert bound.loc[8.0, 10.0] == math.inf
+    assert (table.loc[table["noise"].isin([0.1]) & (table["index"] == 8.0), "k"] > 1).all()
+    assert (table.loc[table["noise"] == 10.0, "k"] == 1).all()
+
+
+def check_claim_of_heterogeneity(table):
+    table = heterogeneity.numbers(table).set_index(["split", "method"])
+    skewed, even = table.loc["by label"], table.loc["even"]
+    for method in ("K-sync", "Ringmaster"):
+        assert skewed.loc[method, "slow_share"] < 0.1
+        assert skewed.loc[method, "accuracy"] < skewed.loc["synchronous", "accuracy"]
+        assert even.loc[method, "accuracy"] > even.loc["synchronous", "accuracy"]
+    assert skewed.loc["synchronous", "slow_share"] == 0.5
+
+
+def test_claim_of_heterogeneity_who_restarts_the_slow_does_not_hear_them(tables):
+    table = heterogeneity.numbers(tables["heterogeneity"]).set_index(["split", "method"])["slow_share"]
+    assert (table.xs("K-sync", level="method") < 0.1).all()
+    assert (table.xs("Ringmaster", level="method") < 0.1).all()
+    assert (table.xs("synchronous", level="method") == 0.5).all()
+    assert table["by label", "ABS"] < table["by label", "K-async"] < 0.5
+
+
+@pytest.mark.slow
+def test_claim_of_heterogeneity_holds_on_the_default_runs():
+    check_claim_of_heterogeneity(heterogeneity.compute(**heterogeneity.DEFAULT))
+
+
 @pytest.mark.slow
 def test_claims_of_the_training_figures_and_numbers_of_the_readme_hold_on_the_default_runs():
     """On another processor rounding may change a run, so the README's medians need only lie in the new intervals."""
@@ -113,6 +152,8 @@ def test_claims_of_the_training_figures_and_numbers_of_the_readme_hold_on_the_de
     hard = table.loc["hard"]
     ratio = hard["ratio"].unstack("law")
     others = ratio.drop(["synchronous", "local SGD"])
+    decreasing = hard["time"].xs("decreasing hazard")
+    assert (decreasing[["AdaSync", "K-async"]] > 3 * decreasing["ABS, chosen"]).all()
     assert (others.max() < ratio.loc["synchronous"]).all()
     assert ratio.loc["AdaSync", "decreasing hazard"] > 3 * ratio.loc["ABS, time-optimal", "decreasing hazard"]
     assert 2 * ratio.loc["ABS, time-optimal", "decreasing hazard"] < 1
@@ -152,7 +193,7 @@ def test_claim_of_ablation_the_threshold_decides_where_the_hazard_decreases():
 
 @pytest.mark.slow
 def test_tuned_values_lie_inside_their_grids_unless_the_domain_ends_there():
-    knobs = study.tune_all(study.METHODS, list(study.LAWS), 20, 0.94, study.LONGEST, study.DEFAULT["tuning"])
+    knobs = study.tune_all(study.TUNED, list(study.LAWS), 20, 0.94, study.LONGEST, study.DEFAULT["tuning"])
     for (method, law), found in knobs.items():
         for name in ("step_size", "c"):
             if name in found:
@@ -172,7 +213,7 @@ def test_no_step_of_the_search_leaves_its_grid_and_both_directions_are_open_insi
 
 
 def test_the_search_finds_a_better_step_size_within_its_budget():
-    method = study.METHODS["asynchronous"]
+    method = study.TUNED["asynchronous"]
     found = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=8, replicates=2, finals=2)
     start = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=1, replicates=2, finals=2)
     assert found["evaluated"] <= 8
@@ -213,70 +254,6 @@ def test_ratios_count_never_as_infinite():
         "ratio_high": math.inf,
     }
     assert time_to_target.ratio_to(never, never, rng)["ratio"] == math.inf
-
-
-# ---------------------------------------------------------------------- cache and command
-def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
-    for folder in ("one", "two"):
-        draw("timeline", timeline.DEFAULT, tmp_path / folder)
-    for suffix in ("csv", "pdf", "png"):
-        one, two = ((tmp_path / folder / f"timeline.{suffix}").read_bytes() for folder in ("one", "two"))
-        assert one == two, suffix
-    assert "cache" not in capsys.readouterr().out
-    draw("timeline", timeline.DEFAULT, tmp_path / "one")
-    assert "timeline.csv  (from the cache)" in capsys.readouterr().out
-
-
-def test_the_cache_asks_for_config_and_source_and_survives_a_half_written_file(tmp_path, monkeypatch):
-    calls = []
-
-    def compute(x):
-        calls.append(x)
-        return pd.DataFrame({"x": [x]})
-
-    assert cache.load_or_compute(tmp_path, "t", {"x": 1}, compute)[1] is False
-    assert cache.load_or_compute(tmp_path, "t", {"x": 1}, compute)[1] is True
-    assert cache.load_or_compute(tmp_path, "t", {"x": 2}, compute)[0]["x"].tolist() == [2]
-    cache.entry(tmp_path, "t", {"x": 3}).with_suffix(".123").write_bytes(b"half")
-    assert cache.load_or_compute(tmp_path, "t", {"x": 3}, compute)[0]["x"].tolist() == [3]
-    monkeypatch.setattr(cache, "source_hash", lambda: "changed")
-    assert cache.load_or_compute(tmp_path, "t", {"x": 3}, compute)[1] is False
-    assert calls == [1, 2, 3, 3]
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "paper_figs", *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        (["nonsense"], "no figure named nonsense; there are timeline, round-time"),
-        (["--nonsense"], "No such option"),
-        (["--out"], "requires an argument"),
-    ],
-)
-def test_a_bad_command_ends_with_status_2_and_one_line(arguments, words):
-    result = command(*arguments)
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
-    assert result.stdout == ""
-
-
-def test_the_command_refuses_a_file_as_folder_and_lists_what_is_cached(tmp_path):
-    (tmp_path / "file").write_text("")
-    refused = command("timeline", "--out", str(tmp_path / "file"))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "must be a folder" in refused.stderr
-    drawn = command("timeline", "--out", str(tmp_path / "figures"))
-    assert drawn.returncode == 0, drawn.stderr
-    assert [line.rsplit(".")[-1] for line in drawn.stdout.split()] == ["csv", "pdf", "png"]
-    listed = command("--list", "--out", str(tmp_path / "figures"))
-    assert "timeline: cached" in listed.stdout
-    assert "ablation: to be computed" in listed.stdout
 
 
 def test_exponential_delays_hide_what_a_threshold_costs():

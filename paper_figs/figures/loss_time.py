@@ -1,33 +1,52 @@
-"""Training loss and test accuracy against wall-clock time, every method tuned, under three delay laws.
+"""Training loss and test accuracy against wall-clock time, every method tuned, under three delay laws."""
 
-Claim: which method is fastest depends on the delay law; synchronous and local SGD are the slowest under each.
-"""
+from itertools import product
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from paper_figs import curves, study, style
 
-DEFAULT, QUICK, compute = study.DEFAULT, study.QUICK, study.compute
+CLAIM = (
+    "Which method trains fastest depends on the delay law: where stalls make the hazard decrease, those that restart "
+    "late workers lead; synchronous and local SGD are the slowest under each."
+)
+QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
+FAMILIES = {
+    "fresh gradients": ["ABS, chosen", "ABS", "synchronous", "local SGD", "K-sync", "MindFlayer"],
+    "stale gradients": ["ABS, chosen", "ABS", "asynchronous", "K-async", "AdaSync", "Ringmaster"],
+}
+_Y = {"loss": "training loss", study.ACCURACY: "test accuracy"}
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    return curves.on_grid(runs, "time", ["loss", study.ACCURACY])
+    return curves.on_grid(runs, "time", list(_Y))
+
+
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    return curves.numbers(table, "time", list(_Y))
 
 
 def draw(table: pd.DataFrame) -> Figure:
+    """A row of panels per measure and family of rivals, each beside ABS; all methods are in the table."""
     laws = list(table["law"].unique())
-    fig = Figure(figsize=(style.PAGE, 4.6), layout="constrained")
-    axes = fig.subplots(2, len(laws), sharex="col", sharey="row", squeeze=False)
-    for (law, method), rows in table.groupby(["law", "method"], sort=False):
-        column = laws.index(law)
-        curves.draw_band(axes[0, column], rows, "time", "loss", method)
-        curves.draw_band(axes[1, column], rows, "time", study.ACCURACY, method)
+    fig = Figure(figsize=(style.PAGE, 7.2), layout="constrained")
+    axes = fig.subplots(2 * len(FAMILIES), len(laws), sharex="col", squeeze=False)
+    drawn = {}
+    for row, (y, family) in zip(axes, product(_Y, FAMILIES), strict=True):
+        for ax, law in zip(row, laws, strict=True):
+            for method in FAMILIES[family]:
+                rows = table[(table["law"] == law) & (table["method"] == method)]
+                curves.draw_band(ax, rows, "time", y, method)
+            if y == "loss":
+                ax.set(yscale="log")
+            else:
+                ax.set(ylim=(0.5, 1))
+            drawn |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        row[0].set(ylabel=f"{_Y[y]}\n({family})")
     for ax, law in zip(axes[0], laws, strict=True):
-        ax.set(title=law, yscale="log")
-    for ax in axes[1]:
-        ax.set(xlabel="time (s; mean delay 1 s)", ylim=(0.5, 1))
-    axes[0, 0].set(ylabel="training loss")
-    axes[1, 0].set(ylabel="test accuracy")
-    curves.legend(fig, axes[0, 0])
+        ax.set(title=law)
+    for ax in axes[-1]:
+        ax.set(xlabel="time (s; mean delay 1 s)")
+    fig.legend(list(drawn.values()), list(drawn), loc="outside upper center", ncols=5)
     return fig

@@ -1,0 +1,135 @@
+"""Who gets heard: shares of unequal workers in the updates, and what they cost where each worker sees other labels."""
+
+import itertools
+
+import joblib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
+
+from abs_theory.delays import ShiftedExponential
+from abs_theory.results import Estimate
+from paper_figs import style
+from paper_figs.parallel import in_parallel
+from simulations import protocols
+from simulations.classifier import Classifier
+from simulations.data import digits
+from simulations.experiment import simulate
+from simulations.fleets import Scaled, as_fleet
+from simulations.policies import relative_to_mean
+
+CLAIM = (
+    "K-sync and Ringmaster, which restart whoever is late, hardly hear the slow half of the workers: with alike data "
+    "they learn as fast as any, but where each worker sees labels of its own they fall behind even synchronous SGD."
+)
+METHODS = {
+    "synchronous": lambda k: protocols.synchronous(),
+    "K-sync": protocols.k_sync,
+    "Ringmaster": lambda k: protocols.ringmaster(2 * k),
+    "ABS": lambda k: protocols.abs_sgd(k, relative_to_mean()),
+    "K-async": protocols.k_async,
+    "asynchronous": lambda k: protocols.asynchronous(),
+    "Ringleader": lambda k: protocols.ringleader(),
+}
+SPLITS = {"even": "even", "by label": 0.1}  # the latter a Dirichlet parameter: one to three labels for each worker
+TUNING_SEED, SHOWN_SEED = 1, 2
+QUICK = {"n": 6, "k": 2, "slower": 4.0, "seconds": 40.0, "replicates": 3, "steps": [0.125, 0.25, 0.5, 1.0], "tuning": 1}
+DEFAULT = {
+    "n": 10, "k": 4, "slower": 4.0, "seconds": 100.0, "replicates": 12, "tuning": 3,
+    "steps": [2.0**power for power in range(-6, 3)],
+}  # fmt: skip
+FULL = DEFAULT | {"replicates": 40, "tuning": 8}
+
+
+def compute(
+    n: int, k: int, slower: float, seconds: float, replicates: int, steps: list[float], tuning: int
+) -> pd.DataFrame:
+    """Per method, split and worker: its share of the gradients applied; and the test accuracy after ``seconds``.
+
+    The workers of the second half take ``slower`` times as long as the others, whose mean is 1 s.  Replicates have
+    splits of their own; the best of ``steps`` is found on ``tuning`` others, for each method and split.
+    """
+    cells = list(itertools.product(METHODS, SPLITS))
+    setting = (n, k, slower, seconds)
+    scouts = [joblib.delayed(_trained)(*c, s, TUNING_SEED, r, *setting) for c, s, r in _product(cells, steps, tuning)]
+    tried = pd.concat(in_parallel("heterogeneity: tuning", scouts))
+    scores = tried.groupby(["method", "split", "step_size"])["accuracy"].mean()
+    best = {cell: scores[cell].idxmax() for cell in cells}
+    runs = [joblib.delayed(_trained)(*c, best[c], SHOWN_SEED, r, *setting) for c, r in _product(cells, replicates)]
+    found = pd.concat(in_parallel("heterogeneity", runs))
+    groups = found.groupby(["method", "split", "worker"], sort=False)
+    table = groups[["slow", "step_size"]].first()
+    for column in ("share", "accuracy"):
+        estimates = groups[column].apply(lambda values: Estimate.of(values.to_numpy()))
+        table[column] = estimates.map(lambda estimate: estimate.mean)
+        table[f"{column}_stderr"] = estimates.map(lambda estimate: estimate.stderr)
+    return table.reset_index()
+
+
+def _product(cells: list, *others) -> itertools.product:
+    return itertools.product(cells, *(range(other) if isinstance(other, int) else other for other in others))
+
+
+def _trained(
+    method: str, split: str, step_size: float, seed: int, replicate: int, n: int, k: int, slower: float, seconds: float
+) -> pd.DataFrame:
+    """One run: each worker's share of the gradients applied, and the accuracy at the end."""
+    slow = np.arange(n) >= n - n // 2
+    fleet = Scaled(as_fleet(ShiftedExponential(shift=0.5, scale=0.5), n), tuple(np.where(slow, slower, 1.0)))
+    problem = Classifier(digits(), n, hidden=32, split=SPLITS[split], split_seed=seed * 1000 + replicate)
+    rounds, tasks = simulate(
+        METHODS[method](k), problem, fleet, n, step_size=step_size, time_budget=seconds, seed=seed,
+        replicates=[replicate], jobs=True, n_jobs=1,
+    )  # fmt: skip
+    heard = tasks.loc[tasks["outcome"] == "applied", "worker"].value_counts().reindex(range(n), fill_value=0)
+    return pd.DataFrame(
+        {
+            "method": method, "split": split, "worker": range(1, n + 1), "slow": slow, "step_size": step_size,
+            "share": heard.to_numpy() / heard.sum(), "accuracy": rounds["test_accuracy"].iloc[-1],
+        }
+    )  # fmt: skip
+
+
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Per method and split: what the slow half contributes, and the accuracy."""
+    groups = table.assign(slow_share=table["share"].where(table["slow"])).groupby(["method", "split"], sort=False)
+    return groups.agg(
+        slow_share=("slow_share", "sum"), accuracy=("accuracy", "first"), accuracy_stderr=("accuracy_stderr", "first"),
+        step_size=("step_size", "first"),
+    ).reset_index()  # fmt: skip
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    n, skewed = table["worker"].max(), table[table["split"] == "by label"]
+    fig = Figure(figsize=(style.PAGE, 3.0), layout="constrained")
+    left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
+    for (method, _), rows in skewed.groupby(["method", "slow"], sort=False):
+        left.plot(rows["worker"], 100 * rows["share"], **style.look(method))
+    left.axhline(100 / n, color="0.6", linewidth=0.6, zorder=0)
+    first_slow = skewed.loc[skewed["slow"], "worker"].min()
+    left.axvspan(first_slow - 0.5, n + 0.5, color="0.95", zorder=0)
+    top = 100 * skewed["share"].max()
+    for x, name in (((first_slow) / 2, "fast"), ((first_slow + n) / 2, "slow")):
+        left.text(x, 1.13 * top, name, ha="center", va="top")
+    left.set(xlabel="worker", ylabel="share of the gradients applied (%)")
+    left.set(xlim=(0.5, n + 0.5), ylim=(-0.02 * top, 1.15 * top))
+    left.xaxis.set_major_locator(MultipleLocator(1))
+    methods = list(dict.fromkeys(table["method"]))
+    few = numbers(table)
+    for method, rows in few.groupby("method", sort=False):
+        y, look = methods.index(method), style.look(method) | {"linestyle": ""}
+        right.plot(100 * rows["accuracy"], [y] * len(rows), color=look["color"], linewidth=0.8, alpha=0.5)
+        for row in rows.to_dict("records"):
+            look["markerfacecolor"] = look["color"] if row["split"] == "by label" else "white"
+            right.errorbar(100 * row["accuracy"], y, xerr=200 * row["accuracy_stderr"], elinewidth=1, **look)
+    right.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5))
+    right.set(xlabel="test accuracy at the end (%), 2 s.e.")
+    right.grid(axis="y", color="0.92", linewidth=0.6)
+    handles = [
+        Line2D([], [], color="black", linestyle="", marker="o", markerfacecolor=face, label=label)
+        for face, label in (("white", "every worker sees all labels"), ("black", "each sees labels of its own"))
+    ]
+    fig.legend(handles=handles, loc="outside upper right", ncols=2)
+    return fig
