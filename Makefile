@@ -1,5 +1,6 @@
 # make figures [QUICK=1]   every figure into figures/     make test [SLOW=1]   the test suite
 # make bench   speed beside the alternatives              make check           lint, format, types
+# make docs    the reference into docs/site               make notebooks       JupyterLab
 # Both create their own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: figures test bench check notebooks clean
+.PHONY: figures test bench check notebooks docs clean
 
 figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick)
@@ -24,11 +25,16 @@ check: $(DEV_READY)
 	$(BIN)/basedpyright
 
 notebooks: $(READY)
-	$(BIN)/pip install --quiet ".[notebooks]"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[notebooks]"
 	$(BIN)/jupyter lab notebooks
 
+docs: $(READY)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[docs]"
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/site
+	@echo docs/site/index.html
+
 clean:
-	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build docs/site docs/reference *.egg-info
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

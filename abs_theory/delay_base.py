@@ -36,6 +36,7 @@ def quantile(f: Callable[[Any, Array], Array]) -> Any:
 
 
 def positive(t: ArrayLike) -> Array:
+    """The larger of ``t`` and 0, where a law of seconds begins."""
     return np.maximum(t, 0.0)
 
 
@@ -134,11 +135,15 @@ class Shifted(Delay):
 
     @cached_property
     @abstractmethod
-    def fixed_part(self) -> float: ...
+    def fixed_part(self) -> float:
+        """The seconds that every task takes at least."""
+        ...
 
     @cached_property
     @abstractmethod
-    def random_part(self) -> Delay: ...
+    def random_part(self) -> Delay:
+        """The law of the rest."""
+        ...
 
     def cdf(self, t: ArrayLike) -> Array:
         return self.random_part.cdf(np.asarray(t) - self.fixed_part)

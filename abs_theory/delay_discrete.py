@@ -199,10 +199,12 @@ class Empirical(Discrete):
 
     @property
     def times(self) -> Array:  # pyright: ignore
+        """The different values, in order, s."""
         return self._counted[0]
 
     @property
     def weights(self) -> Array:  # pyright: ignore
+        """The share of the samples at each of ``times``."""
         return self._counted[1]
 
     def __repr__(self) -> str:

@@ -70,6 +70,7 @@ def _compositions(total: Any, parts: float) -> Array:
 
 
 def groups_of(workers: Workers) -> list[Group]:
+    """The groups of workers with one phase-type law each; those of other laws are left out."""
     return [
         Group(count, law) for count, each in zip(workers.counts, workers.laws, strict=True) if (law := phases(each))
     ]

@@ -78,6 +78,7 @@ class Ages(NamedTuple):
 
 
 def ages_to(theta: float) -> Ages:
+    """The ages 1..``theta``, each by itself while they are few, then in ever longer ranges."""
     first, last = [], []
     low, end = 1.0, min(theta, OLDEST)
     while low <= end:

@@ -176,4 +176,5 @@ def counted(number: int, what: str) -> str:
 
 
 def listed(names: list[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

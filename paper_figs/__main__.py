@@ -39,6 +39,7 @@ def main(
 
 
 def config_of(name: str, size: str) -> dict:
+    """What ``compute`` is given for a figure of this size."""
     return getattr(FIGURES[name], size.upper())
 
 

@@ -37,9 +37,13 @@ class Fleet(Protocol):
     """``n`` workers.  The times of one replicate are drawn from streams of its own, and never share a state."""
 
     @property
-    def n(self) -> int: ...
+    def n(self) -> int:
+        """The number of workers."""
+        ...
 
-    def times(self, seed: int, replicate: int) -> list[Times]: ...
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        """Where the seconds of each worker come from in this replicate."""
+        ...
 
 
 @dataclass(frozen=True, repr=False)

@@ -39,6 +39,7 @@ class NoisyQuadratic:
 
     @property
     def constants(self) -> Constants:
+        """L, sigma2, the gap and c, exactly."""
         curvature = self._curvature
         return Constants(
             max(self.curvatures),
@@ -94,6 +95,7 @@ class ShiftedQuadratic(NoisyQuadratic):
 
     @property
     def n(self) -> int:
+        """Workers, one for each optimum."""
         return len(self.optima)
 
     @cached_property
@@ -107,6 +109,7 @@ class ShiftedQuadratic(NoisyQuadratic):
 
     @property
     def constants(self) -> Constants:
+        """L, sigma2 with the spread between workers, the gap and c, exactly."""
         spread = self._curvature**2 * self._optima.var()  # of the gradients, between workers
         noise = self.sigma2 / len(self._curvature) + spread
         sigma2 = float(noise.sum())

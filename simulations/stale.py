@@ -15,7 +15,7 @@ def ssp(slack: int) -> Protocol:
 
     Every gradient is applied on arrival, and a worker begins with the model of that moment.  ``slack`` = 0 moves
     everybody in step, infinite is asynchronous SGD.
-    Round: by ``round_time.ssp``; staleness: at most (2 slack + 1) (n - 1); restarts: nobody.
+    Round: ``round_time.ssp`` / n; staleness: at most (2 slack + 1) (n - 1); restarts: nobody.
     Source: Ho et al. (2013, NIPS).
     """
     if slack != math.inf:

@@ -1,17 +1,62 @@
-"""The README: its Python example runs as printed, and its commands exist."""
+"""The README: its examples run as printed, its commands exist, and its table of methods is what simulations show."""
 
+import importlib
+import math
 import re
+import shlex
+import sys
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from agreement import assert_agrees
+from all_protocols import CASES, N
+from synthetic_traces import clustered_stalls
+
+from abs_theory import round_time, steady_state, stsyn
+from abs_theory.delays import LogNormal, ShiftedExponential
+from abs_theory.results import Estimate
+from simulations.experiment import simulate
+from simulations.contract import PROBLEM
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+import methods  # noqa: E402
+
 README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()
+    if not line.startswith("#")
+]  # fmt: skip
 
 
 def test_the_python_example_runs_and_prints_what_it_says(capsys):
-    code, printed = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.DOTALL)[0]
+    (code, printed), *others = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.DOTALL)
+    assert README.count("```python") == 1 + len(others) == 1
     assert len(code.strip().splitlines()) <= 16
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out.split() == printed.split()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_runs_and_writes_where_it_says(command, tmp_path, monkeypatch, capsys):
+    clustered_stalls(np.random.default_rng(0), num=60, n=4).to_csv(tmp_path / "trace.csv", index=False)
+    (tmp_path / "examples").mkdir()
+    example = (ROOT / "examples" / "run.toml").read_text()
+    (tmp_path / "examples" / "run.toml").write_text(example.replace("replicates = 4", "replicates = 1"))
+    python, m, module, *arguments = shlex.split(command)
+    assert (python, m) == ("python", "-m")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [module, *arguments])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"{module}.__main__").run()
+    printed = capsys.readouterr()
+    assert not end.value.code, printed.err
+    assert printed.out
+    if "--out" in arguments:
+        assert any((tmp_path / arguments[arguments.index("--out") + 1]).iterdir())
 
 
 def test_every_make_target_and_file_it_names_exists():
@@ -19,3 +64,134 @@ def test_every_make_target_and_file_it_names_exists():
     assert set(re.findall(r"(?:^    |`)make ([a-z]+)", README, flags=re.MULTILINE)) <= targets
     for name in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
         assert (ROOT / name).exists(), name
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("*.ipynb")} <= set(
+        re.findall(r"\]\((notebooks[^)]+)\)", README)
+    )
+
+
+# ---------------------------------------------------------------------- the table of methods
+def test_the_table_of_methods_is_the_generated_one():
+    assert methods.in_readme(README) == README, "run: python docs/methods.py"
+    assert len(methods.table().splitlines()) == 2 + len(PROTOCOLS)
+
+
+PROTOCOLS = MappingProxyType({name: case for name, case in CASES.items() if name in methods.protocols.__all__})
+LAWS = (ShiftedExponential(shift=0.5, scale=0.5), LogNormal(median=math.exp(-0.5), sigma=1.0))  # of mean 1 s
+RATE = float(N)  # R, the sum of 1 / E X
+STEPS = 3
+UPDATES = 160
+
+
+@cache
+def runs(name, law, **options):
+    case = PROTOCOLS[name]
+    options = {"replicates": 16, "n_jobs": 1, "num_updates": UPDATES} | ({} if case.local_steps == 1 else {"local_steps": STEPS}) | options
+    return simulate(case.protocol, PROBLEM, law, N, step_size=0.05, seed=5, **options)
+
+
+def in_short(column):
+    """One protocol for each different thing that the table says in a column, then all that say it."""
+    said = {}
+    for name in PROTOCOLS:
+        said.setdefault(getattr(methods.facts(name), column), []).append(name)
+    return said
+
+
+# protocols of the table ``all_protocols``: k_sync(3), backup_workers(2), k_async(2), abs_sgd(2, 1), ringmaster(3), ...
+K = {"k_async": 2, "k_batch_async": 4, "k_sync": 3, "k_batch_sync": 8, "staleness_aware": 2, "fedbuff": 4, "stsyn": 3}
+SLACK, THRESHOLD, BOUND = 2, 3, {"abs_sgd": 1, "ringmaster": 2}
+ROUND = {
+    "E X(n)": lambda name, law: round_time.synchronous(law, N),
+    "E X(n - spare)": lambda name, law: round_time.k_sync(law, N - 2, N),
+    "E X(k)": lambda name, law: round_time.k_sync(law, K[name], N),
+    "k-th of all deliveries, by `renewal`": lambda name, law: round_time.k_batch_sync(law, K[name], N),
+    "1 / R": lambda name, law: 1 / RATE,
+    "k / R": lambda name, law: K[name] / RATE,
+    "local steps x k / R": lambda name, law: STEPS * K[name] / RATE,
+    "`round_time.ssp` / n": lambda name, law: round_time.ssp(law, N, SLACK, np.random.default_rng(0)).mean / N,
+    "E of the largest of n sums": lambda name, law: round_time.local_sgd(law, N, STEPS),
+    "E of the k-th of n sums": lambda name, law: round_time.stsyn(law, K[name], N, STEPS),
+}
+NOT_A_NUMBER = {"no formula", "K-async's, k moves", "K-sync's, k moves", "local SGD's, steps fall"}
+
+
+@pytest.mark.parametrize("said, names", in_short("round").items(), ids=in_short("round"))
+def test_rounds_last_as_long_as_it_says(said, names):
+    if said in NOT_A_NUMBER:
+        return
+    for name in names:
+        for law in LAWS[:1] if "renewal" in said or "sums" in said else LAWS:
+            last = 8 * UPDATES if "ssp" in said else UPDATES  # its rounds vary most
+            rounds = runs(name, law, num_updates=last)
+            at = rounds[rounds["update"].isin([last // 4, last])].groupby("replicate")["time"]
+            found = Estimate.of((at.last() - at.first()) / (last - last // 4))
+            if said == "by `steady_state.abs_sgd`":
+                state = steady_state.abs_sgd(law, K.get(name, 1 if name == "ringmaster" else 2), N, BOUND.get(name))
+                assert abs(found.mean - state.round_time) <= state.error.round_time + 4 * found.stderr, name
+            elif said == "at least 1 / R":
+                assert found.mean >= 1 / RATE - 4 * found.stderr, name
+            else:
+                assert_agrees(found, ROUND[said](name, law), resolution=0.6)
+
+
+STALENESS = {
+    "0": lambda rounds: (rounds["largest_staleness"] == 0).all(),
+    "at most `max_staleness`": lambda rounds: (rounds["largest_staleness"] <= BOUND["abs_sgd"]).all(),
+    "at most threshold - 1": lambda rounds: (rounds["largest_staleness"] <= THRESHOLD - 1).all(),
+    "at most n": lambda rounds: (rounds["largest_staleness"] <= N).all(),
+    "at most 2n - 2": lambda rounds: (rounds["largest_staleness"] <= 2 * N - 2).all(),
+    "at most (2 slack + 1) (n - 1)": lambda rounds: (rounds["largest_staleness"] <= (2 * SLACK + 1) * (N - 1)).all(),
+    "mean n - 1": lambda rounds: mean_is(rounds, N - 1),
+    "mean (n - k) / k": lambda rounds: mean_is(rounds, (N - rounds["k"]).sum() / rounds["k"].sum()),
+    "mean (n - 1) / k": lambda rounds: mean_is(rounds, (N - 1) * len(rounds) / rounds["k"].sum()),
+}
+
+
+def mean_is(rounds, expected):
+    """By conservation, up to the ages of what is in flight at the end."""
+    applied = (rounds["mean_staleness"] * rounds["k"]).sum() / rounds["k"].sum()
+    return applied == pytest.approx(expected, rel=0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("said, names", in_short("staleness").items(), ids=in_short("staleness"))
+def test_gradients_are_as_stale_as_it_says(said, names):
+    for name in names:
+        assert STALENESS[said](runs(name, LAWS[0])), name
+
+
+def late_ones(rounds):
+    """Busy workers at each update of a protocol whose workers wait."""
+    return (rounds["restarts"] == N - rounds["k"]).all()
+
+
+RESTARTS = {
+    "nobody": lambda rounds, tasks: (rounds["restarts"] == 0).all() and not set(tasks["outcome"]) - USED,
+    "nobody, none is late": lambda rounds, tasks: (rounds["restarts"] == 0).all() and (rounds["k"] == N).all(),
+    "nobody, what is too stale is ignored": lambda rounds, tasks: (
+        (rounds["restarts"] == 0).all() and set(tasks["outcome"]) - USED <= {"discarded"}
+    ),
+    "nobody, a task is cut off by time": lambda rounds, tasks: (
+        (rounds["restarts"] == 0).all() and set(tasks["outcome"]) - USED == {"cut off"}
+    ),
+    "all late workers": lambda rounds, tasks: late_ones(rounds),
+    "all others": lambda rounds, tasks: (rounds["restarts"] == N - 1).all(),
+    "the staler": lambda rounds, tasks: restarted_at(tasks) == {tasks["age"].max()},
+}
+USED = {"applied", "unfinished"}
+
+
+def restarted_at(tasks):
+    """The ages, in updates, at which tasks were restarted."""
+    return set(tasks["age"][tasks["outcome"] == "restarted"])
+
+
+@pytest.mark.parametrize("said, names", in_short("restarts").items(), ids=in_short("restarts"))
+def test_those_restart_of_whom_it_says_so(said, names):
+    for name in names:
+        rounds, tasks = runs(name, LAWS[0], replicates=2, jobs=True)
+        tasks = tasks.assign(age=tasks["end_version"] - tasks["read_version"])
+        if said == "nobody, all upload what they have":
+            uploads = runs(name, LAWS[0]).groupby("replicate")["uplinks"].mean()
+            assert_agrees(Estimate.of(uploads), stsyn.mean_uploads(LAWS[0], K[name], N, STEPS), resolution=0.2)
+        else:
+            assert RESTARTS[said](rounds, tasks), name

@@ -1,0 +1,72 @@
+"""A law, a protocol and a figure, added to a copy of the project as ``docs/extending.md`` says, work and are tested."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "extending.md").read_text()
+SECTIONS = {part.split("\n")[0]: part for part in GUIDE.split("\n## ")[1:]}
+CHANGE = re.compile(r"^`([\w/.]+)`(, new)?[^\n]*:\n\n```(python|diff)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+
+
+def changes(section):
+    """The files it touches: path, whether new, and the text or the lines to insert."""
+    return [(path, bool(new), text) for path, new, _, text in CHANGE.findall(section)]
+
+
+def insert(text, patch):
+    """``text`` with each line marked + after the unmarked line that precedes it in ``patch``."""
+    lines, at = text.split("\n"), -1
+    for line in patch.strip("\n").split("\n"):
+        if line.startswith("+"):
+            at += 1
+            lines.insert(at, line[1:])
+        else:
+            assert lines.count(line[1:]) == 1, f"{line[1:]!r} must be there once"
+            at = lines.index(line[1:])
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy")
+    for folder in ("abs_theory", "simulations", "paper_figs", "tests", "docs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "site"))
+    for file in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / file, copy / file)
+    for section in SECTIONS.values():
+        for path, new, text in changes(section):
+            assert (copy / path).exists() != new, path
+            (copy / path).write_text(text if new else insert((copy / path).read_text(), text))
+    return copy
+
+
+def run(copy, command):
+    words = command.split()
+    assert words[:2] == ["python", "-m"]
+    extra = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider"] if words[2] == "pytest" else []
+    return subprocess.run(
+        [sys.executable, "-m", words[2], *extra, *words[3:]], cwd=copy, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_it_takes_three_files_at_most(name):
+    assert 2 <= len({path for path, _, _ in changes(SECTIONS[name])}) <= 3
+
+
+@pytest.mark.parametrize("command", re.findall(r"^python -m .*$", GUIDE, flags=re.MULTILINE))
+def test_its_commands_run_in_the_changed_copy(command, changed):
+    result = run(changed, command)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+def test_the_new_protocol_goes_into_the_table_of_the_readme(changed):
+    subprocess.run([sys.executable, "docs/methods.py"], cwd=changed, check=True, env={"PYTHONPATH": str(changed)})
+    assert "| [`abs_by_the_clock`](simulations/by_the_clock.py) | no formula |" in (changed / "README.md").read_text()
