@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from paper_figs import style, theory
-from paper_figs.figures import local_steps, round_time, staleness, threshold
+from paper_figs.figures import bound, choice, local_steps, round_time, scaling, staleness, threshold
 
 FIGURES = {
     "round-time": round_time,
     "staleness": staleness,
     "threshold": threshold,
     "local-steps": local_steps,
+    "scaling": scaling,
+    "bound": bound,
+    "choice": choice,
 }
 PROFILES = ["QUICK", pytest.param("DEFAULT", marks=pytest.mark.slow)]
 by_profile = pytest.mark.parametrize("profile", PROFILES)
@@ -148,3 +151,55 @@ def test_claim_of_local_steps(profile):
     simulated = table[table["quantity"] == "round_time"].pivot(index="x", columns="steps", values="simulation")
     assert simulated[10].iloc[0] > 2.5 * simulated[10].iloc[-1]
     assert abs(simulated[1].iloc[0] / simulated[1].iloc[-1] - 1) < 0.1
+
+
+@by_profile
+def test_claim_of_scaling(profile):
+    table = table_of("scaling", profile)
+    errors, times = (table[table["what"] == what] for what in ("error", "time"))
+    corrected = errors[errors["name"] == "corrected"]
+    assert_follows(0 * corrected["value"], corrected["stated"], corrected["value"], corrected["half_width"])
+    limit = errors[errors["name"] == "limit"].set_index(["law", "n"])[["value", "half_width"]]
+    for law in scaling.SHARED:
+        few, some, many = (limit.loc[(law, n)] for n in (4, 16, 256))
+        assert few["value"] - few["half_width"] > 0.05
+        assert 2.5 < few["value"] / some["value"] < 7  # 4 if the error is proportional to 1/n
+        assert (limit.loc[law].loc[256:, "value"].abs() < 0.01).all()
+        assert many["half_width"] < 0.01
+        seconds = times[times["law"] == law].pivot(index="n", columns="name", values="value")
+        assert seconds.index[-1] == 10**6
+        assert (np.diff(np.log(seconds["synchronous"])) > 0.03).all()
+        settled = seconds.loc[1000:].drop(columns="synchronous")
+        assert (settled.max() < 1.01 * settled.min()).all()
+
+
+@by_profile
+def test_claim_of_bound(profile):
+    table = table_of("bound", profile)
+    assert_follows(table["exact"], table["exact_half_width"], table["simulation"], table["half_width"])
+    assert (table["bound"] >= table["exact"]).all()
+    assert (table["bound_given_timing"] >= table["exact"]).all()
+    assert (table["bound"] >= table["simulation"]).all()
+    end = table[table["updates"] == table["updates"].max()]
+    assert (end["bound"] / end["exact"]).between(2, 6).all()
+    forgotten = end[end["step_size"] * end["updates"] > 5]
+    assert len(forgotten) >= 2
+    assert (forgotten["estimate"] / forgotten["exact"]).between(0.95, 1.1).all()
+
+
+@by_profile
+def test_claim_of_choice(profile):
+    table = table_of("choice", profile)
+    trained = table.dropna(subset="trained")
+    assert np.isfinite(trained["trained"]).all()
+    for law, rows in trained.groupby("law"):
+        assert rows[["predicted", "trained"]].corr("spearman").iloc[0, 1] > 0.75, law
+        pick = rows[rows["pick"]]
+        assert len(pick) == 1
+        assert pick["trained"].item() <= 1.15 * rows["trained"].min(), law
+        assert pick["predicted"].item() == pytest.approx(table.loc[table["law"] == law, "predicted"].min())
+        assert 0.8 < pick["trained"].item() / pick["predicted"].item() < 1.25
+    ratio = trained["trained"] / trained["predicted"]
+    assert ratio.between(0.6, 1.7).all()
+    everybody = ratio[trained["k"] == trained["k"].max()]
+    assert (everybody > 1).all()

@@ -14,8 +14,8 @@ from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
 
 CLAIM = (
-    "On a noisy quadratic training follows the exact recursion at every update and step, and once the start is forgotten "
-    "the estimate that the optimizer uses does too; the guarantee always holds, but is 2 to 6 times as large even then."
+    "On a noisy quadratic training follows the exact recursion at every update and step, and so does the optimizer's "
+    "estimate once the start is forgotten; the guarantee always holds, but even then is 2 to 6 times as large."
 )
 CURVATURES = tuple(np.geomspace(1.0, 0.1, 10).tolist())
 LINES = {
