@@ -8,17 +8,23 @@
 from paper_figs.figures import (
     ablation,
     adaptation,
+    bound,
     budget,
+    choice,
     heterogeneity,
+    local_steps,
     loss_communication,
     loss_time,
     round_time,
+    scaling,
+    staleness,
+    threshold,
     time_to_target,
     timeline,
 )
 
 _ALL = (
-    timeline, round_time,
+    timeline, round_time, staleness, threshold, local_steps, scaling, bound, choice,
     loss_time, loss_communication, adaptation, time_to_target, ablation, heterogeneity, budget,
 )  # fmt: skip
 FIGURES = {module.__name__.split(".")[-1].replace("_", "-"): module for module in _ALL}

@@ -57,7 +57,7 @@ def compute(
         ):
             row = {"what": "error", "law": law, "name": name, "n": n, "value": value / mean - 1}
             rows.append(row | {"half_width": value * half_width / mean**2, "stated": stated / mean})
-    for n, law in itertools.product(np.geomspace(4, 10**6, 13).round().astype(int).tolist(), SHARED):
+    for n, law in itertools.product((4 * np.geomspace(1, 250_000, 13).round().astype(int)).tolist(), SHARED):
         delay, k = theory.LAWS[law], max(1, round(share * n))
         times = {
             "synchronous": order_stats.mean(delay, n, n),
@@ -100,7 +100,7 @@ def draw(table: pd.DataFrame) -> Figure:
                     rows["n"], -percent["stated"], percent["stated"], color=look["color"], alpha=0.15, linewidth=0
                 )
         top.axhline(0, color="black", linewidth=0.6)
-        top.set(title=theory.title(law, "\n"), xscale="log")
+        top.set(title=theory.title(law, "\n"), xscale="log", xlabel="workers $n$")
         top.set_yscale("symlog", linthresh=1, linscale=1.0)
         for name, dashes in SERVERS.items():
             rows = times[(times["law"] == law) & (times["name"] == name)]
@@ -108,7 +108,7 @@ def draw(table: pd.DataFrame) -> Figure:
         bottom.set(xscale="log", yscale="log", xlabel="workers $n$")
         bottom.yaxis.set_major_formatter("{x:g}")
         top.yaxis.set_major_formatter("{x:g}")
-    axes[0, 0].set(ylabel="error of ABS's round time (%)")
+    axes[0, 0].set(ylabel="error of the round time (%)")
     axes[1, 0].set(ylabel="round time (s), theory")
     approximations = [theory.key(LABELS[name], **look) for name, look in APPROXIMATIONS.items()]
     servers = [
@@ -118,7 +118,7 @@ def draw(table: pd.DataFrame) -> Figure:
     share, bound = table.loc[0, ["share", "max_staleness"]]
     fig.legend(
         handles=approximations, loc="outside upper center", ncols=2,
-        title=f"$k = {share:g}\\,n$, ABS with max_staleness {bound}; errors against Monte Carlo with 95 % intervals",
+        title=f"$k = {share:g}\\,n$, ABS with max_staleness {bound:g}; errors against Monte Carlo with 95 % intervals",
     )  # fmt: skip
     fig.legend(handles=servers, loc="outside lower center", ncols=4)
     return fig
