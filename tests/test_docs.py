@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_the_reference_has_a_page_for_whatever_notebooks_and_readme_import():
     text = "\n".join(path.read_text() for path in sources)
     used = set(re.findall(r"from ((?:abs_theory|simulations)\.\w+) import", text))
     assert used - {"abs_theory.workers"} <= set(LISTED)  # which is for those who derive
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_begins_with_prose_is_short_and_has_no_outputs(path):
+    cells = json.loads(path.read_text())["cells"]
+    assert cells[0]["cell_type"] == "markdown"
+    assert cells[0]["source"][0].startswith("# ")
+    assert len(cells) <= 12
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
 def test_nothing_is_fetched_when_the_reference_is_built_or_read():

@@ -1,6 +1,7 @@
 """A law, a protocol and a figure, added to a copy of the project as ``docs/extending.md`` says, work and are tested."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def changed(tmp_path_factory):
 
 
 def run(copy, command):
-    words = command.split()
+    words = shlex.split(command)
     assert words[:2] == ["python", "-m"]
     extra = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider"] if words[2] == "pytest" else []
     return subprocess.run(

@@ -85,7 +85,11 @@ UPDATES = 160
 @cache
 def runs(name, law, **options):
     case = PROTOCOLS[name]
-    options = {"replicates": 16, "n_jobs": 1, "num_updates": UPDATES} | ({} if case.local_steps == 1 else {"local_steps": STEPS}) | options
+    options = (
+        {"replicates": 16, "n_jobs": 1, "num_updates": UPDATES}
+        | ({} if case.local_steps == 1 else {"local_steps": STEPS})
+        | options
+    )
     return simulate(case.protocol, PROBLEM, law, N, step_size=0.05, seed=5, **options)
 
 
