@@ -71,7 +71,7 @@ def test_no_other_order_of_two_candidates_is_better():
     assert mean(1, N, table.stairs["seconds"][1]) == pytest.approx(min(found.values()), rel=2e-3)
 
 
-@pytest.mark.parametrize("delay", LAWS, ids=["shifted", "stalls", "lognormal", "unequal"])
+@pytest.mark.parametrize("delay", [STALLS, LAWS[-1]], ids=["stalls", "unequal"])
 def test_it_is_no_worse_than_the_best_constant_choice_and_waits_ever_longer(delay):
     target = 0.08
     table, choice = choose.timetable(delay, N, KNOWN, target=target), choose.best(delay, N, KNOWN, target=target)
@@ -132,7 +132,7 @@ def test_training_by_the_clock_beats_the_best_constant_choice(delay):
     for name, (k, theta, step) in policies.items():
         record = simulate(
             protocols.abs_sgd(k, theta), PROBLEM, delay, N, step_size=step, time_budget=choice.seconds, seed=1,
-            replicates=48, eval_every=look, n_jobs=1,
+            replicates=40, eval_every=look, n_jobs=1,
         )  # fmt: skip
         runs[name] = []
         for _, run in record.groupby("replicate"):
