@@ -106,6 +106,7 @@ def draw(table: pd.DataFrame) -> Figure:
             pick["k"], pick["predicted"], marker="o", markersize=11, markerfacecolor="none", markeredgecolor="black",
             linestyle="none", zorder=5,
         )  # fmt: skip
+        ax.margins(y=0.1)
         flat = rows.loc[rows["flat"], "k"]
         ax.axvspan(flat.min() - 0.5, flat.max() + 0.5, color="0.92", linewidth=0, zorder=0)
         ax.set(
