@@ -224,8 +224,8 @@ DEFAULT = {
 }  # fmt: skip
 FULL = DEFAULT | {"replicates": 40, "tuning": {"budget": 30, "replicates": 4, "finals": 20}}
 QUICK = {
-    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 4,
-    "tuning": {"budget": 6, "replicates": 1, "finals": 1},
+    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 3,
+    "tuning": {"budget": 4, "replicates": 1, "finals": 1},
 }  # fmt: skip
 LONGEST = 200.0  # seconds a slow method is given to reach the hard target
 
