@@ -25,6 +25,10 @@ html_theme = "furo"
 html_title = "abs-toolkit"
 html_math_renderer = "mathml"
 
+LONG_TYPES = {
+    r"[~\w.]*Buffer \| .*?\[complex \| bytes \| str\]": "ArrayLike",
+    r"[~\w.]*ndarray\[.*?float64\]\]": "Array",
+}
 OURS = ("abs_theory", "simulations", "paper_figs")
 CODE_OR_BAR = re.compile(r"(``.*?``|:math:`.*?`)|\|")
 
@@ -58,8 +62,16 @@ def _said_elsewhere(app, what, name, thing, skip, options) -> bool | None:
     return True if name == "Protocol" and app.env.docname == "reference/simulations.protocols" else None
 
 
+def _short(app, what, name, thing, options, signature, returns) -> tuple[str | None, ...]:
+    """The types of arrays by their names, not by what numpy makes of them."""
+    for long, short in LONG_TYPES.items():
+        signature, returns = (text and re.sub(long, short, text) for text in (signature, returns))
+    return signature, returns
+
+
 def setup(app: Sphinx) -> None:
     """Formulas become MathML, which browsers draw by themselves."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _read)
+    app.connect("autodoc-process-signature", _short)
     app.connect("autodoc-skip-member", _said_elsewhere)
