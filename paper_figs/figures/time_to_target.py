@@ -90,7 +90,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 ax.plot(row["time"], y, marker=marker, color=color, markerfacecolor=face, markersize=5)
             else:
                 ax.annotate(
-                    "not reached", (end, y), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=6,
+                    "not reached", (end, y), (4, -2), textcoords="offset points", ha="right", va="center", fontsize=5,
                     color="0.3",
                 )  # fmt: skip
         ax.set(title=law, xscale="log", xlabel="time to target (s; mean delay 1 s)")
