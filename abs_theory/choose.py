@@ -149,6 +149,10 @@ def timetable(
     has_mean = all(math.isfinite(law.mean) for law in workers.laws)
     cells = candidates.grid(candidates.coarse(n) if ks is None else ks, n, thresholds, has_mean)
     each = candidates.rounds(delay, n, cells, None, message_seconds, method, rng)
+    if time_budget is not None and time_budget < each.charged.min():
+        raise ValueError(
+            f"time_budget must leave time for one update, {each.charged.min():.4g} s at least, got {time_budget:g}"
+        )
     found = fastest(constants, each, goal, _descent(descent, constants), [step for step in steps if step] or None)
     if found is None:
         raise ValueError(

@@ -97,7 +97,7 @@ def fastest(
 
     if goal.target is None:
         assert goal.time_budget is not None
-        end = np.full(eta.size, max(goal.time_budget, 0.0))
+        end = np.full(eta.size, goal.time_budget)
         at_end = np.array([np.interp(goal.time_budget, clock, area) for area in runs.area.T]) / goal.time_budget
         best = int(at_end.argmin())
     else:

@@ -169,6 +169,7 @@ BAD = [
     ({"target": -1.0}, "target must be"),
     ({"target": 0.1, "step_size": 50.0}, "no step and order"),
     ({"target": 1e-9, "step_size": 0.5}, "no step and order"),
+    ({"time_budget": 0.01}, "time for one update"),
     ({"target": 0.1, "k": 9}, r"k must be in 1\.\.n"),
     ({"target": 0.1, "message_seconds": -1}, "message_seconds must be"),
     ({"target": 0.1, "descent": [1, 2]}, "descent must be a table"),
