@@ -22,7 +22,7 @@ from abs_theory.checks import check_k, check_nonnegative, check_positive
 from abs_theory.choice import Choice
 from abs_theory.monte_carlo import check_max_staleness
 from abs_theory.thresholds import fleet_ageing, time_optimal_threshold
-from abs_theory.timetable import Timetable, exponential, fastest
+from abs_theory.timetable import Descent, Timetable, exponential, fastest, measured
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["Choice", "Timetable", "best", "best_k", "time_optimal_threshold", "timetable"]
@@ -129,8 +129,9 @@ def timetable(
     nothing is measured during the run.  Often it starts with one gradient per update and ends with nearly all.
     ``constants.noise_curvature`` must be known.  How fast descent without noise shrinks the gradient can be told by
     ``descent``, a table with columns flow (sum of the steps, from 0 on) and gradient_norm2, such as the ``path`` of
-    ``simulations.constants.estimate``; beyond its end the gradient is taken to stay as it is.  Without it the gradient
-    shrinks as on a quadratic that has the curvature of the noise in all directions, which is too fast for many others.
+    ``simulations.constants.estimate``; with columns sigma2, noise_curvature and noise_curvature2 it also says how the
+    noise changes.  Beyond its end everything is taken to stay as it is.  Without it the gradient shrinks as on a
+    quadratic that has the curvature of the noise in all directions, which is too fast for many others.
 
     Cost: that of ``best``, which it shares, and some tenths of a second.
     Source: derived in notebooks/03_choosing_k.ipynb.
@@ -161,15 +162,12 @@ def timetable(
     return found
 
 
-def _descent(descent: pd.DataFrame | None, constants: Constants) -> Callable[[NDArray[np.float64]], Any]:
-    if descent is None:
+def _descent(path: Any, constants: Constants) -> Descent:
+    if path is None:
         return exponential(constants)
-    if not (isinstance(descent, pd.DataFrame) and {"flow", "gradient_norm2"} <= set(descent.columns)):
+    if not (isinstance(path, pd.DataFrame) and {"flow", "gradient_norm2"} <= set(path.columns)):
         raise ValueError("descent must be a table with columns flow and gradient_norm2")
-    flow, norm2 = (descent[name].to_numpy(dtype=float) for name in ("flow", "gradient_norm2"))
-    if not (flow.size and flow[0] == 0 and np.all(np.diff(flow) > 0) and np.all(norm2 >= 0)):
-        raise ValueError("descent must have a flow that increases from 0, and gradient_norm2 >= 0")
-    return lambda x: np.interp(x, flow, norm2)
+    return measured(constants, path)
 
 
 def _checked(delay: Any, n: int, constants: Any) -> Workers:

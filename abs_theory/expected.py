@@ -47,7 +47,12 @@ def abs_sgd(constants: Constants, k: ArrayLike, mean_staleness: ArrayLike) -> Tr
     Where ``constants`` do not say how curved the directions of the noise are, L stands for h_1, and L h_1 for h_2.
     """
     tau = checked_array("mean_staleness", mean_staleness)
-    h1 = constants.L if constants.noise_curvature is None else constants.noise_curvature
-    h2 = constants.L * h1 if constants.noise_curvature2 is None else constants.noise_curvature2
+    h1, h2 = noise_curvatures(constants)
     spread = constants.sigma2 / (2 * checked_array("k", k, positive=True, whole=True))
     return Tradeoff(np.asarray(constants.gap), spread * h1, spread * h2 * (tau + 0.5), max_step_size(constants, tau))
+
+
+def noise_curvatures(constants: Constants) -> tuple[float, float]:
+    """h_1 and h_2; L and L h_1 where they are not known."""
+    h1 = constants.L if constants.noise_curvature is None else constants.noise_curvature
+    return h1, constants.L * h1 if constants.noise_curvature2 is None else constants.noise_curvature2

@@ -9,7 +9,8 @@ in rounds of T seconds:
 
 and the loss falls by eta (g - s) per round.  So the candidate in force is always the one with the largest (g - s) / T:
 short noisy rounds first, long quiet ones last.  If D is an exponential of rate 2 h_1, the default, nothing is lost by
-such greed: g falls as fast as it can at every height, so it is the least possible at every time.
+such greed: g falls as fast as it can at every height, so it is the least possible at every time.  Where D is measured,
+sigma2, h_1 and h_2 may be those of the place.
 Source: derived in notebooks/03_choosing_k.ipynb; the gain per time as a criterion, Dutta et al. (2021, AdaSync) and
 Xu et al. (2020, arXiv 2004.14696).
 """
@@ -27,13 +28,24 @@ from abs_theory import expected
 from abs_theory.bounds import ROUNDING, Constants
 from abs_theory.candidates import Goal, Rounds
 
-__all__ = ["Timetable", "fastest"]
+__all__ = ["Descent", "Timetable", "exponential", "fastest", "measured"]
 
 Array = NDArray[np.float64]
-Descent = Callable[[Array], Array]  # squared gradient norm after a flow
 
 STEPS, WIDTH = 64, 1e3  # steps tried, in geometric progression down from the longest that makes sense
 STRIDE, LONGEST = 0.02, 1e7  # time goes on by this share of itself, until so many of the shortest rounds have passed
+
+
+class Point(NamedTuple):
+    """On the way of descent without noise: |grad F|^2 there, and what noise is like, relative to the constants."""
+
+    norm2: Array
+    noise: Array  # sigma2 h_1
+    drift: Array  # sigma2 h_2
+    curvature: Array  # h_1
+
+
+Descent = Callable[[Array], Point]  # after a flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +78,29 @@ class Timetable:
 def exponential(constants: Constants) -> Descent:
     """D(x) = 2 h_1 gap exp(-2 h_1 x): the gradient of a loss that has one curvature, that of the noise."""
     rate = 2 * (constants.noise_curvature or 0.0)
-    return lambda flow: rate * constants.gap * np.exp(-rate * flow)
+
+    def at(flow: Array) -> Point:
+        same = np.ones_like(flow)
+        return Point(rate * constants.gap * np.exp(-rate * flow), same, same, same)
+
+    return at
+
+
+def measured(constants: Constants, path: pd.DataFrame) -> Descent:
+    """Interpolated in a table with columns flow, gradient_norm2 and maybe sigma2, noise_curvature, noise_curvature2."""
+    flow, norm2 = (path[name].to_numpy(dtype=float) for name in ("flow", "gradient_norm2"))
+    if not (flow.size and flow[0] == 0 and np.all(np.diff(flow) > 0) and np.all(norm2 >= 0)):
+        raise ValueError("descent must have a flow that increases from 0, and gradient_norm2 >= 0")
+    noise = drift = curvature = np.ones_like(flow)
+    if {"sigma2", "noise_curvature", "noise_curvature2"} <= set(path.columns):
+        h1, h2 = expected.noise_curvatures(constants)
+        curvature = path["noise_curvature"].to_numpy(dtype=float) / h1
+        sigma2 = path["sigma2"].to_numpy(dtype=float) / (constants.sigma2 or 1.0)
+        noise, drift = sigma2 * curvature, sigma2 * path["noise_curvature2"].to_numpy(dtype=float) / h2
+        if not (np.all(noise >= 0) and np.all(drift >= 0) and np.all(curvature > 0)):
+            raise ValueError("descent must have sigma2 >= 0 and curvatures > 0")
+    columns = (norm2, noise, drift, curvature)
+    return lambda x: Point(*(np.interp(x, flow, column) for column in columns))
 
 
 def fastest(
@@ -84,7 +118,7 @@ def fastest(
     about = expected.abs_sgd(constants, each.k, each.mean_staleness)
     limit = about.limit * (1 + ROUNDING)
     if steps is None:
-        level = float(descent(np.zeros(1))[0]) if goal.target is None else goal.target
+        level = float(descent(np.zeros(1)).norm2[0]) if goal.target is None else goal.target
         longest = min(limit.max(), level / about.noise.min()) if about.noise.min() > 0 else limit.max()
         eta = longest * np.geomspace(1 / WIDTH, 1, STEPS)
     else:
@@ -92,8 +126,10 @@ def fastest(
     eta = eta[eta <= limit.max()]
     if not eta.size:
         return None
-    floor = about.noise * eta[:, None] + about.drift * eta[:, None] ** 2
-    clock, runs = _runs(each, np.where(limit >= eta[:, None], floor, math.inf), eta, constants, descent, goal)
+    covered = np.where(limit >= eta[:, None], 0.0, math.inf)
+    noise, drift = about.noise * eta[:, None] + covered, about.drift * eta[:, None] ** 2
+    rate = 2 * (constants.noise_curvature or 0.0) * eta
+    clock, runs = _runs(each, (noise, drift), eta, rate, descent, goal)
 
     if goal.target is None:
         assert goal.time_budget is not None
@@ -135,24 +171,25 @@ class _Runs(NamedTuple):
 
 
 def _runs(
-    each: Rounds, floor: Array, eta: Array, constants: Constants, descent: Descent, goal: Goal
+    each: Rounds, floors: tuple[Array, Array], eta: Array, rate: Array, descent: Descent, goal: Goal
 ) -> tuple[Array, _Runs]:
+    """All steps ``eta``; ``floors`` are the two terms of s, steps x candidates, ``rate`` is 2 h_1 eta."""
     shortest = each.charged.min()
     longest = max(LONGEST, 1.1 * (goal.time_budget or 0.0) / shortest)
     clock = shortest * np.expm1(STRIDE * np.arange(math.ceil(math.log1p(longest) / STRIDE) + 1))
-    rate = 2 * (constants.noise_curvature or 0.0) * eta
     every = np.arange(eta.size)
-    flow, noise, norm2, area, cells = np.zeros(eta.size), np.zeros(eta.size), [descent(0 * eta)], [0 * eta], []
-    lowest = floor.argmin(axis=1)
+    flow, v, at = np.zeros(eta.size), np.zeros(eta.size), descent(np.zeros(eta.size))
+    norm2, area, cells = [at.norm2], [np.zeros(eta.size)], []
     for seconds in np.diff(clock):
+        floor = floors[0] * at.noise[:, None] + floors[1] * at.drift[:, None]
         gain = (norm2[-1][:, None] - floor) / each.charged
         cell = gain.argmax(axis=1)
-        cell = np.where(gain[every, cell] > 0, cell, lowest)  # below every floor: towards the lowest
-        rounds = seconds / each.charged[cell]
-        s = floor[every, cell]
-        noise = s + (noise - s) * np.exp(-rate * rounds)
+        cell = np.where(gain[every, cell] > 0, cell, floor.argmin(axis=1))  # below every floor: towards the lowest
+        rounds, s = seconds / each.charged[cell], floor[every, cell]
+        v = s + (v - s) * np.exp(-rate * at.curvature * rounds)
         flow = flow + eta * rounds
-        norm2.append(descent(flow) + noise)
+        at = descent(flow)
+        norm2.append(at.norm2 + v)
         area.append(area[-1] + seconds * (norm2[-2] + norm2[-1]) / 2)
         cells.append(cell)
     return clock, _Runs(np.array(cells), np.array(norm2), np.array(area))

@@ -119,6 +119,22 @@ def test_a_slower_descent_keeps_rounds_short_for_longer():
     assert k4[2] > 2 * k4[0]
 
 
+def test_noise_that_changes_on_the_way():
+    """Constant columns are the constants; more noise at the start makes for longer rounds there."""
+    flow = np.geomspace(1, 41, 300) - 1
+    h1, h2, gap = KNOWN.noise_curvature, KNOWN.noise_curvature2, KNOWN.gap
+    path = pd.DataFrame({"flow": flow, "gradient_norm2": 2 * h1 * gap * np.exp(-2 * h1 * flow)})
+    same = path.assign(sigma2=1.0, noise_curvature=h1, noise_curvature2=h2)
+    noisy = same.assign(sigma2=np.where(flow < 1, 8.0, 1.0))
+    alone, with_noise, more = (
+        choose.timetable(SHIFTED, N, KNOWN, target=0.08, descent=each, step_size=0.3) for each in (path, same, noisy)
+    )
+    assert with_noise.seconds == alone.seconds
+    assert with_noise.stairs.equals(alone.stairs)
+    assert more.seconds > 1.1 * alone.seconds
+    assert more.k_at(0.0) > alone.k_at(0.0)
+
+
 @pytest.mark.parametrize("delay", [SHIFTED, STALLS], ids=["shifted", "stalls"])
 def test_training_by_the_clock_beats_the_best_constant_choice(delay):
     """The mean of |grad F|^2 over the time that the best constant k and threshold are predicted to need."""
@@ -173,6 +189,21 @@ BAD = [
     ({"target": 0.1, "k": 9}, r"k must be in 1\.\.n"),
     ({"target": 0.1, "message_seconds": -1}, "message_seconds must be"),
     ({"target": 0.1, "descent": [1, 2]}, "descent must be a table"),
+    (
+        {
+            "target": 0.1,
+            "descent": pd.DataFrame(
+                {
+                    "flow": [0.0],
+                    "gradient_norm2": [1],
+                    "sigma2": [-1.0],
+                    "noise_curvature": [1.0],
+                    "noise_curvature2": [1.0],
+                }
+            ),
+        },
+        "sigma2 >= 0",
+    ),
     ({"target": 0.1, "descent": pd.DataFrame({"flow": [0.0, 0.0], "gradient_norm2": [1, 1]})}, "increases from 0"),
 ]
 
