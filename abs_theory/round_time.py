@@ -48,7 +48,7 @@ def k_batch_sync(delay: Any, k: int, n: int) -> float:
     k / sum of 1 / E[X_i] for exponential delays, equal or not; else the mean time of the k-th event of n renewal
     processes, exact but for the error of numerical sums (``renewal.mean_event_time``, with its cost and refusals).
     Source: Dutta et al. (2018), Lemma 3 of the K-batch-sync kind, for equal exponentials; Rennala SGD (Tyurin &
-    Richtarik 2023) is the same protocol.
+    Richtarik 2023), if it stops unfinished work at an update, is the same protocol.
     """
     return renewal.mean_event_time(delay, k, n)
 

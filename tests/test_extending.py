@@ -62,6 +62,7 @@ def test_it_takes_three_files_at_most(name):
     assert 2 <= len({path for path, _, _ in changes(SECTIONS[name])}) <= 3
 
 
+@pytest.mark.slow  # each starts a process; continuous integration runs them
 @pytest.mark.parametrize("command", re.findall(r"^python -m .*$", GUIDE, flags=re.MULTILINE))
 def test_its_commands_run_in_the_changed_copy(command, changed):
     result = run(changed, command)

@@ -20,6 +20,7 @@ FIGURES = {
     "bound": bound,
     "choice": choice,
 }
+# seconds of work are slow at any size; continuous integration runs them at the quick one
 PROFILES = ["QUICK", pytest.param("DEFAULT", marks=pytest.mark.slow)]
 by_profile = pytest.mark.parametrize("profile", PROFILES)
 SURE = 3.0  # 95 % half-widths beyond which chance is out of the question for the replicates at hand
@@ -65,6 +66,7 @@ def test_profiles_have_the_knobs_of_compute_and_can_be_written_down(name):
     assert figure.CLAIM.endswith(".")
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_round_time(profile):
     table = table_of("round-time", profile)
@@ -153,6 +155,7 @@ def test_claim_of_local_steps(profile):
     assert abs(simulated[1].iloc[0] / simulated[1].iloc[-1] - 1) < 0.1
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_scaling(profile):
     table = table_of("scaling", profile)
@@ -187,6 +190,7 @@ def test_claim_of_bound(profile):
     assert (forgotten["estimate"] / forgotten["exact"]).between(0.95, 1.1).all()
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_choice(profile):
     table = table_of("choice", profile)
