@@ -124,6 +124,7 @@ def test_different_optima_count_as_noise():
     assert path["noise_curvature2"].mean() == pytest.approx(true.noise_curvature2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_labels_that_differ_between_workers_make_noise_that_larger_batches_do_not_remove():
     estimated = {
         split: estimate(softmax_digits(5, batch_size=64, split=split), 5, seed=1, num_updates=4, samples=50).constants

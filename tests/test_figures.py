@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,16 @@ def tables(runs):
         whole = runs if name in OF_THE_STUDY else figure.compute(**CONFIGS[name])
         return getattr(figure, "summarise", lambda table: table)(whole)
 
-    return {name: table(name) for name in NAMES}
+    return cache(table)
 
 
-@pytest.mark.parametrize("name", NAMES)
+LONG = [pytest.param(name, marks=pytest.mark.slow) if name in ("ablation", "heterogeneity") else name for name in NAMES]
+
+
+@pytest.mark.parametrize("name", LONG)
 def test_every_figure_is_drawn_within_its_page_with_units_and_no_text_cut_off(name, tables, tmp_path):
     with style.applied():
-        figure = FIGURES[name].draw(tables[name])
+        figure = FIGURES[name].draw(tables(name))
         figure.savefig(tmp_path / "figure.png")
         figure.canvas.draw()
         page = figure.bbox.padded(2)
@@ -90,7 +94,7 @@ def test_every_method_has_a_colour_and_a_marker_of_its_own_and_the_marker_alone_
 
 # ---------------------------------------------------------------------- claims
 def test_claim_of_timeline_abs_drops_the_stalled_work_k_async_keeps(tables):
-    table = tables["timeline"]
+    table = tables("timeline")
     restarted = table[table["outcome"] == "restarted"]["panel"].unique()
     assert len(restarted) == 1
     assert restarted[0].startswith("ABS")
@@ -111,7 +115,7 @@ def test_claim_of_adaptation_k_never_falls_and_staleness_stays_below_a_threshold
 
 
 def test_claim_of_budget_thresholds_gain_with_the_tail_and_lose_with_the_noise(tables):
-    table = tables["budget"].sort_values(["noise", "index"])
+    table = tables("budget").sort_values(["noise", "index"])
     gain = table.pivot(index="index", columns="noise", values="gain")
     bound = table.pivot(index="index", columns="noise", values="max_staleness")
     assert (gain.diff().iloc[1:] <= 1e-9).all(axis=None)  # a larger index is a lighter tail
@@ -132,8 +136,9 @@ def check_claim_of_heterogeneity(table):
     assert skewed.loc["synchronous", "slow_share"] == 0.5
 
 
+@pytest.mark.slow
 def test_claim_of_heterogeneity_who_restarts_the_slow_does_not_hear_them(tables):
-    table = heterogeneity.numbers(tables["heterogeneity"]).set_index(["split", "method"])["slow_share"]
+    table = heterogeneity.numbers(tables("heterogeneity")).set_index(["split", "method"])["slow_share"]
     assert (table.xs("K-sync", level="method") < 0.1).all()
     assert (table.xs("Ringmaster", level="method") < 0.1).all()
     assert (table.xs("synchronous", level="method") == 0.5).all()

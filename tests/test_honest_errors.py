@@ -79,7 +79,10 @@ GRID = [
 ]
 
 
-@pytest.mark.parametrize("delay", sorted({cell[0] for cell in GRID}, key=repr), ids=repr)
+LARGE = pytest.param(COXIAN, marks=pytest.mark.slow)  # its chains of three phases take long
+
+
+@pytest.mark.parametrize("delay", [*sorted({cell[0] for cell in GRID} - {COXIAN}, key=repr), LARGE], ids=repr)
 def test_the_mean_field_states_an_error_that_covers_the_exact_chain(delay):
     for law, k, n, theta in GRID:
         if law != delay:

@@ -108,6 +108,7 @@ def test_beyond_the_largest_k_waited_for_nothing_is_claimed():
     assert found.savings is None
 
 
+@pytest.mark.slow
 def test_full_waits_once_in_a_while_identify_every_k():
     """Every fifth round waits for everybody, the others for 4: the means are those of the rounds that waited."""
     whole = trace_of("almost iid", num=200)
@@ -122,6 +123,7 @@ def test_full_waits_once_in_a_while_identify_every_k():
     assert np.allclose(found.curve["mean"], truth, rtol=0.025)
 
 
+@pytest.mark.slow
 def test_a_censored_trace_that_settles_it_says_so():
     """Workers 0..3 take 1 s, the others are not seen within 9 s: no k beyond 4 can give more per second."""
     rng = np.random.default_rng(1)

@@ -18,8 +18,8 @@ from synthetic_traces import clustered_stalls
 from abs_theory import round_time, steady_state, stsyn
 from abs_theory.delays import LogNormal, ShiftedExponential
 from abs_theory.results import Estimate
-from simulations.experiment import simulate
 from simulations.contract import PROBLEM
+from simulations.experiment import simulate
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

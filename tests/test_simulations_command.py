@@ -237,6 +237,7 @@ def test_killed_in_the_middle_of_a_sweep_it_goes_on_where_it_was(run, toml, tmp_
     assert {result: result.stat().st_mtime_ns for result in done} == done  # not written again
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(toml, tmp_path):
     path, out = toml(SWEEP.replace("num_updates = 30", "num_updates = 3000")), tmp_path / "out"
     with started(path, out, "--jobs", "2") as process:

@@ -94,6 +94,7 @@ def test_claim_of_round_time(profile):
     np.testing.assert_allclose(exact["K-sync"], exact["K-async"], rtol=1e-12)
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_staleness(profile):
     config, table = getattr(staleness, profile), table_of("staleness", profile)
@@ -114,6 +115,7 @@ def test_claim_of_staleness(profile):
     assert tail["simulation"].loc[order].is_monotonic_increasing
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_threshold(profile):
     config, table = getattr(threshold, profile), table_of("threshold", profile)
@@ -137,6 +139,7 @@ def test_claim_of_threshold(profile):
     assert 3 in config["bounds"]
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_local_steps(profile):
     table = table_of("local-steps", profile)
