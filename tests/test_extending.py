@@ -69,6 +69,7 @@ def test_its_commands_run_in_the_changed_copy(command, changed):
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_the_new_protocol_goes_into_the_table_of_the_readme(changed):
     subprocess.run([sys.executable, "docs/methods.py"], cwd=changed, check=True, env={"PYTHONPATH": str(changed)})
     assert "| [`abs_by_the_clock`](simulations/by_the_clock.py) | no formula |" in (changed / "README.md").read_text()

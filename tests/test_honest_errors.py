@@ -49,7 +49,10 @@ def runs_of(cell, number=120):
     return truth, [monte_carlo.abs_sgd(delay, k, n, theta, rng, num_rounds=100, replicates=24) for rng in rngs]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+LONG = [pytest.param(cell, marks=pytest.mark.slow) if i % 2 else cell for i, cell in enumerate(CELLS)]
+
+
+@pytest.mark.parametrize("cell", LONG, ids=str)
 def test_95_percent_half_widths_cover_the_exact_value_95_times_in_100(cell):
     """Numbers of one run depend on each other: each is tested apart."""
     truth, states = runs_of(cell)

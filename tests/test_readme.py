@@ -119,6 +119,7 @@ ROUND = {
 NOT_A_NUMBER = {"no formula", "K-async's, k moves", "K-sync's, k moves", "local SGD's, steps fall"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said, names", in_short("round").items(), ids=in_short("round"))
 def test_rounds_last_as_long_as_it_says(said, names):
     if said in NOT_A_NUMBER:
@@ -157,6 +158,7 @@ def mean_is(rounds, expected):
     return applied == pytest.approx(expected, rel=0.05, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said, names", in_short("staleness").items(), ids=in_short("staleness"))
 def test_gradients_are_as_stale_as_it_says(said, names):
     for name in names:
@@ -189,6 +191,7 @@ def restarted_at(tasks):
     return set(tasks["age"][tasks["outcome"] == "restarted"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said, names", in_short("restarts").items(), ids=in_short("restarts"))
 def test_those_restart_of_whom_it_says_so(said, names):
     for name in names:

@@ -179,6 +179,7 @@ def test_claim_of_scaling(profile):
         assert (settled.max() < 1.01 * settled.min()).all()
 
 
+@pytest.mark.slow
 @by_profile
 def test_claim_of_bound(profile):
     table = table_of("bound", profile)
