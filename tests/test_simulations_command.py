@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from simulations import __main__ as command
 from simulations import folder, provenance
@@ -277,6 +278,7 @@ def test_a_killed_worker_is_one_line_and_keeps_what_is_finished(run, toml, tmp_p
     deadly += "    return os.kill(os.getpid(), 9) if armed else synchronous()\n"
     (tmp_path / "deadly_protocol.py").write_text(deadly)
     monkeypatch.syspath_prepend(tmp_path)
+    get_reusable_executor().shutdown(wait=True)  # processes of earlier tests do not know that path
     text = RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"deadly_protocol:deadly"')
     path = toml(text.replace("= 30", "= 3000") + "[sweep]\nprotocol.armed = [false, true]\n")
     status, printed, complained = run(path, "--out", tmp_path / "out", "--jobs", 2)
