@@ -107,6 +107,8 @@ def _curves(plan: "Plan") -> Figure:
         right.plot(plan.k, rate, "^", color=CHOSEN, label=words)
     right.set(xlabel="k, workers waited for", ylabel="gradients per second", ylim=(0, None))
     right.legend(frameon=False)
+    for ax in (left, right):
+        ax.xaxis.get_major_locator().set_params(integer=True)  # there is no half a worker
     return figure
 
 
