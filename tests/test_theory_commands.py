@@ -254,7 +254,7 @@ def test_an_endless_threshold_is_none(run):
             ["round-time", "--delay", "exponential:mean=1", "-n", 3, "--csv", "/no/such/folder/a.csv"],
             "folder|directory",
         ),
-        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--picture", "/tmp/a.xyz"], "xyz"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--picture", "a.xyz"], "xyz"),
         (["round-time", "--delay", "pareto:minimum=1,index=.9", "-n", 3], "give a max_staleness"),
         (["choose", "--delay", "exponential:mean=1", "-n", 3, *CONSTANTS], "give target .* or time_budget"),
         (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1], "Missing option"),
