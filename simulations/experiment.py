@@ -3,11 +3,11 @@
 import math
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import joblib
 import pandas as pd
@@ -22,6 +22,8 @@ from simulations.reading import Reading, check_names, read_arguments, read_call
 from simulations.run import run_replicate
 from simulations.server import Policy, Protocol
 from simulations.tables import Table, to_toml
+
+Made = TypeVar("Made")
 
 
 def simulate(
@@ -156,11 +158,7 @@ class Experiment:
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
         """The experiment that a TOML file describes; ValueError with the file and the key if it does not."""
-        table = read_toml(path)
-        try:
-            return cls.of(table)
-        except ValueError as problem:
-            raise ValueError(f"{path}: {problem}") from None
+        return made_from(path, cls.of)
 
     def to_toml(self) -> str:
         """TOML that ``from_toml`` reads back as the same value."""
@@ -203,6 +201,15 @@ class Experiment:
 
 
 _MADE_FIRST = ("delay", "fleet", "problem")
+
+
+def made_from(path: str | os.PathLike, make: Callable[[dict[str, Any]], Made]) -> Made:
+    """What ``make`` makes of the table in a TOML file; its ValueErrors name the file."""
+    table = read_toml(path)
+    try:
+        return make(table)
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:

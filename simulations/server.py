@@ -239,7 +239,7 @@ class Server:
             if self.time < job.lost_at:
                 self.books.log(job, self.time, self.updates, "unfinished")
             else:
-                self._lose(job, self.time)
+                self._lose(job)
         self.books.extend_last_round()
         return self.books.rounds
 
@@ -289,13 +289,13 @@ class Server:
             raise self._no_update(f"workers came back {self._returns} times: {stay}")
         del self.jobs[job.worker]
         self._idle_since[job.worker] = self.time
-        self._lose(job, self.time)
+        self._lose(job)
         self._planner.absence_is_over(job.worker)
         self.assign([job.worker])
 
-    def _lose(self, job: Job, until: float) -> None:
-        """The worker of this job left before it was done, and is away ``until`` now."""
-        self.books.away += until - job.lost_at
+    def _lose(self, job: Job) -> None:
+        """The worker of this job left before it was done, and has been away until now."""
+        self.books.away += self.time - job.lost_at
         if job.start < job.lost_at:
             version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
             self.books.waste(job, job.lost_at, version, "lost")

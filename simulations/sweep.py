@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
-from simulations.experiment import Experiment, read_toml
+from simulations.experiment import Experiment, made_from
 from simulations.tables import Table, merged, to_toml
 
 __all__ = ["Cell", "Sweep", "label"]
@@ -69,11 +69,7 @@ class Sweep:
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
         """The sweep that a TOML file describes; ValueError with the file and the key if it does not."""
-        table = read_toml(path)
-        try:
-            return cls.of(table)
-        except ValueError as problem:
-            raise ValueError(f"{path}: {problem}") from None
+        return made_from(path, cls.of)
 
     def to_toml(self) -> str:
         """TOML that ``from_toml`` reads back as the same experiments; of a single one, with all defaults."""
