@@ -28,7 +28,7 @@ class Model:
     def update(self, workers: list[int]) -> None:
         params = np.array([self.sent[worker] for worker in workers])
         _, gradients = self.problem.gradients(params, workers, [self.rngs[worker] for worker in workers])
-        self.params = self.params - np.ones(len(workers)).dot(gradients) * (self.step_size / len(workers))
+        self.params = self.params - np.full(len(workers), self.step_size / len(workers)).dot(gradients)
 
 
 def heap_training(

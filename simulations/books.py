@@ -43,9 +43,9 @@ class Books:
 
     def close_round(self, applied: tuple) -> None:
         """Write the line of an update, ``applied`` being its first columns, and begin to count anew."""
-        counts = (self.uplinks, self.downlinks, self.restarts, self.computed, self.used)
-        rest = (self.computed - self.used, self.idle, self.wasted, self.away)
-        self.rounds.append(Round._make((*applied, *counts, *rest)))
+        computed, used = self.computed, self.used
+        counts = (self.uplinks, self.downlinks, self.restarts, computed, used, computed - used)
+        self.rounds.append(Round._make((*applied, *counts, self.idle, self.wasted, self.away)))
         self._reset()
 
     def extend_last_round(self) -> None:

@@ -31,11 +31,9 @@ class Job:
     marks: list[float] | None = field(default=None, init=False)  # when each local step is over, if somebody may ask
     lost_at: float = field(default=math.inf, init=False)  # when its worker goes away
     cut: bool = field(default=False, init=False)  # it was given up, there is no gradient
-    weight: float = field(default=1.0, init=False)
     applied: bool = field(default=False, init=False)
     line: list | None = field(default=None, init=False)  # in the table of tasks, if there is one
-    loss: float = field(default=math.nan, init=False)  # remembered with its gradient if that is used again
-    gradient: Any = field(default=None, init=False)
+    contribution: Any = field(default=None, init=False)  # to the update, and its loss, if they are used again
 
     def __lt__(self, other: "Job") -> bool:
         return False  # among a worker's jobs that end together, any order will do: all but one were dropped

@@ -13,8 +13,8 @@ class Planner:
         self.times, self.cut_off = times, cut_off
         self._absence = [None if t.absences is None else next(t.absences, None) for t in times]
 
-    def plan(self, job: Job) -> None:
-        """Set when the job's local steps are over, when it finishes, and whether it is given up or lost.
+    def plan(self, job: Job) -> float:
+        """Set when the job's local steps are over, whether it is given up or lost, and, also returned, when it finishes.
 
         A lost job "finishes" when its worker is back; one begun by a worker that is away is lost at once.
         """
@@ -30,6 +30,7 @@ class Planner:
         absence = self._absence[worker]
         if absence is not None and absence[0] < job.finish:
             job.lost_at, job.finish = max(absence[0], job.start), absence[1]
+        return job.finish
 
     def away(self, worker: int, start: float, end: float) -> float:
         """Seconds between ``start`` and ``end`` that this worker, with nothing to do, was away."""

@@ -60,11 +60,12 @@ class NoisyQuadratic:
 
     def gradients(self, params, workers, rngs):
         slopes = params * self._curvature
-        losses = 0.5 * np.einsum("kd,kd->k", params, slopes)
+        losses = 0.5 * np.vecdot(params, slopes)
         if self.sigma2:
             d = params.shape[1]
             noise = np.array([rng.standard_normal(d) for rng in rngs])
-            slopes += (self.sigma2 / d) ** 0.5 * noise
+            noise *= (self.sigma2 / d) ** 0.5
+            slopes += noise
         return losses, slopes
 
     def gradient(self, params: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from simulations.fleets import Times
 from simulations.job import Job, Protocol, Round
 from simulations.planner import Planner
 from simulations.problems import Problem
-from simulations.steps import averaged_difference, averaged_gradient, averaged_table
+from simulations.steps import differences, gradients, remembered, weighted_sum
 
 __all__ = ["Job", "Policy", "Progress", "Protocol", "Round", "Server"]
 
@@ -63,6 +62,7 @@ class Server:
         self.params = problem.initial
         self.time, self.updates, self.arrivals = 0.0, 0, 0
         self.accepted: list[Job] = []
+        self._weights: list[float] = []  # of the accepted gradients
         self.jobs: OrderedDict[int, Job] = OrderedDict()  # in flight, by worker, the oldest model first
         self.notes = protocol.notes()
         self.books = Books(keep_jobs)
@@ -101,10 +101,11 @@ class Server:
             if jobs.get(worker) is not job:  # it was dropped
                 heappop(queue)
                 continue
-            if time > until:
-                return None
-            if time == math.inf:
-                break
+            if time >= until:
+                if time > until:
+                    return None
+                if time == math.inf:
+                    break
             heappop(queue)
             self.time = time
             if job.lost_at < math.inf:
@@ -129,14 +130,13 @@ class Server:
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
         """Take this gradient, times a finite ``weight``, into the next update."""
-        if weight != 1.0:
-            if not math.isfinite(weight):
-                at = f"at staleness {self.staleness(job)}"
-                raise ValueError(f"the weight of a gradient must be finite, got {weight} {at}")
-            job.weight = weight
+        if weight != 1.0 and not math.isfinite(weight):
+            at = f"at staleness {self.staleness(job)}"
+            raise ValueError(f"the weight of a gradient must be finite, got {weight} {at}")
         if job.cut:
             raise ValueError(f"worker {job.worker} gave up at t={job.finish:.3g}: there is no gradient to accept")
         self.accepted.append(job)
+        self._weights.append(weight)
 
     def discard(self, job: Job) -> None:
         """Throw this gradient away."""
@@ -156,8 +156,9 @@ class Server:
         self.books.apply(jobs, self.updates)
         mean = sum(staleness) / len(staleness)
         self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
-        self.accepted, self.arrivals, self._returns = [], 0, 0
-        self._decide(mean)
+        self.accepted, self._weights, self.arrivals, self._returns = [], [], 0, 0
+        if self._decisions.moving:
+            self._decide(mean)
         return [job.worker for job in jobs]
 
     def assign(self, workers: Iterable[int]) -> None:
@@ -166,30 +167,30 @@ class Server:
         A worker that already has the current model is only told to go on, which is no message worth counting.
         """
         now, version, jobs, books, queue = self.time, self.updates, self.jobs, self.books, self._queue
-        params, steps, step_size = self.params, self.local_steps, self.step_size
-        holds, idle_since, idle = self._holds, self._idle_since, 0.0
+        params, local_steps, step_size = self.params, self.local_steps, self.step_size
+        steps, holds, idle_since, idle = self._steps, self._holds, self._idle_since, 0.0
         for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
-            job, step = jobs.get(worker), self._steps[worker]
-            if job is None:
-                if step is None:
-                    self._rest(worker)
-                else:
-                    idle += now - idle_since[worker]
-            elif now < job.lost_at:
+            job, step = jobs.get(worker), steps[worker]
+            if job is not None:
+                if now >= job.lost_at:
+                    continue  # away
                 del jobs[worker]
                 books.restarts += 1
                 books.waste(job, now, version, "restarted")
+            elif step is not None:
+                idle += now - idle_since[worker]
             else:
-                continue  # away
-            jobs[worker] = job = Job(worker, version, now, params, steps, step_size)
-            if step is None:
-                self._planner.plan(job)
-                finish = job.finish
+                self._rest(worker)
+            if step is not None:
+                finish = now + step(now, version)
+                job = Job(worker, version, now, params, local_steps, step_size, finish)
             else:
-                job.finish = finish = now + step(now, version)
+                job = Job(worker, version, now, params, local_steps, step_size)
+                finish = self._planner.plan(job)
             if holds[worker] != version and now < job.lost_at:
                 holds[worker] = version
                 books.downlinks += 1
+            jobs[worker] = job
             heappush(queue, (finish, worker, job))
         books.idle += idle
         if len(queue) > 4 * self.n:  # mostly dropped jobs: rebuild, at amortised cost O(1) per restart
@@ -202,8 +203,12 @@ class Server:
 
     def staler_than(self, bound: float) -> list[int]:
         """The busy workers whose job has a staleness above ``bound``; costs O(1) and as much for each of them."""
-        oldest = self.updates - bound
-        return [job.worker for job in takewhile(lambda job: job.version < oldest, self.jobs.values())]
+        oldest, stale = self.updates - bound, []
+        for job in self.jobs.values():
+            if job.version >= oldest:
+                break
+            stale.append(job.worker)
+        return stale
 
     @property
     def idle(self) -> list[int]:
@@ -245,21 +250,21 @@ class Server:
 
     # ------------------------------------------------------------------ inside
     def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
-        if not self._single:
-            step, loss = averaged_difference(self.problem, jobs, self.rngs, total)
+        contributions = gradients if self._single else differences
+        if keep:
+            rows, losses = remembered(contributions, self.problem, jobs, self.rngs)
         else:
-            average = averaged_table if keep else averaged_gradient
-            step, loss = average(self.problem, jobs, self.rngs, total, self.step_size)
+            rows, losses = contributions(self.problem, jobs, self.rngs)
+        step = weighted_sum(self._weights, (self.step_size if self._single else 1.0) / total, rows)
         self.params = self.params - step
         self._decisions.watch(step)
-        self.loss += min(len(jobs) / LOSS_MEMORY, 1.0) * (loss - self.loss)
+        self.loss += min(len(jobs) / LOSS_MEMORY, 1.0) * (sum(losses.tolist()) / len(jobs) - self.loss)
 
     def _decide(self, mean_staleness: float) -> None:
         decisions = self._decisions
-        if decisions.moving or not self.updates:
-            decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss)
-            self.k, self.max_staleness = decisions.k, decisions.max_staleness
-            self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
+        decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss)
+        self.k, self.max_staleness = decisions.k, decisions.max_staleness
+        self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
 
     def _deliver(self, job: Job) -> None:
         worker, books = job.worker, self.books

@@ -1,74 +1,71 @@
-"""The step an update takes: gradients of all its jobs in one batched call, each at its own job's parameters."""
+"""What the jobs of an update contribute: their gradients, in one batched call, each at its own job's parameters."""
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from simulations.job import Job
 from simulations.problems import Problem
 
-
-def averaged_gradient(
-    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], total: float, step_size: float
-) -> tuple[np.ndarray, float]:
-    """``step_size`` (the one in force now) times the weighted sum of the gradients over ``total``; the mean loss."""
-    gradients, losses = _gradients(problem, jobs, rngs)
-    step = _weights(jobs, gradients).dot(gradients)
-    step *= step_size / total
-    return step, sum(losses.tolist()) / len(jobs)
+Streams = Sequence[np.random.Generator]
+Contributions = tuple[np.ndarray, np.ndarray]  # one row per job, shape (jobs, d), and losses, shape (jobs,)
 
 
-def averaged_table(
-    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], total: float, step_size: float
-) -> tuple[np.ndarray, float]:
-    """The same, but every job remembers its gradient, so that it is computed only once."""
-    new = [job for job in jobs if job.gradient is None]
-    if new:
-        gradients, losses = _gradients(problem, new, rngs)
-        for job, gradient, loss in zip(new, gradients, losses.tolist(), strict=True):
-            job.gradient, job.loss = gradient, loss
-    table = np.array([job.gradient for job in jobs])
-    return step_size / total * _weights(jobs, table).dot(table), sum(job.loss for job in jobs) / len(jobs)
+def gradients(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
+    """The gradient of each job at its parameters."""
+    workers = [job.worker for job in jobs]
+    losses, found = problem.gradients(_params(jobs), workers, [rngs[worker] for worker in workers])
+    return found, losses
 
 
-def averaged_difference(
-    problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator], total: float
-) -> tuple[np.ndarray, float]:
-    """The weighted sum over ``total`` of what each job's local steps, of the size it was given, change; the mean loss.
+def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
+    """What the local steps of each job, of the size it was given, take away from its parameters.
 
     Jobs may have taken different numbers of steps.  The loss is that of each job's first step.
     """
-    start = np.array([job.params for job in jobs])
+    start = _params(jobs)
     counts = np.array([job.local_steps for job in jobs])
     sizes = np.array([[job.step_size] for job in jobs], dtype=start.dtype)
     params, losses = start.copy(), np.zeros(len(jobs))
     for taken in range(counts.max()):
         going = np.flatnonzero(counts > taken)
         workers = [jobs[i].worker for i in going]
-        seen, gradients = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
-        params[going] -= sizes[going] * gradients
+        seen, found = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
+        params[going] -= sizes[going] * found
         if taken == 0:
             losses = seen
-    return _weights(jobs, start).dot(start - params) / total, sum(losses.tolist()) / len(jobs)
+    return start - params, losses
 
 
-def _gradients(problem: Problem, jobs: list[Job], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-    workers = [job.worker for job in jobs]
-    params = np.array([job.params for job in jobs])
-    losses, gradients = problem.gradients(params, workers, [rngs[worker] for worker in workers])
-    return gradients, losses
+def remembered(
+    contributions: Callable[[Problem, Sequence[Job], Streams], Contributions],
+    problem: Problem,
+    jobs: Sequence[Job],
+    rngs: Streams,
+) -> Contributions:
+    """The same, but every job remembers what it contributes, so that it is computed only once."""
+    new = [job for job in jobs if job.contribution is None]
+    if new:
+        for job, *contribution in zip(new, *contributions(problem, new, rngs), strict=True):
+            job.contribution = contribution
+    rows, losses = zip(*(job.contribution for job in jobs), strict=True)
+    return np.array(rows), np.array(losses)
 
 
-def _weights(jobs: list[Job], like: np.ndarray) -> np.ndarray:
-    weights = [job.weight for job in jobs]
+def weighted_sum(weights: list[float], scale: float, rows: np.ndarray) -> np.ndarray:
+    """``scale`` times the sum of the rows, each times its weight, shape (d,)."""
     if weights.count(1.0) == len(weights):
-        return _ones(len(jobs), like.dtype)
-    return np.array(weights, dtype=like.dtype)
+        return _alike(len(weights), scale, rows.dtype).dot(rows)
+    return (scale * np.array(weights)).astype(rows.dtype).dot(rows)
 
 
-@cache
-def _ones(count: int, dtype: np.dtype) -> np.ndarray:
-    ones = np.ones(count, dtype)
-    ones.flags.writeable = False
-    return ones
+def _params(jobs: Sequence[Job]) -> np.ndarray:
+    return np.array([job.params for job in jobs])
+
+
+@lru_cache(maxsize=64)
+def _alike(count: int, weight: float, dtype: np.dtype) -> np.ndarray:
+    weights = np.full(count, weight, dtype)
+    weights.flags.writeable = False
+    return weights

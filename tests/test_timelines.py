@@ -209,6 +209,25 @@ def test_ringleader_averages_over_workers_and_updates_once_for_each():
     assert w == pytest.approx(-3 / 16)
 
 
+def test_ringleader_computes_what_it_keeps_only_once():
+    class Counting(NoisyQuadratic):
+        seen = 0
+
+        def gradients(self, params, workers, rngs):
+            Counting.seen += len(workers)
+            return super().gradients(params, workers, rngs)
+
+    for local_steps in (1, 2):
+        Counting.seen = 0
+        times = [Times(scripted(repeat(1.0))), Times(scripted(repeat(2.0)))]
+        server = Server(
+            Counting((1.0,), 1.0), times, [np.random.default_rng(w) for w in (0, 1)], protocols.ringleader(),
+            step_size=0.1, local_steps=local_steps,
+        )  # fmt: skip
+        table = run(server, num_updates=2)
+        assert Counting.seen == table["used"].sum() > 2 * local_steps  # the table is used twice
+
+
 def test_mindflayer_cuts_off_by_time_and_divides_by_what_it_expects():
     protocol = protocols.mindflayer(Uniform(0.0, 4.0), 2, trials=2, cut_off=2.0)  # 2 x 2 trials of chance 1/2
     table, w, log = play(protocol, [1, 3], [5, 1.5], num_updates=1)
