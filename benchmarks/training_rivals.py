@@ -28,7 +28,8 @@ class Model:
     def update(self, workers: list[int]) -> None:
         params = np.array([self.sent[worker] for worker in workers])
         _, gradients = self.problem.gradients(params, workers, [self.rngs[worker] for worker in workers])
-        self.params = self.params - np.full(len(workers), self.step_size / len(workers)).dot(gradients)
+        share = np.full(len(workers), self.step_size / len(workers), gradients.dtype)
+        self.params = self.params - share.dot(gradients)
 
 
 def heap_training(

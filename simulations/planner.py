@@ -14,7 +14,7 @@ class Planner:
         self._absence = [None if t.absences is None else next(t.absences, None) for t in times]
 
     def plan(self, job: Job) -> float:
-        """Set when the job's local steps are over, whether it is given up or lost, and, also returned, when it finishes.
+        """Set when the job's local steps are over, whether it is given up or lost, and when it finishes: returned.
 
         A lost job "finishes" when its worker is back; one begun by a worker that is away is lost at once.
         """

@@ -10,11 +10,11 @@ import math
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
 
+from simulations.agenda import Agenda, Entry, add, drop_first, retain
 from simulations.books import Books
 from simulations.decisions import Decisions, Policy, Progress
 from simulations.fleets import Times
@@ -80,7 +80,8 @@ class Server:
         self._keeps_going = protocol.keeps_going
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
-        self._queue: list[tuple[float, int, Job]] = []  # (when it ends, worker, job), a heap
+        self._agenda: Agenda = []  # the jobs by when they end, and dropped ones whose time has not come
+        self._dropped = 0  # of them, at most
         self._returns, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
         self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
@@ -95,18 +96,18 @@ class Server:
         """
         if self._applied:
             self._close_round()
-        queue, jobs = self._queue, self.jobs
-        while queue:
-            time, worker, job = queue[0]
+        agenda, jobs = self._agenda, self.jobs
+        while agenda:
+            time, worker, job, _ = agenda[0]
             if jobs.get(worker) is not job:  # it was dropped
-                heappop(queue)
+                drop_first(agenda)
                 continue
             if time >= until:
                 if time > until:
                     return None
                 if time == math.inf:
                     break
-            heappop(queue)
+            drop_first(agenda)
             self.time = time
             if job.lost_at < math.inf:
                 self._come_back(job)
@@ -125,7 +126,7 @@ class Server:
     @property
     def next_time(self) -> float:
         """When the next event will be, of which ``next_arrival`` has just said that it is too late."""
-        return self._queue[0][0]
+        return self._agenda[0][0]
 
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
@@ -166,15 +167,17 @@ class Server:
 
         A worker that already has the current model is only told to go on, which is no message worth counting.
         """
-        now, version, jobs, books, queue = self.time, self.updates, self.jobs, self.books, self._queue
+        now, version, jobs, books = self.time, self.updates, self.jobs, self.books
         params, local_steps, step_size = self.params, self.local_steps, self.step_size
         steps, holds, idle_since, idle = self._steps, self._holds, self._idle_since, 0.0
+        run: list[Entry] = []
         for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
             job, step = jobs.get(worker), steps[worker]
             if job is not None:
                 if now >= job.lost_at:
                     continue  # away
                 del jobs[worker]
+                self._dropped += 1
                 books.restarts += 1
                 books.waste(job, now, version, "restarted")
             elif step is not None:
@@ -191,11 +194,13 @@ class Server:
                 holds[worker] = version
                 books.downlinks += 1
             jobs[worker] = job
-            heappush(queue, (finish, worker, job))
+            run.append((finish, worker, job, run))
         books.idle += idle
-        if len(queue) > 4 * self.n:  # mostly dropped jobs: rebuild, at amortised cost O(1) per restart
-            queue[:] = [entry for entry in queue if jobs.get(entry[1]) is entry[2]]
-            heapify(queue)
+        if run:
+            add(self._agenda, run)
+        if self._dropped > 4 * self.n:  # at amortised cost O(1) per restart
+            retain(self._agenda, lambda job: jobs.get(job.worker) is job)
+            self._dropped = 0
 
     def staleness(self, job: Job) -> int:
         """Updates made since the worker of this job received its model."""

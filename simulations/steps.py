@@ -30,7 +30,7 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
     params, losses = start.copy(), np.zeros(len(jobs))
     for taken in range(counts.max()):
         going = np.flatnonzero(counts > taken)
-        workers = [jobs[i].worker for i in going]
+        workers = [jobs[i].worker for i in going.tolist()]
         seen, found = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
         params[going] -= sizes[going] * found
         if taken == 0:
