@@ -4,10 +4,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import joblib
+import pandas as pd
 import typer
 
 from paper_figs import cache, page, style
 from paper_figs.figures import FIGURES
+from paper_figs.parallel import in_parallel
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -33,9 +36,12 @@ def main(
         for name in chosen:
             print(f"{name:<{max(map(len, FIGURES))}}  {size}  {told(out, name, size)}")
         return
-    for name in chosen:
-        draw(name, size, out)
-    print(page.write(out))
+    tables = [tabulate(name, size, out) for name in chosen]
+    if len(chosen) == 1:
+        drawn = [draw(chosen[0], tables[0], out)]
+    else:
+        drawn = in_parallel("drawing", [joblib.delayed(draw)(*each, out) for each in zip(chosen, tables, strict=True)])
+    print(*(path for paths in drawn for path in paths), page.write(out), sep="\n")
 
 
 def config_of(name: str, size: str) -> dict:
@@ -60,8 +66,8 @@ def told(out: Path, name: str, size: str) -> str:
     return f"to be computed ({found.why}{took}{shared})"
 
 
-def draw(name: str, size: str, out: Path) -> None:
-    """Write NAME.csv, NAME.pdf, NAME.png and NAME.json, how it was made; the same picture for the same table."""
+def tabulate(name: str, size: str, out: Path) -> pd.DataFrame:
+    """Write NAME.csv, from the cache if it can be, and NAME.json, how it was made; return the table."""
     figure, config = FIGURES[name], config_of(name, size)
     whole = cache.load_or_compute(out / ".cache", kept_as(name, size), config, figure.compute)
     table = getattr(figure, "summarise", lambda table: table)(whole.table)
@@ -69,14 +75,20 @@ def draw(name: str, size: str, out: Path) -> None:
     note = "from the cache" if whole.cached else f"computed in {whole.seconds:.1f} s"
     table.to_csv(out / f"{name}.csv", index=False)
     print(f"{out / name}.csv  ({note})", flush=True)
+    page.Card(size, config, whole.seconds).write(out, name)
+    return table
+
+
+def draw(name: str, table: pd.DataFrame, out: Path) -> list[Path]:
+    """Write NAME.pdf and NAME.png; the same picture for the same table."""
+    paths = [out / f"{name}.{suffix}" for suffix in ("pdf", "png")]
     with style.applied():
-        drawing = figure.draw(table)
+        drawing = FIGURES[name].draw(table)
         drawing.draw_without_rendering()
         drawing.set_layout_engine("none")  # laid out once, for both files
-        for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-            drawing.savefig(out / f"{name}.{suffix}", metadata=metadata)
-            print(f"{out / name}.{suffix}", flush=True)
-    page.Card(size, config, whole.seconds).write(out, name)
+        for path, metadata in zip(paths, ({"CreationDate": None}, {"Software": None}), strict=True):
+            drawing.savefig(path, metadata=metadata)
+    return paths
 
 
 def run() -> None:

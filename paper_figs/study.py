@@ -50,6 +50,8 @@ GRIDS: dict[str, tuple[float, ...]] = {
     "k0": _WORKERS,
     "c": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
     "threshold": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+    "batch": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),
+    "slack": (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),
     "trials": (1, 2, 3, 4, 6, 8, 12),
     "cut_off": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),  # as a quantile of the delay
     "local_steps": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),  # 1: synchronous SGD
@@ -100,6 +102,9 @@ TUNED = {
     "AdaSync": Method(lambda delay, n, k0: protocols.adasync(delay, n, k0), 0.354, {"k0": 2}),
     "SA-AdaSync": Method(lambda delay, n, k0: protocols.staleness_aware_adasync(delay, n, k0), 0.707, {"k0": 2}),
     "local SGD": Method(lambda delay, n, local_steps: protocols.local_sgd(), 0.707, {"local_steps": 2}, local=True),
+    "SSP": Method(lambda delay, n, slack: protocols.ssp(slack), 0.125, {"slack": 12}),
+    "FedBuff": Method(lambda delay, n, batch: protocols.fedbuff(batch), 0.707, {"batch": 4}),
+    "Rennala": Method(lambda delay, n, batch: protocols.rennala(batch), 0.707, {"batch": 4}),
     "delay-adaptive": Method(lambda delay, n: protocols.delay_adaptive(), 0.125, {}),
     "Ringmaster": Method(lambda delay, n, threshold: protocols.ringmaster(threshold), 0.177, {"threshold": 8}),
     "MindFlayer": Method(
