@@ -36,12 +36,17 @@ def main(
         for name in chosen:
             print(f"{name:<{max(map(len, FIGURES))}}  {size}  {told(out, name, size)}")
         return
-    tables = [tabulate(name, size, out) for name in chosen]
-    if len(chosen) == 1:
-        drawn = [draw(chosen[0], tables[0], out)]
+    print(*make(chosen, size, out), sep="\n")
+
+
+def make(names: list[str], size: str, out: Path) -> list[Path]:
+    """Compute what is not cached, draw these figures and write the page of all; return the pictures and the page."""
+    tables = [tabulate(name, size, out) for name in names]
+    if len(names) == 1:
+        drawn = [draw(names[0], tables[0], out)]
     else:
-        drawn = in_parallel("drawing", [joblib.delayed(draw)(*each, out) for each in zip(chosen, tables, strict=True)])
-    print(*(path for paths in drawn for path in paths), page.write(out), sep="\n")
+        drawn = in_parallel("drawing", [joblib.delayed(draw)(*each, out) for each in zip(names, tables, strict=True)])
+    return [*(path for paths in drawn for path in paths), page.write(out)]
 
 
 def config_of(name: str, size: str) -> dict:

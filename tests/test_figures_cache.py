@@ -7,19 +7,19 @@ import pandas as pd
 import pytest
 
 from paper_figs import cache, study
-from paper_figs.__main__ import draw, run, told
+from paper_figs.__main__ import make, run, told
 from paper_figs.figures import FIGURES, timeline
 
 
 def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
     for folder in ("one", "two"):
-        draw("timeline", "default", tmp_path / folder)
+        make(["timeline"], "default", tmp_path / folder)
     for suffix in ("csv", "pdf", "png"):
         one, two = ((tmp_path / folder / f"timeline.{suffix}").read_bytes() for folder in ("one", "two"))
         assert one == two, suffix
     assert b"/FontFile2" in (tmp_path / "one" / "timeline.pdf").read_bytes()  # fonts are embedded
     assert "timeline.csv  (computed in " in capsys.readouterr().out
-    draw("timeline", "default", tmp_path / "one")
+    make(["timeline"], "default", tmp_path / "one")
     assert "timeline.csv  (from the cache)" in capsys.readouterr().out
 
 
@@ -73,10 +73,10 @@ def test_a_result_depends_on_what_its_module_imports_and_on_no_other_figure():
 
 
 def test_sizes_do_not_replace_each_other_and_shared_computations_are_named(tmp_path):
-    draw("timeline", "quick", tmp_path)
+    make(["timeline"], "quick", tmp_path)
     assert told(tmp_path, "timeline", "quick").startswith("cached (took ")
     assert told(tmp_path, "timeline", "full") == "to be computed (never computed)"
-    draw("timeline", "full", tmp_path)
+    make(["timeline"], "full", tmp_path)
     assert told(tmp_path, "timeline", "quick").startswith("cached")
     assert "one computation with loss-communication, adaptation" in told(tmp_path, "loss-time", "quick")
 

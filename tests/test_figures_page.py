@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from paper_figs import page
-from paper_figs.__main__ import draw
+from paper_figs.__main__ import make
 from paper_figs.figures import FIGURES
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -44,8 +44,7 @@ class Page(HTMLParser):
 def written(tmp_path_factory):
     """A page with one figure drawn and the others not."""
     out = tmp_path_factory.mktemp("figures")
-    draw("timeline", "default", out)
-    return page.write(out)
+    return make(["timeline"], "default", out)[-1]
 
 
 def test_the_page_holds_every_figure_with_claim_numbers_configuration_and_command(written):
