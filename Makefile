@@ -18,6 +18,7 @@ test: $(DEV_READY)
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks simulator
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .

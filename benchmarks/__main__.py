@@ -1,5 +1,6 @@
 """How fast is the theory, and how much faster than the alternatives?  ``python -m benchmarks`` prints one table.
 
+``python -m benchmarks simulator`` is the table of the event simulator, see ``benchmarks.simulator``;
 ``python -m benchmarks choice`` asks whether the optimizer chooses well, see ``benchmarks.choice``;
 ``python -m benchmarks traces`` whether a plan from a measured trace does, see ``benchmarks.traces``.
 

@@ -251,6 +251,7 @@ class Server:
             else:
                 self._lose(job)
         self.books.extend_last_round()
+        retain(self._agenda, lambda job: False)  # its runs know themselves, and would keep all these models alive
         return self.books.rounds
 
     # ------------------------------------------------------------------ inside

@@ -160,7 +160,7 @@ def default_runs():
 
 
 @pytest.mark.slow
-def test_claim_of_loss_time(default_runs):
+def test_claim_of_loss_time_on_the_default_runs(default_runs):
     table = loss_time.summarise(default_runs)
     last = table.groupby(["law", "method"])["loss_median"].last().unstack("law")
     for law in last:
@@ -172,7 +172,7 @@ def test_claim_of_loss_time(default_runs):
 
 
 @pytest.mark.slow
-def test_claim_of_loss_communication(default_runs):
+def test_claim_of_loss_communication_on_the_default_runs(default_runs):
     """Loss where the one that has spent least ends: the order per second, per message and per round."""
     table = loss_communication.summarise(default_runs)
 
@@ -194,7 +194,7 @@ def test_claim_of_loss_communication(default_runs):
 
 
 @pytest.mark.slow
-def test_claim_of_time_to_target(default_runs):
+def test_claim_of_time_to_target_on_the_default_runs(default_runs):
     hard = of_hard(default_runs)
     ratio, time = hard["ratio"].unstack("law"), hard["time"].unstack("law")
     decreasing = time["decreasing hazard"]
@@ -207,7 +207,7 @@ def test_claim_of_time_to_target(default_runs):
 
 
 @pytest.mark.slow
-def test_numbers_of_the_readme(default_runs):
+def test_numbers_of_the_readme_on_the_default_runs(default_runs):
     """On another processor rounding may change a run, so the README's medians need only lie in the new intervals."""
     hard = of_hard(default_runs)
     readme = (Path(__file__).parents[1] / "README.md").read_text()

@@ -4,6 +4,8 @@ The model is F(w) = w^2 / 2 from w = 1 with step 1/2 and no noise, so a gradient
 parameters by -w / 2, and all numbers are exact in binary.
 """
 
+import gc
+import weakref
 from itertools import repeat
 
 import numpy as np
@@ -281,3 +283,19 @@ def test_pflug_raises_k_when_steps_oppose_each_other():
     protocol = protocols.fastest_k_pflug(1, raise_by=1, threshold=2, burn_in=1)
     table, _, _ = play(protocol, [1] * 99, [1] * 99, [1] * 99, num_updates=9, step_size=1.5)
     assert table["k"].tolist() == [1, 1, 1, 2, 2, 3, 3, 3, 3]
+
+
+def test_a_finished_run_keeps_no_model_alive():
+    def jobs_of_a_run():
+        server = Server(
+            QUADRATIC, [Times(scripted(repeat(1.0 + w))) for w in range(3)], [np.random.default_rng(0)] * 3,
+            protocols.abs_sgd(1, 1), step_size=0.5,
+        )  # fmt: skip
+        run(server, num_updates=1)
+        return list(map(weakref.ref, server.jobs.values()))
+
+    gc.disable()
+    try:
+        assert [job() for job in jobs_of_a_run()] == [None] * 3
+    finally:
+        gc.enable()
