@@ -173,24 +173,22 @@ def test_claim_of_loss_time_on_the_default_runs(default_runs):
 
 @pytest.mark.slow
 def test_claim_of_loss_communication_on_the_default_runs(default_runs):
-    """Loss where the one that has spent least ends: the order per second, per message and per round."""
-    table = loss_communication.summarise(default_runs)
+    """What it takes until the median loss is a fifth of that at the start."""
 
-    def at_common(rows, x):
-        common = rows.groupby("method")[x].max().min()
-        return rows[rows[x] <= common].groupby("method")["loss_median"].last()
+    def spent(rows, x):
+        return rows[rows["loss_median"] <= 0.46].groupby("method")[x].first()
 
-    per_second = loss_time.summarise(default_runs)
+    table, per_second = loss_communication.summarise(default_runs), loss_time.summarise(default_runs)
     for law, rows in table.groupby("law"):
-        seconds = at_common(per_second[(per_second["law"] == law)], "time")[loss_communication.METHODS]
-        rounds = at_common(rows[rows["x"] == "update"], "spent")
-        messages = at_common(rows[rows["x"] == "communication"], "spent")
-        assert len({tuple(each.sort_values().index) for each in (seconds, rounds, messages)}) == 3, law
-        assert seconds["asynchronous"] < seconds["synchronous"]
-        assert rounds["synchronous"] < rounds["asynchronous"]  # waiting for more: better rounds
-    spent = time_to_target.summarise(default_runs).set_index(["target", "law", "method"])["communication"]
-    messages = spent["hard", "decreasing hazard"]
-    assert messages["ABS, time-optimal"] > 3 * messages["AdaSync"]
+        rounds = spent(rows[rows["x"] == "update"], "spent").drop("local SGD", errors="ignore").sort_values()
+        assert len(rounds) >= 5  # all but the synchronous, which are not there yet
+        assert (rounds.index[0], rounds.index[-1]) == ("K-sync", "asynchronous"), law
+    stalls = table[(table["law"] == "decreasing hazard") & (table["x"] == "communication")]
+    messages = spent(stalls, "spent").sort_values().index
+    seconds = spent(per_second[per_second["law"] == "decreasing hazard"], "time")[messages].sort_values().index
+    assert set(seconds[:2]) == set(messages[-2:]) == {"ABS, chosen", "K-sync"}
+    total = of_hard(default_runs)["communication"]
+    assert total["decreasing hazard", "ABS, time-optimal"] > 3 * total["decreasing hazard", "AdaSync"]
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ from paper_figs import curves, study, style, theory
 from simulations.record import with_totals
 
 CLAIM = (
-    "Per message and per round the order of the methods is another than per second: waiting for more workers makes "
-    "rounds better and longer, and the restarts that save time cost messages."
+    "With one step per task K-sync needs the fewest rounds and asynchronous SGD the most: waiting makes them better and "
+    "longer. Where stalls make the hazard decrease, the fastest per second need most messages: restarts cost them."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 METHODS = ["ABS, chosen", "ABS", "synchronous", "local SGD", "K-sync", "asynchronous", "AdaSync"]
