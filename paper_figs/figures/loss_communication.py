@@ -7,7 +7,7 @@ from paper_figs import curves, study, style, theory
 from simulations.record import with_totals
 
 CLAIM = (
-    "With one step per task K-sync needs the fewest rounds and asynchronous SGD the most: waiting makes them better and "
+    "With one step per task K-sync needs the fewest rounds, asynchronous SGD the most: waiting makes them better and "
     "longer. Where stalls make the hazard decrease, the fastest per second need most messages: restarts cost them."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
