@@ -71,7 +71,8 @@ def abs_sgd(workers: Workers, k: NDArray[np.int64], max_staleness: Array) -> Ste
     early = np.where(np.isinf(last), 1.0, np.cumsum(np.where(np.isinf(means), 0.0, means))[k - 1] / last)
     numbers = {
         "round_time": last,
-        "mean_staleness": (n - k - dropped.sum(axis=1)) / k,
+        # fresh, not the rounding of a difference, where all restart
+        "mean_staleness": np.where(max_staleness == 0, 0.0, (n - k - dropped.sum(axis=1)) / k),
         "staleness_pmf": pmf,
         "restarts": restarts.sum(axis=1),
         "uplinks": k.astype(float),

@@ -126,7 +126,8 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
     round_time = np.exp((1 - lost) * (np.log(rounds.mean) + trust * apart) + lost * np.log(limit))
     result = SteadyState(
         round_time=round_time,
-        mean_staleness=(n - k - dropped) / k,
+        # fresh, not the rounding of a difference, where all restart
+        mean_staleness=(n - k - dropped) / k if max_staleness > 0 else np.zeros(k.size),
         staleness_pmf=pmf,
         restarts=restarts,
         uplinks=k.astype(float),

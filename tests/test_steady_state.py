@@ -51,6 +51,15 @@ def test_exponential_examples(theta, mean, restarts):
     assert all(np.all(getattr(state.error, name) == 0) for name in [*NUMBERS, "staleness_pmf"])
 
 
+@pytest.mark.parametrize("method", ["auto", "mean-field"])
+@pytest.mark.parametrize("delay", [SHIFTED, LOGNORMAL, [Exponential(1.0)] * 12 + [Exponential(3.0)] * 8], ids=repr)
+def test_where_all_restart_every_gradient_is_fresh(delay, method):
+    """Exactly, not up to the rounding of the conservation law that gives the staleness elsewhere."""
+    state = steady_state.abs_sgd(delay, np.arange(1, 21), 20, [[0], [1]], method)
+    assert np.array_equal(state.mean_staleness[0], np.zeros(20))
+    assert (state.mean_staleness[1, :-1] > 0).all()
+
+
 @pytest.mark.parametrize("k, n, theta", [(1, 4, 2), (5, 20, 1), (5, 20, 6), (7, 10, 0), (2, 6, None), (6, 6, 3)])
 def test_exponential_against_simulation(k, n, theta):
     theory = steady_state.abs_sgd(Exponential(2.0), k, n, theta)
