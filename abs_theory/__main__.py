@@ -131,9 +131,9 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
     return table.replace({"max_staleness": {math.inf: "none"}})
 
 
-@app.command("plan")
+@app.command("plan", short_help="k and max_staleness from measured delays, and what they save.")
 def plan_(
-    trace: Annotated[Path, typer.Argument(help="measured delays: CSV, Parquet, or a profiler's timeline, or a folder")],
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="file of measured delays, or a folder of such files")],
     n: Annotated[int | None, typer.Option("-n", min=1, help="workers to plan for [those of the trace]")] = None,
     L: Annotated[float | None, typer.Option("--L", help="smoothness; with the next 3: minimise time to target")] = (
         None
@@ -148,10 +148,21 @@ def plan_(
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="folder for plan.html and plan.json")] = Path("plan"),
 ) -> None:
-    """From measured delays to k, max_staleness and what they save: a page of text, plan.html and plan.json."""
+    """From measured delays to k, max_staleness and what they save: a page of text, plan.html and plan.json.
+
+    TRACE is CSV or Parquet with a row for each attempt of a worker. Needed columns: round, worker, seconds (or start
+    and end). Optional: status (ok, failed, cancelled, censored), unit, k_waited, version_read, version_applied,
+    compute_s, comm_s, dataset. A small one: examples/trace.csv.
+
+    Or a table of seconds, a row for each round and a column for each worker; or a profiler's timeline.
+    """
     from abs_theory import traces  # these import scikit-learn, which takes a second
     from abs_theory.plan import plan
 
+    if not trace.exists():
+        raise ValueError(
+            f"TRACE must be a file or a folder, there is no {trace}; its columns: round, worker, seconds, ... (--help)"
+        )
     given = {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from abs_theory.trace_model import resized
 from benchmarks import traces as benchmark
 
 CONSTANTS = Constants(L=1.0, sigma2=1.0, gap=1.0)
+EXAMPLE = Path(__file__).parents[1] / "examples" / "trace.csv"
 
 
 def trace_of(regime, seed=0, **options):
@@ -268,6 +270,7 @@ def run(monkeypatch, capsys, tmp_path):
         printed = capsys.readouterr()
         return end.value.code or 0, printed.out, printed.err
 
+    call.folder = tmp_path / "out"
     return call
 
 
@@ -329,6 +332,30 @@ def test_traces_too_small_for_what_is_asked(run, tmp_path, rows, arguments, mess
 
 
 def test_a_file_that_is_not_there(run, tmp_path):
-    status, _, err = run(tmp_path / "none.csv")
-    assert status == 2
+    status, out, err = run(tmp_path / "none.csv")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"abs_theory: TRACE must be a file or a folder, there is no {tmp_path / 'none.csv'}; its col")
     assert err.count("\n") == 1
+
+
+def test_the_columns_of_a_trace_are_in_the_help(run):
+    out = " ".join(run("--help")[1].split())
+    assert "Needed columns: round, worker, seconds (or start and end)" in out
+    for name in ("status", "unit", "k_waited", "version_read", "version_applied", "compute_s", "comm_s", "dataset"):
+        assert name in out
+        assert name in traces.__doc__
+
+
+def test_the_example_trace_is_drawn_and_tells_how_many_to_wait_for(run):
+    rng = np.random.default_rng(0)
+    drawn = synthetic_traces.clustered_stalls(rng, num=500, share=0.08, stay=0.3, stall=5.0, sigma=0.25)
+    given = pd.read_csv(EXAMPLE)
+    assert np.allclose(given, drawn, rtol=0, atol=0.0006)  # written with three decimals
+    assert EXAMPLE.stat().st_size < 60_000
+    status, out, err = run(EXAMPLE)
+    assert (status, err) == (0, "")
+    assert "Wait for k = 6 of n = 8 workers, max_staleness = 0." in out
+    data = json.loads((run.folder / "plan.json").read_text())
+    assert data["identified"]
+    assert data["k_alike"] == [6, 6]
+    assert 0.4 < data["savings"]["low"] < data["savings"]["high"] < 0.6
