@@ -2,7 +2,6 @@
 
 import math
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -21,7 +20,7 @@ from simulations.problems import Problem
 from simulations.reading import Reading, check_names, read_arguments, read_call
 from simulations.run import run_replicate
 from simulations.server import Policy, Protocol
-from simulations.tables import Table, to_toml
+from simulations.tables import Table, from_toml, to_toml
 
 Made = TypeVar("Made")
 
@@ -213,9 +212,12 @@ def made_from(path: str | os.PathLike, make: Callable[[dict[str, Any]], Made]) -
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:
-    """The table in a TOML file.  Raises ValueError, naming the file, if it holds none; OSError if it cannot be read."""
+    """The table in a TOML file (``tables.from_toml``).
+
+    Raises ValueError, naming the file, if it holds none; OSError if it cannot be read.
+    """
     try:
-        return tomllib.loads(Path(path).read_bytes().decode())
+        return from_toml(Path(path).read_bytes().decode())
     except UnicodeDecodeError as problem:
         raise ValueError(f"{path} is not text in UTF-8: {problem}") from None
     except ValueError as problem:

@@ -14,6 +14,7 @@ from simulations.tables import Table, merged, to_toml
 __all__ = ["Cell", "Sweep", "label"]
 
 MOST_CELLS = 100_000
+MOST_NAMED = 10  # cells in which the same is wrong
 _HEADS = ("name", "policy", "law", "weight", "data")
 
 
@@ -31,8 +32,10 @@ class Sweep:
     ``base`` is a table as for ``Experiment``, or an Experiment.  Keys lead into it by dots: ``{"protocol.k": [1, 5],
     "delay": ["exponential:mean=1", "uniform:low=0,high=2"]}`` are four experiments.  Each of ``cells`` sets several
     keys together, such as a protocol and the step size tuned for it.  A table that names something (``name``,
-    ``policy``, ``law``) takes the place of what was there; any other is merged into it.  Raises ValueError, with the
-    key, if an experiment could not be read.
+    ``policy``, ``law``) takes the place of what was there, and then what leads into it is set, wherever it is given:
+    two ``cells`` that name a ``protocol`` and a list for ``protocol.k`` are two protocols at each of these k.  Any
+    other table is merged into what was there.  Raises ValueError, with the key and the cells, if an experiment could
+    not be read, a value is given twice, or two cells are the same.
     """
 
     base: Any
@@ -48,8 +51,6 @@ class Sweep:
         if not isinstance(self.cells, list | tuple) or not all(isinstance(cell, Mapping) for cell in self.cells):
             raise ValueError(f"cell must be a list of tables, each of values to set, got {self.cells!r}")
         cells = tuple(Table(_flat(Table(cell), f"cell[{j}]")) for j, cell in enumerate(self.cells))
-        if twice := [key for cell in cells for key in cell if key in over]:
-            raise ValueError(f"{twice[0]} is set in a cell and swept over: choose one")
         number = math.prod(map(len, over.values())) * max(len(cells), 1)
         if number > MOST_CELLS:
             raise ValueError(f"a sweep may have up to {MOST_CELLS} cells, got {number}")
@@ -84,17 +85,47 @@ class Sweep:
 
     def _read(self) -> Iterator[Cell]:
         keys = list(dict.fromkeys([*self.over, *itertools.chain.from_iterable(self.cells)]))
-        for combination in itertools.product(*self.over.values(), self.cells or (Table(),)):
-            *values, cell = combination
-            table, changes = self.base, {**dict(zip(self.over, values, strict=True)), **cell}
+        given = [[{f"sweep.{key}": (key, value)} for value in values] for key, values in self.over.items()] + [
+            [{f"cell[{j}].{key}": (key, value) for key, value in cell.items()} for j, cell in enumerate(self.cells)]
+        ]
+        refused, seen = Refused(), dict[Experiment, int]()
+        for number, combination in enumerate(itertools.product(*(each or [{}] for each in given))):
+            changes = {where: change for each in combination for where, change in each.items()}
+            table = self.base
             try:
-                for key, value in changes.items():
+                _check_once(changes)
+                for key, value in sorted(changes.values(), key=_depth):
                     table = merged(table, key, value)
                 experiment = Experiment.of(table)
+                if (first := seen.setdefault(experiment, number)) != number:
+                    same = "two cells are the same experiment: leave one out"
+                    refused.add(same, f"{number}, as cell {first}", dict(changes.values()))
             except ValueError as problem:
-                where = f" (with {', '.join(f'{key} = {label(value)}' for key, value in changes.items())})"
-                raise ValueError(f"{problem}{where if changes else ''}") from None
+                refused.add(str(problem), number, dict(changes.values()))
+                continue
             yield Cell({key: _at(table, key) for key in keys}, experiment)
+        refused.tell()
+
+
+class Refused:
+    """What is wrong with which cells, each message once."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, list[str]] = {}
+
+    def add(self, message: str, number: int | str, changed: Mapping[str, Any]) -> None:
+        words = ", ".join(f"{key} = {label(value)}" for key, value in changed.items() if value is not None)
+        self._cells.setdefault(message, []).append(f"cell {number}: {words}" if words else "")
+
+    def tell(self) -> None:
+        """Raise ValueError if there is something to tell."""
+        said = []
+        for message, cells in self._cells.items():
+            more = [f"and {len(cells) - MOST_NAMED} more"] if len(cells) > MOST_NAMED else []
+            where = "; ".join([*filter(None, cells[:MOST_NAMED]), *more])
+            said.append(f"{message} ({where})" if where else message)
+        if said:
+            raise ValueError("; ".join(said))
 
 
 def label(value: Any) -> Any:
@@ -114,11 +145,23 @@ def _at(table: Mapping[str, Any], key: str) -> Any:
     return here
 
 
+def _depth(change: tuple[str, Any]) -> int:
+    return change[0].count(".")
+
+
+def _check_once(changes: Mapping[str, tuple[str, Any]]) -> None:
+    """Raise ValueError if one of ``changes``, by where they are given, sets what is within another."""
+    for (where, (key, value)), (other, (inner, _)) in itertools.permutations(changes.items(), 2):
+        within = inner == key or (inner.startswith(f"{key}.") and _at({"": value}, inner[len(key) :]) is not None)
+        if within:
+            raise ValueError(f"{inner} is set twice, by {where} and by {other}: choose one")
+
+
 def _flat(table: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
-    """``{"protocol": {"k": 5}}`` -> ``{"protocol.k": 5}``; tables that name something stay whole."""
+    """``{"protocol": {"k": 5}}`` -> ``{"protocol.k": 5}``; tables that name something, with a text, stay whole."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        inner = isinstance(value, Mapping) and not any(head in value for head in _HEADS)
+        inner = isinstance(value, Mapping) and not any(isinstance(value.get(head), str) for head in _HEADS)
         for path, leaf in (_flat(value, where, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}).items():
             if path in flat:
                 raise ValueError(f"{where}.{path} is given twice")

@@ -2,10 +2,17 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["Table", "frozen", "merged", "to_toml"]
+__all__ = ["Table", "from_toml", "frozen", "merged", "to_toml"]
+
+_BRACES = "written in braces"
+_STRING_OR_COMMENT = r"""
+    "{3} (?: \\. | [^\\] )*? "{3,5} | '{3} .*? '{3,5} | " (?: \\. | [^"\\\n] )* " | ' [^'\n]* ' | \# [^\n]*
+"""
+_PARTS = re.compile(rf"({_STRING_OR_COMMENT}) | {{(\s*}})?", flags=re.DOTALL | re.VERBOSE)
 
 
 class Table(Mapping[str, Any]):
@@ -51,6 +58,18 @@ def merged(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     return {**table, first: merged(inner, rest, value)}
 
 
+def from_toml(text: str) -> dict[str, Any]:
+    """The table that TOML says; in a ``[[cell]]`` dotted keys stay as they are written.
+
+    There ``a.b = 1`` sets b within a, whatever else a has, and ``a = { b = 1 }`` the whole of a.  Raises ValueError.
+    """
+    table = tomllib.loads(text)
+    if isinstance(table.get("cell"), list):
+        cells = tomllib.loads(_PARTS.sub(_marked, text))["cell"]
+        table["cell"] = [_dotted(cell) if isinstance(cell, dict) else cell for cell in cells]
+    return table
+
+
 def to_toml(table: Mapping[str, Any]) -> str:
     """TOML that reads back as ``table``; entries that are None are left out."""
     present = {key: value for key, value in table.items() if value is not None}
@@ -63,6 +82,28 @@ def to_toml(table: Mapping[str, Any]) -> str:
         lines += ["", head]
         lines += [f"{_key(key)} = {_text(value)}" for key, value in section.items() if value is not None]
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _marked(part: re.Match) -> str:
+    """A string or comment as it is; a brace with an entry after it that tells it from a dotted key."""
+    return part[1] or (f'{{"{_BRACES}"=0}}' if part[2] else f'{{"{_BRACES}"=0,')
+
+
+def _dotted(cell: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    dotted: dict[str, Any] = {}
+    for key, value in _unmarked(cell, deep=False).items():
+        within = isinstance(value, dict) and _BRACES not in value
+        for path, leaf in (_dotted(value, f"{prefix}{key}.") if within else {f"{prefix}{key}": value}).items():
+            if path in dotted:
+                raise ValueError(f"cell.{path} is given twice")
+            dotted[path] = _unmarked(leaf)
+    return dotted
+
+
+def _unmarked(value: Any, deep: bool = True) -> Any:
+    if isinstance(value, dict):
+        return {key: _unmarked(each) if deep else each for key, each in value.items() if key != _BRACES}
+    return [_unmarked(each) for each in value] if isinstance(value, list) else value
 
 
 def _is_list_of_tables(value: Any) -> bool:

@@ -20,7 +20,7 @@ from simulations.links import Links
 from simulations.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, is_rule
 from simulations.problems import NoisyQuadratic, softmax_digits
 from simulations.sweep import Sweep
-from simulations.tables import Table, merged, to_toml
+from simulations.tables import Table, from_toml, merged, to_toml
 
 ABS = """
 n = 4
@@ -249,6 +249,16 @@ _values = st.recursive(
 @given(st.dictionaries(_keys, _values, max_size=5))
 def test_any_table_survives_toml(table):
     assert Table(tomllib.loads(to_toml(table))) == Table(table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(_keys, _values, max_size=5), st.text(st.characters(codec="utf-8", exclude_characters="\n")))
+def test_what_stands_in_braces_is_told_apart_whatever_is_in_the_texts(table, remark):
+    comment = "".join(each for each in remark if each.isprintable())
+    text = f"before = {{}} # {comment}\n" + to_toml({"cell": [table, {"after": {"d": 1}}]})
+    plain = tomllib.loads(text + "next.b.c = 1")
+    plain["cell"][1] = {"after": {"d": 1}, "next.b.c": 1}
+    assert from_toml(text + "next.b.c = 1") == plain
 
 
 def test_merging_goes_along_the_dots():

@@ -69,6 +69,71 @@ def test_dotted_and_nested_keys_are_the_same():
     assert Sweep(Experiment.of(BASE), dotted.over).experiments == dotted.experiments
 
 
+def test_two_protocols_at_each_k():
+    """Whole tables are set first, what leads into them then, in the sweep or in the cells."""
+    names, over = [{"name": "k_async"}, {"name": "k_sync"}], {"protocol.k": [1, 3]}
+    expected = [{**name, "k": k} for k in (1, 3) for name in names]
+    sweep = Sweep(BASE, over, [{"protocol": name} for name in names])
+    assert [cell.experiment.protocol for cell in sweep.experiments] == [
+        Experiment.of({**BASE, "protocol": each}).protocol for each in expected
+    ]
+    other = Sweep(BASE, {"protocol": names}, [{"protocol.k": 1}, {"protocol.k": 3}])
+    of_all = [{cell.experiment for cell in each.experiments} for each in (sweep, other)]
+    assert of_all[0] == of_all[1]
+    assert list(sweep.experiments[0].changed.values()) == [1, {"name": "k_async", "k": 1}]
+
+
+TOML = """
+n = 3
+delay = "exponential:mean=1"
+step_size = 0.1
+num_updates = 4
+seed = 3
+problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
+protocol = { name = "k_async", k = 2, weight = "by_staleness" }  # {
+"""
+
+
+@pytest.mark.parametrize(
+    "text, protocols",
+    [
+        (
+            '[sweep]\nprotocol.name = ["k_async", "k_batch_async"]\nprotocol.k = [1, 2]',
+            [("k_async", 1), ("k_async", 2), ("k_batch_async", 1), ("k_batch_async", 2)],
+        ),
+        (
+            '[sweep]\nprotocol.k = [2, 4]\n[[cell]]\nprotocol = { name = "k_sync" }\n'
+            '[[cell]]\nprotocol = {name="k_async"}',
+            [("k_sync", 2, None), ("k_async", 2, "uniform"), ("k_sync", 4, None), ("k_async", 4, "uniform")],
+        ),
+        (
+            '[[cell]]\nprotocol.name = "k_batch_async"\n[[cell]]\nprotocol.k = 3\n'
+            '[[cell]]\nprotocol = { name = "k_batch_async", k = 2 }\n[[cell]]\n"protocol.name" = "k_batch_sync"\n'
+            "protocol.weight = []",
+            "protocol.weight: k_batch_sync has no 'weight'",
+        ),
+        (
+            '[[cell]]\nprotocol.name = "k_batch_async"\n[[cell]]\nprotocol = { name = "k_batch_async", k = 2 }\n',
+            [("k_batch_async", 2), ("k_batch_async", 2, "uniform")],
+        ),
+        ('[[cell]]\nprotocol.k = 2\n"protocol.k" = 3', r"cell\.protocol\.k is given twice"),
+    ],
+    ids=range(5),
+)
+def test_a_dotted_key_sets_one_value_and_braces_the_whole(tmp_path, text, protocols):
+    (tmp_path / "a.toml").write_text(TOML + text)
+    if isinstance(protocols, str):
+        with pytest.raises(ValueError, match=protocols):
+            Sweep.from_toml(tmp_path / "a.toml")
+        return
+    sweep = Sweep.from_toml(tmp_path / "a.toml")
+    found = [cell.experiment.protocol for cell in sweep.experiments]
+    expected = [(name, k, *(weight or ["by_staleness"])) for name, k, *weight in protocols]
+    assert [(each["name"], each["k"], each.get("weight")) for each in found] == expected
+    (tmp_path / "a.toml").write_text(sweep.to_toml())
+    assert Sweep.from_toml(tmp_path / "a.toml").experiments == sweep.experiments
+
+
 def test_a_sweep_survives_toml(tmp_path):
     cells = [{"protocol": {"name": "k_async", "k": 2}, "step_size": 0.2}, {"protocol.k": 1}]
     for sweep in (SWEEP, Sweep(BASE), Sweep(BASE, {"seed": [1, 2]}, cells), Sweep({}, {}, [BASE])):
@@ -82,13 +147,31 @@ def test_a_sweep_survives_toml(tmp_path):
     [
         ({"seed": 3}, (), "sweep.seed must be a list of values to go through, got 3"),
         ({"seed": []}, (), "sweep.seed must be a list"),
-        ({"sed": [1]}, (), r"sed: a run has no 'sed'; did you mean 'seed'\?.*with sed = 1"),
+        ({"sed": [1]}, (), r"sed: a run has no 'sed'; did you mean 'seed'\?.*\(cell 0: sed = 1\)"),
         ({"protocol.kk": [1]}, (), "protocol.kk: abs_sgd has no 'kk'; did you mean 'k'"),
-        ({"seed": [1, "a"]}, (), r"seed must be a whole number, got 'a' \(with seed = a\)"),
+        ({"seed": [1, "a"]}, (), r"seed must be a whole number, got 'a' \(cell 1: seed = a\)"),
         ({"seed.first": [1]}, (), "seed.first cannot be set: seed is 3, not a table"),
         ({"seed": list(range(400)), "n": list(range(400))}, (), "up to 100000 cells, got 160000"),
         ({"seed": [1], "protocol": {"k": 3}}, (), "sweep.protocol.k must be a list"),
-        ({"seed": [1]}, [{"seed": 3}], "seed is set in a cell and swept over"),
+        ({"seed": [1]}, [{"seed": 3}], r"seed is set twice, by sweep\.seed and by cell\[0\]\.seed"),
+        (
+            {"protocol.k": [1, 2]},
+            [{"protocol": {"name": "k_sync", "k": 5}}],
+            r"protocol\.k is set twice, by cell\[0\]\.protocol and by sweep\.protocol\.k.*cell 1: protocol\.k = 2, p",
+        ),
+        (
+            {"protocol": [{"name": "k_sync", "k": 5}], "protocol.k": [1]},
+            (),
+            r"by sweep\.protocol and by sweep\.protocol",
+        ),
+        ({"seed": [1, 2, 1]}, (), r"the same experiment: leave one out \(cell 2, as cell 0: seed = 1\)"),
+        ({}, [{"step_size": 0.1}, {"protocol.k": 2}], r"the same experiment: leave one out \(cell 1, as cell 0: prot"),
+        (
+            {"seed": ["a", "b"]},
+            [{"n": 1}, {"n": 2}],
+            r"got 'a' \(cell 0: seed = a, n = 1; cell 1: seed = a, n = 2\); seed .* got 'b' \(cell 2: seed = b, n",
+        ),
+        ({"seed": ["a"]}, [{"n": n} for n in range(1, 14)], r"; cell 9: seed = a, n = 10; and 3 more\)$"),
         ({}, [3], "cell must be a list of tables"),
         ({}, {"seed": 3}, "cell must be a list of tables"),
         ({}, [{"protocol": {"k": 1}, "protocol.k": 2}], r"cell\[0\].protocol.k is given twice"),
