@@ -116,9 +116,15 @@ def choose_(
     table = choose.timetable(laws, n, constants, **options) if by_the_clock else None
     choice = choose.best(laws, n, constants, objective=objective, model=model, **options)
     print(choice)
-    columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "updates", "seconds", "messages"]
-    print(f"\nAlternatives (ratio: of {choice.goal}, to this choice)")
-    print(_readable(choice.alternatives()[[*columns, "gradient_norm2"]]).to_string(float_format="{:.4g}".format))
+    print(f"\nAlternatives (ratio: of {choice.goal}, to this choice; error: half-width of round_time, in seconds)")
+    compared = choice.alternatives().rename(columns={"round_time_error": "error"})
+    columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "error", "updates", "seconds", "messages"]
+    compared["updates"] = np.ceil(compared["updates"])  # as the words have it
+    print(
+        _readable(compared[[*columns, "gradient_norm2"]]).to_string(
+            float_format="{:.4g}".format, formatters={"updates": "{:.0f}".format}
+        )
+    )
     if table is not None:
         print(f"\nBy the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates, ", end="")
         print(f"{table.seconds:.4g} s, {table.messages:.4g} messages; ", end="")

@@ -136,10 +136,10 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, goal: str, ageing: str)
     here = curve[(curve["k"] == k) & np.isfinite(curve["updates"])]
     here = here.sort_values("objective", kind="stable").drop_duplicates("max_staleness")
     others = {0.0: "if every late worker restarts", math.inf: "if none does"}
-    rounds, updates = f"{row['round_time']:.3g} s", f"{math.ceil(row['updates'])}"
+    rounds, updates = _seconds(row), f"{math.ceil(row['updates'])}"
     for other, condition in others.items():
         for _, row_ in here[(here["max_staleness"] == other) & (other != theta)].iterrows():
-            rounds += f", {row_['round_time']:.3g} s {condition}"
+            rounds += f", {_seconds(row_)} {condition}"
             updates += f", {math.ceil(row_['updates'])} {condition}"
     why = LATE[ageing] if k < n else "nobody is ever late"
     rule = "Without a threshold" if math.isinf(theta) else "With this threshold"
@@ -152,6 +152,12 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, goal: str, ageing: str)
             worse = WORSE[goal].format(best[end]) if math.isfinite(best[end]) else "never gets there"
             sentences.append(f"{name} {worse}.")
     return " ".join(sentences)
+
+
+def _seconds(row: pd.Series) -> str:
+    """A round time, with its half-width unless it is exact."""
+    error = f" ± {row['round_time_error']:.2g}" if row["round_time_error"] > 0 else ""
+    return f"{row['round_time']:.3g}{error} s"
 
 
 def _threshold(max_staleness: float) -> str:

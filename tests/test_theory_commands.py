@@ -189,6 +189,27 @@ def test_choose_prints_the_choice_the_alternatives_and_the_reason(run, tmp_path)
     assert np.allclose(curve["objective"], choice.curve["objective"])
 
 
+def test_choose_says_how_far_round_times_are_known_and_rounds_updates_up(run):
+    law, constants = "lognormal:median=1,sigma=1", ["--L", 1, "--sigma2", 1, "--gap", 1]
+    status, out, err = run("choose", "--delay", law, "-n", 20, "--target", 0.05, *constants)
+    assert (status, err) == (0, "")
+    choice = choose.best(LogNormal(1.0, 1.0), 20, Constants(1.0, 1.0, 1.0), target=0.05)
+    table = choice.alternatives()
+    mine, none, all_ = (table.loc[name] for name in ("this choice", "K-async: none restarts", "K-sync: all restart"))
+    lines = out[out.index("Alternatives") :].splitlines()
+    header = lines[1].split()
+    place = [header.index(name) - len(header) for name in ("round_time", "error", "updates")]
+    for name, row in table.iterrows():
+        shown = next(line for line in lines if line.startswith(f"{name} ")).split()
+        assert [shown[i] for i in place[:2]] == [f"{row[name]:.4g}" for name in ("round_time", "round_time_error")]
+        assert int(shown[place[2]]) == math.ceil(row["updates"])
+    assert mine["round_time_error"] > 0 == all_["round_time_error"]
+    assert f"a round lasts {mine['round_time']:.3g} ± {mine['round_time_error']:.2g} s, " in out
+    assert f"{math.ceil(none['updates'])} if none does" in out
+    exact = choose.best(Exponential(1.0), 20, Constants(1.0, 1.0, 1.0), target=0.05)
+    assert "±" not in str(exact)
+
+
 def test_choose_passes_everything_on(run):
     status, out, _ = run(
         "choose", "--delay", "lognormal:median=1,sigma=1", "-n", 6, "--time-budget", 200, *CONSTANTS,
