@@ -15,7 +15,7 @@ import pandas as pd
 
 from paper_figs.figures import FIGURES
 
-ROWS = 120  # of a table that are shown; the file it links to has all
+ROWS = 250  # of a table that are shown; the file it links to has all
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; color: #1a1a1a }
@@ -87,8 +87,9 @@ def section(out: Path, name: str) -> str:
     picture = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
     table = getattr(module, "numbers", lambda table: table)(pd.read_csv(out / f"{name}.csv"))
     config = html.escape(json.dumps(card.config, indent=1))
+    look = " <em>Quick size, for a look: the claim is about the default size.</em>" if card.size == "quick" else ""
     return f"""{head}
-<figure><img alt="{claim}" src="data:image/png;base64,{picture}"><figcaption>{claim}</figcaption></figure>
+<figure><img alt="{claim}" src="data:image/png;base64,{picture}"><figcaption>{claim}{look}</figcaption></figure>
 <details open><summary>Numbers</summary><div class="numbers">{as_html(table)}</div>
 <p><a download="{name}.csv" href="data:text/csv;base64,{base64.b64encode(data).decode()}">{name}.csv</a>, the
 whole table behind the figure</p></details>

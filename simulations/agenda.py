@@ -1,8 +1,8 @@
 """Tasks in the order in which they will end: a heap of sorted runs.
 
-Tasks that begin together are sorted once and make one run; the heap holds only the first of each.  It has as many
-entries as there are models in use, not as workers, and long runs are read from one end to the other, which is what
-memory is fast at: with n = 10^5 workers a heap of all tasks would spend most of its time waiting for memory.
+Tasks that begin together are sorted once and make one run; the heap holds only the first of each.  It has about as
+many entries as there are models in use, for k > 1 fewer than workers, and long runs are read from one end to the other,
+which is what memory is fast at: with n = 10^5 workers a heap of all tasks would mostly wait for memory.
 """
 
 from collections.abc import Callable

@@ -27,13 +27,18 @@ class Books:
             self.log(job, end, version, outcome)
 
     def apply(self, jobs: list[Job], version: int) -> None:
-        """Note the first update that each gradient goes into."""
+        """Note the first update that each gradient goes into.  Raises ValueError if one goes into it twice."""
         for job in jobs:
             if not job.applied:
-                job.applied = True
                 self.used += job.local_steps
                 if job.line is not None:
                     job.line[-2:] = version, "applied"
+            elif job.applied == version:
+                raise ValueError(
+                    f"a gradient must be accepted once for an update, the one that worker {job.worker} finished at "
+                    f"t={job.finish:.3g} was accepted twice"
+                )
+            job.applied = version
 
     def discard(self, job: Job) -> None:
         """Note a gradient that goes into no update."""

@@ -11,6 +11,7 @@ import pandas as pd
 from abs_theory.delays import Deterministic, Exponential, HyperExponential, LogNormal, ShiftedExponential
 from simulations.experiment import simulate
 from simulations.fleets import Independent
+from simulations.job import check_protocol
 from simulations.links import Absences
 from simulations.quadratic import NoisyQuadratic
 from simulations.server import Protocol
@@ -57,8 +58,9 @@ def check(protocol: Protocol, n: int = 6, local_steps: int = 1, step_size: float
     """Hold ``protocol`` to the contract, with ``n`` workers of four delay laws and of a fleet that leaves; a second.
 
     Raises AssertionError with the law, the promise that is broken and the numbers; and what a run itself raises, such
-    as RuntimeError if the protocol waits for gradients that nobody will send.
+    as RuntimeError if the protocol waits for gradients that nobody will send, or ValueError if it is no protocol.
     """
+    check_protocol(protocol)
     options = {"local_steps": local_steps, "step_size": step_size}
     one_step = local_steps == 1 and protocol.local_steps is None and not protocol.keeps_going
     for fleet in LAWS if protocol.keeps_going else (*LAWS, leaving(n)):  # partial work needs workers that stay

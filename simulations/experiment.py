@@ -15,6 +15,7 @@ from tqdm import tqdm
 from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.fleets import Fleet, as_fleet
+from simulations.job import check_protocol
 from simulations.names import FLEET, PROBLEM, PROTOCOL
 from simulations.problems import Problem
 from simulations.reading import Reading, check_names, read_arguments, read_call
@@ -63,8 +64,7 @@ def simulate(
     A replicate that makes no update in its budget has no row.  Raises ValueError for bad arguments; policies are
     checked as they decide.
     """
-    if not isinstance(protocol, Protocol):
-        raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
+    check_protocol(protocol)
     if isinstance(problem, type) or not isinstance(problem, Problem):
         raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
     fleet = as_fleet(delay, n)

@@ -31,7 +31,7 @@ class Job:
     marks: list[float] | None = field(default=None, init=False)  # when each local step is over, if somebody may ask
     lost_at: float = field(default=math.inf, init=False)  # when its worker goes away
     cut: bool = field(default=False, init=False)  # it was given up, there is no gradient
-    applied: bool = field(default=False, init=False)
+    applied: int = field(default=0, init=False)  # in which update, last; 0: in none yet
     line: list | None = field(default=None, init=False)  # in the table of tasks, if there is one
     contribution: Any = field(default=None, init=False)  # to the update, and its loss, if they are used again
 
@@ -51,6 +51,12 @@ class Protocol:
     keeps_going: bool = False  # a worker that has done its local steps goes on until it is collected
     cut_off: Sequence[float] | None = None  # seconds after which each worker gives a task up
     notes: Callable[[], Any] = SimpleNamespace  # what it remembers during one run, as it is at the start
+
+
+def check_protocol(protocol: Any) -> None:
+    """Raise ValueError unless this is a protocol, not the function that makes it."""
+    if not isinstance(protocol, Protocol):
+        raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
 
 
 class Round(NamedTuple):

@@ -1,9 +1,8 @@
 """The parameter server: a clock, the jobs in flight, and the verbs protocols are written in.
 
 ``next_arrival`` drives the clock; a protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
-``assign``, and where it needs them ``staler_than`` and ``collect``.  Between two updates the parameters do not change,
-so gradients are computed only when they are applied, all of an update in one batched call, each at the parameters its
-worker was given.
+``assign``, and where it needs them ``staler_than`` and ``collect``.  A job keeps the parameters its worker was given,
+which nobody changes, so gradients are computed only when they are applied, all of an update in one batched call.
 """
 
 import math
@@ -63,7 +62,8 @@ class Server:
         self.time, self.updates, self.arrivals = 0.0, 0, 0
         self.accepted: list[Job] = []
         self._weights: list[float] = []  # of the accepted gradients
-        self.jobs: OrderedDict[int, Job] = OrderedDict()  # in flight, by worker, the oldest model first
+        # in flight, by worker, the oldest model first; a dict would find the first only in O(n) after many deletions
+        self.jobs: OrderedDict[int, Job] = OrderedDict()
         self.notes = protocol.notes()
         self.books = Books(keep_jobs)
         self.initial_loss = self.loss = problem.loss(self.params)
@@ -146,9 +146,11 @@ class Server:
     def update(self, total: float | None = None, keep: bool = False) -> list[int]:
         """Step along the average of the accepted gradients; return the workers that sent them.
 
-        Their weighted sum is divided by their number, or by ``total``.  With ``keep`` they are remembered with their
-        jobs, which may be accepted again.  With nothing accepted the model only counts as a new version.
+        Their weighted sum is divided by their number, or by ``total`` > 0.  With ``keep`` they are remembered with
+        their jobs, which may be accepted again.  With nothing accepted the model only counts as a new version.
         """
+        if total is not None and not 0 < total < math.inf:
+            raise ValueError(f"the total that a sum of gradients is divided by must be finite and > 0, got {total!r}")
         jobs, version = self.accepted, self.updates
         staleness = [version - job.version for job in jobs] or [0]
         if jobs:
@@ -167,11 +169,14 @@ class Server:
 
         A worker that already has the current model is only told to go on, which is no message worth counting.
         """
+        order = sorted(set(workers))  # fixed, so that equal sets give equal sums to the last bit
+        if order and not 0 <= order[0] <= order[-1] < self.n:
+            raise ValueError(f"workers must be indices in 0..{self.n - 1}, got {order}")
         now, version, jobs, books = self.time, self.updates, self.jobs, self.books
         params, local_steps, step_size = self.params, self.local_steps, self.step_size
         steps, holds, idle_since, idle = self._steps, self._holds, self._idle_since, 0.0
         run: list[Entry] = []
-        for worker in sorted(workers):  # in a fixed order, so that equal sets give equal sums to the last bit
+        for worker in order:
             job, step = jobs.get(worker), steps[worker]
             if job is not None:
                 if now >= job.lost_at:
@@ -207,7 +212,7 @@ class Server:
         return self.updates - job.version
 
     def staler_than(self, bound: float) -> list[int]:
-        """The busy workers whose job has a staleness above ``bound``; costs O(1) and as much for each of them."""
+        """The busy workers whose job has a staleness above ``bound``, in O(1 + their number)."""
         oldest, stale = self.updates - bound, []
         for job in self.jobs.values():
             if job.version >= oldest:

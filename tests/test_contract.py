@@ -261,6 +261,11 @@ def test_the_same_numbers_on_any_number_of_processes():
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+def test_the_function_that_makes_a_protocol_is_none():
+    with pytest.raises(ValueError, match="must be a Protocol such as"):
+        contract.check(protocols.k_async)  # pyright: ignore[reportArgumentType]
+
+
 def test_a_protocol_that_never_updates_is_found_out(monkeypatch):
     def forever(server, job):
         server.discard(job)

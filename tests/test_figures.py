@@ -104,6 +104,10 @@ def test_claim_of_timeline_abs_drops_the_stalled_work_k_async_keeps(tables):
     assert restarted[0].startswith("ABS")
     updates = table[table["outcome"] == "update"]["panel"].value_counts()
     assert updates["synchronous"] < updates.drop("synchronous").min()
+    within = table[(table["outcome"] == "restarted") & (table["end"] <= timeline.DEFAULT["seconds"])]
+    assert timeline.numbers(table).set_index("panel")["restarts"].to_dict() == {
+        panel: len(within) if panel == restarted[0] else 0 for panel in table["panel"].unique()
+    }
 
 
 def test_claim_of_adaptation_k_never_falls_and_staleness_stays_below_a_threshold_that_never_rises():

@@ -5,6 +5,7 @@ parameters by -w / 2, and all numbers are exact in binary.
 """
 
 import gc
+import math
 import weakref
 from itertools import repeat
 
@@ -16,7 +17,7 @@ from simulations import policies, protocols
 from simulations.fleets import Times
 from simulations.problems import NoisyQuadratic
 from simulations.run import run
-from simulations.server import Progress, Server
+from simulations.server import Progress, Protocol, Server
 
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.0)
 
@@ -283,6 +284,32 @@ def test_pflug_raises_k_when_steps_oppose_each_other():
     protocol = protocols.fastest_k_pflug(1, raise_by=1, threshold=2, burn_in=1)
     table, _, _ = play(protocol, [1] * 99, [1] * 99, [1] * 99, num_updates=9, step_size=1.5)
     assert table["k"].tolist() == [1, 1, 1, 2, 2, 3, 3, 3, 3]
+
+
+# ---------------------------------------------------------------------- misuse of the verbs
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda server, job: (server.accept(job), server.accept(job), server.update()), "accepted once for an update"),
+        (lambda server, job: (server.accept(job), server.update(0)), "must be finite and > 0, got 0"),
+        (lambda server, job: (server.accept(job), server.update(math.nan)), "must be finite and > 0, got nan"),
+        (lambda server, job: server.accept(job, math.nan), "weight of a gradient must be finite"),
+        (lambda server, job: server.assign([-1]), r"indices in 0\.\.1, got \[-1\]"),
+        (lambda server, job: server.assign([0, 2]), r"indices in 0\.\.1, got \[0, 2\]"),
+    ],
+)
+def test_verbs_refuse_what_makes_no_sense(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        play(Protocol(wrong), [1], [2], num_updates=9)
+
+
+def test_to_be_assigned_twice_is_to_be_assigned_once():
+    def on_arrival(server, job):
+        server.accept(job)
+        server.assign(server.update() * 2)
+
+    table, *_ = play(Protocol(on_arrival), [1, 1, 1], [9], num_updates=3)
+    check(table, restarts=[0, 0, 0], downlinks=[2 + 1, 1, 1])
 
 
 def test_a_finished_run_keeps_no_model_alive():

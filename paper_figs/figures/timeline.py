@@ -47,9 +47,8 @@ def compute(n: int, k: int, max_staleness: int, seconds: float, seed: int) -> pd
 def numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Per protocol: updates and restarts within the seconds shown, and how long workers waited."""
     waited = (table["end"].clip(upper=table["seconds"]) - table["start"]).where(table["outcome"] == "idle", 0.0)
-    counted = table.assign(
-        updates=table["outcome"] == "update", restarts=table["outcome"] == "restarted", idle_seconds=waited
-    )
+    restarts = (table["outcome"] == "restarted") & (table["end"] <= table["seconds"])
+    counted = table.assign(updates=table["outcome"] == "update", restarts=restarts, idle_seconds=waited)
     return counted.groupby("panel", sort=False)[["updates", "restarts", "idle_seconds"]].sum().reset_index()
 
 
