@@ -62,12 +62,13 @@ def round_time(
             "mean_staleness": state.mean_staleness,
             "restarts": state.restarts,
             "messages": state.uplinks + state.downlinks,
-            "idle": state.idle_fraction,
-            "wasted": state.wasted_fraction,
+            "idle_share": state.idle_fraction,
+            "wasted_share": state.wasted_fraction,
             "method": state.method,
         }
     )
-    print(f"n = {n}, max_staleness {max_staleness}; per round, times in seconds, error the half-width of round_time")
+    print(f"n = {n}, max_staleness {max_staleness}; per round, in seconds", end="; ")
+    print("error: half-width of round_time; share: of worker time")
     print(table.to_string(index=False, float_format="{:.4g}".format))
     _write(table, csv)
     if picture is not None:

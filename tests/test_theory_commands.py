@@ -139,12 +139,14 @@ def test_round_time_prints_the_steady_state(run, tmp_path):
     )  # fmt: skip
     assert (status, err) == (0, "")
     state = steady_state.abs_sgd(Gamma(4.0, 0.25), np.arange(1, 7), 6, 3)
+    assert out.splitlines()[0].endswith("in seconds; error: half-width of round_time; share: of worker time")
     for table in (table_in(out.rsplit("\n", 3)[0]), pd.read_csv(csv)):
         assert table["k"].tolist() == [1, 2, 3, 4, 5, 6]
         assert table["method"].tolist() == state.method.tolist()
         expected = {
             "round_time": state.round_time, "error": state.error.round_time, "restarts": state.restarts,
             "mean_staleness": state.mean_staleness, "messages": state.uplinks + state.downlinks,
+            "idle_share": state.idle_fraction, "wasted_share": state.wasted_fraction,
         }  # fmt: skip
         for name, values in expected.items():
             assert np.allclose(table[name], values, rtol=1e-3)
