@@ -4,6 +4,7 @@ import importlib
 import math
 import re
 import shlex
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 from agreement import assert_agrees
 from all_protocols import CASES, N
-from synthetic_traces import clustered_stalls
 
 from abs_theory import round_time, steady_state, stsyn
 from abs_theory.delays import LogNormal, ShiftedExponential
@@ -42,8 +42,7 @@ def test_the_python_example_runs_and_prints_what_it_says(capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs_and_writes_where_it_says(command, tmp_path, monkeypatch, capsys):
-    clustered_stalls(np.random.default_rng(0), num=60, n=4).to_csv(tmp_path / "trace.csv", index=False)
-    (tmp_path / "examples").mkdir()
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     example = (ROOT / "examples" / "run.toml").read_text()
     (tmp_path / "examples" / "run.toml").write_text(example.replace("replicates = 4", "replicates = 1"))
     python, m, module, *arguments = shlex.split(command)
