@@ -85,12 +85,14 @@ def draw(table: pd.DataFrame) -> Figure:
             color, marker = (style.look(row["method"])[name] for name in ("color", "marker"))
             face = color if row["target"] == "hard" else "white"
             if math.isfinite(row["time"]):
-                high = row["time_high"] if math.isfinite(row["time_high"]) else end
+                high = min(row["time_high"], end)
                 ax.plot([row["time_low"], high], [y, y], color=color, linewidth=1, solid_capstyle="butt")
+                if math.isinf(row["time_high"]):  # an interval without an end
+                    ax.plot(end, y, marker=5, color=color, markersize=4)  # its tip at the end
                 ax.plot(row["time"], y, marker=marker, color=color, markerfacecolor=face, markersize=5)
             else:
                 ax.annotate(
-                    "not reached", (end, y), (4, -2), textcoords="offset points", ha="right", va="center", fontsize=5,
+                    "not reached", (end, y), (0, -2), textcoords="offset points", ha="right", va="center", fontsize=5,
                     color="0.3",
                 )  # fmt: skip
         ax.set(title=law, xscale="log", xlabel="time to target (s; mean delay 1 s)")
