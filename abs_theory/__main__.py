@@ -14,6 +14,7 @@ from abs_theory import candidates, choose, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.delays import Delay
 from abs_theory.parse import delay_laws
+from abs_theory.prompt import wrapped
 from abs_theory.workers import as_workers
 
 app = typer.Typer(
@@ -116,7 +117,7 @@ def choose_(
     # first, so that what it cannot do is said before anything is printed
     table = choose.timetable(laws, n, constants, **options) if by_the_clock else None
     choice = choose.best(laws, n, constants, objective=objective, model=model, **options)
-    print(choice)
+    print(wrapped(str(choice)))
     print(f"\nAlternatives (ratio: of {choice.goal}, to this choice; error: half-width of round_time, in seconds)")
     compared = choice.alternatives().rename(columns={"round_time_error": "error"})
     columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "error", "updates", "seconds", "messages"]
@@ -165,6 +166,7 @@ def plan_(
     """
     from abs_theory import traces  # these import scikit-learn, which takes a second
     from abs_theory.plan import plan
+    from abs_theory.plan_words import sentences
 
     if not trace.exists():
         raise ValueError(
@@ -182,8 +184,8 @@ def plan_(
     skip = warmup if warmup == "auto" else int(warmup)
     measured = traces.read(trace, unit=unit, warmup=skip, format=format, dataset=dataset)
     result = plan(measured, n, constants=constants, target=target, seed=seed)
-    print(result)
-    print(*result.write(out), sep="\n")
+    *words, curve = sentences(result)
+    print(wrapped("\n".join(words)), curve, *result.write(out), sep="\n")
 
 
 def _threshold(text: str) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from abs_theory import fit
+from abs_theory.trace_columns import counted
 
 if TYPE_CHECKING:
     from abs_theory.plan import Plan
@@ -18,11 +19,11 @@ SHOWN = 12  # rows of the curve
 
 
 def sentences(plan: "Plan") -> list[str]:
-    """The page of text, line by line."""
+    """The page of text, line by line; the last is the table."""
     lines = [*advice(plan), "", *round_times(plan), "", "What the trace is like", *plan.diagnosis.sentences]
     lines += ["", "What was done to the input", *(plan.report or ("nothing",)), plan.staleness]
-    lines += ["", "Limits", *limits(plan), "", f"E[T_(k)], seconds, and gradients per second (n = {plan.n})"]
-    return [*lines, _table(plan)]
+    lines += ["", "Limits", *limits(plan), "", *_not_identified(plan)]
+    return [*lines, f"E[T_(k)], seconds, with 95 % intervals, and gradients per second (n = {plan.n})", _table(plan)]
 
 
 def threshold_words(max_staleness: float | None) -> str:
@@ -50,9 +51,10 @@ def advice(plan: "Plan") -> list[str]:
         what = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
         lines.append(f"{what}, against waiting for everybody: {plan.savings}.")
     elif k == n:
-        lines.append("Waiting for fewer gains nothing that this trace can tell from chance.")
+        lines.append("If all start together, waiting for fewer gains nothing that this trace can tell from chance.")
     if plan.restart_savings is not None and plan.max_staleness != 0:
         lines.append(f"Round time, against restarting every late worker: {plan.restart_savings}.")
+    lines += _faster(plan)
     if not plan.identified:
         lines.append(
             f"Not identified by this trace: whether a k beyond {choice.largest}, the most arrivals that a round saw, "
@@ -78,7 +80,22 @@ def _restart(plan: "Plan") -> str:
         return "A late worker goes on: restarts do not pay."
     if bound == 0:
         return "Every late worker restarts with the next round: all gradients are fresh."
-    return f"A worker restarts when its gradient would be more than {bound:.0f} updates late."
+    return f"A worker restarts when its gradient would be more than {counted(int(bound), 'update')} late."
+
+
+def _faster(plan: "Plan") -> list[str]:
+    """Why the policy with the most gradients per second is not the choice, if it is another."""
+    top, mine = plan.ceiling, plan.policy
+    if top is None or mine is None or top.k / top.played.round_time <= mine.k / mine.played.round_time:
+        return []
+    rates = [f"{each.k / each.played.round_time:.4g}" for each in (top, mine)]
+    stale = [f"{each.played.mean_staleness:.3g}" for each in (top, mine)]
+    return [
+        f"Not the most gradients per second: k = {top.k}, max_staleness = {threshold_words(top.max_staleness)} gives "
+        f"{rates[0]} at a mean staleness of {stale[0]}, this choice {rates[1]} at {stale[1]}. It is not chosen because "
+        "how much stale gradients and small updates are worth is not in a trace: --L, --sigma2, --gap and --target "
+        "tell, and then the time to the target decides."
+    ]
 
 
 def _participation(plan: "Plan") -> list[str]:
@@ -131,13 +148,6 @@ def limits(plan: "Plan") -> list[str]:
             "this k. It counts each gradient alike: not that many gradients per update help less and less, nor that "
             "stale ones do. Give --L, --sigma2, --gap and --target to minimise the time to a target."
         )
-        if plan.ceiling is not None:
-            top = plan.ceiling
-            rate = top.k / top.played.round_time
-            lines.append(
-                f"Ceiling: k = {top.k}, max_staleness {threshold_words(top.max_staleness)} gives {rate:.4g} gradients "
-                f"per second, at a mean staleness of {top.played.mean_staleness:.3g}."
-            )
     else:
         lines.append(
             f"Objective: {plan.objective}, updates as expected near a quadratic at the staleness replayed, seconds "
@@ -178,6 +188,14 @@ def columns(plan: "Plan") -> list[int]:
 
 
 def _table(plan: "Plan") -> str:
-    table = plan.curve.loc[columns(plan), ["mean", "low", "high", "model", "rate", "reason"]]
-    table = table.rename(columns={"mean": "E[T_(k)]", "rate": "gradients/s", "reason": "interval not identified"})
+    table = plan.curve.loc[columns(plan), ["mean", "low", "high", "model", "rate"]]
+    table = table.rename(columns={"mean": "E[T_(k)]", "rate": "gradients/s"})
     return table.to_string(float_format="{:.4g}".format, na_rep="-")
+
+
+def _not_identified(plan: "Plan") -> list[str]:
+    """Why the table has no interval for some k, each reason once."""
+    ks: dict[str, list[str]] = {}
+    for k in columns(plan):
+        ks.setdefault(row_of(plan, k)["reason"], []).append(str(k))
+    return [f"No interval for k = {', '.join(those)}: {reason}." for reason, those in ks.items() if reason]

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,7 @@ def test_time_to_a_target_asks_for_fewer_the_less_noise():
     for found in (quiet, noisy):
         assert found.savings.ratio < 1
         assert "Time to the target" in str(found)
+        assert "most gradients per second" not in str(found)
         tried = found.policy.tried
         assert (tried["objective"] >= tried["objective"].min()).all()
         assert found.policy.tried["log_ratio"].min() == 0
@@ -227,6 +229,31 @@ def test_a_k_async_trace_is_planned_from_its_attempts():
     assert "lined up" in str(found)
 
 
+def test_the_most_gradients_per_second_are_not_chosen_and_the_first_lines_say_why():
+    """One gradient at a time, at k = 1, none waits for another; by the trace alone nobody knows what they are worth."""
+    found = plan(trace_of("clustered stalls", num=150))
+    top, mine = found.ceiling, found.policy
+    rates = [each.k / each.played.round_time for each in (top, mine)]
+    assert rates[0] > 1.1 * rates[1]
+    first = str(found).split("\n\n", maxsplit=1)[0]
+    assert f"Not the most gradients per second: k = {top.k}, max_staleness = " in first
+    assert f"gives {rates[0]:.4g} at a mean staleness of {top.played.mean_staleness:.3g}" in first
+    assert f"this choice {rates[1]:.4g} at {mine.played.mean_staleness:.3g}. It is not chosen because" in first
+    assert str(found).count("most gradients per second") == 1
+
+
+def test_one_update_is_not_updates(slow_worker):
+    for bound, said in ((1.0, "more than 1 update late."), (2.0, "more than 2 updates late.")):
+        assert said in str(replace(slow_worker, max_staleness=bound))
+
+
+def test_why_there_is_no_interval_is_said_once():
+    found = plan(trace_of("almost iid", num=5, n=3))
+    said = str(found)
+    assert f"No interval for k = 1, 2, 3: {found.curve.loc[1, 'reason']}." in said
+    assert said.count(found.curve.loc[1, "reason"]) == 2  # there, and with the round time of the choice
+
+
 def test_stalls_that_persist_are_beyond_the_model():
     found = plan(trace_of("clustered stalls", num=150))
     assert found.diagnosis.persistence > 2
@@ -279,7 +306,8 @@ def test_the_command_says_what_the_library_says(run, tmp_path, slow_worker):
     synthetic_traces.unequal_workers(np.random.default_rng(0)).to_csv(path, index=False, float_format="%.17g")
     status, out, err = run(path, "--warmup", 0)
     assert (status, err) == (0, "")
-    assert out.startswith(str(slow_worker).split("\n\n", maxsplit=1)[0])
+    said = str(slow_worker).split()
+    assert out.split()[: len(said)] == said
     assert (tmp_path / "out" / "plan.html").exists()
     assert out.splitlines()[-1] == str(tmp_path / "out" / "plan.json")
 
@@ -329,6 +357,19 @@ def test_traces_too_small_for_what_is_asked(run, tmp_path, rows, arguments, mess
         assert status == 2
         assert message in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("400", 100)])
+def test_lines_fit_the_terminal(run, tmp_path, monkeypatch, columns, widest):
+    monkeypatch.setenv("COLUMNS", columns)
+    path = tmp_path / "trace.csv"
+    synthetic_traces.clustered_stalls(np.random.default_rng(0), num=40).to_csv(path, index=False)
+    status, out, _ = run(path)
+    *lines, page, data = out.splitlines()
+    assert status == 0
+    assert page.endswith("plan.html")
+    assert data.endswith("plan.json")
+    assert widest - 12 < max(map(len, lines)) <= widest
 
 
 def test_a_file_that_is_not_there(run, tmp_path):
