@@ -11,7 +11,7 @@ from matplotlib.ticker import MultipleLocator
 
 from abs_theory.delays import ShiftedExponential
 from abs_theory.results import Estimate
-from paper_figs import style
+from paper_figs import style, theory
 from paper_figs.parallel import in_parallel
 from simulations import protocols
 from simulations.classifier import Classifier
@@ -106,16 +106,19 @@ def draw(table: pd.DataFrame) -> Figure:
     fig = Figure(figsize=(style.PAGE, 3.0), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     for (method, _), rows in skewed.groupby(["method", "slow"], sort=False):
-        left.plot(rows["worker"], 100 * rows["share"], **style.look(method))
+        look = style.look(method)
+        left.errorbar(rows["worker"], 100 * rows["share"], 200 * rows["share_stderr"], elinewidth=1, **look)
     left.axhline(100 / n, color="0.6", linewidth=0.6, zorder=0)
     first_slow = skewed.loc[skewed["slow"], "worker"].min()
     left.axvspan(first_slow - 0.5, n + 0.5, color="0.95", zorder=0)
     top = 100 * skewed["share"].max()
     for x, name in (((first_slow) / 2, "fast"), ((first_slow + n) / 2, "slow")):
         left.text(x, 1.13 * top, name, ha="center", va="top")
-    left.set(xlabel="worker", ylabel="share of the gradients applied (%)")
+    left.set(xlabel="worker", ylabel="share of the gradients applied (%), 2 s.e.")
     left.set(xlim=(0.5, n + 0.5), ylim=(-0.02 * top, 1.15 * top))
     left.xaxis.set_major_locator(MultipleLocator(1))
+    handles = [theory.key(method, **style.look(method)) for method in METHODS]
+    left.legend(handles=handles, loc="upper right", bbox_to_anchor=(1.0, 0.92), ncols=2, fontsize=5.5, handlelength=1.8)
     methods = list(dict.fromkeys(table["method"]))
     few = numbers(table)
     for method, rows in few.groupby("method", sort=False):
