@@ -14,7 +14,7 @@ from abs_theory import candidates, choose, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.delays import Delay
 from abs_theory.parse import delay_laws
-from abs_theory.prompt import wrapped
+from abs_theory.prompt import check_file, check_folder, complaint, wrapped
 from abs_theory.workers import as_workers
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ Laws = Annotated[
         '"empirical:FILE"; for unequal workers several, as "exponential:mean=1 x 15"',
     ),
 ]
+PICTURES = (".pdf", ".png", ".svg")
 MOST = 10**6  # workers: what is known of each takes memory
 Workers = Annotated[int, typer.Option("-n", min=1, max=MOST, help="workers")]
 Ks = Annotated[list[int] | None, typer.Option("-k", min=1, help="gradients waited for; repeat for several [all]")]
@@ -50,9 +51,11 @@ def round_time(
     method: Method = "auto",
     seed: Seed = 0,
     csv: Csv = None,
-    picture: Annotated[Path | None, typer.Option(help="draw it to this file, .png or .pdf")] = None,
+    picture: Annotated[Path | None, typer.Option(help=f"draw it to this file, {' or '.join(PICTURES)}")] = None,
 ) -> None:
     """How long a round lasts, and what else it does, for each k."""
+    check_file("--csv", csv)
+    check_file("--picture", picture, PICTURES)
     laws, ks = delay_laws(delay, n), np.array(k) if k else candidates.coarse(n)
     state = steady_state.abs_sgd(laws, ks, n, _threshold(max_staleness), method, _rng(laws, n, method, seed))
     table = pd.DataFrame(
@@ -102,6 +105,7 @@ def choose_(
     csv: Csv = None,
 ) -> None:
     """Which k, threshold and step to use, how it compares, and why."""
+    check_file("--csv", csv)
     laws = delay_laws(delay, n)
     constants = Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2)
     options: dict[str, Any] = {
@@ -172,6 +176,7 @@ def plan_(
         raise ValueError(
             f"TRACE must be a file or a folder, there is no {trace}; its columns: round, worker, seconds, ... (--help)"
         )
+    check_folder("--out", out)
     given = {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):
@@ -228,8 +233,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except (typer.TyperException, OSError, ValueError, ArithmeticError) as problem:
-        message = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
-        print(f"abs_theory: {' '.join(message.split())}", file=sys.stderr)
+        print(f"abs_theory: {complaint(problem)}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status)
 

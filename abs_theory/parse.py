@@ -8,6 +8,7 @@ number, or a fraction such as 1/3; several values are separated by ``|``; a law 
     empirical:delays.csv                      one measured delay per line, a header allowed
 """
 
+import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -63,7 +64,9 @@ def delay_law(text: str) -> Delay:
     name, _, parameters = text.strip().partition(":")
     law = LAWS.get(_plain(name))
     if law is None:
-        raise ValueError(f"no delay law named {name!r}; there are {', '.join(map(_kebab, LAWS.values()))}")
+        close = [_kebab(LAWS[plain]) for plain in difflib.get_close_matches(_plain(name), LAWS, n=1)]
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"no delay law named {name!r}; {meant}there are {', '.join(map(_kebab, LAWS.values()))}")
     if law is delays.Empirical and parameters and "=" not in parameters:
         return delays.Empirical(_samples(parameters.strip()))
     known = {each.name: each for each in fields(law)}  # pyright: ignore[reportArgumentType]

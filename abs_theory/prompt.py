@@ -1,9 +1,12 @@
-"""What a command needs beside its numbers: lines that fit the terminal."""
+"""What a command needs beside its numbers: lines that fit, places to write that exist, mistakes told in one line."""
 
 import shutil
 import textwrap
+from pathlib import Path
 
-__all__ = ["wrapped"]
+import typer
+
+__all__ = ["check_file", "check_folder", "complaint", "wrapped"]
 
 WIDEST = 100  # characters of a line that is easy to read
 
@@ -18,3 +21,36 @@ def wrapped(text: str) -> str:
         wrapper.subsequent_indent = line[: len(line) - len(line.lstrip())]
         lines.append(wrapper.fill(line))
     return "\n".join(lines)
+
+
+def check_file(option: str, path: Path | None, suffixes: tuple[str, ...] = ()) -> None:
+    """Raise ValueError unless ``path`` (None: not asked for) can be written, with one of the ``suffixes`` if any."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{option} must be a file to write, {path} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{option} must be in a folder that exists, there is no folder {path.parent}")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{option} must end in {' or '.join(suffixes)}, got {path}")
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Raise ValueError unless ``path`` is a folder, or one can be made there."""
+    there = next((each for each in (path, *path.parents) if each.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ValueError(f"{option} must be a folder, {there} is a file")
+
+
+def complaint(problem: Exception) -> str:
+    """What is wrong, in one line: what must hold, and what was given."""
+    if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
+        said = f"{problem.filename}: {problem.strerror}"
+    elif isinstance(problem, typer.BadParameter) and problem.param and hasattr(problem.__cause__, "errors"):
+        # a value that typer could not read: its own words leave out which
+        wrong = problem.__cause__.errors()[0]  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        must = wrong["msg"].removeprefix("Input should ").split(",")[0]
+        said = f"{problem.param.opts[0]} must {must}, got {wrong['input']}"
+    else:
+        said = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
+    return " ".join(said.split())

@@ -318,7 +318,7 @@ def test_the_command_says_what_the_library_says(run, tmp_path, slow_worker):
         (["--L", "1"], "takes --L, --sigma2, --gap and --target; --sigma2 is missing"),
         (["--L", "1", "--sigma2", "1", "--gap", "1", "--target", "-1"], "target must be a finite number > 0"),
         (["--L", "1", "--sigma2", "1", "--gap", "0", "--target", "1"], "gap"),
-        (["-n", "0"], "greater than or equal to 1"),
+        (["-n", "0"], "-n must be greater than or equal to 1, got 0"),
         (["--warmup", "some"], "warmup must be a whole number"),
         (["--unit", "fortnights"], "fortnights"),
         (["--dataset", "other"], "other"),
@@ -357,6 +357,17 @@ def test_traces_too_small_for_what_is_asked(run, tmp_path, rows, arguments, mess
         assert status == 2
         assert message in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["trace.csv", "trace.csv/plan"])
+def test_where_no_folder_can_be_is_said_before_anything_is_computed(tmp_path, monkeypatch, capsys, out):
+    path = tmp_path / "trace.csv"
+    path.write_text("not even read")
+    monkeypatch.setattr(sys, "argv", ["abs_theory", "plan", str(path), "--out", str(tmp_path / out)])
+    with pytest.raises(SystemExit) as end:
+        command.run()
+    assert end.value.code == 2
+    assert tuple(capsys.readouterr()) == ("", f"abs_theory: --out must be a folder, {path} is a file\n")
 
 
 @pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("400", 100)])
