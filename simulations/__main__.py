@@ -38,11 +38,15 @@ def main(
     sweep = Sweep.from_toml(file)
     if list_:
         return _list(sweep, out)
+    try:
+        sweep.check()
+    except ValueError as problem:
+        raise ValueError(f"{file}: {problem}") from None
     note = folder.claim(out, sweep)
     try:
         outcome = execution.run_sweep(sweep, out, backend=backend, address=address, n_jobs=jobs)
         if len(outcome.cells) == 1 and outcome.table.empty and outcome.cells["error"].any():
-            raise ValueError(outcome.cells["error"][0])
+            raise ValueError(f"{file}: {outcome.cells['error'][0]}")
         for path in [*folder.write_tables(out, outcome, format), note]:
             print(path)
     except KeyboardInterrupt:
@@ -73,6 +77,11 @@ def _report(sweep: Sweep, outcome: execution.Outcome) -> int:
         if row["diverged"]:
             many = f"{row['diverged']} of {row['finished']} runs diverged (loss = inf)"
             print(f"simulations: {cell}: {many}", file=sys.stderr)
+        if row["no_update"]:
+            budget = sweep.experiments[number].experiment.time_budget
+            many = f"{row['no_update']} of {row['finished']} runs made no update in {budget:g} s"
+            mend = "give a longer time_budget, or see that the protocol calls server.update()"
+            print(f"simulations: {cell}: {many}: {mend}", file=sys.stderr)
         if row["error"]:
             failed = row["replicates"] - row["finished"]
             print(f"simulations: {cell}: {failed} of {row['replicates']} runs failed: {row['error']}", file=sys.stderr)

@@ -63,10 +63,8 @@ class Decisions:
         k_policy, bound_policy, step_policy, local_policy = self.policies
         k = _value(k_policy, progress)
         if not (is_finite(k) and 1 <= k <= self.most and k == int(k)):
-            most = f"1..n, its policy gave k={k!r} with n={n} workers"
-            raise ValueError(
-                f"k must be a whole number in {most if self.most == n else f'1, 2, ..., its policy gave k={k!r}'}"
-            )
+            numbers, workers = ("in 1..n", f" with n={n} workers") if self.most == n else (">= 1", "")
+            raise ValueError(f"k must be a whole number {numbers}, {_gave(k_policy)} k={k!r}{workers}")
         if k != self.k:
             self.k_updates = self.k_reversals = 0
         progress = progress._replace(k=int(k))
@@ -74,13 +72,13 @@ class Decisions:
         if bound is None:
             bound = math.inf
         if not ((is_finite(bound) or bound == math.inf) and bound >= 0):
-            raise ValueError(f"max_staleness must be >= 0 or math.inf, its policy gave {bound!r}")
+            raise ValueError(f"max_staleness must be >= 0 or math.inf, {_gave(bound_policy)} {bound!r}")
         step = _value(step_policy, progress)
         if not (is_finite(step) and step > 0):
-            raise ValueError(f"step_size must be finite and > 0, its policy gave {step!r}")
+            raise ValueError(f"step_size must be finite and > 0, {_gave(step_policy)} {step!r}")
         local_steps = _value(local_policy, progress)
         if not (is_finite(local_steps) and local_steps >= 1 and local_steps == int(local_steps)):
-            raise ValueError(f"local_steps must be a whole number >= 1, its policy gave {local_steps!r}")
+            raise ValueError(f"local_steps must be a whole number >= 1, {_gave(local_policy)} {local_steps!r}")
         self.k, self.max_staleness, self.step_size, self.local_steps = progress.k, bound, step, int(local_steps)
         self.decided = time
 
@@ -88,3 +86,7 @@ class Decisions:
 def _value(policy: Policy, progress: Progress) -> Any:
     """What a policy decides; a number always decides itself."""
     return policy(progress) if callable(policy) else policy
+
+
+def _gave(policy: Policy) -> str:
+    return "its policy gave" if callable(policy) else "got"

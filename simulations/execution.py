@@ -22,7 +22,7 @@ from simulations.names import instead
 from simulations.provenance import content_hash, versions
 from simulations.record import diverged
 from simulations.storage import Store, Tables
-from simulations.sweep import Sweep, label
+from simulations.sweep import Sweep, label, told
 from simulations.tables import to_toml
 
 __all__ = ["BACKENDS", "Outcome", "Unit", "run_sweep", "units"]
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
     table: pd.DataFrame  # as of ``simulate``, after ``cell`` and the values that set its cell apart, if it is a sweep
     tasks: pd.DataFrame | None  # the same for the table of tasks, where an experiment has jobs = true
-    cells: pd.DataFrame  # per cell what sets it apart, replicates asked for, finished and diverged, and its error
+    cells: pd.DataFrame  # per cell what sets it apart, how many replicates are wanted, finished ..., and its error
     damaged: tuple[Path, ...]  # files of results that were not what had been written, and have been computed anew
 
 
@@ -77,10 +77,11 @@ def run_sweep(
     (None: the one of this process, or a new one on this computer), with the same numbers everywhere.  Each is
     written to ``out`` when it is finished, so after any interruption the same call goes on where it was.  A replicate
     that fails is reported in ``cells`` and stops nobody else.  Raises OSError if a result cannot be written, and
-    ValueError for an unknown backend.
+    ValueError for an unknown backend, and before anything runs for cells that could not begin (``Sweep.check``).
     """
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}{instead(backend, BACKENDS, 'there are joblib and ray')}")
+    sweep.check()
     wanted = units(sweep)
     with nullcontext(_Memory()) if out is None else Store(out) as store:
         kept = {unit.key: tables for unit in wanted if (tables := store.load(unit.key)) is not None}
@@ -103,9 +104,7 @@ def attempt(unit: Unit) -> tuple[str, Tables | None, str]:
     try:
         result = unit.experiment.run(n_jobs=1, replicates=[unit.replicate])
     except Exception as problem:
-        said = " ".join(str(problem).split())
-        plain = isinstance(problem, ValueError | RuntimeError) and said
-        return unit.key, None, said if plain else f"{type(problem).__name__}: {said}"
+        return unit.key, None, told(problem)
     return unit.key, result if isinstance(result, tuple) else (result,), ""
 
 
@@ -169,12 +168,14 @@ def _outcome(sweep: Sweep, wanted: Sequence[Unit], kept: dict[str, Tables], erro
         if unit.key in errors:
             errors_of[unit.cell][errors[unit.key]] = None
     ended = [unit for unit in done if diverged(kept[unit.key][0]).any()]
+    stood_still = [unit for unit in done if kept[unit.key][0].empty]
 
     def count(which: Sequence[Unit]) -> list[int]:
         return np.bincount([unit.cell for unit in which], minlength=len(cells)).tolist()
 
     about = apart.assign(
-        replicates=count(wanted), finished=count(done), diverged=count(ended), error=list(map("; ".join, errors_of))
-    )
+        replicates=count(wanted), finished=count(done), diverged=count(ended), no_update=count(stood_still),
+        error=list(map("; ".join, errors_of)),
+    )  # fmt: skip
     table = together(0)
     return Outcome(pd.DataFrame() if table is None else table, together(1), about, ())

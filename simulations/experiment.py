@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,14 @@ import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from abs_theory.checks import check_count, check_positive, is_finite
+from abs_theory.checks import check_count, check_positive, is_finite, is_integer
 from abs_theory.delays import Delay
 from simulations.fleets import Fleet, as_fleet
 from simulations.job import check_protocol
 from simulations.names import FLEET, PROBLEM, PROTOCOL
 from simulations.problems import Problem
 from simulations.reading import Reading, check_names, read_arguments, read_call
-from simulations.run import run_replicate
+from simulations.run import begin, run_replicate
 from simulations.server import Policy, Protocol
 from simulations.tables import Table, from_toml, to_toml
 
@@ -64,33 +64,12 @@ def simulate(
     A replicate that makes no update in its budget has no row.  Raises ValueError for bad arguments; policies are
     checked as they decide.
     """
-    check_protocol(protocol)
-    if isinstance(problem, type) or not isinstance(problem, Problem):
-        raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
-    fleet = as_fleet(delay, n)
-    if getattr(problem, "n", n) != n:
-        raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
-    if num_updates is None and time_budget is None:
-        raise ValueError("give num_updates or time_budget (seconds), or both: a run needs an end")
-    if num_updates is not None:
-        check_count("num_updates", num_updates)
-    if time_budget is not None:
-        check_positive("time_budget", time_budget)
-    if eval_every != math.inf:
-        check_positive("eval_every", eval_every)
-    check_count("local_steps", local_steps)
-    check_count("seed", seed, minimum=0)
-    chosen = range(replicates) if isinstance(replicates, int) else list(replicates)
-    if not chosen:
-        raise ValueError(f"replicates must be a number >= 1 or which ones to run, got {replicates}")
-    for replicate in chosen:
-        check_count("replicate", replicate, minimum=0)
-    if target is not None:
-        names = ["loss", *problem.metrics(problem.initial)]
-        if not (isinstance(target, tuple) and len(target) == 2 and target[0] in names and is_finite(target[1])):
-            raise ValueError(f"target must be (one of {', '.join(names)}; a finite number), got {target!r}")
-        if eval_every == math.inf:
-            raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
+    fleet = _checked(protocol, problem, delay, n, target)
+    _check_numbers(
+        n=n, num_updates=num_updates, time_budget=time_budget, local_steps=local_steps, seed=seed,
+        eval_every=eval_every, target=target,
+    )  # fmt: skip
+    chosen = _chosen(replicates)
 
     def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         return run_replicate(
@@ -108,6 +87,55 @@ def simulate(
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
 
 
+def _checked(protocol: Any, problem: Any, delay: Any, n: Any, target: Any) -> Fleet:
+    """The workers.  Raises ValueError for what is not of its kind, or does not go together."""
+    check_protocol(protocol)
+    if isinstance(problem, type) or not isinstance(problem, Problem):
+        raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
+    fleet = as_fleet(delay, n)
+    if getattr(problem, "n", n) != n:
+        raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
+    if target is not None:
+        names = ["loss", *problem.metrics(problem.initial)]
+        if not (isinstance(target, tuple) and len(target) == 2 and target[0] in names and is_finite(target[1])):
+            raise ValueError(
+                f"target must be a column and a finite number to reach, such as {('loss', 0.1)}, got {target!r}; "
+                f"the columns of this problem are {', '.join(names)}"
+            )
+    return fleet
+
+
+def _check_numbers(
+    *, n: Any, num_updates: Any, time_budget: Any, local_steps: Any, seed: Any, eval_every: Any, target: Any
+) -> None:
+    check_count("n", n)
+    if num_updates is None and time_budget is None:
+        raise ValueError("give num_updates or time_budget (seconds), or both: a run needs an end")
+    if num_updates is not None:
+        check_count("num_updates", num_updates)
+    if time_budget is not None:
+        check_positive("time_budget", time_budget)
+    if eval_every != math.inf:
+        check_positive("eval_every", eval_every)
+    check_count("local_steps", local_steps)
+    check_count("seed", seed, minimum=0)
+    if target is not None and eval_every == math.inf:
+        raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
+
+
+def _chosen(replicates: Any) -> Sequence[int]:
+    """Which replicates to run.  Raises ValueError unless they are at least one, none of them twice."""
+    chosen = range(replicates) if is_integer(replicates) else replicates
+    if not isinstance(chosen, Iterable):
+        raise ValueError(f"replicates must be a number >= 1 or which ones to run, got {replicates!r}")
+    chosen = tuple(chosen)
+    for replicate in chosen:
+        check_count("replicate", replicate, minimum=0)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"replicates must be a number >= 1 or which ones to run, each once, got {replicates!r}")
+    return chosen
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything a run needs, as plain values that go by the names they have in Python: what a TOML file says.
@@ -121,7 +149,7 @@ class Experiment:
     of the problem get the run's own.
 
     Compared by value, defaults filled in.  Raises ValueError, with the key, for unknown, missing and ill-typed
-    arguments; values that a factory refuses are found by ``run``.
+    arguments and for numbers that cannot be; what a factory refuses is found by ``check`` and ``run``.
     """
 
     protocol: Annotated[Any, PROTOCOL]
@@ -144,6 +172,13 @@ class Experiment:
             raise ValueError("give delay, the law of a local step, or a fleet")
         for name, value in self._reading.plain.items():
             object.__setattr__(self, name, value)
+        _check_numbers(
+            n=self.n, num_updates=self.num_updates, time_budget=self.time_budget, local_steps=self.local_steps,
+            seed=self.seed, eval_every=self.eval_every, target=self.target,
+        )  # fmt: skip
+        _chosen(self.replicates)
+        if isinstance(self.step_size, int | float):
+            check_positive("step_size", self.step_size)
 
     def __getstate__(self) -> dict[str, Any]:  # without what was read, which is functions
         return dict(self.as_table())
@@ -171,7 +206,7 @@ class Experiment:
     @property
     def which(self) -> tuple[int, ...]:
         """The replicates to run."""
-        return tuple(range(self.replicates)) if isinstance(self.replicates, int) else tuple(self.replicates)
+        return tuple(_chosen(self.replicates))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -180,19 +215,40 @@ class Experiment:
 
     def run(self, n_jobs: int = -1, replicates: int | Sequence[int] | None = None) -> Any:
         """What ``simulate`` returns for these arguments; ``replicates`` (None: its own) as there."""
+        made = self._make()
+        if replicates is not None:
+            made["replicates"] = replicates
+        return simulate(**made, n_jobs=n_jobs)
+
+    def check(self) -> None:
+        """Raise ValueError, with the key, if a run would refuse to begin.
+
+        Builds all that it needs, and lets one replicate make its first decisions: milliseconds, where no policy has
+        much to compute.
+        """
+        made = self._make()
+        protocol, problem, step_size = made["protocol"], made["problem"], made["step_size"]
+        fleet = _checked(protocol, problem, made["delay"], self.n, made.get("target"))
+        try:
+            begin(protocol, problem, fleet, self.seed, self.which[0], step_size, self.local_steps)
+        except ValueError as refused:
+            own = str(refused).startswith("step_size")
+            raise ValueError(f"{'' if own else 'protocol: '}{refused}") from None
+
+    def _make(self) -> dict[str, Any]:
+        """The arguments of ``simulate``."""
         reading = self._reading
         own: dict[str, Any] = {"n": self.n, "step_size": self.step_size if is_finite(self.step_size) else None}
         made: Any = reading.parts["delay"].make(own) if self.delay is not None else None
         own["delay"] = made
-        for j, table in enumerate([self.fleet] if isinstance(self.fleet, Table) else self.fleet or []):
+        fleets = {"fleet": self.fleet} if isinstance(self.fleet, Table | str) else _numbered("fleet", self.fleet)
+        for key, table in fleets.items():
             so_far = None if made is None else as_fleet(made, self.n)
-            made = read_call(FLEET, table, f"fleet[{j}]").make({**own, "fleet": so_far, "otherwise": so_far})
+            made = read_call(FLEET, table, key).make({**own, "fleet": so_far, "otherwise": so_far})
         problem = reading.parts["problem"].make(own)
         own["constants"] = getattr(problem, "constants", None)
         rest = {name: part.make(own) for name, part in reading.parts.items() if name not in _MADE_FIRST}
-        if replicates is not None:
-            rest["replicates"] = replicates
-        return simulate(rest.pop("protocol"), problem, made, **rest, n_jobs=n_jobs)
+        return {"problem": problem, "delay": made, **rest}
 
     @cached_property
     def _reading(self) -> Reading:
@@ -200,6 +256,10 @@ class Experiment:
 
 
 _MADE_FIRST = ("delay", "fleet", "problem")
+
+
+def _numbered(key: str, tables: Sequence[Any] | None) -> dict[str, Any]:
+    return {f"{key}[{j}]": table for j, table in enumerate(tables or [])}
 
 
 def made_from(path: str | os.PathLike, make: Callable[[dict[str, Any]], Made]) -> Made:

@@ -78,7 +78,8 @@ def read_arguments(
     files = tuple(file for reading in readings.values() for file in reading.files)
 
     def make(run: Mapping[str, Any]) -> Any:
-        return factory(**{argument: reading.make(run) for argument, reading in readings.items()})
+        arguments = {argument: reading.make(run) for argument, reading in readings.items()}
+        return _in(key, lambda: factory(**arguments))
 
     return Reading(Table(plain), make, files, readings)
 

@@ -76,15 +76,29 @@ def run_replicate(
     ``budget`` as in ``run``.  One thread: the same bits however many replicates run beside it.
     """
     with threadpool_limits(1):
-        server = Server(
-            problem, fleet.times(seed, replicate), streams(seed, replicate, "batch", fleet.n), protocol,
-            step_size=step_size, local_steps=local_steps, keep_jobs=jobs,
-        )  # fmt: skip
+        server = begin(protocol, problem, fleet, seed, replicate, step_size, local_steps, jobs)
         rounds = run(server, **budget)
     tasks = pd.DataFrame(server.books.tasks or [], columns=TASK_COLUMNS)
     rounds.insert(0, "replicate", replicate)
     tasks.insert(0, "replicate", replicate)
     return rounds, tasks
+
+
+def begin(
+    protocol: Protocol,
+    problem: Problem,
+    fleet: Fleet,
+    seed: int,
+    replicate: int,
+    step_size: Policy,
+    local_steps: int,
+    jobs: bool = False,
+) -> Server:
+    """The server of one replicate at time 0: it has decided for the first time, and its workers have begun."""
+    return Server(
+        problem, fleet.times(seed, replicate), streams(seed, replicate, "batch", fleet.n), protocol,
+        step_size=step_size, local_steps=local_steps, keep_jobs=jobs,
+    )  # fmt: skip
 
 
 def _evaluate(problem: Problem, params: np.ndarray) -> dict[str, float]:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from traceback import extract_tb
 from typing import Any, NamedTuple, Self
 
 from simulations.experiment import Experiment, made_from
 from simulations.tables import Table, merged, to_toml
 
-__all__ = ["Cell", "Sweep", "label"]
+__all__ = ["Cell", "Sweep", "label", "told"]
 
 MOST_CELLS = 100_000
 MOST_NAMED = 10  # cells in which the same is wrong
@@ -78,6 +79,20 @@ class Sweep:
             return self.experiments[0].experiment.to_toml()
         return to_toml({**self.base, "sweep": self.over or None, "cell": self.cells or None})
 
+    def check(self) -> None:
+        """Raise ValueError, with the cells, if a run of one of them would refuse to begin (``Experiment.check``)."""
+        _ = self._checked
+
+    @cached_property
+    def _checked(self) -> None:
+        refused = Refused()
+        for number, (changed, experiment) in enumerate(self.experiments):
+            try:
+                experiment.check()
+            except Exception as problem:  # of a factory or policy of the user's own, perhaps
+                refused.add(told(problem), number, changed)
+        refused.tell()
+
     @cached_property
     def experiments(self) -> tuple[Cell, ...]:
         """All cells, the first list of ``over`` changing slowest and ``cells`` fastest."""
@@ -126,6 +141,15 @@ class Refused:
             said.append(f"{message} ({where})" if where else message)
         if said:
             raise ValueError("; ".join(said))
+
+
+def told(problem: Exception) -> str:
+    """What went wrong, in one line; with the place in the source, unless whoever raised it has explained it."""
+    said = " ".join(str(problem).split())
+    if isinstance(problem, ValueError | RuntimeError) and said:
+        return said
+    last = extract_tb(problem.__traceback__)[-1]
+    return f"{type(problem).__name__}: {said} ({last.filename}, line {last.lineno})"
 
 
 def label(value: Any) -> Any:

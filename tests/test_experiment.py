@@ -170,6 +170,8 @@ def test_the_interval_of_a_median_covers_it():
         ({"num_updates": 1, "eval_every": 0.0}, "eval_every must"),
         ({"num_updates": 1, "local_steps": 0}, "local_steps must"),
         ({"num_updates": 1, "replicates": 0}, "replicates must"),
+        ({"num_updates": 1, "replicates": [1, 1]}, r"each once, got \[1, 1\]"),
+        ({"num_updates": 1, "replicates": 1.5}, r"replicates must .* got 1\.5"),
         ({"num_updates": 1, "replicates": [-1]}, "replicate must"),
         ({"num_updates": 1, "seed": -1}, "seed must"),
         ({"num_updates": 1, "n": 0}, "n must"),

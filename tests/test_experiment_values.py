@@ -287,6 +287,19 @@ def test_merging_goes_along_the_dots():
         ({"target": "loss"}, "target must be a list"),
         ({"target": ["loss", 1, 2]}, "target must be a list"),
         ({"target": [1, "loss"]}, r"target\[0\] must be a text, got 1"),
+        ({"num_updates": None}, "a run needs an end"),
+        ({"n": 0}, "n must be an integer >= 1, got n=0"),
+        ({"seed": -1}, "seed must be an integer >= 0, got seed=-1"),
+        ({"num_updates": 0}, "num_updates must be an integer >= 1"),
+        ({"time_budget": -3}, "time_budget must be a finite number > 0"),
+        ({"eval_every": 0}, "eval_every must be a finite number > 0"),
+        ({"local_steps": 0}, "local_steps must be an integer >= 1"),
+        ({"step_size": -0.1}, "step_size must be a finite number > 0"),
+        ({"target": ["loss", 0.1]}, "give eval_every"),
+        ({"replicates": 0}, "replicates must be a number >= 1 or which ones to run, each once, got 0"),
+        ({"replicates": []}, "replicates must be a number >= 1"),
+        ({"replicates": [1, 2, 1]}, r"which ones to run, each once, got \(1, 2, 1\)"),
+        ({"replicates": [-1]}, "replicate must be an integer >= 0"),
         ({"replicates": [1, "a"]}, r"replicates\[1\] must be a whole number"),
         ({"protocol": 3}, "protocol must be a protocol"),
         ({"protocol": {"k": 3}}, "protocol must be a protocol"),
@@ -361,19 +374,44 @@ def test_a_file_that_cannot_be_read_is_named(written, text, message):
             kind.from_toml(written(text))
 
 
-def test_what_a_factory_refuses_is_found_by_the_run():
+def test_what_a_factory_refuses_is_found_before_the_run():
     for changes, message in (
         ({"protocol": {"name": "k_sync", "k": 0}}, r"k must be a whole number in 1\.\."),
-        ({"num_updates": None}, "a run needs an end"),
+        ({"protocol": {"name": "k_batch_async", "k": 0}}, r"^protocol: k must be a whole number >= 1, got k=0$"),
+        ({"protocol": {"name": "ssp", "slack": -1}}, r"^protocol: slack must be .* got slack=-1"),
+        (
+            {"protocol": {"name": "k_sync", "k": {"policy": "pflug_rule", **needed(policies.pflug_rule), "k0": 0}}},
+            r"^protocol\.k: k0 must be .* got k0=0",
+        ),
+        (
+            {"protocol": {"name": "k_sync", "k": {"policy": "relative_to_mean", "c": 9}}},
+            r"^protocol: k must be a whole number in 1\.\.n, its policy gave k=27 with n=4 workers",
+        ),
+        (
+            {"step_size": {"policy": "relative_to_mean"}, "protocol": {"name": "k_sync", "k": 4}},
+            r"^step_size must be finite and > 0, its policy gave 0",
+        ),
+        ({"fleet": {"name": "one_slow", "factor": -5}}, r"^fleet: factor must be .* > 0, got factor=-5"),
+        ({"fleet": [{"name": "one_slow", "factor": -5}]}, r"^fleet\[0\]: factor must be"),
+        ({"problem": {"name": "NoisyQuadratic", "sigma2": -1, "curvatures": [1]}}, "^problem: sigma2 must be"),
+        (
+            {"target": ["test_accuracy", 0.9], "eval_every": 1},
+            r"target must be a column and a finite number to reach, such as \('loss', 0\.1\), got \('test_acc.*, 0\.9\)"
+            "; the columns of this problem are loss, gradient_norm2",
+        ),
         ({"delay": ["exponential:mean=1 x 3", "exponential:mean=2 x 3"]}, "laws are for 6 workers and n=4"),
         ({"problem": {"name": "softmax_digits", "n": 3}}, "splits its data among 3 workers, got n=4"),
         (
             {"delay": None, "fleet": {"name": "one_slow", "factor": 2}},
-            r"fleet\[0\]\.delay is missing: the run has no delay of its own to give",
+            r"fleet\.delay is missing: the run has no delay of its own to give",
         ),
     ):
-        with pytest.raises(ValueError, match=message):
-            Experiment.of(changed(**changes)).run(n_jobs=1)
+        experiment = Experiment.of(changed(**changes))
+        for refused in (experiment.check, lambda: experiment.run(n_jobs=1)):  # noqa: B023
+            begun = message if refused == experiment.check else message.replace("^protocol: k ", "^k ")
+            with pytest.raises(ValueError, match=begun):
+                refused()
+    assert Experiment.of(BASE).check() is None
 
 
 # texts near enough to the real thing to get past the first checks

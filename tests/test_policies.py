@@ -152,11 +152,12 @@ def test_bad_arguments_are_refused(build, message):
 @pytest.mark.parametrize(
     "protocol, message",
     [
-        (protocols.k_async(0), r"k must be .* gave k=0 with n=4"),
-        (protocols.k_sync(5), r"gave k=5 with n=4"),
+        (protocols.k_async(0), r"k must be a whole number in 1\.\.n, got k=0 with n=4 workers"),
+        (protocols.k_sync(lambda progress: 5), r"in 1\.\.n, its policy gave k=5 with n=4 workers"),
         (protocols.k_async(lambda progress: 2.5), r"gave k=2\.5"),
+        (protocols.k_batch_async(0), r"k must be a whole number >= 1, got k=0$"),
         (protocols.k_async(lambda progress: math.nan), r"gave k=nan"),
-        (protocols.abs_sgd(1, -1), r"max_staleness must be >= 0 or math\.inf, its policy gave -1"),
+        (protocols.abs_sgd(1, -1), r"max_staleness must be >= 0 or math\.inf, got -1"),
         (protocols.abs_sgd(1, math.nan), r"max_staleness must"),
         (protocols.k_async(lambda progress: "x"), r"gave k='x'"),
         (protocols.abs_sgd(1, lambda progress: "x"), r"max_staleness must .* gave 'x'"),

@@ -137,15 +137,16 @@ def test_the_list_says_what_is_finished(run, toml, tmp_path):
 
 # ---------------------------------------------------------------------- what it says
 def test_a_failing_cell_is_reported_at_the_end_with_status_1(run, toml, tmp_path):
-    path = toml(SWEEP.replace("[1, 2, 3]", "[1, 9, 3]"))
+    path = toml(SWEEP.replace("[1, 2, 3]", '[1, { policy = "relative_to_mean", c = 1.5 }, 3]'))  # k: 3, then 0
     status, printed, complained = run(path, "--out", tmp_path, "--jobs", 1)
     assert status == 1
     lines = complained.splitlines()
     assert len(lines) == 2
-    start = "simulations: cell 2 (protocol.k=9, delay=exponential:mean=1): 3 of 3 runs failed: k must be a whole number"
+    cell = "cell 2 (protocol.k=relative_to_mean(c=1.5), delay=exponential:mean=1)"
+    start = f"simulations: {cell}: 3 of 3 runs failed: k must be a whole number in 1..n, its policy gave k=0"
     assert lines[0].startswith(start)
     assert "table.csv" in printed
-    assert set(pd.read_csv(tmp_path / "table.csv")["protocol.k"]) == {1, 3}
+    assert set(pd.read_csv(tmp_path / "table.csv")["cell"]) == {0, 1, 4, 5}
     assert pd.read_csv(tmp_path / "cells.csv")["error"].notna().sum() == 2
 
 
@@ -158,18 +159,41 @@ def test_diverged_runs_are_reported_and_kept(run, toml, tmp_path):
     assert (pd.read_csv(tmp_path / "table.csv").groupby("replicate")["loss"].last() == float("inf")).all()
 
 
+def test_runs_without_any_update_are_reported(run, toml, tmp_path):
+    path = toml(RUN.replace("num_updates = 30", "time_budget = 1e-9"))
+    status, printed, complained = run(path, "--out", tmp_path, "--jobs", 1)
+    assert status == 0
+    assert complained == (
+        "simulations: cell 0: 3 of 3 runs made no update in 1e-09 s: give a longer time_budget, or see that the "
+        "protocol calls server.update()\n"
+    )
+    assert "table.csv" in printed
+
+
+def test_cells_that_could_not_begin_are_refused_and_leave_the_folder_as_it_was(run, toml, tmp_path):
+    out = tmp_path / "out"
+    assert run(toml(SWEEP), "--out", out, "--jobs", 1)[0] == 0
+    status, printed, complained = run(toml(SWEEP.replace("3]", "3, 9]")), "--out", out, "--jobs", 1)
+    assert (status, printed, complained.count("\n")) == (2, "", 1)
+    start = f"simulations: {tmp_path}/run.toml: protocol: k must be a whole number in 1..n, got k=9 with n=3 workers"
+    assert complained.startswith(f"{start} (cell 6: protocol.k = 9, delay = exponential:mean=1; cell 7: ")
+    assert run(toml(SWEEP), "--out", out, "--jobs", 1)[0] == 0
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         (RUN.replace("abs_sgd", "abs_sdg"), "run.toml: protocol.name: there is no protocol named 'abs_sdg'; did you"),
-        (RUN.replace("k = 2", "k = 9"), "k must be a whole number in 1..n"),
+        (RUN.replace("k = 2", "k = 9"), "run.toml: protocol: k must be a whole number in 1..n, got k=9 with n=3"),
+        (RUN.replace("seed = 3", "seed = -1"), "run.toml: seed must be an integer >= 0, got seed=-1"),
+        (RUN.replace("k = 2", 'k = { policy = "relative_to_mean", c = 1.5 }'), "run.toml: k must be a whole number"),
         (RUN.replace("seed", "sede"), "run.toml: sede: a run has no 'sede'; did you mean 'seed'"),
         (RUN + "seed = 4", "run.toml is not valid TOML: Cannot overwrite a value"),
         (RUN.replace("num_updates = 30", ""), "a run needs an end"),
         (RUN + '[fleet]\nname = "from_trace"\ntrace = "/no/such/file.csv"', "No such file or directory"),
         (RUN + "[sweep]\nseed = 4", "sweep.seed must be a list"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_bad_input_is_one_line_and_status_2(run, toml, tmp_path, text, message):
     status, printed, complained = run(toml(text), "--out", tmp_path / "out", "--jobs", 1)
@@ -274,8 +298,9 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path)
 
 @pytest.mark.slow
 def test_a_killed_worker_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path, monkeypatch):
-    deadly = "import os\nfrom simulations.protocols import synchronous\ndef deadly(armed: bool):\n"
-    deadly += "    return os.kill(os.getpid(), 9) if armed else synchronous()\n"
+    deadly = "import os\nfrom simulations.protocols import Protocol, synchronous\ndef deadly(armed: bool):\n"
+    deadly += "    kill = Protocol(lambda server, job: os.kill(os.getpid(), 9))\n"
+    deadly += "    return kill if armed else synchronous()\n"
     (tmp_path / "deadly_protocol.py").write_text(deadly)
     monkeypatch.syspath_prepend(tmp_path)
     get_reusable_executor().shutdown(wait=True)  # processes of earlier tests do not know that path

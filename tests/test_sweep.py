@@ -239,19 +239,47 @@ def test_a_budget_too_short_for_any_update_leaves_no_row_but_is_finished(tmp_pat
         outcome = run_sweep(sweep, tmp_path, n_jobs=1)
         assert len(outcome.table) == 0
         assert {"cell", "seed", "replicate", "loss"} <= set(outcome.table)
-        assert outcome.cells["finished"].tolist() == [2, 2]
+        assert outcome.cells["finished"].tolist() == outcome.cells["no_update"].tolist() == [2, 2]
         assert set(outcome.tasks["outcome"]) == {"unfinished"}
 
 
 # ---------------------------------------------------------------------- failures
+FAILS = {"policy": "relative_to_mean", "c": 1.5}  # as k of 3 workers: first 3, then 0
+
+
+def test_what_could_not_begin_is_told_of_all_cells_before_anything_runs(tmp_path, monkeypatch):
+    computed = counting(monkeypatch)
+    fleets = [{"name": "one_slow", "factor": factor} for factor in (-5, 2)]
+    sweep = Sweep(BASE, {"protocol.k": [1, 7, 8], "fleet": fleets})
+    factor = r"fleet: factor must be a finite number > 0, got factor=-5\.0"
+    cells = [
+        r"cell 0: protocol\.k = 1, fleet = one_slow\(factor=-5\)", r"cell 2: protocol\.k = 7, .*", "cell 4: .*"
+    ]  # fmt: skip
+    seven = r"protocol: k must be a whole number in 1\.\.n, got k=7 with n=3 workers \(cell 3: protocol\.k = 7, .*\)"
+    for refused in (sweep.check, lambda: run_sweep(sweep, tmp_path, n_jobs=1)):
+        with pytest.raises(
+            ValueError, match=rf"^{factor} \({'; '.join(cells)}\); {seven}; .* got k=8 .* \(cell 5: .*\)$"
+        ):
+            refused()
+    assert computed == []
+
+
+def test_a_factory_that_cannot_be_called_is_told_with_its_cell_and_place(monkeypatch, tmp_path):
+    (tmp_path / "protocol_that_is_not_made.py").write_text("def broken():\n    return 1 // 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["synchronous", "protocol_that_is_not_made:broken"]
+    with pytest.raises(ValueError, match=r"^ZeroDivisionError: .* \(.*made\.py, line 2\) \(cell 1: protocol = proto"):
+        Sweep(BASE, {"protocol": [{"name": name} for name in names]}).check()
+
+
 def test_a_failing_cell_is_reported_and_does_not_lose_the_others(tmp_path):
-    sweep = Sweep(BASE, {"protocol.k": [1, 7, 2]})  # of 3 workers
+    sweep = Sweep(BASE, {"protocol.k": [1, FAILS, 2]})
     good = run_sweep(Sweep(BASE, {"protocol.k": [1, 2]}), n_jobs=1)
     for jobs in (1, 2):
         outcome = run_sweep(sweep, tmp_path, n_jobs=jobs)
         assert outcome.cells["finished"].tolist() == [2, 0, 2]
-        assert [("k=7" in error) for error in outcome.cells["error"]] == [False, True, False]
-        columns = list(outcome.table)[1:]  # but the number of the cell
+        assert [("gave k=0" in error) for error in outcome.cells["error"]] == [False, True, False]
+        columns = list(outcome.table)[2:]  # but the number of the cell and its k, which is a number and a text
         pd.testing.assert_frame_equal(outcome.table[columns], good.table[columns], check_exact=True)
 
 
@@ -266,7 +294,8 @@ def test_whatever_a_protocol_raises_is_told_in_one_line(monkeypatch, tmp_path):
     names = ["protocols_that_fail:broken", "protocols_that_fail:idle", "synchronous"]
     outcome = run_sweep(Sweep(BASE, {"protocol": [{"name": name} for name in names]}), n_jobs=1)
     broken, idle, fine = outcome.cells["error"]
-    assert broken == "ZeroDivisionError: integer division or modulo by zero"
+    place = tmp_path / "protocols_that_fail.py"
+    assert broken == f"ZeroDivisionError: integer division or modulo by zero ({place}, line 3)"
     assert "waits for more gradients than" in idle
     assert fine == ""
     assert set(outcome.table["cell"]) == {2}
@@ -496,7 +525,7 @@ def test_two_workers_of_a_ray_cluster_give_the_same_table(whole, tmp_path):
     try:
         assert csv(run_sweep(SWEEP, tmp_path, backend="ray")) == csv(whole)
         assert ray.is_initialized()  # theirs goes on
-        failing = run_sweep(Sweep(BASE, {"protocol.k": [1, 7]}), backend="ray")
+        failing = run_sweep(Sweep(BASE, {"protocol.k": [1, FAILS]}), backend="ray")
         assert failing.cells["finished"].tolist() == [2, 0]
     finally:
         ray.shutdown()
