@@ -14,7 +14,7 @@ from abs_theory import candidates, choose, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.delays import Delay
 from abs_theory.parse import delay_laws
-from abs_theory.prompt import check_file, check_folder, complaint, wrapped
+from abs_theory.prompt import Command, check_file, check_folder, complaint, wrapped
 from abs_theory.workers import as_workers
 
 app = typer.Typer(
@@ -24,34 +24,40 @@ app = typer.Typer(
     help="Round times, staleness and the best choices for SGD with stragglers. Nothing is trained.",
 )
 
+
+def _option(metavar: str, help: str, *names: str, **limits: int) -> Any:
+    """An option whose value the help calls ``metavar``."""
+    return typer.Option(*names, metavar=metavar, help=help, **limits)  # pyright: ignore[reportArgumentType]
+
+
 Laws = Annotated[
     list[str],
-    typer.Option(
-        "--delay",
-        metavar="LAW",
-        help='seconds a task takes: "gamma:shape=4,scale=0.25", "hyper-exponential:probs=.9|.1,means=1/3|7", '
+    _option(
+        "LAW",
+        'seconds a task takes: "gamma:shape=4,scale=0.25", "hyper-exponential:probs=.9|.1,means=1/3|7", '
         '"empirical:FILE"; for unequal workers several, as "exponential:mean=1 x 15"',
+        "--delay",
     ),
 ]
 PICTURES = (".pdf", ".png", ".svg")
 MOST = 10**6  # workers: what is known of each takes memory
-Workers = Annotated[int, typer.Option("-n", min=1, max=MOST, help="workers")]
-Ks = Annotated[list[int] | None, typer.Option("-k", min=1, help="gradients waited for; repeat for several [all]")]
-Method = Annotated[str, typer.Option(help=f"{', '.join(steady_state.METHODS)}")]
-Seed = Annotated[int, typer.Option(min=0, help="of Monte Carlo, where it is used")]
-Csv = Annotated[Path | None, typer.Option(help="write the whole table to this file")]
+Workers = Annotated[int, _option("N", "workers", "-n", min=1, max=MOST)]
+Ks = Annotated[list[int] | None, _option("K", "gradients waited for; repeat for several [all]", "-k", min=1)]
+Method = Annotated[str, _option("WORD", ", ".join(steady_state.METHODS))]
+Seed = Annotated[int, _option("INTEGER", "of Monte Carlo, where it is used", min=0)]
+Csv = Annotated[Path | None, _option("FILE", "write the whole table to this file")]
 
 
-@app.command("round-time")
+@app.command("round-time", cls=Command)
 def round_time(
     delay: Laws,
     n: Workers,
-    max_staleness: Annotated[str, typer.Option(help="staler workers restart; none: nobody does")] = "none",
+    max_staleness: Annotated[str, _option("UPDATES", "staler workers restart; none: nobody does")] = "none",
     k: Ks = None,
     method: Method = "auto",
     seed: Seed = 0,
     csv: Csv = None,
-    picture: Annotated[Path | None, typer.Option(help=f"draw it to this file, {' or '.join(PICTURES)}")] = None,
+    picture: Annotated[Path | None, _option("FILE", f"draw it to this file, {' or '.join(PICTURES)}")] = None,
 ) -> None:
     """How long a round lasts, and what else it does, for each k."""
     check_file("--csv", csv)
@@ -80,25 +86,29 @@ def round_time(
         print(picture)
 
 
-@app.command("choose")
+@app.command("choose", cls=Command)
 def choose_(
     delay: Laws,
     n: Workers,
-    L: Annotated[float, typer.Option("--L", help="smoothness: Lipschitz constant of the gradient")],
-    sigma2: Annotated[float, typer.Option(help="variance of one worker's gradient")],
-    gap: Annotated[float, typer.Option(help="loss at the start minus the least possible")],
-    noise_curvature: Annotated[float | None, typer.Option(help="E[x'Hx] / E|x|^2, noise x, Hessian H [L]")] = None,
-    noise_curvature2: Annotated[float | None, typer.Option(help="E|Hx|^2 / E|x|^2 [L^2]")] = None,
-    target: Annotated[float | None, typer.Option(help="mean squared gradient norm to reach")] = None,
-    time_budget: Annotated[float | None, typer.Option(help="or: seconds to train")] = None,
-    objective: Annotated[str, typer.Option(help="to the target: time, or communication")] = "time",
-    model: Annotated[str, typer.Option(help="updates as expected near a quadratic, or guaranteed: expected, bound")] = (
-        "expected"
-    ),
-    max_staleness: Annotated[list[str] | None, typer.Option(help="candidates; none: nobody restarts [search]")] = None,
+    L: Annotated[float, _option("NUMBER", "smoothness: Lipschitz constant of the gradient", "--L")],
+    sigma2: Annotated[float, _option("NUMBER", "variance of one worker's gradient")],
+    gap: Annotated[float, _option("NUMBER", "loss at the start minus the least possible")],
+    noise_curvature: Annotated[float | None, _option("NUMBER", "E[x'Hx] / E|x|^2, noise x, Hessian H [L]")] = None,
+    noise_curvature2: Annotated[float | None, _option("NUMBER", "E|Hx|^2 / E|x|^2 [L^2]")] = None,
+    target: Annotated[float | None, _option("NUMBER", "mean squared gradient norm to reach")] = None,
+    time_budget: Annotated[float | None, _option("NUMBER", "or: seconds to train")] = None,
+    objective: Annotated[str, _option("WORD", "to the target: time, or communication")] = "time",
+    model: Annotated[
+        str, _option("WORD", "updates as expected near a quadratic, or guaranteed: expected, bound")
+    ] = "expected",
+    max_staleness: Annotated[
+        list[str] | None, _option("UPDATES", "candidates, repeat for several; none: nobody restarts [search]")
+    ] = None,
     k: Ks = None,
-    step_size: Annotated[list[float] | None, typer.Option(help="candidates [the best for each k]")] = None,
-    message_seconds: Annotated[float, typer.Option(help="charged for each message")] = 0.0,
+    step_size: Annotated[
+        list[float] | None, _option("NUMBER", "candidates, repeat for several [the best for each k]")
+    ] = None,
+    message_seconds: Annotated[float, _option("NUMBER", "charged for each message")] = 0.0,
     by_the_clock: Annotated[bool, typer.Option("--by-the-clock", help="also: k and threshold as time goes on")] = False,
     method: Method = "auto",
     seed: Seed = 0,
@@ -143,28 +153,26 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
     return table.replace({"max_staleness": {math.inf: "none"}})
 
 
-@app.command("plan", short_help="k and max_staleness from measured delays, and what they save.")
+@app.command("plan", cls=Command, short_help="k and max_staleness from measured delays, and what they save.")
 def plan_(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="file of measured delays, or a folder of such files")],
-    n: Annotated[int | None, typer.Option("-n", min=1, help="workers to plan for [those of the trace]")] = None,
-    L: Annotated[float | None, typer.Option("--L", help="smoothness; with the next 3: minimise time to target")] = (
-        None
-    ),
-    sigma2: Annotated[float | None, typer.Option(help="variance of one worker's gradient")] = None,
-    gap: Annotated[float | None, typer.Option(help="loss at the start minus the least possible")] = None,
-    target: Annotated[float | None, typer.Option(help="mean squared gradient norm to reach")] = None,
-    unit: Annotated[str | None, typer.Option(help="of the times in the file: s, ms, us or ns")] = None,
-    dataset: Annotated[str | None, typer.Option(help="which, if the file has several")] = None,
-    warmup: Annotated[str, typer.Option(help="first rounds to leave out, or auto")] = "auto",
-    format: Annotated[str | None, typer.Option(help="long, wide, parquet, kineto or chrome [by its look]")] = None,
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", hidden=True)],
+    n: Annotated[int | None, _option("N", "workers to plan for [those of the trace]", "-n", min=1)] = None,
+    L: Annotated[float | None, _option("NUMBER", "smoothness; with the next 3: minimise time to target", "--L")] = None,
+    sigma2: Annotated[float | None, _option("NUMBER", "variance of one worker's gradient")] = None,
+    gap: Annotated[float | None, _option("NUMBER", "loss at the start minus the least possible")] = None,
+    target: Annotated[float | None, _option("NUMBER", "mean squared gradient norm to reach")] = None,
+    unit: Annotated[str | None, _option("UNIT", "of the times in the file: s, ms, us or ns")] = None,
+    dataset: Annotated[str | None, _option("NAME", "which, if the file has several")] = None,
+    warmup: Annotated[str, _option("ROUNDS", "first rounds to leave out, or auto")] = "auto",
+    format: Annotated[str | None, _option("WORD", "long, wide, parquet, kineto or chrome [by its look]")] = None,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="folder for plan.html and plan.json")] = Path("plan"),
+    out: Annotated[Path, _option("FOLDER", "folder for plan.html and plan.json")] = Path("plan"),
 ) -> None:
     """From measured delays to k, max_staleness and what they save: a page of text, plan.html and plan.json.
 
-    TRACE is CSV or Parquet with a row for each attempt of a worker. Needed columns: round, worker, seconds (or start
-    and end). Optional: status (ok, failed, cancelled, censored), unit, k_waited, version_read, version_applied,
-    compute_s, comm_s, dataset. A small one: examples/trace.csv.
+    TRACE is a file, or a folder of such files: CSV or Parquet with a row for each attempt of a worker. Needed columns:
+    round, worker, seconds (or start and end). Optional: status (ok, failed, cancelled, censored), unit, k_waited,
+    version_read, version_applied, compute_s, comm_s, dataset. A small one is examples/trace.csv.
 
     Or a table of seconds, a row for each round and a column for each worker; or a profiler's timeline.
     """

@@ -3,12 +3,21 @@
 import shutil
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
-__all__ = ["check_file", "check_folder", "complaint", "wrapped"]
+__all__ = ["Command", "check_file", "check_folder", "complaint", "wrapped"]
 
 WIDEST = 100  # characters of a line that is easy to read
+
+
+class Command(TyperCommand):
+    """A command whose usage names an argument that is needed plainly, ``TRACE``, not ``{TRACE}``."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
 def wrapped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import subprocess
 import sys
 
@@ -319,6 +320,17 @@ def test_bad_input_is_one_line_and_status_2(run, arguments, message):
     assert err.startswith("abs_theory: ")
     assert err.count("\n") == 1
     assert pd.Series([err]).str.contains(message, regex=True).all()
+
+
+@pytest.mark.parametrize("arguments", [[], ["round-time"], ["choose"], ["plan"]], ids=" ".join)
+def test_the_help_is_words_not_types(run, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = run(*arguments, "--help")
+    assert (status, err) == (0, "")
+    assert not re.search(r"<\w|[{}]|\w\.\.\.$", out, flags=re.MULTILINE), "a type, braces or a sentence cut short"
+    assert max(map(len, out.splitlines())) <= 80
+    if arguments == ["plan"]:
+        assert " plan [OPTIONS] TRACE\n" in out
 
 
 def test_it_runs_as_a_module():
