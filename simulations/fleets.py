@@ -82,7 +82,9 @@ def as_fleet(delay: Any, n: Any) -> Fleet:
         return delay
     laws: tuple[Any, ...] = tuple(delay) if isinstance(delay, Sequence) else (delay,) * n
     if len(laws) != n or not all(isinstance(law, Delay) or hasattr(law, "dist") for law in laws):
-        raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}")
+        text, number = "; abs_theory.parse.delay_law reads a text", "; give one such as Exponential(mean=1.0)"
+        mend = text if isinstance(delay, str) else "" if isinstance(delay, Sequence) else number
+        raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}{mend}")
     return Independent(laws if isinstance(delay, Sequence) else (as_delay(delay),) * n)
 
 

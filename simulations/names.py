@@ -34,8 +34,8 @@ class Kind:
     def factories(self) -> Mapping[str, Any]:
         return _factories(self)
 
-    def find(self, name: Any, key: str) -> Any:
-        """The factory of this name; ValueError, saying what there is, if there is none."""
+    def find(self, name: Any, key: str, or_else: str = "") -> Any:
+        """The factory of this name; ValueError, saying what there is, ``or_else`` what to do, if there is none."""
         if not isinstance(name, str):
             raise ValueError(f"{key} must be the name of a {self.what}, got {name!r}")
         if ":" in name:
@@ -43,7 +43,7 @@ class Kind:
         plain = {_plain(known): known for known in self.factories}
         if _plain(name) not in plain:
             there_are = instead(name, self.factories, f"there are {', '.join(self.factories)}")
-            raise ValueError(f"{key}: there is no {self.what} named {name!r}{there_are}")
+            raise ValueError(f"{key}: there is no {self.what} named {name!r}{there_are}{or_else and f', {or_else}'}")
         return self.factories[plain[_plain(name)]]
 
 

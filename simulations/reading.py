@@ -42,13 +42,13 @@ class Reading(NamedTuple):
     parts: Mapping[str, "Reading"] = {}  # of a call: its arguments
 
 
-def read_call(kind: Kind, given: Any, key: str) -> Reading:
-    """A table, or a name alone, as a call of a factory of this kind."""
+def read_call(kind: Kind, given: Any, key: str, or_else: str = "") -> Reading:
+    """A table, or a name alone, as a call of a factory of this kind; ``or_else`` is what could be there as well."""
     table = {kind.head: given} if isinstance(given, str) else given
     if not isinstance(table, Mapping) or kind.head not in table:
         raise ValueError(f'{key} must be a table that names a {kind.what}, {{ {kind.head} = "..." }}, got {given!r}')
     name = table[kind.head]
-    factory = kind.find(name, f"{key}.{kind.head}")
+    factory = kind.find(name, key if isinstance(given, str) else f"{key}.{kind.head}", or_else)
     arguments = {key: value for key, value in table.items() if key != kind.head}
     name = name if ":" in name else factory.__name__
     if (kind is POLICY and is_rule(factory)) or kind is WEIGHT:
@@ -118,7 +118,7 @@ def read_value(hint: Any, given: Any, key: str) -> Reading:
         if str in options:
             return Reading(given, lambda run: given, (given,) if os.PathLike in options or Path in options else ())
         if kinds:
-            return read_call(kinds[0], given, key)
+            return read_call(kinds[0], given, key, "or give a number" if float in options else "")
     elif isinstance(given, list | tuple):
         for option in options:
             origin, inner = typing.get_origin(option), typing.get_args(option)

@@ -16,6 +16,7 @@ __all__ = ["Cell", "Sweep", "label", "told"]
 
 MOST_CELLS = 100_000
 MOST_NAMED = 10  # cells in which the same is wrong
+_NAMED = ("protocol", "problem", "fleet")  # what a name alone may stand for
 _HEADS = ("name", "policy", "law", "weight", "data")
 
 
@@ -110,7 +111,7 @@ class Sweep:
             try:
                 _check_once(changes)
                 for key, value in sorted(changes.values(), key=_depth):
-                    table = merged(table, key, value)
+                    table = merged(_opened(table, key), key, value)
                 experiment = Experiment.of(table)
                 if (first := seen.setdefault(experiment, number)) != number:
                     same = "two cells are the same experiment: leave one out"
@@ -171,6 +172,13 @@ def _at(table: Mapping[str, Any], key: str) -> Any:
 
 def _depth(change: tuple[str, Any]) -> int:
     return change[0].count(".")
+
+
+def _opened(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """``{"protocol": "k_async"}``, "protocol.k" -> ``{"protocol": {"name": "k_async"}}``, where k can be set."""
+    first, dot, _ = key.partition(".")
+    name = table.get(first)
+    return {**table, first: {"name": name}} if dot and first in _NAMED and isinstance(name, str) else table
 
 
 def _check_once(changes: Mapping[str, tuple[str, Any]]) -> None:

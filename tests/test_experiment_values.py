@@ -313,7 +313,8 @@ def test_merging_goes_along_the_dots():
         ({"protocol": {"name": "abs_sgd", "k": 1}}, r"protocol\.max_staleness is missing: abs_sgd needs it"),
         ({"protocol": {"name": "k_sync", "K": 1}}, r"protocol\.K: k_sync has no 'K'.*it takes k"),
         ({"protocol": {"name": "synchronous", "k": 1}}, r"protocol\.k: synchronous has no 'k'; it takes no arguments"),
-        ({"protocol": {"name": "k_sync", "k": "abc"}}, r"protocol\.k\.policy: there is no policy named 'abc'"),
+        ({"protocol": {"name": "k_sync", "k": "abc"}}, r"protocol\.k: there is no policy named 'abc'.*, or give a num"),
+        ({"step_size": "0.1"}, r"^step_size: there is no policy named '0\.1'; there are .*, or give a number$"),
         ({"protocol": {"name": "k_sync", "k": {"rule": 1}}}, r"protocol\.k must be a number or a policy"),
         (
             {"protocol": {"name": "k_sync", "k": {"policy": "relative_to_maen"}}},
@@ -324,7 +325,14 @@ def test_merging_goes_along_the_dots():
             r"protocol\.k\.c must be a number, got '1'",
         ),
         ({"protocol": {"name": "k_sync", "k": {"policy": "every_worker", "c": 1}}}, "every_worker takes no arguments"),
-        ({"protocol": {"name": "k_async", "k": 1, "weight": "heavy"}}, "no weight named 'heavy'"),
+        (
+            {"protocol": {"name": "k_async", "k": 1, "weight": "heavy"}},
+            r"^protocol\.weight: there is no weight named .*, uniform$",
+        ),
+        (
+            {"protocol": {"name": "k_async", "k": 1, "weight": {"weight": "heavy"}}},
+            r"^protocol\.weight\.weight: there is",
+        ),
         ({"protocol": {"name": "k_sync", "k": [1, 2]}}, r"protocol\.k must be"),
         ({"problem": {"name": "NoisyQuadratic", "sigma2": 0.1}}, r"problem\.curvatures is missing"),
         ({"problem": {"name": "NoisyQuadratic", "sigma2": 0.1, "curvatures": 1}}, r"curvatures must be a list"),

@@ -78,8 +78,9 @@ def test_two_protocols_at_each_k():
         Experiment.of({**BASE, "protocol": each}).protocol for each in expected
     ]
     other = Sweep(BASE, {"protocol": names}, [{"protocol.k": 1}, {"protocol.k": 3}])
-    of_all = [{cell.experiment for cell in each.experiments} for each in (sweep, other)]
-    assert of_all[0] == of_all[1]
+    short = Sweep(BASE, over, [{"protocol": "k_async"}, {"protocol": "k_sync"}])
+    of_all = [{cell.experiment for cell in each.experiments} for each in (sweep, other, short)]
+    assert of_all[0] == of_all[1] == of_all[2]
     assert list(sweep.experiments[0].changed.values()) == [1, {"name": "k_async", "k": 1}]
 
 
