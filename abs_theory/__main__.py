@@ -142,9 +142,9 @@ def choose_(
         )
     )
     if table is not None:
-        print(f"\nBy the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates, ", end="")
-        print(f"{table.seconds:.4g} s, {table.messages:.4g} messages; ", end="")
-        print(f"mean squared gradient norm over time {table.gradient_norm2:.4g}")
+        said = f"By the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates, "
+        said += f"{table.seconds:.4g} s, {table.messages:.4g} messages; mean squared gradient norm over time "
+        print(f"\n{wrapped(f'{said}{table.gradient_norm2:.4g}')}")
         print(_readable(table.stairs).to_string(index=False, float_format="{:.4g}".format))
     _write(choice.curve, csv)
 

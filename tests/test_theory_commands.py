@@ -256,6 +256,8 @@ def test_choose_by_the_clock(run):
     known = Constants(1.0, 5.0, 10.0, noise_curvature=0.4, noise_curvature2=0.2)
     table = choose.timetable(Exponential(1.0), 5, known, target=0.1)
     assert f"By the clock: step_size = {table.step_size:.4g}" in out
+    assert f"mean squared gradient norm over time {table.gradient_norm2:.4g} " in words(out)
+    assert max(map(len, out[out.index("By the clock") :].splitlines())) <= 100
     assert out.count("\n") >= len(table.stairs) + 12
 
 
