@@ -71,7 +71,10 @@ class Sweep:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
-        """The sweep that a TOML file describes; ValueError with the file and the key if it does not."""
+        """The sweep that a TOML file describes; ValueError with the file and the key if it does not.
+
+        In a ``[[cell]]``, ``protocol.name = "k_sync"`` changes the name alone, ``protocol = { name = "k_sync" }`` all.
+        """
         return made_from(path, cls.of)
 
     def to_toml(self) -> str:

@@ -8,11 +8,14 @@ from typing import Any
 
 __all__ = ["Table", "from_toml", "frozen", "merged", "to_toml"]
 
-_BRACES = "written in braces"
+_WHOLE = "written as a whole"
 _STRING_OR_COMMENT = r"""
     "{3} (?: \\. | [^\\] )*? "{3,5} | '{3} .*? '{3,5} | " (?: \\. | [^"\\\n] )* " | ' [^'\n]* ' | \# [^\n]*
 """
-_PARTS = re.compile(rf"({_STRING_OR_COMMENT}) | {{(\s*}})?", flags=re.DOTALL | re.VERBOSE)
+_PARTS = re.compile(
+    rf"({_STRING_OR_COMMENT}) | (^[ \t]* \[ \s* cell \s* \. [^\[\]\n]* \]) | {{(\s*}})?",
+    flags=re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
 
 
 class Table(Mapping[str, Any]):
@@ -59,9 +62,10 @@ def merged(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def from_toml(text: str) -> dict[str, Any]:
-    """The table that TOML says; in a ``[[cell]]`` dotted keys stay as they are written.
+    """The table that TOML says; in a ``[[cell]]`` dotted keys stay as they are written, to be told from tables.
 
-    There ``a.b = 1`` sets b within a, whatever else a has, and ``a = { b = 1 }`` the whole of a.  Raises ValueError.
+    There ``a.b = 1`` is an entry "a.b", and ``a = { b = 1 }`` or a section ``[cell.a]`` an entry "a".  Raises
+    ValueError.
     """
     table = tomllib.loads(text)
     if isinstance(table.get("cell"), list):
@@ -85,14 +89,17 @@ def to_toml(table: Mapping[str, Any]) -> str:
 
 
 def _marked(part: re.Match) -> str:
-    """A string or comment as it is; a brace with an entry after it that tells it from a dotted key."""
-    return part[1] or (f'{{"{_BRACES}"=0}}' if part[2] else f'{{"{_BRACES}"=0,')
+    """A string or comment as it is; a brace or section with an entry that tells it from a dotted key."""
+    mark = f'"{_WHOLE}"=0'
+    if part[2]:
+        return f"{part[2]}\n{mark}\n"
+    return part[1] or (f"{{{mark}}}" if part[3] else f"{{{mark},")
 
 
 def _dotted(cell: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     dotted: dict[str, Any] = {}
     for key, value in _unmarked(cell, deep=False).items():
-        within = isinstance(value, dict) and _BRACES not in value
+        within = isinstance(value, dict) and _WHOLE not in value
         for path, leaf in (_dotted(value, f"{prefix}{key}.") if within else {f"{prefix}{key}": value}).items():
             if path in dotted:
                 raise ValueError(f"cell.{path} is given twice")
@@ -102,7 +109,7 @@ def _dotted(cell: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _unmarked(value: Any, deep: bool = True) -> Any:
     if isinstance(value, dict):
-        return {key: _unmarked(each) if deep else each for key, each in value.items() if key != _BRACES}
+        return {key: _unmarked(each) if deep else each for key, each in value.items() if key != _WHOLE}
     return [_unmarked(each) for each in value] if isinstance(value, list) else value
 
 

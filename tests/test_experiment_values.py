@@ -257,7 +257,7 @@ def test_what_stands_in_braces_is_told_apart_whatever_is_in_the_texts(table, rem
     comment = "".join(each for each in remark if each.isprintable())
     text = f"before = {{}} # {comment}\n" + to_toml({"cell": [table, {"after": {"d": 1}}]})
     plain = tomllib.loads(text + "next.b.c = 1")
-    plain["cell"][1] = {"after": {"d": 1}, "next.b.c": 1}
+    plain["cell"][1] = {"after": {"d": 1}, "next.b.c": 1}  # braces, and a dotted key
     assert from_toml(text + "next.b.c = 1") == plain
 
 

@@ -117,11 +117,21 @@ protocol = { name = "k_async", k = 2, weight = "by_staleness" }  # {
             '[[cell]]\nprotocol.name = "k_batch_async"\n[[cell]]\nprotocol = { name = "k_batch_async", k = 2 }\n',
             [("k_batch_async", 2), ("k_batch_async", 2, "uniform")],
         ),
+        (
+            '[[cell]]\n[cell.protocol] # []\nname = "k_batch_async"\nk = 1\n[[cell]]\n [ cell.protocol.k ]\n'
+            'policy = "all_but"\nspare = 1\n[[cell]]\n[cell.protocol]\nname = "k_sync"\n[cell.protocol.k]\n'
+            'policy = "all_but"\nspare = 1\n',
+            [
+                ("k_batch_async", 1, "uniform"),
+                ("k_async", {"policy": "all_but", "spare": 1}),
+                ("k_sync", {"policy": "all_but", "spare": 1}, None),
+            ],
+        ),
         ('[[cell]]\nprotocol.k = 2\n"protocol.k" = 3', r"cell\.protocol\.k is given twice"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
-def test_a_dotted_key_sets_one_value_and_braces_the_whole(tmp_path, text, protocols):
+def test_a_dotted_key_sets_one_value_and_a_table_the_whole(tmp_path, text, protocols):
     (tmp_path / "a.toml").write_text(TOML + text)
     if isinstance(protocols, str):
         with pytest.raises(ValueError, match=protocols):
