@@ -8,6 +8,7 @@ import joblib
 import pandas as pd
 import typer
 
+from abs_theory.prompt import complaint
 from paper_figs import cache, page, style
 from paper_figs.figures import FIGURES
 from paper_figs.parallel import in_parallel
@@ -17,10 +18,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(help=f"Regenerate figures (all if none is named), and the page of all: {', '.join(FIGURES)}.")
 def main(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", hidden=True)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="few workers and replicates, for a look")] = False,
     full: Annotated[bool, typer.Option("--full", help="30 replicates and more, for print")] = False,
-    out: Annotated[Path, typer.Option(help="folder to write to")] = Path("figures"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write to")] = Path("figures"),
     list_: Annotated[bool, typer.Option("--list", help="say what is cached and what is not, and stop")] = False,
 ) -> None:
     unknown = [name for name in names or [] if name not in FIGURES]
@@ -103,8 +104,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted; finished figures are cached")
     except (typer.TyperException, OSError) as problem:
-        message = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
-        print(f"paper_figs: {' '.join(message.split())}", file=sys.stderr)
+        print(f"paper_figs: {complaint(problem)}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status)
 
