@@ -39,10 +39,12 @@ def main(
     if list_:
         return _list(sweep, out)
     try:
-        sweep.check()
+        refused = sweep.check()
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None
     note = folder.claim(out, sweep)
+    if refused:
+        print(f"simulations: {file}: {refused}; the other cells run", file=sys.stderr)
     try:
         outcome = execution.run_sweep(sweep, out, backend=backend, address=address, n_jobs=jobs)
         if len(outcome.cells) == 1 and outcome.table.empty and outcome.cells["error"].any():
@@ -78,8 +80,7 @@ def _report(sweep: Sweep, outcome: execution.Outcome) -> int:
             many = f"{row['diverged']} of {row['finished']} runs diverged (loss = inf)"
             print(f"simulations: {cell}: {many}", file=sys.stderr)
         if row["no_update"]:
-            budget = sweep.experiments[number].experiment.time_budget
-            many = f"{row['no_update']} of {row['finished']} runs made no update in {budget:g} s"
+            many = f"{row['no_update']} of {row['finished']} runs ended without an update"
             mend = "give a longer time_budget, or see that the protocol calls server.update()"
             print(f"simulations: {cell}: {many}: {mend}", file=sys.stderr)
         if row["error"]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -77,7 +78,7 @@ def run_sweep(
     (None: the one of this process, or a new one on this computer), with the same numbers everywhere.  Each is
     written to ``out`` when it is finished, so after any interruption the same call goes on where it was.  A replicate
     that fails is reported in ``cells`` and stops nobody else.  Raises OSError if a result cannot be written, and
-    ValueError for an unknown backend, and before anything runs for cells that could not begin (``Sweep.check``).
+    ValueError for an unknown backend, and before anything runs if no cell could begin (``Sweep.check``).
     """
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}{instead(backend, BACKENDS, 'there are joblib and ray')}")
@@ -136,7 +137,8 @@ def _attempt_for(employer: int, unit: Unit) -> tuple[str, Tables | None, str]:
 
 @cache
 def _end_with(employer: int) -> None:
-    """End this process soon after the process it works for: nobody else could take its results."""
+    """End this process soon after the process it works for, and leave Ctrl-C to that one, which knows what is kept."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == employer:

@@ -83,19 +83,24 @@ class Sweep:
             return self.experiments[0].experiment.to_toml()
         return to_toml({**self.base, "sweep": self.over or None, "cell": self.cells or None})
 
-    def check(self) -> None:
-        """Raise ValueError, with the cells, if a run of one of them would refuse to begin (``Experiment.check``)."""
-        _ = self._checked
+    def check(self) -> str:
+        """What is wrong with the cells whose runs would refuse to begin (``Experiment.check``), "" if nothing is.
+
+        Raises ValueError if that is all of them.
+        """
+        return self._checked
 
     @cached_property
-    def _checked(self) -> None:
+    def _checked(self) -> str:
         refused = Refused()
         for number, (changed, experiment) in enumerate(self.experiments):
             try:
                 experiment.check()
             except Exception as problem:  # of a factory or policy of the user's own, perhaps
                 refused.add(told(problem), number, changed)
-        refused.tell()
+        if refused.number == len(self.experiments):
+            refused.tell()
+        return str(refused)
 
     @cached_property
     def experiments(self) -> tuple[Cell, ...]:
@@ -136,15 +141,22 @@ class Refused:
         words = ", ".join(f"{key} = {label(value)}" for key, value in changed.items() if value is not None)
         self._cells.setdefault(message, []).append(f"cell {number}: {words}" if words else "")
 
-    def tell(self) -> None:
-        """Raise ValueError if there is something to tell."""
+    @property
+    def number(self) -> int:
+        return sum(map(len, self._cells.values()))
+
+    def __str__(self) -> str:
         said = []
         for message, cells in self._cells.items():
             more = [f"and {len(cells) - MOST_NAMED} more"] if len(cells) > MOST_NAMED else []
             where = "; ".join([*filter(None, cells[:MOST_NAMED]), *more])
             said.append(f"{message} ({where})" if where else message)
-        if said:
-            raise ValueError("; ".join(said))
+        return "; ".join(said)
+
+    def tell(self) -> None:
+        """Raise ValueError if there is something to tell."""
+        if self._cells:
+            raise ValueError(str(self))
 
 
 def told(problem: Exception) -> str:
