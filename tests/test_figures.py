@@ -141,7 +141,7 @@ def check_claim_of_heterogeneity(table):
         assert skewed.loc[method, "slow_share"] < 0.1
         assert skewed.loc[method, "accuracy"] < skewed.loc["synchronous", "accuracy"]
         assert even.loc[method, "accuracy"] > even.loc["synchronous", "accuracy"]
-    assert skewed.loc["synchronous", "slow_share"] == 0.5
+    assert skewed.loc["synchronous", "slow_share"] == pytest.approx(0.5)
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_claim_of_heterogeneity_who_restarts_the_slow_does_not_hear_them(tables)
     table = heterogeneity.numbers(tables("heterogeneity")).set_index(["split", "method"])["slow_share"]
     assert (table.xs("K-sync", level="method") < 0.1).all()
     assert (table.xs("Ringmaster", level="method") < 0.1).all()
-    assert (table.xs("synchronous", level="method") == 0.5).all()
+    assert table.xs("synchronous", level="method").to_numpy() == pytest.approx(0.5)
     assert table["by label", "ABS"] < table["by label", "K-async"] < 0.5
 
 

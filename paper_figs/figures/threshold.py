@@ -24,7 +24,7 @@ QUANTITIES = {
     "restarts": "restarts per round",
 }
 QUICK = {"n": 20, "k": 5, "bounds": [0, 1, 3, 8], "tasks": 1000, "replicates": 4, "seed": 11}
-DEFAULT = {"n": 20, "k": 5, "bounds": [0, 1, 2, 3, 4, 5, 6, 8, 10, 12], "tasks": 4000, "replicates": 6, "seed": 11}
+DEFAULT = {"n": 20, "k": 5, "bounds": [0, 1, 2, 3, 4, 5, 6, 8, 10, 12], "tasks": 4000, "replicates": 8, "seed": 11}
 FULL = {"n": 20, "k": 5, "bounds": [*range(13)], "tasks": 10000, "replicates": 30, "seed": 11}
 
 
