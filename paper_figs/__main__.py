@@ -90,7 +90,8 @@ def draw(name: str, table: pd.DataFrame, out: Path) -> list[Path]:
     paths = [out / f"{name}.{suffix}" for suffix in ("pdf", "png")]
     with style.applied():
         drawing = FIGURES[name].draw(table)
-        drawing.draw_without_rendering()
+        if layout := drawing.get_layout_engine():
+            layout.execute(drawing)
         drawing.set_layout_engine("none")  # laid out once, for both files
         for path, metadata in zip(paths, ({"CreationDate": None}, {"Software": None}), strict=True):
             drawing.savefig(path, metadata=metadata)
