@@ -1,6 +1,8 @@
 """Argument checks shared by the public functions: ValueError, saying what must hold and what was given."""
 
+import difflib
 import math
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,6 +18,12 @@ def is_integer(value: Any) -> bool:
 def is_finite(value: Any) -> bool:
     """True for a finite real number that is not a boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def instead(given: str, known: Iterable[str], otherwise: str, said: Callable[[str], str] = str) -> str:
+    """What to write in place of ``given``: "; did you mean ..." if one is close, ``said`` so, and what there is."""
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {said(close[0])!r}? {otherwise}" if close else f"; {otherwise}"
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:

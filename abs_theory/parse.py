@@ -8,7 +8,6 @@ number, or a fraction such as 1/3; several values are separated by ``|``; a law 
     empirical:delays.csv                      one measured delay per line, a header allowed
 """
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory import delays
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, instead
 from abs_theory.delays import Delay
 
 __all__ = ["delay_law", "delay_laws", "delay_text"]
@@ -64,9 +63,10 @@ def delay_law(text: str) -> Delay:
     name, _, parameters = text.strip().partition(":")
     law = LAWS.get(_plain(name))
     if law is None:
-        close = [_kebab(LAWS[plain]) for plain in difflib.get_close_matches(_plain(name), LAWS, n=1)]
-        meant = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"no delay law named {name!r}; {meant}there are {', '.join(map(_kebab, LAWS.values()))}")
+        there_are = f"there are {', '.join(map(_kebab, LAWS.values()))}"
+        raise ValueError(
+            f"no delay law named {name!r}{instead(_plain(name), LAWS, there_are, lambda plain: _kebab(LAWS[plain]))}"
+        )
     if law is delays.Empirical and parameters and "=" not in parameters:
         return delays.Empirical(_samples(parameters.strip()))
     known = {each.name: each for each in fields(law)}  # pyright: ignore[reportArgumentType]

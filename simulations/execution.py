@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from abs_theory.checks import instead
 from simulations import ray_cluster
 from simulations.experiment import Experiment
-from simulations.names import instead
 from simulations.provenance import content_hash, versions
 from simulations.record import diverged
 from simulations.storage import Store, Tables

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -72,9 +72,12 @@ def simulate(
     chosen = _chosen(replicates)
 
     def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        server_of = partial(
+            begin, protocol, problem, fleet, seed=seed, replicate=replicate, step_size=step_size,
+            local_steps=local_steps, jobs=jobs,
+        )  # fmt: skip
         return run_replicate(
-            protocol, problem, fleet, seed=seed, replicate=replicate, step_size=step_size, local_steps=local_steps,
-            jobs=jobs, num_updates=num_updates or math.inf, time_budget=time_budget or math.inf,
+            server_of, replicate, num_updates=num_updates or math.inf, time_budget=time_budget or math.inf,
             eval_every=eval_every, target=target,
         )  # fmt: skip
 
@@ -230,7 +233,10 @@ class Experiment:
         protocol, problem, step_size = made["protocol"], made["problem"], made["step_size"]
         fleet = _checked(protocol, problem, made["delay"], self.n, made.get("target"))
         try:
-            begin(protocol, problem, fleet, self.seed, self.which[0], step_size, self.local_steps)
+            begin(
+                protocol, problem, fleet, seed=self.seed, replicate=self.which[0], step_size=step_size,
+                local_steps=self.local_steps,
+            )  # fmt: skip
         except ValueError as refused:
             own = str(refused).startswith("step_size")
             raise ValueError(f"{'' if own else 'protocol: '}{refused}") from None

@@ -3,21 +3,21 @@
 ``"module:factory"`` names a factory of the user's own, in any module that can be imported.
 """
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from abs_theory.checks import instead
 from simulations import data, files, fleets, links, policies, problems, protocols, replay, stragglers, weights
 from simulations.data import Data
 from simulations.fleets import Fleet
 from simulations.problems import Problem
 from simulations.server import Protocol
 
-__all__ = ["DATA", "FLEET", "POLICY", "PROBLEM", "PROTOCOL", "WEIGHT", "Kind", "instead"]
+__all__ = ["DATA", "FLEET", "POLICY", "PROBLEM", "PROTOCOL", "WEIGHT", "Kind"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,6 @@ class Kind:
             there_are = instead(name, self.factories, f"there are {', '.join(self.factories)}")
             raise ValueError(f"{key}: there is no {self.what} named {name!r}{there_are}{or_else and f', {or_else}'}")
         return self.factories[plain[_plain(name)]]
-
-
-def instead(given: str, known: Iterable[str], otherwise: str) -> str:
-    """What to write in place of ``given``: "; did you mean ..." if something is close, and what there is."""
-    close = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {close[0]!r}? {otherwise}" if close else f"; {otherwise}"
 
 
 def is_rule(factory: Any) -> bool:

@@ -19,10 +19,11 @@ from typing import Annotated, Any, NamedTuple, Union
 
 from numpy.typing import ArrayLike
 
+from abs_theory.checks import instead
 from abs_theory.delays import Delay
 from abs_theory.parse import delay_law, delay_laws, delay_text
 from simulations.decisions import Progress
-from simulations.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, Kind, instead, is_rule
+from simulations.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, Kind, is_rule
 from simulations.tables import Table, frozen
 
 __all__ = ["Reading", "check_names", "read_arguments", "read_call", "read_value"]

@@ -1,6 +1,7 @@
 """One run: drive a server to the end of its budget, and look at the model on a common grid of seconds."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,24 +60,13 @@ def run(
     return table.join(evaluated, on="update")
 
 
-def run_replicate(
-    protocol: Protocol,
-    problem: Problem,
-    fleet: Fleet,
-    *,
-    seed: int,
-    replicate: int,
-    step_size: Policy,
-    local_steps: int = 1,
-    jobs: bool = False,
-    **budget: Any,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One replicate from its address (seed, replicate): rows per update, and with ``jobs`` per task, else none.
+def run_replicate(server_of: Callable[[], Server], replicate: int, **budget: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One replicate, begun by ``server_of`` and numbered: rows per update, and per task if its server keeps them.
 
     ``budget`` as in ``run``.  One thread: the same bits however many replicates run beside it.
     """
     with threadpool_limits(1):
-        server = begin(protocol, problem, fleet, seed, replicate, step_size, local_steps, jobs)
+        server = server_of()
         rounds = run(server, **budget)
     tasks = pd.DataFrame(server.books.tasks or [], columns=TASK_COLUMNS)
     rounds.insert(0, "replicate", replicate)
@@ -88,13 +78,14 @@ def begin(
     protocol: Protocol,
     problem: Problem,
     fleet: Fleet,
+    *,
     seed: int,
     replicate: int,
     step_size: Policy,
     local_steps: int,
     jobs: bool = False,
 ) -> Server:
-    """The server of one replicate at time 0: it has decided for the first time, and its workers have begun."""
+    """The server of one replicate at time 0, from its address (seed, replicate); with ``jobs`` it keeps every task."""
     return Server(
         problem, fleet.times(seed, replicate), streams(seed, replicate, "batch", fleet.n), protocol,
         step_size=step_size, local_steps=local_steps, keep_jobs=jobs,
