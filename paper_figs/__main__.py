@@ -92,7 +92,7 @@ def draw(name: str, table: pd.DataFrame, out: Path) -> list[Path]:
         drawing = FIGURES[name].draw(table)
         if layout := drawing.get_layout_engine():
             layout.execute(drawing)
-        drawing.set_layout_engine("none")  # laid out once, for both files
+        drawing.set_layout_engine(None)  # laid out once, for both files
         for path, metadata in zip(paths, ({"CreationDate": None}, {"Software": None}), strict=True):
             drawing.savefig(path, metadata=metadata)
     return paths

@@ -119,27 +119,27 @@ ABLATION = {
 }
 
 
-def chosen(laws: list[str], n: int, accuracy: float) -> dict[Delay, Choice]:
+def chosen(laws: list[str], n: int, accuracy: float, path: int) -> dict[Delay, Choice]:
     """What ``choose.best`` proposes for each law, of which it is told nothing else; nothing is tried out.
 
-    Constants of the perceptron are estimated along one training path, and the error that stands for ``accuracy`` is
-    the one where the loss is what a synchronous run has at this accuracy.
+    Constants of the perceptron are estimated along one training ``path`` of so many updates, and the error that stands
+    for ``accuracy`` is the one where the loss is what a synchronous run has at this accuracy.
     """
     method, first = TUNED["synchronous"], laws[0]
     runs = train(
         method, first, n, {"step_size": method.step_size}, seed=TUNING_SEED, target=(ACCURACY, accuracy),
         replicates=[0], time_budget=2 * LONGEST,
     )  # fmt: skip
-    known = estimate(perceptron_digits(n), n, seed=TUNING_SEED, samples=200)
+    known = estimate(perceptron_digits(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
     target = known.target_at(float(runs["loss"].dropna().iloc[-1]))
     constants = known.typical(target)
     return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, target=target) for law in laws}
 
 
-def methods(laws: list[str], n: int, accuracy: float) -> dict[str, Method]:
-    """Every method of the comparison, with ABS as chosen for these laws first."""
-    choices = {delay: (choice.k, choice.max_staleness) for delay, choice in chosen(laws, n, accuracy).items()}
-    return {CHOSEN: Method(lambda delay, n: protocols.abs_sgd(*choices[delay]), 0.177, {})} | TUNED
+def as_chosen(choices: dict[Delay, Choice]) -> Method:
+    """ABS with k and max_staleness of ``choices``; only its step size is left to tune."""
+    known = {delay: (choice.k, choice.max_staleness) for delay, choice in choices.items()}
+    return Method(lambda delay, n: protocols.abs_sgd(*known[delay]), 0.177, {})
 
 
 def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) -> pd.DataFrame:
@@ -212,33 +212,40 @@ def tune(
     return finalists[winner] | {"median": results[winner][0], "evaluated": len(scores)}
 
 
+def tunings(methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict) -> list:
+    """Calls that find the knobs of every (method, law), in this order."""
+    cells = itertools.product(methods, laws)
+    return [joblib.delayed(tune)(methods[name], law, n, target, longest, **tuning) for name, law in cells]
+
+
 def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict) -> dict:
     """The tuned knobs of every (method, law), in parallel, with a progress bar."""
-    cells = list(itertools.product(methods, laws))
-    found = in_parallel(
-        "tuning",
-        [joblib.delayed(tune)(methods[name], law, n, target, longest, **tuning) for name, law in cells],
-    )
-    return dict(zip(cells, found, strict=True))
+    found = in_parallel("tuning", tunings(methods, laws, n, target, longest, tuning))
+    return dict(zip(itertools.product(methods, laws), found, strict=True))
 
 
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
-    "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20,
+    "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20, "path": 256,
     "tuning": {"budget": 18, "replicates": 2, "finals": 8},
 }  # fmt: skip
 FULL = DEFAULT | {"replicates": 40, "tuning": {"budget": 30, "replicates": 4, "finals": 20}}
 QUICK = {
-    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 3,
+    "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 3, "path": 64,
     "tuning": {"budget": 4, "replicates": 1, "finals": 1},
 }  # fmt: skip
 LONGEST = 200.0  # seconds a slow method is given to reach the hard target
 
 
-def compute(n: int, laws: list[str], easy: float, hard: float, replicates: int, tuning: dict) -> pd.DataFrame:
+def compute(
+    n: int, laws: list[str], easy: float, hard: float, replicates: int, path: int, tuning: dict
+) -> pd.DataFrame:
     """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
-    compared = methods(laws, n, hard)
-    knobs = tune_all(compared, laws, n, hard, LONGEST, tuning)
+    known = tunings(TUNED, laws, n, hard, LONGEST, tuning)
+    choices, *found = in_parallel("tuning", [joblib.delayed(chosen)(laws, n, hard, path), *known])
+    compared = {CHOSEN: as_chosen(choices)} | TUNED
+    knobs = tune_all({CHOSEN: compared[CHOSEN]}, laws, n, hard, LONGEST, tuning)
+    knobs |= zip(itertools.product(TUNED, laws), found, strict=True)
     calls = [
         joblib.delayed(final_run)(name, compared[name], law, n, own, replicate)
         for ((name, law), own), replicate in itertools.product(knobs.items(), range(replicates))

@@ -25,7 +25,7 @@ from paper_figs.figures import (
 )  # fmt: skip
 
 TINY = {
-    "n": 4, "laws": ["decreasing hazard"], "easy": 0.5, "hard": 0.7, "replicates": 3,
+    "n": 4, "laws": ["decreasing hazard"], "easy": 0.5, "hard": 0.7, "replicates": 3, "path": 48,
     "tuning": {"budget": 1, "replicates": 1, "finals": 1},
 }  # fmt: skip
 CONFIGS = {

@@ -33,7 +33,7 @@ EVERY_UPDATE = 1e-7  # seconds between evaluations: far less than between update
 PATIENCE = (1.25, 2.0, 4.0)  # times the predicted updates, until all replicates are there
 QUICK = {"n": 10, "ks": [1, 4, 10], "sigma2": 1.0, "target": 0.08, "replicates": 4, "seed": 23}
 DEFAULT = {"n": 20, "ks": [1, 2, 4, 8, 14, 20], "sigma2": 1.0, "target": 0.05, "replicates": 10, "seed": 23}
-FULL = {"n": 20, "ks": list(range(1, 21)), "sigma2": 1.0, "target": 0.05, "replicates": 60, "seed": 23}
+FULL = DEFAULT | {"ks": [1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20], "replicates": 40}
 
 
 def compute(n: int, ks: list[int], sigma2: float, target: float, replicates: int, seed: int) -> pd.DataFrame:

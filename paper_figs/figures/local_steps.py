@@ -33,7 +33,7 @@ DEFAULT = {
     "seed": 13,
 }  # fmt: skip
 FULL = {
-    "n": 20, "k": 5, "steps": [1, 2, 4, 10], "bounds": [*range(9)], "tasks": 10000, "replicates": 30, "seed": 13,
+    "n": 20, "k": 5, "steps": [1, 2, 4, 10], "bounds": [*range(9)], "tasks": 6000, "replicates": 30, "seed": 13,
 }  # fmt: skip
 
 
