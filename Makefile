@@ -1,7 +1,8 @@
-# make figures [QUICK=1]   every figure into figures/     make test [SLOW=1]   the test suite
-# make bench   speed beside the alternatives              make check           lint, format, types
-# make docs    the reference into docs/site               make notebooks       JupyterLab
-# Both create their own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
+# make figures [QUICK=1 | FULL=1]   every figure into figures/
+# make test [SLOW=1]   the test suite                   make check       lint, format, types
+# make bench           speed beside the alternatives    make notebooks   JupyterLab
+# make docs            the reference into docs/site
+# Each creates its own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ DEV_READY := $(VENV)/.dev-ready
 .PHONY: figures test bench check notebooks docs clean
 
 figures: $(READY)
-	$(BIN)/python -m paper_figs $(if $(QUICK),--quick)
+	$(BIN)/python -m paper_figs $(if $(QUICK),--quick) $(if $(FULL),--full)
 
 test: $(DEV_READY)
 	$(BIN)/python -m pytest -q -n auto $(if $(SLOW),-m "slow or not slow")

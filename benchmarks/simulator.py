@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from abs_theory.delays import Delay, ShiftedExponential
 from benchmarks.measure import Line, ratio, seconds
@@ -23,6 +22,7 @@ from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron
 from simulations.run import run
 from simulations.server import Protocol, Server
 from simulations.streams import streams, task_times
+from simulations.threads import one_thread
 
 LAW = ShiftedExponential(shift=0.5, scale=0.5)
 QUADRATIC = NoisyQuadratic(tuple(np.geomspace(1.0, 0.1, 10).tolist()), sigma2=1.0)
@@ -162,6 +162,6 @@ def memory() -> list[Line]:
 
 
 def main() -> None:
-    with threadpool_limits(1):  # as every replicate has it
+    with one_thread():  # as every replicate has it
         for part in (against_gradients, against_rivals, growth, memory):
             print(*part(), sep="\n", flush=True)

@@ -13,7 +13,6 @@ import pandas as pd
 from scipy.integrate import cumulative_trapezoid
 from scipy.optimize import minimize
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-from threadpoolctl import threadpool_limits
 
 from abs_theory.bounds import Constants
 from abs_theory.checks import check_count, is_finite
@@ -21,6 +20,7 @@ from abs_theory.monte_carlo import Estimate
 from simulations import batches
 from simulations.problems import Problem
 from simulations.streams import streams
+from simulations.threads import one_thread
 
 STEP = 1e-5  # of the central difference, relative to 1 + |w|
 NOISE_DIRECTIONS = 32  # in which the curvature is measured
@@ -116,7 +116,7 @@ def estimate(
         raise ValueError(f"loss_floor must be a finite lower bound of the loss, got {loss_floor!r}")
     if getattr(problem, "dtype", None) == "float32":
         problem = replace(problem, dtype="float64")  # pyright: ignore[reportArgumentType]
-    with threadpool_limits(1):  # the same bits on any number of cores
+    with one_thread():  # the same bits on any number of cores
         path = _path(problem, n, num_updates, samples, seed)
     if not np.isfinite(path.to_numpy()).all():
         raise ValueError(f"training diverged, no constants can be estimated; last loss {path['loss'].iloc[-1]}")

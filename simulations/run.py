@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from simulations.fleets import Fleet
 from simulations.problems import Problem
 from simulations.record import rises
 from simulations.server import Policy, Protocol, Round, Server
 from simulations.streams import streams
+from simulations.threads import one_thread
 
 TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
 
@@ -65,7 +65,7 @@ def run_replicate(server_of: Callable[[], Server], replicate: int, **budget: Any
 
     ``budget`` as in ``run``.  One thread: the same bits however many replicates run beside it.
     """
-    with threadpool_limits(1):
+    with one_thread():
         server = server_of()
         rounds = run(server, **budget)
     tasks = pd.DataFrame(server.books.tasks or [], columns=TASK_COLUMNS)

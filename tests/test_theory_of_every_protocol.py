@@ -115,7 +115,7 @@ def test_round_time_in_the_whole_table(name, k, law, fleet):
 
 @pytest.mark.parametrize("k", KS)
 @pytest.mark.parametrize("fleet", FLEETS)
-@pytest.mark.parametrize("law", ["exponential", "shifted"])
+@pytest.mark.parametrize("law", ["shifted", pytest.param("exponential", marks=pytest.mark.slow)])
 def test_who_uploads_in_stsyn_and_how_much(law, fleet, k):
     _, uploads, steps = simulated("stsyn", k, law, fleet, tasks=400, replicates=24)
     laws = laws_of(law, fleet)
