@@ -5,10 +5,10 @@
 The time to a target is the time until the mean over time of |grad F(w)|^2 has fallen to it.  All that ``choose`` sees
 is the delay law and what is known of the problem: exact constants of the quadratic; of the digits, constants and the
 fall of the gradient along a training path, both estimated.  Against it stand constant k and max_staleness (K-sync,
-K-async, asynchronous and synchronous SGD among them) and AdaSync, each with its step size tuned.  The best of all, and
-the best constant one, are picked on one half of the replicates and scored on the other; so is what ``choose`` proposes:
-a constant k and max_staleness (``best``, by both models) with the step tuned like the rivals' ("tuned step") and as
-proposed ("own step"), and a ``timetable`` as proposed.  A ratio of 1 is as good as the best found; a miss is an
+K-async, asynchronous and synchronous SGD among them), AdaSync, and ABS with its own rule for k and three thresholds,
+each with its step size tuned.  The best of all, and the best constant one, are picked on one half of the replicates and
+scored on the other; so is what ``choose`` proposes: a constant k and max_staleness (``best``, by both models) with the
+step tuned like the rivals' ("tuned step") and as proposed ("own step"), and a ``timetable`` as proposed.  A ratio of 1 is as good as the best found; a miss is an
 interval wholly above 1.10.  The results are discussed in docs/choice.md.
 """
 
@@ -29,7 +29,7 @@ from abs_theory import choose
 from abs_theory.bounds import Constants
 from abs_theory.choose import Choice, Timetable
 from abs_theory.delays import Delay, Gamma, HyperExponential, LogNormal, ShiftedExponential
-from simulations import protocols
+from simulations import policies, protocols
 from simulations.constants import estimate
 from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic, softmax_digits
@@ -51,23 +51,32 @@ LOOKS = 120  # at the gradient norm within the time that is predicted for the ch
 PATIENCE = (1.3, 3.5)  # times the predicted time: first try, and when a member has failed
 
 
+RELATIVE = -1.0  # stands for a max_staleness of the mean staleness of K-async, at the k in force
+
+
 @dataclass(frozen=True)
 class Member:
-    """Of the ABS family: constant k and threshold, or AdaSync from k on."""
+    """Of the ABS family: constant k and threshold, or k raised from there by ABS's rule, without a threshold AdaSync's."""
 
     k: int
     max_staleness: float
     adaptive: bool = False
 
     def __str__(self) -> str:
-        threshold = "none" if math.isinf(self.max_staleness) else f"{self.max_staleness:.0f}"
-        return f"AdaSync k0={self.k}" if self.adaptive else f"k={self.k}, {threshold}"
+        threshold = {math.inf: "none", RELATIVE: "relative"}.get(self.max_staleness, f"{self.max_staleness:.0f}")
+        if self.adaptive:
+            return f"AdaSync k0={self.k}" if threshold == "none" else f"ABS k0={self.k}, {threshold}"
+        return f"k={self.k}, {threshold}"
+
+    def protocol(self, delay: Delay) -> protocols.Protocol:
+        bound = policies.relative_to_mean() if self.max_staleness == RELATIVE else self.max_staleness
+        return protocols.abs_sgd(policies.abs_rule(delay, N, self.k, bound) if self.adaptive else self.k, bound)
 
 
 MEMBERS = [
     *(Member(k, theta) for k, theta in product(KS, THRESHOLDS)),
     Member(N, 0.0),
-    *(Member(k0, math.inf, adaptive=True) for k0 in (1, 3)),
+    *(Member(k0, theta, adaptive=True) for k0, theta in product((1, 3), (0.0, RELATIVE, math.inf))),
 ]
 
 
@@ -113,10 +122,8 @@ def seconds(
     problem, look = task.problem, about / LOOKS
     if isinstance(member, Timetable):
         protocol = protocols.abs_sgd(lambda p: member.k_at(p.time), lambda p: member.max_staleness_at(p.time))
-    elif member.adaptive:
-        protocol = protocols.adasync(LAWS[law], N, member.k)
     else:
-        protocol = protocols.abs_sgd(member.k, member.max_staleness)
+        protocol = member.protocol(LAWS[law])
     start = problem.metrics(problem.initial)["gradient_norm2"]
     result, going = np.full(len(replicates), math.inf), list(range(len(replicates)))
     for patience in PATIENCE:
@@ -160,7 +167,8 @@ def tuned(task: Task, law: str, member: Member, step: float, about: float) -> tu
 def nearest(choice: Choice, member: Member) -> float:
     """Step size that is predicted for the candidate most like ``member``."""
     near = choice.curve[choice.curve["k"] == member.k]
-    apart = (near["max_staleness"].clip(upper=99) - min(member.max_staleness, 99)).abs()
+    bound = N / member.k - 1 if member.max_staleness == RELATIVE else member.max_staleness
+    apart = (near["max_staleness"].clip(upper=99) - min(bound, 99)).abs()
     row = near.loc[apart[np.isfinite(near["updates"])].idxmin()]
     return float(row["step_size"])
 
