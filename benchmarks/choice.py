@@ -8,8 +8,8 @@ fall of the gradient along a training path, both estimated.  Against it stand co
 K-async, asynchronous and synchronous SGD among them), AdaSync, and ABS with its own rule for k and three thresholds,
 each with its step size tuned.  The best of all, and the best constant one, are picked on one half of the replicates and
 scored on the other; so is what ``choose`` proposes: a constant k and max_staleness (``best``, by both models) with the
-step tuned like the rivals' ("tuned step") and as proposed ("own step"), and a ``timetable`` as proposed.  A ratio of 1 is as good as the best found; a miss is an
-interval wholly above 1.10.  The results are discussed in docs/choice.md.
+step tuned like the rivals' ("tuned step") and as proposed ("own step"), and a ``timetable`` as proposed.  A ratio of 1
+is as good as the best found; a miss is an interval wholly above 1.10.  The results are discussed in docs/choice.md.
 """
 
 import argparse
@@ -56,7 +56,7 @@ RELATIVE = -1.0  # stands for a max_staleness of the mean staleness of K-async, 
 
 @dataclass(frozen=True)
 class Member:
-    """Of the ABS family: constant k and threshold, or k raised from there by ABS's rule, without a threshold AdaSync's."""
+    """Of the ABS family: constant k and threshold, or k raised from there by ABS's rule (AdaSync's if no threshold)."""
 
     k: int
     max_staleness: float
