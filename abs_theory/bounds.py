@@ -32,12 +32,12 @@ class Constants:
     Raises ValueError unless L > 0, sigma2 >= 0, gap >= 0 and 0 <= c <= L, all finite.
     """
 
-    L: float  # smoothness: |grad F(v) - grad F(w)| <= L |v - w|
-    sigma2: float  # variance of one worker's gradient, summed over coordinates
-    gap: float  # F(w_0) - inf F
-    c: float = 0.0  # strong convexity, 2c (F - F*) <= |grad F|^2; 0 if not strongly convex
-    noise_curvature: float | None = None  # E[x'Hx] / E|x|^2 of noise x and Hessian H, at most L; None: unknown
-    noise_curvature2: float | None = None  # E|Hx|^2 / E|x|^2, at most L^2; None: unknown
+    L: float  #: smoothness: |grad F(v) - grad F(w)| <= L |v - w|
+    sigma2: float  #: variance of one worker's gradient, summed over coordinates
+    gap: float  #: F(w_0) - inf F
+    c: float = 0.0  #: strong convexity, 2c (F - F*) <= |grad F|^2; 0 if not strongly convex
+    noise_curvature: float | None = None  #: E[x'Hx] / E|x|^2 of noise x and Hessian H, at most L; None: unknown
+    noise_curvature2: float | None = None  #: E|Hx|^2 / E|x|^2, at most L^2; None: unknown
 
     def __post_init__(self) -> None:
         check_positive("L", self.L)

@@ -38,19 +38,19 @@ class Choice:
     To run it: ``simulate(protocols.abs_sgd(choice.k, choice.max_staleness), ..., step_size=choice.step_size)``.
     """
 
-    k: int
-    max_staleness: float  # inf: no threshold
-    step_size: float
-    seconds: float  # until the error is at the target, or the time budget
-    updates: float  # until then, not rounded
-    messages: float  # uplinks and downlinks until then
-    gradient_norm2: float  # error, the mean of E|grad F|^2 over the run: the target, or what the budget buys
-    flat: tuple[int, ...]  # all k tried that come within 5 % of the best, each at its best threshold and step
-    reason: str  # in plain words
-    n: int
-    model: str  # "expected" or "bound"
-    goal: str  # the column that was minimised: "seconds", "messages" or "gradient_norm2"
-    curve: pd.DataFrame = field(repr=False)  # one row per candidate; "objective" is inf where it does not get there
+    k: int  #: gradients to wait for
+    max_staleness: float  #: inf: no threshold
+    step_size: float  #: of the updates
+    seconds: float  #: until the error is at the target, or the time budget
+    updates: float  #: until then, not rounded
+    messages: float  #: uplinks and downlinks until then
+    gradient_norm2: float  #: error, the mean of E|grad F|^2 over the run: the target, or what the budget buys
+    flat: tuple[int, ...]  #: all k tried that come within 5 % of the best, each at its best threshold and step
+    reason: str  #: why, in plain words
+    n: int  #: workers
+    model: str  #: "expected" or "bound"
+    goal: str  #: the column that was minimised: "seconds", "messages" or "gradient_norm2"
+    curve: pd.DataFrame = field(repr=False)  #: one row per candidate; "objective" is inf where it does not get there
 
     @classmethod
     def of(cls, curve: pd.DataFrame, n: int, model: str, goal: str, ageing: str) -> Self:

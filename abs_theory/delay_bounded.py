@@ -18,8 +18,8 @@ KINKS = 6  # a sum of more uniform times than this is smooth to the last digit
 class Uniform(Delay):
     """Any time between ``low`` and ``high``, equally likely."""
 
-    low: float
-    high: float
+    low: float  #: seconds, the least
+    high: float  #: seconds, the most
 
     def _check(self) -> None:
         check_nonnegative("low", self.low)
@@ -78,7 +78,7 @@ class Uniform(Delay):
 class Deterministic(Delay):
     """Always ``value`` seconds."""
 
-    value: float
+    value: float  #: seconds
 
     def _check(self) -> None:
         check_positive("value", self.value)

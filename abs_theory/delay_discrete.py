@@ -180,7 +180,7 @@ class Empirical(Discrete):
     samples shows their number, range and fingerprint, and so does not evaluate back.
     """
 
-    samples: ArrayLike
+    samples: ArrayLike  #: measured seconds, in any order
 
     def _check(self) -> None:
         try:

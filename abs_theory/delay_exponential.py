@@ -21,6 +21,7 @@ class Exponential(Delay):
     Source: Renyi (1953).
     """
 
+    #: seconds
     mean: float = field()  # pyright: ignore
 
     def _check(self) -> None:
@@ -69,8 +70,8 @@ class Exponential(Delay):
 class ShiftedExponential(Shifted):
     """A fixed ``shift`` and an exponential part of mean ``scale``."""
 
-    shift: float
-    scale: float
+    shift: float  #: seconds that every task takes
+    scale: float  #: mean seconds beyond these
 
     def _check(self) -> None:
         check_nonnegative("shift", self.shift)
@@ -89,8 +90,8 @@ class ShiftedExponential(Shifted):
 class Gamma(Delay):
     """Density proportional to t^(shape - 1) exp(-t / scale)."""
 
-    shape: float
-    scale: float
+    shape: float  #: number > 0: 1 is exponential, less has more long tasks
+    scale: float  #: seconds; the mean is shape * scale
 
     def _check(self) -> None:
         check_positive("shape", self.shape)
@@ -136,8 +137,8 @@ class Gamma(Delay):
 class Erlang(Shifted):
     """Sum of ``steps`` independent exponentials of mean ``scale``."""
 
-    steps: int
-    scale: float
+    steps: int  #: number of exponentials
+    scale: float  #: mean seconds of each
 
     def _check(self) -> None:
         check_count("steps", self.steps)
@@ -156,8 +157,8 @@ class Erlang(Shifted):
 class HyperExponential(Delay):
     """Exponential of mean ``means[i]`` with probability ``probs[i]``: quick, with some long stalls."""
 
-    probs: Sequence[float]
-    means: Sequence[float]
+    probs: Sequence[float]  #: probability of each kind of task, sum 1
+    means: Sequence[float]  #: mean seconds of each
 
     def _check(self) -> None:
         for name in ("probs", "means"):

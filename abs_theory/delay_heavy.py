@@ -18,8 +18,8 @@ from abs_theory.delay_base import Ageing, Array, Delay, Shifted, Size, at_the_en
 class Weibull(Delay):
     """P(X > t) = exp(-(t / scale) ** shape); heavier than exponential for ``shape`` < 1."""
 
-    scale: float
-    shape: float
+    scale: float  #: seconds that a share 1/e of tasks exceeds
+    shape: float  #: number > 0: the hazard falls below 1 and rises above
 
     def _check(self) -> None:
         check_positive("scale", self.scale)
@@ -81,8 +81,8 @@ class Lomax(Delay):
     Source: Renyi (1953) for the representation; infinite unless index (n - k + 1) > 1 (variance: > 2).
     """
 
-    scale: float
-    index: float
+    scale: float  #: seconds
+    index: float  #: of the power tail: the mean is finite above 1, the variance above 2
 
     def _check(self) -> None:
         check_positive("scale", self.scale)
@@ -149,8 +149,8 @@ class Lomax(Delay):
 class Pareto(Shifted):
     """P(X > t) = (t / minimum) ** -index for t > ``minimum``: a Lomax law moved by its scale."""
 
-    minimum: float
-    index: float
+    minimum: float  #: seconds, the least
+    index: float  #: of the power tail: the mean is finite above 1, the variance above 2
 
     def _check(self) -> None:
         check_positive("minimum", self.minimum)
@@ -173,8 +173,8 @@ class LogNormal(Delay):
     decide a moment may lie far beyond floating point even where the moment does not.
     """
 
-    median: float
-    sigma: float
+    median: float  #: seconds
+    sigma: float  #: standard deviation of the logarithm
 
     def _check(self) -> None:
         check_positive("median", self.median)

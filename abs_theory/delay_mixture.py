@@ -24,8 +24,8 @@ class Mixture(Delay):
     bisection to the last bit, so that gaps, jumps and unlike scales do no harm.
     """
 
-    weights: Sequence[float]
-    components: Sequence[Any]
+    weights: Sequence[float]  #: probability of each component, sum 1
+    components: Sequence[Any]  #: laws
 
     def _check(self) -> None:
         weights = np.atleast_1d(self.weights).tolist()

@@ -32,8 +32,8 @@ class Coxian(Delay):
     Cost: about log2(rate t) products of matrices for each t; quantiles: 64 times that.
     """
 
-    rates: Sequence[float]
-    go_on: Sequence[float]
+    rates: Sequence[float]  #: of the phases, 1 / seconds
+    go_on: Sequence[float]  #: probability that a phase is followed by the next, one fewer than phases
 
     def _check(self) -> None:
         for name in ("rates", "go_on"):

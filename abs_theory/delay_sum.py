@@ -40,7 +40,7 @@ class Sum(Shifted):
     in the time between smooth laws.
     """
 
-    terms: Sequence[Any]
+    terms: Sequence[Any]  #: laws, of each of which a draw is added
 
     def _check(self) -> None:
         if not isinstance(self.terms, Sequence) or not self.terms:
@@ -84,8 +84,8 @@ class LocalSteps(Shifted):
     elsewhere; mean and variance are exact.
     """
 
-    delay: Any
-    steps: int
+    delay: Any  #: law of one local step
+    steps: int  #: number of local steps
 
     def _check(self) -> None:
         object.__setattr__(self, "delay", as_delay(self.delay))

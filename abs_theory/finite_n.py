@@ -48,10 +48,10 @@ FINE, COARSE = Effort(10, 48, 8), Effort(6, 32, 5)
 class Rounds(NamedTuple):
     """What the iteration found, per cell."""
 
-    mean: Array
-    idle_seconds: Array  # per round, summed over the K workers
-    unlike: Array  # share of a round that two moments alone misplace because groups differ
-    past: tuple[Past, ...]  # seen by a busy worker of each group
+    mean: Array  #: seconds of a round
+    idle_seconds: Array  #: per round, summed over the K workers
+    unlike: Array  #: share of a round that two moments alone misplace because groups differ
+    past: tuple[Past, ...]  #: lengths of the last rounds, seen by a busy worker of each group
 
 
 def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: float, guess: Array) -> Rounds:

@@ -32,10 +32,10 @@ PER_PARAMETER = 5  # delays that a parameter takes
 class Fit:
     """A fitted law; ``ks`` is its largest distance to the Kaplan-Meier cdf, up to the last delivery."""
 
-    name: str
-    law: Delay
-    aic: float  # 2 parameters - 2 log likelihood: the least is the best
-    ks: float
+    name: str  #: kind of law, such as "lognormal"
+    law: Delay  #: with the fitted parameters
+    aic: float  #: 2 parameters - 2 log likelihood: the least is the best
+    ks: float  #: largest distance to the Kaplan-Meier cdf, up to the last delivery
 
 
 def laws(seconds: ArrayLike, observed: ArrayLike | None = None) -> tuple[Fit, ...]:

@@ -19,13 +19,13 @@ Array = NDArray[np.float64]
 class Round(NamedTuple):
     """What one round did, per replicate: seconds have shape ``replicates``, masks ``replicates x n``."""
 
-    duration: Array
-    staleness: NDArray[np.int64]  # of the k applied gradients, shape replicates x k
-    idle_seconds: Array
-    useful_seconds: Array
-    wasted_seconds: Array
-    delivered: NDArray[np.bool_]
-    restarted: NDArray[np.bool_]
+    duration: Array  #: seconds until the k-th delivery
+    staleness: NDArray[np.int64]  #: of the k applied gradients, shape replicates x k
+    idle_seconds: Array  #: of all workers together, between delivery and the end of the round
+    useful_seconds: Array  #: of all workers together, of the tasks delivered in this round, from their start
+    wasted_seconds: Array  #: of all workers together, of the tasks thrown away at its end, from their start
+    delivered: NDArray[np.bool_]  #: who delivered
+    restarted: NDArray[np.bool_]  #: who was told to start again
 
 
 class Fleet:

@@ -37,27 +37,28 @@ Array = NDArray[np.float64]
 class Plan:
     """What to run, what is known of it, and what is not; times in seconds."""
 
-    n: int
-    k: int
-    max_staleness: float | None  # inf: nobody restarts; None: not identified by this trace
-    identified: bool  # of k: whether a larger k, that no round has seen, may be better
-    objective: str  # what was optimised
-    savings: Gain | None  # time per gradient (to the target: in all) against waiting for everybody
-    restart_savings: Gain | None  # round time against restarting all late workers
-    predicted: float  # round time of the choice by the fitted laws; NaN if there are none
-    replayed: float  # by the trace itself; NaN if it has too few complete rounds
-    full_wait_every: int  # wait for everybody once in so many rounds, to learn what is not identified; 0: no need
-    curve: pd.DataFrame  # per k: mean, stderr, low, high, rounds, reason, rate, error, model
-    diagnosis: Diagnosis
-    model: FleetModel | None
-    choice: KChoice
-    policy: Policy | None
+    n: int  #: workers that the plan is for
+    k: int  #: gradients to wait for
+    max_staleness: float | None  #: inf: nobody restarts; None: not identified by this trace
+    identified: bool  #: whether it is sure that no larger k, which no round has seen, is better
+    objective: str  #: what was optimised
+    savings: Gain | None  #: time per gradient (to the target: in all) against waiting for everybody
+    restart_savings: Gain | None  #: round time against restarting all late workers
+    predicted: float  #: round time of the choice by the fitted laws; NaN if there are none
+    replayed: float  #: the same by replaying the trace itself; NaN if it has too few complete rounds
+    full_wait_every: int  #: wait for everybody once in so many rounds, to learn what is not identified; 0: no need
+    curve: pd.DataFrame  #: per k: mean, stderr, low, high, rounds, reason, rate, error, model
+    diagnosis: Diagnosis  #: what the variance of the delays comes from
+    model: FleetModel | None  #: fitted laws of the workers; None if there are none
+    choice: KChoice  #: how k was chosen by gradients per second
+    policy: Policy | None  #: k and threshold as replayed; None if the trace has too few complete rounds
+    #: k and threshold with the most gradients per second, however stale: a ceiling, no advice; None with a target
     ceiling: Policy | None
-    report: tuple[str, ...]  # of the input
-    staleness: str
-    trace_workers: int
-    rounds: int
-    table: Table
+    report: tuple[str, ...]  #: what reading the trace did and noticed
+    staleness: str  #: how stale gradients were, and whether that obeys a conservation law, in one sentence
+    trace_workers: int  #: workers of the trace
+    rounds: int  #: of the trace
+    table: Table  #: the trace as arrays
 
     @property
     def k_alike(self) -> tuple[int, int] | None:

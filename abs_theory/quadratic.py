@@ -26,9 +26,9 @@ Array = NDArray[np.float64]
 class Moments:
     """E w_t and E w_t^2 of each coordinate, shape (..., updates + 1, d), for t = 0, 1, ...; given the timing."""
 
-    curvatures: Array
-    mean: Array
-    square: Array
+    curvatures: Array  #: lambda_i, shape d
+    mean: Array  #: E w_t
+    square: Array  #: E w_t^2
 
     @property
     def loss(self) -> Array:

@@ -102,14 +102,14 @@ def erlang(k: int, n: int, steps: int, scale: Any = 1) -> Any:
 class SteadyState(NamedTuple):
     """Per round, as in ``results.SteadyState``; ``staleness`` is a function of j."""
 
-    round_time: Any
-    mean_staleness: Any
-    staleness: Any
-    restarts: Any
-    uplinks: Any
-    downlinks: Any
-    idle_fraction: Any
-    wasted_fraction: Any
+    round_time: Any  #: mean time from one update to the next
+    mean_staleness: Any  #: of the gradients the server applies
+    staleness: Any  #: P(staleness = j) of such a gradient, a function of j
+    restarts: Any  #: workers told to start again
+    uplinks: Any  #: gradients sent
+    downlinks: Any  #: models sent
+    idle_fraction: Any  #: share of worker time spent waiting for the round to end
+    wasted_fraction: Any  #: share of worker time thrown away by restarts
 
 
 def abs_sgd(k: Any, n: Any, max_staleness: Any, mean: Any = 1) -> SteadyState:

@@ -55,12 +55,12 @@ class Timetable:
     To run it: ``protocols.abs_sgd(lambda p: table.k_at(p.time), lambda p: table.max_staleness_at(p.time))``.
     """
 
-    step_size: float
-    seconds: float  # until the mean of |grad F|^2 over time is at the target, or the time budget
-    updates: float  # until then, not rounded
-    messages: float
-    gradient_norm2: float  # mean over time until then: the target, or what the budget buys
-    stairs: pd.DataFrame = field(repr=False)  # seconds from which k and max_staleness hold, round_time, gradient_norm2
+    step_size: float  #: of all updates
+    seconds: float  #: until the mean of |grad F|^2 over time is at the target, or the time budget
+    updates: float  #: until then, not rounded
+    messages: float  #: uplinks and downlinks until then
+    gradient_norm2: float  #: mean over time until then: the target, or what the budget buys
+    stairs: pd.DataFrame = field(repr=False)  #: seconds from which k and max_staleness hold, round_time, gradient_norm2
 
     def k_at(self, seconds: float) -> int:
         """Gradients to wait for ``seconds`` after the start."""

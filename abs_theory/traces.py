@@ -44,9 +44,9 @@ class Trace:
     ``report`` says in short sentences what was done and noticed.
     """
 
-    attempts: pd.DataFrame
-    workers: tuple[Any, ...]
-    report: tuple[str, ...] = ()
+    attempts: pd.DataFrame  #: one row per usable attempt, with the columns above
+    workers: tuple[Any, ...]  #: names, in the order of their numbers
+    report: tuple[str, ...] = ()  #: what was done and noticed, in short sentences
 
     @property
     def n(self) -> int:

@@ -23,14 +23,14 @@ class Classifier(OnSharedData):
     samples.  Single precision, as usual in training; ``dtype="float64"`` for checks.
     """
 
-    data: Data
-    n: int
-    hidden: int = 0
-    batch_size: int = 16
-    l2: float = 0.0
-    split: Split = "even"
-    split_seed: int = 0
-    dtype: str = "float32"
+    data: Data  #: to train and test on
+    n: int  #: workers
+    hidden: int = 0  #: units; 0: none, softmax regression
+    batch_size: int = 16  #: samples per gradient
+    l2: float = 0.0  #: weight of the penalty
+    split: Split = "even"  #: of the data among the workers
+    split_seed: int = 0  #: of that split
+    dtype: str = "float32"  #: precision of the model
 
     def __post_init__(self) -> None:
         self.check_shares()

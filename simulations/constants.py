@@ -39,11 +39,11 @@ class Differentiable(Problem, Protocol):
 class Estimated:
     """Estimated constants, and how sure they are."""
 
-    constants: Constants  # L and sigma2 the largest along the path, the gap to the best loss found
-    L_error: float  # half-width: |true largest curvature at that point - L|
-    sigma2_error: float  # half-width of the 95 % interval at that point
-    largest_gap: float  # F(w_0) - the least the loss can be; the true gap is between constants.gap and this
-    path: pd.DataFrame  # one row per point, see ``estimate``
+    constants: Constants  #: L and sigma2 the largest along the path, gap to the best loss found
+    L_error: float  #: half-width: |true largest curvature at that point - L|
+    sigma2_error: float  #: half-width of the 95 % interval at that point
+    largest_gap: float  #: F(w_0) - the least the loss can be; the true gap is between constants.gap and this
+    path: pd.DataFrame  #: one row per point, see ``estimate``
 
     def target_at(self, loss: float) -> float:
         """Mean of |grad F|^2 from w_0 to where the path passes a ``loss``: the ``target`` that stands for this loss.

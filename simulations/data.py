@@ -21,13 +21,13 @@ class Data:
     Raises ValueError unless x is (N, features) with N > 0, y is (N,), both are finite, and the test set is alike.
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    scale: float = 1.0
-    classes: int = 0
-    name: str = "data"
+    x: np.ndarray  #: features to train on, a row per sample
+    y: np.ndarray  #: labels or targets of these
+    x_test: np.ndarray  #: features to test on; no rows if there are none
+    y_test: np.ndarray  #: labels or targets of these
+    scale: float = 1.0  #: factor of all features
+    classes: int = 0  #: number of labels; 0 for a regression
+    name: str = "data"  #: for messages and the repr
 
     def __post_init__(self) -> None:
         check_count("classes", self.classes, minimum=0)

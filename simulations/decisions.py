@@ -12,18 +12,18 @@ from abs_theory.checks import is_finite
 class Progress(NamedTuple):
     """What a server knows when it decides; everything a policy may use."""
 
-    n: int
-    updates: int
-    time: float  # seconds
-    decided: float  # time of the last decision, seconds
-    k: int  # in force until now
-    max_staleness: float  # in force until now
-    mean_staleness: float  # of the gradients of the last update
-    loss: float  # running average over the mini-batches of accepted gradients
-    initial_loss: float
-    k_updates: int = 0  # updates since k last changed
-    k_reversals: int = 0  # among these, steps against the one before minus steps along it (Pflug)
-    local_steps: int = 1  # in force until now
+    n: int  #: workers
+    updates: int  #: made so far
+    time: float  #: seconds
+    decided: float  #: time of the last decision, seconds
+    k: int  #: in force until now
+    max_staleness: float  #: in force until now
+    mean_staleness: float  #: of the gradients of the last update
+    loss: float  #: running average over the mini-batches of accepted gradients
+    initial_loss: float  #: F(w_0)
+    k_updates: int = 0  #: updates since k last changed
+    k_reversals: int = 0  #: among these, steps against the one before minus steps along it (Pflug)
+    local_steps: int = 1  #: in force until now
 
 
 Policy = float | None | Callable[[Progress], float | None]  # None: no threshold

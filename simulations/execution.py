@@ -34,19 +34,19 @@ BACKENDS = ("joblib", "ray")
 class Unit(NamedTuple):
     """One replicate of one cell: what is computed, kept and resumed as a whole."""
 
-    cell: int
-    experiment: Experiment
-    replicate: int
-    key: str  # hash of all that the result depends on
+    cell: int  #: its number in the sweep
+    experiment: Experiment  #: of this cell
+    replicate: int  #: its number
+    key: str  #: hash of all that the result depends on
 
 
 class Outcome(NamedTuple):
     """What a sweep leaves."""
 
-    table: pd.DataFrame  # as of ``simulate``, after ``cell`` and the values that set its cell apart, if it is a sweep
-    tasks: pd.DataFrame | None  # the same for the table of tasks, where an experiment has jobs = true
-    cells: pd.DataFrame  # per cell what sets it apart, how many replicates are wanted, finished ..., and its error
-    damaged: tuple[Path, ...]  # files of results that were not what had been written, and have been computed anew
+    table: pd.DataFrame  #: as of ``simulate``, after ``cell`` and the values that set its cell apart, if it is a sweep
+    tasks: pd.DataFrame | None  #: the same for the table of tasks, where an experiment has jobs = true
+    cells: pd.DataFrame  #: per cell what sets it apart, how many replicates are wanted, finished ..., and its error
+    damaged: tuple[Path, ...]  #: files of results that were not what had been written, and have been computed anew
 
 
 def units(sweep: Sweep) -> list[Unit]:

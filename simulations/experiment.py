@@ -155,20 +155,22 @@ class Experiment:
     arguments and for numbers that cannot be; what a factory refuses is found by ``check`` and ``run``.
     """
 
-    protocol: Annotated[Any, PROTOCOL]
-    problem: Annotated[Any, PROBLEM]
-    n: int
-    step_size: Annotated[Any, Policy]
-    seed: int
+    protocol: Annotated[Any, PROTOCOL]  #: table of a protocol, or its name alone
+    problem: Annotated[Any, PROBLEM]  #: table of a problem, or its name alone
+    n: int  #: number of workers
+    step_size: Annotated[Any, Policy]  #: number, or table of a policy
+    seed: int  #: of all that is drawn, an integer >= 0
+    #: law of a local step, for each worker if it is a list; None: the fleet says it
     delay: Annotated[Any, Delay, Sequence[Delay]] = None
+    #: table, or list of them, of what happens to the workers; None: nothing more
     fleet: Annotated[Any, FLEET, Sequence[FLEET]] = None
-    num_updates: int | None = None
-    time_budget: float | None = None
-    local_steps: int = 1
-    replicates: int | Sequence[int] = 1
-    eval_every: float = math.inf
-    target: tuple[str, float] | None = None
-    jobs: bool = False
+    num_updates: int | None = None  #: after which a run ends; None: no limit
+    time_budget: float | None = None  #: seconds after which a run ends; None: no limit
+    local_steps: int = 1  #: per task
+    replicates: int | Sequence[int] = 1  #: their number, or which ones
+    eval_every: float = math.inf  #: seconds between evaluations; inf: none but the last
+    target: tuple[str, float] | None = None  #: column and value at which a run ends; None: none
+    jobs: bool = False  #: whether to return the table of tasks, too
 
     def __post_init__(self) -> None:
         if self.delay is None and self.fleet is None:

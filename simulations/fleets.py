@@ -50,7 +50,7 @@ class Fleet(Protocol):
 class Independent:
     """Workers whose step times are independent draws from their laws, one law per worker."""
 
-    laws: tuple[Delay, ...]
+    laws: tuple[Delay, ...]  #: of a local step, one per worker
 
     def __post_init__(self) -> None:
         if not (isinstance(self.laws, Sequence) and self.laws):
@@ -92,7 +92,7 @@ def as_fleet(delay: Any, n: Any) -> Fleet:
 class Wrapper(ABC):
     """A fleet made of another one, to whose workers something more happens."""
 
-    fleet: Fleet
+    fleet: Fleet  #: to whose workers it happens
 
     def __post_init__(self) -> None:
         _check_fleet("fleet", self.fleet)
@@ -120,7 +120,7 @@ class Wrapper(ABC):
 class Scaled(Wrapper):
     """Every step of worker w takes ``factors[w]`` times as long: permanently slow, or fast, workers."""
 
-    factors: tuple[float, ...]
+    factors: tuple[float, ...]  #: one per worker
 
     def _check(self) -> None:
         factors = checked_array("factors", self.factors, positive=True)
@@ -153,9 +153,9 @@ class Where:
     So that something happens to some workers only: ``Where((3,), Absences(fleet, up=100.0, down=5.0), fleet)``.
     """
 
-    workers: Collection[int]
-    fleet: Fleet
-    otherwise: Fleet
+    workers: Collection[int]  #: numbers, from 0 on
+    fleet: Fleet  #: where these are from
+    otherwise: Fleet  #: where all others are from
 
     def __post_init__(self) -> None:
         _check_fleet("fleet", self.fleet)

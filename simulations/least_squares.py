@@ -20,12 +20,12 @@ class LeastSquares(OnSharedData):
     ``split``.  Training starts at w = 0.  The metric is |grad F|^2; double precision.
     """
 
-    data: Data
-    n: int
-    batch_size: int = 1
-    l2: float = 0.0
-    split: Split = "even"
-    split_seed: int = 0
+    data: Data  #: to train on
+    n: int  #: workers
+    batch_size: int = 1  #: samples per gradient
+    l2: float = 0.0  #: weight of the penalty
+    split: Split = "even"  #: of the data among the workers
+    split_seed: int = 0  #: of that split
 
     def __post_init__(self) -> None:
         self.check_shares()

@@ -26,8 +26,8 @@ class Links(Wrapper):
     A number is a constant, a law is drawn anew for each message.  Times of wrappers of this kind within are added.
     """
 
-    download: Delay | float = 0.0
-    upload: Delay | float = 0.0
+    download: Delay | float = 0.0  #: seconds from the server to a worker
+    upload: Delay | float = 0.0  #: seconds from a worker to the server
 
     def _check(self) -> None:
         for name in "download", "upload":
@@ -60,8 +60,8 @@ class Absences(Wrapper):
     there at time 0.  Two wrappers of this kind are two independent reasons to be away.
     """
 
-    up: Delay | float
-    down: Delay | float
+    up: Delay | float  #: seconds at work until it leaves
+    down: Delay | float  #: seconds until it is back
 
     def _check(self) -> None:
         self._set("up", duration_law("up", self.up))

@@ -17,9 +17,9 @@ class NoisyQuadratic:
     c = min lambda, F* = 0 and the noise variance are exact.  The losses that come with gradients are noiseless.
     """
 
-    curvatures: tuple[float, ...]
-    sigma2: float
-    start: float = 1.0
+    curvatures: tuple[float, ...]  #: lambda_i
+    sigma2: float  #: variance of the noise, summed over coordinates
+    start: float = 1.0  #: of every coordinate
 
     def __post_init__(self) -> None:
         if not (isinstance(self.curvatures, tuple) and self.curvatures):
@@ -87,7 +87,7 @@ class ShiftedQuadratic(NoisyQuadratic):
     sigma2 + sum_j lambda_j^2 Var(o).
     """
 
-    optima: tuple[float, ...] = (0.0,)
+    optima: tuple[float, ...] = (0.0,)  #: o_i, one per worker
 
     def __post_init__(self) -> None:
         super().__post_init__()

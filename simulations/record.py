@@ -100,11 +100,11 @@ def to_target(
 class Median(NamedTuple):
     """A Kaplan-Meier median with its confidence interval; inf means "not reached"."""
 
-    median: float
-    low: float
-    high: float
-    reached: int
-    replicates: int
+    median: float  #: of the time, inf if fewer than half reached it
+    low: float  #: end of the interval
+    high: float  #: end of the interval
+    reached: int  #: replicates that did
+    replicates: int  #: all of them
 
 
 def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> Median:

@@ -30,8 +30,8 @@ class Replay:
     same in every replicate; ``from_trace`` reads it from a table.
     """
 
-    seconds: tuple[tuple[float, ...], ...]
-    by: str = "task"
+    seconds: tuple[tuple[float, ...], ...]  #: a row per round, in it one number for each worker
+    by: str = "task"  #: "task" or "round"
 
     def __post_init__(self) -> None:
         try:

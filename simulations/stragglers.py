@@ -28,8 +28,8 @@ class CommonFactor(Wrapper):
     All factors are kept: 8 bytes per version, or per period.
     """
 
-    factor: Delay
-    every: float | None = None
+    factor: Delay  #: law of the factor
+    every: float | None = None  #: seconds for which a factor holds; None: one per version of the model
 
     def _check(self) -> None:
         self._set("factor", checked_law("factor", self.factor))
@@ -61,8 +61,8 @@ class Stalls(Wrapper):
     The law of such a step is Mixture((1 - prob, prob), (step, Sum((step, stall)))).
     """
 
-    prob: float
-    stall: Delay
+    prob: float  #: of a stall, per step
+    stall: Delay  #: law of its seconds
 
     def _check(self) -> None:
         if not (is_finite(self.prob) and 0 <= self.prob <= 1):
@@ -95,9 +95,9 @@ class Spells(Wrapper):
     All spells are kept, 8 bytes each.
     """
 
-    fast: Delay | float
-    slow: Delay | float
-    factor: float
+    fast: Delay | float  #: seconds of a fast spell
+    slow: Delay | float  #: seconds of a slow spell
+    factor: float  #: how many times as long a step takes in a slow spell
 
     def _check(self) -> None:
         for name in "fast", "slow":

@@ -23,8 +23,8 @@ _HEADS = ("name", "policy", "law", "weight", "data")
 class Cell(NamedTuple):
     """One experiment of a sweep, and what sets it apart: values by dotted key."""
 
-    changed: dict[str, Any]
-    experiment: Experiment
+    changed: dict[str, Any]  #: values that set it apart, by dotted key
+    experiment: Experiment  #: what to run
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Sweep:
     not be read, a value is given twice, or two cells are the same.
     """
 
-    base: Any
-    over: Mapping[str, Any] = field(default_factory=Table)
-    cells: Sequence[Mapping[str, Any]] = ()
+    base: Any  #: table of an experiment, or an Experiment
+    over: Mapping[str, Any] = field(default_factory=Table)  #: lists of values, by dotted key
+    cells: Sequence[Mapping[str, Any]] = ()  #: tables of values that are set together
 
     def __post_init__(self) -> None:
         base = self.base.as_table() if isinstance(self.base, Experiment) else Table(self.base)
