@@ -87,8 +87,21 @@ class SteadyState:
         half = None if self.error is None else self.error.staleness_pmf
         ax.bar(np.arange(self.staleness_pmf.size), self.staleness_pmf, yerr=half, capsize=2)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="staleness (updates; the last bar: or more)", ylabel="share of gradients")
+        last = "; the last bar: or more" if self._staler_than_drawn() else ""
+        ax.set(xlabel=f"staleness (updates{last})", ylabel="share of gradients")
         return ax
+
+    def _staler_than_drawn(self) -> bool:
+        """Whether the last entry of one cell's law stands for staler gradients as well.
+
+        Restarts show that there is a bound.  The law then ends at it, unless it was cut before, which makes its mean
+        less than the mean staleness.  Without restarts nothing limits the staleness; but there is no more where all
+        gradients have the last one, as with K = n, or none has.
+        """
+        law, mean = self.staleness_pmf, float(self.mean_staleness)
+        if float(self.restarts) == 0:
+            return bool(0 < law[-1] < 1)
+        return bool(law @ np.arange(law.size) < mean * (1 - 1e-6))
 
     def _repr_html_(self) -> str:
         """For Jupyter: of one cell a column of numbers, of a grid a row for each."""

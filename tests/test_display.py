@@ -1,12 +1,13 @@
 """Results in a notebook: numbers with their errors as HTML, and curves drawn by ``plot``."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from abs_theory import choose, steady_state
+from abs_theory import choose, monte_carlo, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.delays import Exponential, HyperExponential
 from abs_theory.results import Estimate
@@ -45,6 +46,26 @@ def test_the_plot_of_a_steady_state_is_the_law_of_its_staleness():
     state = steady_state.abs_sgd([Exponential(1.0)] * 3 + [Exponential(2.0)], 2, 4, 3)
     bars = [bar.get_height() for bar in state.plot(axes()).patches]
     assert bars == state.staleness_pmf.tolist()
+
+
+@pytest.mark.parametrize(
+    ("k", "bound", "or_more"),
+    [(5, 0, False), (5, 2, False), (5, 20, False), (5, None, True), (20, 2, False), (20, None, False)],
+)
+def test_the_last_bar_is_or_more_only_where_a_gradient_may_be_staler(k, bound, or_more):
+    chance = np.random.default_rng(0)
+    for state in (
+        steady_state.abs_sgd(STALLS, k, 20, bound),
+        monte_carlo.abs_sgd(STALLS, k, 20, bound, chance, num_rounds=500, replicates=2),
+    ):
+        assert ("or more" in state.plot(axes()).get_xlabel()) == or_more
+
+
+def test_the_last_bar_is_or_more_where_the_law_was_cut_below_the_bound():
+    whole = steady_state.abs_sgd(STALLS, 5, 20, 5, method="mean-field")
+    pmf = np.append(whole.staleness_pmf[:3], whole.staleness_pmf[3:].sum())
+    assert "or more" not in whole.plot(axes()).get_xlabel()
+    assert "or more" in replace(whole, staleness_pmf=pmf, error=None).plot(axes()).get_xlabel()
 
 
 @pytest.mark.parametrize("options", [{"target": 0.1}, {"time_budget": 30.0}, {"target": 0.1, "k": 3}])
