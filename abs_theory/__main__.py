@@ -1,7 +1,6 @@
 """What the theory says, at a prompt: ``python -m abs_theory round-time | choose | plan``."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from abs_theory import candidates, choose, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.delays import Delay
 from abs_theory.parse import delay_laws
-from abs_theory.prompt import Command, check_file, check_folder, complaint, wrapped
+from abs_theory.prompt import Command, check_file, check_folder, run_app, wrapped
 from abs_theory.workers import as_workers
 
 app = typer.Typer(
@@ -236,14 +235,7 @@ def _draw(table: pd.DataFrame, n: int, max_staleness: str) -> Figure:
 
 def run() -> None:
     """The command: one line on stderr and status 2 for what the caller can mend."""
-    try:
-        status = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
-    except (typer.TyperException, OSError, ValueError, ArithmeticError) as problem:
-        print(f"abs_theory: {complaint(problem)}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(status)
+    run_app(app, "abs_theory", OSError, ValueError, ArithmeticError)
 
 
 if __name__ == "__main__":

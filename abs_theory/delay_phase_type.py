@@ -25,7 +25,7 @@ class Coxian(Delay):
     hyper-exponential if the rates fall and some stop early.  With P(t) the probabilities of the chain with generator Q,
     the end of the task being one more state, cdf and sf are sums of entries of the first row of
 
-    .. math:: P(t) = \exp(Qt) = \big(e^{-\lambda h} \exp((Q + \lambda) h)\big)^{t/h}
+    .. math:: P(t) = \exp(Qt) = \left(e^{-\lambda h} \exp((Q + \lambda) h)\right)^{t/h}
 
     by Taylor's series at h <= 1 / (2 lambda), lambda the largest rate, and repeated squaring.  No term is negative and
     the diagonal is set to exp(-rates t) each time, so that every entry keeps its digits, however small.

@@ -65,15 +65,15 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
     thrown away, else by ``TRUST``; where the two are far apart, the limit takes their place.
 
     Against simulation (notebooks/02_staleness.ipynb: ten laws, thresholds 0, 1, 3 and none) the round time errs by
-    .2 % on average and by at most 2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1 and
-    3 if delays have a least value: shifted exponential (2 %), Pareto (1.4 %).  Wherever theta + 1 rounds end soon after
-    the least delay errors grow: 5 % at n = 4, 8 % with larger thresholds or if delays are nearly constant.
+    .2 % on average and by at most 2.2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1
+    and 3 if delays have a least value: shifted exponential (2.2 %), Pareto (1.4 %).  Wherever theta + 1 rounds end soon
+    after the least delay errors grow: 5 % at n = 4, 8 % with larger thresholds or if delays are nearly constant.
 
     ``error`` is an empirical bound on the difference from simulation.  With s = exp(-25 Var[X] / E[X]^2) / 2 of the
     steadiest law (workers of nearly constant delay march in step), d = \|ln of the ratio of the two round times\|, u
     the share of a round that two moments misplace because workers are unequal, it is with and without a bound:
 
-    - round time, relative: .01 + .08/n + .3 d + .4 max(d - .05, 0) + .1 s + .5 u (.05 for the terms with d where the
+    - round time, relative: .01 + .08/n + .37 d + .4 max(d - .05, 0) + .1 s + .5 u (.05 for the terms with d where the
       limit stands in);
       .008 + .03/n + .05 s + .5 u (0 at k = 1);
     - idle fraction: .008 + .02/n + .1 d + .07 s + .05 u; .005 + .03/n + .05 s + .05 u (0 at k = 1);
@@ -166,7 +166,7 @@ def _error(
             wasted_fraction=none,
             participation=participation,
         )
-    open_ = (1 - lost) * (0.3 * apart + 0.4 * np.maximum(apart - 0.05, 0.0)) + 0.05 * lost
+    open_ = (1 - lost) * (0.37 * apart + 0.4 * np.maximum(apart - 0.05, 0.0)) + 0.05 * lost
     wasted = np.full(k.size, 0.01 + 0.35 / n + 0.2 * s)
     restarts = np.minimum(n * wasted / (max_staleness + 1), 0.12 + 0.4 * s * n)
     return SteadyState(

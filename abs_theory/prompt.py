@@ -1,15 +1,18 @@
 """What a command needs beside its numbers: lines that fit, places to write that exist, mistakes told in one line."""
 
+import os
 import shutil
+import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-__all__ = ["Command", "check_file", "check_folder", "complaint", "wrapped"]
+__all__ = ["Command", "check_file", "check_folder", "complaint", "run_app", "wrapped"]
 
+INTERRUPTED = 130  # status after Ctrl-C, as shells have it and typer hands it on
 WIDEST = 100  # characters of a line that is easy to read
 
 
@@ -45,10 +48,12 @@ def check_file(option: str, path: Path | None, suffixes: tuple[str, ...] = ()) -
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Raise ValueError unless ``path`` is a folder, or one can be made there."""
+    """Raise ValueError unless ``path`` is a folder one may write to, or one can be made there."""
     there = next((each for each in (path, *path.parents) if each.exists()), None)
     if there is not None and not there.is_dir():
         raise ValueError(f"{option} must be a folder, {there} is a file")
+    if there is not None and not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} must be a folder that can be written to, {there} cannot")
 
 
 def complaint(problem: Exception) -> str:
@@ -63,3 +68,15 @@ def complaint(problem: Exception) -> str:
     else:
         said = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
     return " ".join(said.split())
+
+
+def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted: str = "interrupted") -> NoReturn:
+    """Run a command and leave: after ``mistakes`` of the caller with one line and status 2, after Ctrl-C with 130."""
+    try:
+        status = app(standalone_mode=False)
+    except (typer.TyperException, *mistakes) as problem:
+        print(f"{name}: {complaint(problem)}", file=sys.stderr)
+        status = 2
+    if status == INTERRUPTED and interrupted:
+        print(f"{name}: {interrupted}", file=sys.stderr)
+    sys.exit(status)

@@ -1,6 +1,5 @@
 """Regenerate the figures: ``python -m paper_figs [NAME ...] [--quick | --full] [--out DIR]``."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import joblib
 import pandas as pd
 import typer
 
-from abs_theory.prompt import complaint
+from abs_theory.prompt import check_folder, run_app
 from paper_figs import cache, page, style
 from paper_figs.figures import FIGURES
 from paper_figs.parallel import in_parallel
@@ -29,24 +28,22 @@ def main(
         raise typer.BadParameter(f"no figure named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     if quick and full:
         raise typer.BadParameter("--quick and --full are two sizes, give one of them or neither")
-    if out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"--out must be a folder, {out} is a file")
     size = "quick" if quick else "full" if full else "default"
     chosen = list(dict.fromkeys(names or FIGURES))
     if list_:
         for name in chosen:
             print(f"{name:<{max(map(len, FIGURES))}}  {size}  {told(out, name, size)}")
         return
+    check_folder("--out", out)
+    out.mkdir(parents=True, exist_ok=True)
     print(*make(chosen, size, out), sep="\n")
 
 
 def make(names: list[str], size: str, out: Path) -> list[Path]:
     """Compute what is not cached, draw these figures and write the page of all; return the pictures and the page."""
-    tables = [tabulate(name, size, out) for name in names]
-    if len(names) == 1:
-        drawn = [draw(names[0], tables[0], out)]
-    else:
-        drawn = in_parallel("drawing", [joblib.delayed(draw)(*each, out) for each in zip(names, tables, strict=True)])
+    results = [tabulate(name, size, out) for name in names]
+    calls = [joblib.delayed(draw)(name, *result, out) for name, result in zip(names, results, strict=True)]
+    drawn = in_parallel("drawing", calls) if len(names) > 1 else [draw(names[0], *results[0], out)]
     return [*(path for paths in drawn for path in paths), page.write(out)]
 
 
@@ -72,21 +69,20 @@ def told(out: Path, name: str, size: str) -> str:
     return f"to be computed ({found.why}{took}{shared})"
 
 
-def tabulate(name: str, size: str, out: Path) -> pd.DataFrame:
-    """Write NAME.csv, from the cache if it can be, and NAME.json, how it was made; return the table."""
+def tabulate(name: str, size: str, out: Path) -> tuple[pd.DataFrame, page.Card]:
+    """Write NAME.csv, from the cache if it can be; return the table and how it was made."""
     figure, config = FIGURES[name], config_of(name, size)
     whole = cache.load_or_compute(out / ".cache", kept_as(name, size), config, figure.compute)
     table = getattr(figure, "summarise", lambda table: table)(whole.table)
-    out.mkdir(parents=True, exist_ok=True)
+    page.Card.remove(out, name)  # the picture there is, if any, is not of this table
     note = "from the cache" if whole.cached else f"computed in {whole.seconds:.1f} s"
     table.to_csv(out / f"{name}.csv", index=False)
     print(f"{out / name}.csv  ({note})", flush=True)
-    page.Card(size, config, whole.seconds).write(out, name)
-    return table
+    return table, page.Card(size, config, whole.seconds)
 
 
-def draw(name: str, table: pd.DataFrame, out: Path) -> list[Path]:
-    """Write NAME.pdf and NAME.png; the same picture for the same table."""
+def draw(name: str, table: pd.DataFrame, card: page.Card, out: Path) -> list[Path]:
+    """Write NAME.pdf and NAME.png, the same picture for the same table, and then NAME.json, how it was made."""
     paths = [out / f"{name}.{suffix}" for suffix in ("pdf", "png")]
     with style.applied():
         drawing = FIGURES[name].draw(table)
@@ -95,19 +91,13 @@ def draw(name: str, table: pd.DataFrame, out: Path) -> list[Path]:
         drawing.set_layout_engine(None)  # laid out once, for both files
         for path, metadata in zip(paths, ({"CreationDate": None}, {"Software": None}), strict=True):
             drawing.savefig(path, metadata=metadata)
+    card.write(out, name)
     return paths
 
 
 def run() -> None:
     """The command: one line on stderr and status 2 for what the caller can mend."""
-    try:
-        status = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        sys.exit("interrupted; finished figures are cached")
-    except (typer.TyperException, OSError) as problem:
-        print(f"paper_figs: {complaint(problem)}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(status)
+    run_app(app, "paper_figs", OSError, ValueError, interrupted="interrupted; what was computed is cached")
 
 
 if __name__ == "__main__":

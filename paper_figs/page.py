@@ -41,13 +41,21 @@ class Card:
     seconds: float  # its computation took, once
 
     def write(self, out: Path, name: str) -> None:
-        (out / f"{name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        _card(out, name).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, out: Path, name: str) -> Self | None:
         """None if the figure is not in this folder."""
-        path = out / f"{name}.json"
+        path = _card(out, name)
         return cls(**json.loads(path.read_text())) if path.exists() else None
+
+    @staticmethod
+    def remove(out: Path, name: str) -> None:
+        _card(out, name).unlink(missing_ok=True)
+
+
+def _card(out: Path, name: str) -> Path:
+    return out / f"{name}.json"
 
 
 def write(out: Path) -> Path:
@@ -87,7 +95,8 @@ def section(out: Path, name: str) -> str:
     picture = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
     table = getattr(module, "numbers", lambda table: table)(pd.read_csv(out / f"{name}.csv"))
     config = html.escape(json.dumps(card.config, indent=1))
-    look = " <em>Quick size, for a look: the claim is about the default size.</em>" if card.size == "quick" else ""
+    smaller = card.size == "quick" and module.QUICK != module.DEFAULT
+    look = " <em>Quick size, for a look: the claim is about the default size.</em>" if smaller else ""
     return f"""{head}
 <figure><img alt="{claim}" src="data:image/png;base64,{picture}"><figcaption>{claim}{look}</figcaption></figure>
 <details open><summary>Numbers</summary><div class="numbers">{as_html(table)}</div>

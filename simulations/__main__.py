@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from abs_theory.prompt import run_app
 from simulations import execution, folder
 from simulations.storage import Store
 from simulations.sweep import Sweep, label
@@ -102,15 +103,7 @@ def _kept(sweep: Sweep, out: Path) -> str:
 
 def run() -> None:
     """The command: one line on stderr and status 2 for what the caller can mend, 1 if a cell failed."""
-    try:
-        status = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    except (typer.TyperException, OSError, ValueError, RuntimeError) as problem:
-        message = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
-        print(f"simulations: {' '.join(message.split())}", file=sys.stderr)
-        status = 2
-    sys.exit(status)
+    run_app(app, "simulations", OSError, ValueError, RuntimeError, interrupted="")  # it has said what is kept
 
 
 if __name__ == "__main__":

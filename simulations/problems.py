@@ -62,7 +62,7 @@ class Problem(Protocol):
 class TimingOnly:
     """A problem with nothing to learn, for studying time, staleness and traffic alone."""
 
-    initial = np.zeros(0)
+    initial = np.zeros(0)  #: no parameters
 
     def loss(self, params: np.ndarray) -> float:
         return 0.0

@@ -1,5 +1,6 @@
 """A law, a protocol and a figure, added to a copy of the project as ``docs/extending.md`` says, work and are tested."""
 
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("abs_theory", "simulations", "paper_figs", "tests", "docs", "benchmarks", "examples", "notebooks")
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 SECTIONS = {part.split("\n")[0]: part for part in GUIDE.split("\n## ")[1:]}
 CHANGE = re.compile(r"^`([\w/.]+)`(, new)?[^\n]*:\n\n```(python|diff)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
@@ -36,9 +38,9 @@ def insert(text, patch):
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory):
     copy = tmp_path_factory.mktemp("copy")
-    for folder in ("abs_theory", "simulations", "paper_figs", "tests", "docs"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "site"))
-    for file in ("README.md", "pyproject.toml"):
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "site", "reference"))
+    for file in ("README.md", "Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / file, copy / file)
     for section in SECTIONS.values():
         for path, new, text in changes(section):
@@ -48,13 +50,15 @@ def changed(tmp_path_factory):
 
 
 def run(copy, command):
-    words = shlex.split(command)
-    assert words[:2] == ["python", "-m"]
-    extra = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider"] if words[2] == "pytest" else []
-    return subprocess.run(
-        [sys.executable, "-m", words[2], *extra, *words[3:]], cwd=copy, capture_output=True, text=True, timeout=300,
-        check=False,
+    python, *words = shlex.split(command)
+    assert python == "python"
+    if words[:2] == ["-m", "pytest"]:
+        words[2:2] = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [sys.executable, *words], cwd=copy, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "PYTHONPATH": str(copy)},
     )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -62,14 +66,23 @@ def test_it_takes_three_files_at_most(name):
     assert 2 <= len({path for path, _, _ in changes(SECTIONS[name])}) <= 3
 
 
-@pytest.mark.slow  # each starts a process; continuous integration runs them
-@pytest.mark.parametrize("command", re.findall(r"^python -m .*$", GUIDE, flags=re.MULTILINE))
-def test_its_commands_run_in_the_changed_copy(command, changed):
-    result = run(changed, command)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+@pytest.mark.slow  # each starts processes; continuous integration runs them
+@pytest.mark.parametrize("name", SECTIONS)
+def test_its_commands_run_in_the_changed_copy(name, changed):
+    commands = re.findall(r"^python .*$", SECTIONS[name], flags=re.MULTILINE)
+    assert commands
+    for command in commands:
+        run(changed, command)
+
+
+@pytest.mark.slow
+def test_the_changed_copy_is_as_the_linter_and_the_structure_demand(changed):
+    run(changed, "python -m ruff check --no-cache .")
+    run(changed, "python -m ruff format --no-cache --check .")
+    run(changed, "python -m pytest tests/test_structure.py tests/test_docs.py tests/test_extending.py")
 
 
 @pytest.mark.slow
 def test_the_new_protocol_goes_into_the_table_of_the_readme(changed):
-    subprocess.run([sys.executable, "docs/methods.py"], cwd=changed, check=True, env={"PYTHONPATH": str(changed)})
+    run(changed, "python docs/methods.py")
     assert "| [`abs_by_the_clock`](simulations/by_the_clock.py) | no formula |" in (changed / "README.md").read_text()

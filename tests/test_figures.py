@@ -24,6 +24,7 @@ from paper_figs.figures import (
     time_to_target,
     timeline,
 )  # fmt: skip
+from simulations.record import to_target
 
 TINY = {
     "n": 4, "laws": ["lognormal"], "easy": 0.5, "hard": 0.7, "replicates": 3, "path": 48,
@@ -144,7 +145,9 @@ def check_claim_of_heterogeneity(table):
     for method in ("K-sync", "Ringmaster"):
         assert skewed.loc[method, "slow_share"] < 0.1
         assert skewed.loc[method, "accuracy"] < skewed.loc["synchronous", "accuracy"]
-        assert even.loc[method, "accuracy"] > even.loc["synchronous", "accuracy"]
+        assert even.loc[method, "accuracy"] > even["accuracy"].max() - 0.01
+    for method in ("K-async", "asynchronous"):
+        assert skewed.loc[method, "accuracy"] > skewed.loc["synchronous", "accuracy"] + 0.05
     assert skewed.loc["synchronous", "slow_share"] == pytest.approx(0.5)
 
 
@@ -181,35 +184,77 @@ def test_claim_of_loss_time_on_the_default_runs(default_runs):
 
 @pytest.mark.slow
 def test_claim_of_loss_communication_on_the_default_runs(default_runs):
-    """What it takes until the median loss is a fifth of that at the start."""
+    hard = of_hard(default_runs).swaplevel()
+    few = {"synchronous", "local SGD"}
+    for law in study.DEFAULT["laws"]:
+        rounds = hard["update"].unstack("law")[law].loc[loss_communication.METHODS].sort_values()
+        arrived = [name for name in rounds.index if math.isfinite(rounds[name])]
+        assert arrived[-1] == "asynchronous", law
+        assert next(name for name in arrived if name not in few) == "K-sync", law
+        assert set(arrived[: arrived.index("K-sync")]) <= few, law
+    stalls = hard.xs("decreasing hazard", level="law").loc[loss_communication.METHODS]
+    assert set(stalls["time"].nsmallest(2).index) == {"ABS, chosen", "K-sync"}
+    assert set(stalls["communication"].replace(math.inf, np.nan).nlargest(2).index) == {"ABS, chosen", "K-sync"}
 
-    def spent(rows, x):
-        return rows[rows["loss_median"] <= 0.46].groupby("method")[x].first()
 
-    table, per_second = loss_communication.summarise(default_runs), loss_time.summarise(default_runs)
-    for law, rows in table.groupby("law"):
-        rounds = spent(rows[rows["x"] == "update"], "spent").drop("local SGD", errors="ignore").sort_values()
-        assert len(rounds) >= 5  # all but the synchronous, which are not there yet
-        assert (rounds.index[0], rounds.index[-1]) == ("K-sync", "asynchronous"), law
-    stalls = table[(table["law"] == "decreasing hazard") & (table["x"] == "communication")]
-    messages = spent(stalls, "spent").sort_values().index
-    seconds = spent(per_second[per_second["law"] == "decreasing hazard"], "time")[messages].sort_values().index
-    assert set(seconds[:2]) == set(messages[-2:]) == {"ABS, chosen", "K-sync"}
-    total = of_hard(default_runs)["communication"]
-    assert total["decreasing hazard", "ABS, time-optimal"] > 3 * total["decreasing hazard", "AdaSync"]
+@pytest.mark.slow
+def test_claim_of_adaptation_on_the_default_runs(default_runs):
+    table = adaptation.summarise(default_runs)
+    for (law, method), rows in table.groupby(["law", "method"]):
+        assert rows["k_median"].is_monotonic_increasing, (law, method)
+        if method == "ABS":
+            assert rows["max_staleness_median"].is_monotonic_decreasing, law
+    increasing = table[table["law"] == "increasing hazard"].set_index("method").drop(columns="max_staleness_median")
+    same = [increasing.loc[name].filter(like="median").to_numpy() for name in ("AdaSync", "ABS, time-optimal")]
+    np.testing.assert_array_equal(*same)
 
 
 @pytest.mark.slow
 def test_claim_of_time_to_target_on_the_default_runs(default_runs):
     hard = of_hard(default_runs)
     ratio, time = hard["ratio"].unstack("law"), hard["time"].unstack("law")
-    decreasing = time["decreasing hazard"]
+    decreasing, increasing = time["decreasing hazard"], time["increasing hazard"]
     assert (decreasing[["AdaSync", "K-async"]] > 3 * decreasing["ABS, chosen"]).all()
     assert (ratio.drop(["synchronous", "local SGD"]).max() < ratio.loc["synchronous"]).all()
-    assert ratio.loc["AdaSync", "decreasing hazard"] > 3 * ratio.loc["ABS, time-optimal", "decreasing hazard"]
-    assert 2 * ratio.loc["ABS, time-optimal", "decreasing hazard"] < 1
-    assert ratio.loc["K-sync", "increasing hazard"] < 1  # where ABS loses
-    assert time.loc["ABS, time-optimal", "increasing hazard"] == time.loc["AdaSync", "increasing hazard"]
+    assert (increasing["K-sync"] <= increasing[["ABS", "ABS, chosen", "ABS, time-optimal"]]).all()
+    assert increasing["ABS, time-optimal"] == increasing["AdaSync"]
+
+
+@pytest.mark.slow
+def test_findings_of_the_readme_on_the_default_runs(default_runs):
+    """Each "times as fast" of the README lies in the interval of its ratio; what is called a tie is one."""
+    rng = np.random.default_rng(0)
+    level = study.DEFAULT["hard"]
+    reached = {
+        key: to_target(runs, study.ACCURACY, level, time_budget=runs["budget"].iloc[0])
+        for key, runs in default_runs.groupby(["law", "method"])
+    }
+
+    def interval(law, method, reference):
+        found = time_to_target.ratio_to(reached[law, reference], reached[law, method], rng)
+        return found["ratio_low"], found["ratio_high"]
+
+    def within(value, law, method, reference):
+        low, high = interval(law, method, reference)
+        return low <= value <= high
+
+    stalls, best = "decreasing hazard", "ABS, time-optimal"
+    assert within(4.5, stalls, "AdaSync", best)
+    assert within(2.7, stalls, "ABS", best)
+    assert within(1.3, stalls, "K-sync", best)
+    assert within(1.6, stalls, "Ringmaster", best)
+    assert within(3.8, stalls, "AdaSync", "ABS, chosen")
+    assert within(1.0, stalls, "K-sync", "ABS, chosen")
+    for law in ("increasing hazard", "lognormal"):
+        assert interval(law, "ABS, chosen", "AdaSync")[0] <= 1, law  # does not lose to it beyond noise
+    assert within(1.0, "increasing hazard", "Ringmaster", "K-sync")
+    for method in ("K-sync", "Ringmaster"):
+        assert interval("increasing hazard", method, "ABS, chosen")[1] < 1
+        assert within(1.0, "lognormal", method, "ABS, chosen")
+    spent = of_hard(default_runs)["communication"]
+    assert spent[stalls, best] > 3 * spent[stalls, "AdaSync"]
+    winner = default_runs[(default_runs["law"] == stalls) & (default_runs["method"] == best)]
+    assert (winner.loc[winner["update"] > 0, "max_staleness"] == 0).all()
 
 
 @pytest.mark.slow
@@ -238,9 +283,26 @@ def test_numbers_of_the_readme_on_the_default_runs(default_runs):
 def test_claim_of_ablation_the_threshold_decides_where_the_hazard_decreases():
     table = ablation.compute(**ablation.DEFAULT).pivot(index=["law", "k_rule"], columns="threshold", values="median")
     assert (table.loc["decreasing hazard", "none"] > 2 * table.loc["decreasing hazard", "time-optimal"]).all()
-    increasing = table.loc["increasing hazard"].drop("loss ratio")
-    assert (increasing.max(axis=1) < 1.5 * increasing.min(axis=1)).all()
+    increasing = table.loc["increasing hazard"]
+    little = increasing.drop("loss ratio")
+    assert (little.max(axis=1) < 1.34 * little.min(axis=1)).all()
+    assert np.isfinite(increasing.loc["loss ratio"]).to_dict() == {
+        name: name == "restart all" for name in study.THRESHOLDS
+    }
     assert (table.loc["lognormal", "restart all"] < table.loc["lognormal", "time-optimal"]).all()  # said in the README
+    for law, same in (("increasing hazard", "none"), ("decreasing hazard", "restart all")):  # said below the figure
+        assert (table.loc[law, "time-optimal"] == table.loc[law, same]).all()
+
+
+@pytest.mark.slow
+def test_claim_of_budget_on_the_default_map():
+    table = budget.compute(**budget.DEFAULT).set_index(["noise", "index"])
+    noise, index = (table.index.get_level_values(name) for name in ("noise", "index"))
+    assert (table.loc[noise <= 0.3, "max_staleness"] <= 1).all()
+    assert (table.loc[noise >= 1, "max_staleness"] >= 12).all()
+    assert (table.loc[(noise >= 3) & (index >= 4), "max_staleness"] == math.inf).all()
+    assert set(noise[table["k"] >= 5]) == {0.03, 0.1, 0.3}
+    assert table["gain"].unstack("noise").sort_index().diff().iloc[1:].le(1e-9).all(axis=None)
 
 
 @pytest.mark.slow

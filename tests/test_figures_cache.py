@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from paper_figs import cache, study
+from paper_figs import cache, page, study
 from paper_figs.__main__ import make, run, told
 from paper_figs.figures import FIGURES, timeline
 
@@ -132,3 +132,32 @@ def test_the_command_refuses_a_file_as_folder_and_lists_what_is_cached(tmp_path,
     assert list(listed) == list(FIGURES)
     assert listed["timeline"].startswith("default  cached (took ")
     assert listed["ablation"] == "default  to be computed (never computed)"
+
+
+def test_an_interrupted_run_leaves_no_picture_beside_other_numbers_and_goes_on(tmp_path, command, monkeypatch):
+    """Ctrl-C after the table and before the picture: the page does without the figure until it is drawn."""
+    out = tmp_path / "figures"
+    assert command("timeline", "budget", "--quick", "--out", str(out)).returncode == 0
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paper_figs.__main__.draw", interrupt)
+    stopped = command("timeline", "--out", str(out))
+    assert (stopped.returncode, stopped.stderr) == (130, "paper_figs: interrupted; what was computed is cached\n")
+    monkeypatch.undo()
+    page.write(out)
+    assert "Not drawn yet" in section_of(out, "timeline")
+    assert "Not drawn yet" not in section_of(out, "budget")
+    assert "from the cache" in command("timeline", "--out", str(out)).stdout
+    assert "Not drawn yet" not in section_of(out, "timeline")
+
+
+def section_of(out, name):
+    return (out / "index.html").read_text().split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(command):
+    refused = command("budget", "--out", "/proc/figures")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "paper_figs: /proc/figures: No such file or directory\n"

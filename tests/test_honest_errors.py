@@ -181,3 +181,14 @@ def test_a_hopelessly_slow_worker():
         assert state.participation[:3] == pytest.approx(np.full(3, 2 / 3), rel=1e-6)
         assert 0 < state.participation[3] < 1e-11
         assert np.isfinite([getattr(state, name) for name in NUMBERS]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_mean_field_covers_its_worst_cell_at_twenty_workers(k):
+    """Delays with a least value, few waited for, one update late at most: known to a thirtieth of a percent."""
+    delay = ShiftedExponential(0.5, 0.5)
+    sharp = monte_carlo.abs_sgd(delay, k, 20, 1, np.random.default_rng(5), num_rounds=2000, replicates=256)
+    theory = steady_state.abs_sgd(delay, k, 20, 1, "mean-field")
+    assert sharp.error.round_time < 5e-4 * sharp.round_time
+    assert abs(theory.round_time - sharp.round_time) + sharp.error.round_time <= theory.error.round_time

@@ -217,7 +217,7 @@ def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path):
         ([path, "--out", path], "is a file"),
         ([path, "--out", out, "--backend", "joblb"], "did you mean 'joblib'"),
         ([path, "--out", out, "--jobs", "0"], "--jobs must be"),
-        ([path, "--out", out, "--jobs", "many"], "'--jobs'"),
+        ([path, "--out", out, "--jobs", "many"], "--jobs must be a valid integer, got many"),
         ([path, "--out", out, "--address", "auto"], "give --backend ray"),
         ([path, "--out", out, "--format", "xls"], "must be one of csv, parquet"),
     ):

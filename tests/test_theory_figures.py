@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pytest
 
+from abs_theory.choose import time_optimal_threshold
 from paper_figs import style, theory
 from paper_figs.figures import bound, choice, local_steps, round_time, scaling, staleness, threshold
 
@@ -137,6 +138,7 @@ def test_claim_of_threshold(profile):
     lognormal = table[table["law"] == "neither"].set_index("max_staleness")["round_time_simulated"]
     assert lognormal[3.0] < 0.95 * min(lognormal[0.0], lognormal[np.inf])
     assert 3 in config["bounds"]
+    assert time_optimal_threshold(theory.LAWS["neither"], 15, config["n"]) == 0  # "at this k"
 
 
 @pytest.mark.slow
@@ -189,9 +191,9 @@ def test_claim_of_bound(profile):
     assert (table["bound"] >= table["simulation"]).all()
     end = table[table["updates"] == table["updates"].max()]
     assert (end["bound"] / end["exact"]).between(2, 6).all()
-    forgotten = end[end["step_size"] * end["updates"] > 5]
+    forgotten = table[table["step_size"] * table["updates"] > 5]
     assert len(forgotten) >= 2
-    assert (forgotten["estimate"] / forgotten["exact"]).between(0.95, 1.1).all()
+    assert (forgotten["estimate"] / forgotten["exact"]).between(1.0, 1.105).all()
 
 
 @pytest.mark.slow
@@ -208,6 +210,10 @@ def test_claim_of_choice(profile):
         assert pick["predicted"].item() == pytest.approx(table.loc[table["law"] == law, "predicted"].min())
         assert 0.8 < pick["trained"].item() / pick["predicted"].item() < 1.25
     ratio = trained["trained"] / trained["predicted"]
-    assert ratio.between(0.6, 1.7).all()
+    assert ratio.between(0.72, 1.7).all()
     everybody = ratio[trained["k"] == trained["k"].max()]
     assert (everybody > 1).all()
+    if profile == "DEFAULT":  # the gain from a threshold that is not there
+        both = trained[(trained["law"] == "increasing hazard") & trained["k"].between(8, 14)].set_index(["method", "k"])
+        assert (both.loc["ABS", "predicted"] < both.loc["K-async", "predicted"]).all()
+        assert (both.loc["ABS", "trained"] > both.loc["K-async", "trained"]).all()

@@ -15,7 +15,8 @@ from paper_figs.parallel import in_parallel
 
 CLAIM = (
     "The heavier the tail of the delays and the less noisy the gradients, the more a threshold gains: with little "
-    "noise late workers restart at once, with much noise and a light tail nobody does, and k above 1 pays in between."
+    "noise late workers restart at once or one update late, with much noise and a light tail nobody does, and k well "
+    "above 1 pays only in between."
 )
 _NOISE = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 QUICK = {"n": 10, "noise": [0.01, 0.1, 1.0, 10.0], "index": [8.0, 3.0, 1.6, 1.15], "target": 0.05}

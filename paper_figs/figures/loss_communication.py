@@ -7,8 +7,9 @@ from paper_figs import curves, study, style, theory
 from simulations.record import with_totals
 
 CLAIM = (
-    "With one step per task K-sync needs the fewest rounds, asynchronous SGD the most: waiting makes them better and "
-    "longer. Where stalls make the hazard decrease, the fastest per second need most messages: restarts cost them."
+    "The more workers a round waits for, the fewer rounds: synchronous and local SGD need the fewest where they "
+    "arrive at all, then K-sync; asynchronous SGD needs the most. Where stalls make the hazard decrease, the fastest "
+    "per second need the most messages: restarts cost them."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 METHODS = ["ABS, chosen", "ABS", "synchronous", "local SGD", "K-sync", "asynchronous", "AdaSync"]
@@ -50,5 +51,6 @@ def draw(table: pd.DataFrame) -> Figure:
         axes[row, 0].set(ylabel=_Y[y])
     for ax, law in zip(axes[0], laws, strict=True):
         ax.set(title=law)
+    fig.supxlabel("each curve ends where the shortest of its runs does", fontsize=7)
     curves.legend(fig, axes[0, 0], ncols=4)
     return fig

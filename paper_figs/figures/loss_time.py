@@ -44,7 +44,7 @@ def draw(table: pd.DataFrame) -> Figure:
             else:
                 ax.set(ylim=(0.5, 1))
             drawn |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        row[0].set(ylabel=f"{_Y[y]}\n({family})")
+        row[0].set(ylabel=f"{_Y[y]}\n(rivals: {family})")
     for ax, law in zip(axes[0], laws, strict=True):
         ax.set(title=law)
     for ax in axes[-1]:

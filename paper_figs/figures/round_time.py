@@ -15,7 +15,8 @@ from paper_figs.parallel import in_parallel
 
 CLAIM = (
     "A staleness threshold makes rounds longer where the hazard of the delays increases, shorter where it decreases, "
-    "and changes nothing for exponential delays; the mean field follows the simulation within its stated error."
+    "and changes nothing for exponential delays; the mean field follows the simulation within its stated error and "
+    "the noise of these runs."
 )
 THRESHOLDS = {"K-sync": 0.0, "ABS": 2.0, "K-async": math.inf}
 LABELS = {"K-sync": "K-sync (max. staleness 0)", "ABS": "ABS (max. staleness 2)", "K-async": "K-async (no limit)"}

@@ -19,9 +19,10 @@ CLAIM = (
     "everybody takes ever longer."
 )
 SHARED = ("increasing hazard", "decreasing hazard", "neither")  # of ABS with other delays no round time is known
+LEAST = 0.01  # per cent that the figure shows
 APPROXIMATIONS = {
-    "limit": {"color": "#0072B2", "linestyle": "--", "marker": "v"},
-    "corrected": {"color": "#D55E00", "linestyle": "-", "marker": "o"},
+    "limit": {"color": "#0072B2", "linestyle": "none", "marker": "v"},
+    "corrected": {"color": "#D55E00", "linestyle": "none", "marker": "o"},
 }
 LABELS = {"limit": "limit of many workers", "corrected": "corrected for n workers (stated error shaded)"}
 SERVERS = {"synchronous": "-.", "K-sync": "--", "ABS": "-", "K-async": ":"}
@@ -87,38 +88,36 @@ def draw(table: pd.DataFrame) -> Figure:
     for (top, bottom), law in zip(axes.T, SHARED, strict=True):
         for name, look in APPROXIMATIONS.items():
             rows = errors[(errors["law"] == law) & (errors["name"] == name)]
-            percent = 100 * rows[["value", "half_width", "stated"]]
+            percent = 100 * rows[["value", "half_width", "stated"]].abs()
             shift = {"limit": 0.96, "corrected": 1.04}[name]  # so that intervals do not hide each other
             theory.points(
                 top, shift * rows["n"], percent["value"], percent["half_width"], **look | {"linestyle": "none"}
             )
-            top.plot(
-                shift * rows["n"], percent["value"], color=look["color"], linestyle=look["linestyle"], linewidth=0.8
-            )
-            if rows["stated"].notna().all():
-                top.fill_between(
-                    rows["n"], -percent["stated"], percent["stated"], color=look["color"], alpha=0.15, linewidth=0
-                )
-        top.axhline(0, color="black", linewidth=0.6)
+            if name == "limit":
+                guide = percent["value"].iloc[0] * rows["n"].iloc[0] / rows["n"]
+                top.plot(rows["n"], guide, color="0.5", linestyle=":", linewidth=0.8, zorder=1)
+            else:
+                top.fill_between(rows["n"], LEAST, percent["stated"], color=look["color"], alpha=0.15, linewidth=0)
         top.set(title=theory.title(law, "\n"), xscale="log", xlabel="workers $n$")
-        top.set_yscale("symlog", linthresh=1, linscale=1.0)
+        top.set(yscale="log", ylim=(LEAST, 40))
         for name, dashes in SERVERS.items():
             rows = times[(times["law"] == law) & (times["name"] == name)]
             bottom.plot(rows["n"], rows["value"], **style.look(name) | {"linestyle": dashes, "marker": "none"})
         bottom.set(xscale="log", yscale="log", xlabel="workers $n$")
         bottom.yaxis.set_major_formatter("{x:g}")
         top.yaxis.set_major_formatter("{x:g}")
-    axes[0, 0].set(ylabel="error of the round time (%)")
+    axes[0, 0].set(ylabel="size of the error (%)")
     axes[1, 0].set(ylabel="round time (s), theory")
     approximations = [theory.key(LABELS[name], **look) for name, look in APPROXIMATIONS.items()]
+    approximations.append(theory.key("proportional to 1/n", color="0.5", linestyle=":"))
     servers = [
         theory.key(name, **style.look(name) | {"linestyle": dashes, "marker": "none"})
         for name, dashes in SERVERS.items()
     ]
     share, bound = table.loc[0, ["share", "max_staleness"]]
     fig.legend(
-        handles=approximations, loc="outside upper center", ncols=2,
-        title=f"$k = {share:g}\\,n$, ABS with max_staleness {bound:g}; errors against Monte Carlo with 95 % intervals",
+        handles=approximations, loc="outside upper center", ncols=3,
+        title=f"$k = {share:g}\\,n$, ABS with max_staleness {bound:g}; errors of its round time, 95 % intervals",
     )  # fmt: skip
     fig.legend(handles=servers, loc="outside lower center", ncols=4)
     return fig

@@ -16,7 +16,7 @@ from paper_figs.parallel import in_parallel
 CLAIM = (
     "Every threshold makes gradients fresher than none does, at the price of restarts, but only the ageing of the "
     "delays decides what it does to the round time: the time-optimal threshold is none where the hazard increases, 0 "
-    "where it decreases, and in between for a lognormal law."
+    "where it decreases, and in between for a lognormal law at this k."
 )
 QUANTITIES = {
     "round_time": "mean round time (s)",

@@ -11,8 +11,8 @@ from simulations.experiment import simulate
 from simulations.problems import TimingOnly
 
 CLAIM = (
-    "With the same task times, ABS drops the work of a stalled worker, which K-async goes on waiting for and which "
-    "holds up all others in synchronous SGD."
+    "With the same task times, ABS drops the work of a stalled worker, which K-async lets run on to apply its gradient "
+    "many updates late, and which holds up all others in synchronous SGD (a window too short to compare their speed)."
 )
 DEFAULT = {"n": 5, "k": 2, "max_staleness": 2, "seconds": 6.0, "seed": 5}
 QUICK = FULL = DEFAULT
