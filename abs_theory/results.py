@@ -20,9 +20,9 @@ _LAWS = ("staleness_pmf", "participation")  # fields with one more axis than the
 class Estimate:
     """A mean over independent samples, with its standard error."""
 
-    mean: float
-    stderr: float
-    num_samples: int
+    mean: float  #: of the samples
+    stderr: float  #: its standard error
+    num_samples: int  #: independent samples
 
     @classmethod
     def of(cls, values: ArrayLike) -> Self:
@@ -46,20 +46,20 @@ class SteadyState:
 
     Each field is a float, or an array over a grid of ``k`` and ``max_staleness``; ``staleness_pmf`` has one more axis,
     the staleness 0, 1, ..., whose last entry is the probability of that staleness *or more*.  ``error`` holds the
-    half-widths of the same fields: 0 where exact, 95 % if by Monte Carlo, the documented bound if by mean field.
+    half-widths of the same fields: 0 where exact, 95 % if by Monte Carlo, the documented error if by mean field.
     """
 
-    round_time: Any
-    mean_staleness: Any  # of the gradients the server applies
-    staleness_pmf: NDArray[np.float64]
-    restarts: Any
-    uplinks: Any
-    downlinks: Any
-    idle_fraction: Any  # share of worker time spent waiting for the round to end
-    wasted_fraction: Any  # share of worker time thrown away by restarts
-    participation: Any = None  # gradients each worker delivers per round, shape (..., n)
-    method: Any = None
-    error: Any = None  # a SteadyState
+    round_time: Any  #: mean seconds from one update to the next
+    mean_staleness: Any  #: of the gradients the server applies
+    staleness_pmf: NDArray[np.float64]  #: probabilities of the staleness of such a gradient
+    restarts: Any  #: workers told to start again
+    uplinks: Any  #: gradients sent to the server
+    downlinks: Any  #: models sent to workers
+    idle_fraction: Any  #: share of worker time spent waiting for the round to end
+    wasted_fraction: Any  #: share of worker time thrown away by restarts
+    participation: Any = None  #: gradients each worker delivers per round, shape (..., n)
+    method: Any = None  #: by which each cell was computed
+    error: Any = None  #: half-widths of the same fields, a SteadyState
 
     def to_frame(self) -> pd.DataFrame:
         """One row per cell of the grid, in the order of its raveled arrays; with each result its half-width."""

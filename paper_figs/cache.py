@@ -25,17 +25,17 @@ _DRAWING_ONLY = {_ROOTS["paper_figs"] / "style.py"}
 class State(NamedTuple):
     """What the cache holds of a result."""
 
-    valid: bool
-    why: str  # it has to be computed; empty if valid
-    seconds: float | None  # how long it took last time, if ever
+    valid: bool  #: whether the result can be used
+    why: str  #: it has to be computed; empty if valid
+    seconds: float | None  #: how long it took last time, if ever
 
 
 class Result(NamedTuple):
     """A table, whether it came from the cache, and how long it took to compute (s)."""
 
-    table: pd.DataFrame
-    cached: bool
-    seconds: float
+    table: pd.DataFrame  #: the result
+    cached: bool  #: whether it came from the cache
+    seconds: float  #: how long it took to compute
 
 
 def entry(folder: Path, name: str) -> Path:

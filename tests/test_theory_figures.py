@@ -193,7 +193,7 @@ def test_claim_of_bound(profile):
     assert (end["bound"] / end["exact"]).between(2, 6).all()
     forgotten = table[table["step_size"] * table["updates"] > 5]
     assert len(forgotten) >= 2
-    assert (forgotten["estimate"] / forgotten["exact"]).between(1.0, 1.105).all()
+    assert (forgotten["estimate"] / forgotten["exact"]).between(1.0, 1.12).all()
 
 
 @pytest.mark.slow

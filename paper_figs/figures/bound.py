@@ -14,9 +14,9 @@ from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
 
 CLAIM = (
-    "On a noisy quadratic training follows the exact recursion at every update and step, and the optimizer's estimate"
-    " lies at most 10 % above it once the start is forgotten; the guarantee always holds, but even then is 2 to 6 "
-    "times as large."
+    "On a noisy quadratic training follows the exact recursion at every update and step, and the optimizer's estimate "
+    "lies up to about a tenth above it once the start is forgotten; the guarantee always holds, but even then is 2 to "
+    "6 times as large."
 )
 CURVATURES = tuple(np.geomspace(1.0, 0.1, 10).tolist())
 LINES = {
