@@ -28,7 +28,7 @@ FULL = DEFAULT | {
 
 
 def compute(n: int, noise: list[float], index: list[float], target: float) -> pd.DataFrame:
-    """Per noise and tail index: the choice, and how many times as long the best without a threshold takes.
+    """Per noise and tail index: the choice, how many times as long the best without a threshold takes, and its error.
 
     ``noise`` is sigma2 / (L gap) and ``target`` that of the mean squared gradient norm over the run, also in units of
     L gap; delays are Pareto of mean 1 s with this tail index.
@@ -45,7 +45,10 @@ def _column(n: int, noise: list[float], index: float, target: float) -> pd.DataF
         choice = choose.best(delay, n, constants, target=target)
         free = choice.curve.loc[np.isinf(choice.curve["max_staleness"]), "seconds"].min()
         row = {"k": choice.k, "max_staleness": choice.max_staleness, "step_size": choice.step_size}
-        rows.append({"noise": sigma2, "index": index, **row, "seconds": choice.seconds, "gain": free / choice.seconds})
+        row |= {"seconds": choice.seconds, "gain": free / choice.seconds}
+        picked = choice.curve.set_index(["k", "max_staleness"]).loc[(choice.k, choice.max_staleness)]
+        row["gain_error"] = row["gain"] * picked["round_time_error"] / picked["round_time"]
+        rows.append({"noise": sigma2, "index": index, **row})
     return pd.DataFrame(rows)
 
 
@@ -56,9 +59,17 @@ def draw(table: pd.DataFrame) -> Figure:
     threshold = table["max_staleness"].map(lambda bound: f"{bound:.0f}" if np.isfinite(bound) else "-")
     _heat(left, table, table["k"], table["k"].astype(str), "workers waited for, $k$")
     _heat(middle, table, rank, threshold, "max. staleness (updates; -: none)")
-    _heat(right, table, table["gain"].rank(), table["gain"].map(_two_digits), "time without a threshold / with it")
+    gain = table["gain"].map(_two_digits).mask(unsure(table), "~1")
+    _heat(
+        right, table, table["gain"].rank(), gain, "time without / with a threshold\n(~1: gains no more than its error)"
+    )
     left.set(ylabel="tail index of the Pareto delays (small: heavy)")
     return fig
+
+
+def unsure(table: pd.DataFrame) -> pd.Series:
+    """Where a threshold is chosen, but what it gains may be an error of the mean field."""
+    return np.isfinite(table["max_staleness"]) & (table["gain"] - 1 <= table["gain_error"])
 
 
 def _heat(ax: Axes, table: pd.DataFrame, shade: pd.Series, text: pd.Series, title: str) -> None:
