@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paper_figs import curves, study, style
 
@@ -42,6 +43,7 @@ def draw(table: pd.DataFrame) -> Figure:
         ax.set(ylabel=label)
     for ax in axes.flat:
         ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     for ax in axes[-1]:
         ax.set(xlabel="time (s; mean delay 1 s)")
     curves.legend(fig, axes[0, 0])
