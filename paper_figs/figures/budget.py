@@ -46,7 +46,8 @@ def _column(n: int, noise: list[float], index: float, target: float) -> pd.DataF
         free = choice.curve.loc[np.isinf(choice.curve["max_staleness"]), "seconds"].min()
         row = {"k": choice.k, "max_staleness": choice.max_staleness, "step_size": choice.step_size}
         row |= {"seconds": choice.seconds, "gain": free / choice.seconds}
-        picked = choice.curve.set_index(["k", "max_staleness"]).loc[(choice.k, choice.max_staleness)]
+        curve = choice.curve
+        picked = curve[(curve["k"] == choice.k) & (curve["max_staleness"] == choice.max_staleness)].iloc[0]
         row["gain_error"] = row["gain"] * picked["round_time_error"] / picked["round_time"]
         rows.append({"noise": sigma2, "index": index, **row})
     return pd.DataFrame(rows)
