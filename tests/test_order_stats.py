@@ -98,7 +98,7 @@ SLOW = (Gamma, Erlang)  # to evaluate in mpmath
 SIZES = [1, 2, 10, 100, 10_000]
 CELLS = sorted({(k, n) for n in SIZES for k in (1, max(1, n // 2), max(1, 9 * n // 10), n)})
 FEW_CELLS = [(1, 1), (5, 10), (10_000, 10_000)]
-SOME_CELLS = [*FEW_CELLS, (1, 2), (90, 100), (1, 10_000), (5000, 10_000)]
+SOME_CELLS = [*FEW_CELLS, (90, 100), (1, 10_000)]
 
 LAWS = [
     *REFERENCES,

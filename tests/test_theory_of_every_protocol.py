@@ -60,13 +60,16 @@ GRID = [(name, k, law, fleet) for (name, k), fleet, law in product(ALL, FLEETS, 
 SUMS = ("k_batch_sync", "local_sgd", "stsyn")  # their theory convolves laws, seconds of work unless in closed form
 
 
-def is_fast(i, cell):
-    """In the fast suite the laws take turns, and sums are of laws that know theirs."""
-    name, _, law, _ = cell
-    return i % 4 == (i // 4 + i // 12) % 4 and not (name in SUMS and law in ("hyper-exponential", "lognormal"))
+def in_turn():
+    """The fast suite: every protocol and k with two of the laws by turns, sums with laws that know theirs."""
+    for i, (name, k) in enumerate(ALL):
+        laws = ("exponential", "shifted") if name in SUMS else tuple(LAWS)
+        for j, fleet in enumerate(("equal", "one slow")):
+            yield name, k, laws[(i + j) % len(laws)], fleet
 
 
-FAST = [cell for i, cell in enumerate(GRID) if is_fast(i, cell)]
+FAST = list(in_turn())
+by_fleet = pytest.mark.parametrize("fleet", ["equal", "one slow", pytest.param("two speeds", marks=pytest.mark.slow)])
 
 
 def laws_of(law, fleet):
@@ -114,7 +117,7 @@ def test_round_time_in_the_whole_table(name, k, law, fleet):
 
 
 @pytest.mark.parametrize("k", KS)
-@pytest.mark.parametrize("fleet", FLEETS)
+@by_fleet
 @pytest.mark.parametrize("law", ["shifted", pytest.param("exponential", marks=pytest.mark.slow)])
 def test_who_uploads_in_stsyn_and_how_much(law, fleet, k):
     _, uploads, steps = simulated("stsyn", k, law, fleet, tasks=400, replicates=24)
@@ -125,7 +128,7 @@ def test_who_uploads_in_stsyn_and_how_much(law, fleet, k):
 
 
 @pytest.mark.parametrize("slack", [0, 2])
-@pytest.mark.parametrize("fleet", FLEETS)
+@by_fleet
 def test_ssp(fleet, slack):
     """Two simulations of different make: the event queue, and the recursion in max and plus."""
     laws = laws_of("lognormal", fleet)
