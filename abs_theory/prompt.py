@@ -74,6 +74,8 @@ def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted
     """Run a command and leave: after ``mistakes`` of the caller with one line and status 2, after Ctrl-C with 130."""
     try:
         status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
     except (typer.TyperException, *mistakes) as problem:
         print(f"{name}: {complaint(problem)}", file=sys.stderr)
         status = 2

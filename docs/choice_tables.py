@@ -8,6 +8,7 @@ measures them.
 from pathlib import Path
 
 import pandas as pd
+from marks import filled
 
 CSV, PAGE = (Path(__file__).with_name(name) for name in ("choice.csv", "choice.md"))
 RIVALS = ("best member", "best constant")
@@ -57,9 +58,7 @@ def in_page(text: str) -> str:
     """``text`` with both tables between their marks."""
     rows = measured()
     for name, table in (("by the clock", by_the_clock), ("constant", constant)):
-        begin, end = f"<!-- {name}: python docs/choice_tables.py -->\n", f"<!-- end of {name} -->\n"
-        head, rest = text.split(begin)
-        text = f"{head}{begin}{table(rows)}{end}{rest.split(end)[1]}"
+        text = filled(text, name, "choice_tables.py", table(rows))
     return text
 
 

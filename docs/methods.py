@@ -13,10 +13,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from marks import filled
+
 from simulations import protocols
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- methods: python docs/methods.py -->\n", "<!-- end of methods -->\n"
 
 
 class Facts(NamedTuple):
@@ -56,8 +57,7 @@ def _place(factory, files: list[str]) -> int:
 
 def in_readme(text: str) -> str:
     """``text`` with the table between the two marks."""
-    head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}{table()}{END}{rest.split(END)[1]}"
+    return filled(text, "methods", "methods.py", table())
 
 
 if __name__ == "__main__":

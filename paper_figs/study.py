@@ -241,8 +241,8 @@ def compute(
     n: int, laws: list[str], easy: float, hard: float, replicates: int, path: int, tuning: dict
 ) -> pd.DataFrame:
     """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
-    known = tunings(TUNED, laws, n, hard, LONGEST, tuning)
-    choices, *found = in_parallel("tuning", [joblib.delayed(chosen)(laws, n, hard, path), *known])
+    of_tuned = tunings(TUNED, laws, n, hard, LONGEST, tuning)
+    choices, *found = in_parallel("tuning", [joblib.delayed(chosen)(laws, n, hard, path), *of_tuned])
     compared = {CHOSEN: as_chosen(choices)} | TUNED
     knobs = tune_all({CHOSEN: compared[CHOSEN]}, laws, n, hard, LONGEST, tuning)
     knobs |= zip(itertools.product(TUNED, laws), found, strict=True)

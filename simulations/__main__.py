@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from abs_theory.prompt import run_app
+from abs_theory.prompt import INTERRUPTED, run_app
 from simulations import execution, folder
 from simulations.storage import Store
 from simulations.sweep import Sweep, label
@@ -54,7 +54,7 @@ def main(
             print(path)
     except KeyboardInterrupt:
         print(f"simulations: interrupted; {_kept(sweep, out)}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except OSError as problem:
         raise OSError(f"{problem}; {_kept(sweep, out)}") from None
     except RuntimeError as problem:  # a process of joblib or of the cluster that was killed
