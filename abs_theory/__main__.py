@@ -9,11 +9,12 @@ import pandas as pd
 import typer
 from matplotlib.figure import Figure
 
-from abs_theory import candidates, choose, steady_state
+from abs_theory import choose, steady_state
 from abs_theory.bounds import Constants
+from abs_theory.choose import candidates
+from abs_theory.command_line import Command, check_file, check_folder, run_app, wrapped
 from abs_theory.delays import Delay
-from abs_theory.parse import delay_laws
-from abs_theory.prompt import Command, check_file, check_folder, run_app, wrapped
+from abs_theory.delays.text import delay_laws
 from abs_theory.workers import as_workers
 
 app = typer.Typer(
@@ -175,9 +176,8 @@ def plan_(
 
     Or a table of seconds, a row for each round and a column for each worker; or a profiler's timeline.
     """
-    from abs_theory import traces  # these import scikit-learn, which takes a second
-    from abs_theory.plan import plan
-    from abs_theory.plan_words import sentences
+    from abs_theory import traces
+    from abs_theory.plan import plan, sentences, write
 
     if not trace.exists():
         raise ValueError(
@@ -197,7 +197,7 @@ def plan_(
     measured = traces.read(trace, unit=unit, warmup=skip, format=format, dataset=dataset)
     result = plan(measured, n, constants=constants, target=target, seed=seed)
     *words, curve = sentences(result)
-    print(wrapped("\n".join(words)), curve, *result.write(out), sep="\n")
+    print(wrapped("\n".join(words)), curve, *write(result, out), sep="\n")
 
 
 def _threshold(text: str) -> float:

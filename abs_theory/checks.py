@@ -72,3 +72,10 @@ def checked_array(
         kind = "whole numbers" if whole else "finite numbers"
         raise ValueError(f"{name} must be {kind} {'>' if positive else '>='} 0, got {name}={value!r}")
     return array
+
+
+def check_max_staleness(value: Any) -> None:
+    """Raise ValueError unless ``value`` is a whole number >= 0, or None or inf for no bound."""
+    whole = is_integer(value) or (isinstance(value, float) and (value.is_integer() or value == math.inf))
+    if value is not None and not (whole and value >= 0):
+        raise ValueError(f"max_staleness must be a whole number >= 0, or None for no bound, got {value!r}")

@@ -17,7 +17,7 @@ from importlib.metadata import version
 import numpy as np
 from scipy import stats
 
-from abs_theory import mean_field, monte_carlo, order_stats, steady_state
+from abs_theory import monte_carlo, order_stats, steady_state
 from abs_theory.delays import (
     Delay,
     Erlang,
@@ -33,6 +33,7 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
+from abs_theory.steady_state import mean_field
 from benchmarks import choice, simulator, traces
 from benchmarks.measure import Line, seconds
 from benchmarks.rivals import heap_loop, simpy_model

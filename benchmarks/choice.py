@@ -30,9 +30,10 @@ from abs_theory.bounds import Constants
 from abs_theory.choose import Choice, Timetable
 from abs_theory.delays import Delay, Gamma, HyperExponential, LogNormal, ShiftedExponential
 from simulations import policies, protocols
-from simulations.constants import estimate
 from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic, softmax_digits
+from simulations.problems.constants import estimate
+from simulations.server import Protocol
 
 N = 20
 LAWS: dict[str, Delay] = {
@@ -68,7 +69,7 @@ class Member:
             return f"AdaSync k0={self.k}" if threshold == "none" else f"ABS k0={self.k}, {threshold}"
         return f"k={self.k}, {threshold}"
 
-    def protocol(self, delay: Delay) -> protocols.Protocol:
+    def protocol(self, delay: Delay) -> Protocol:
         bound = policies.relative_to_mean() if self.max_staleness == RELATIVE else self.max_staleness
         return protocols.abs_sgd(policies.abs_rule(delay, N, self.k, bound) if self.adaptive else self.k, bound)
 

@@ -19,8 +19,8 @@ from simulations import protocols
 from simulations.experiment import simulate
 from simulations.fleets import Independent
 from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron_digits, softmax_digits
-from simulations.run import run
 from simulations.server import Protocol, Server
+from simulations.server.run import run
 from simulations.streams import streams, task_times
 from simulations.threads import one_thread
 

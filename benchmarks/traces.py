@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from abs_theory import decide, fit, order_stats, traces
+from abs_theory import order_stats, traces
 from abs_theory.bounds import Constants
 from abs_theory.delays import Delay, Exponential, LogNormal, ShiftedExponential
-from abs_theory.effects import table
-from abs_theory.plan import plan
-from abs_theory.replay import Replay
+from abs_theory.plan import decide, fit, plan
+from abs_theory.plan.effects import table
+from abs_theory.plan.replayed import Replay
 from abs_theory.traces import Trace
 
 FEWEST = 40  # complete rounds

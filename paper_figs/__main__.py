@@ -7,7 +7,7 @@ import joblib
 import pandas as pd
 import typer
 
-from abs_theory.prompt import check_folder, run_app
+from abs_theory.command_line import check_folder, run_app
 from paper_figs import cache, page, style
 from paper_figs.figures import FIGURES
 from paper_figs.parallel import in_parallel

@@ -16,7 +16,7 @@ import pandas as pd
 import abs_theory
 import paper_figs
 import simulations
-from simulations.provenance import versions
+from simulations.sweeps import versions
 
 _ROOTS = {package.__name__: Path(package.__path__[0]) for package in (abs_theory, simulations, paper_figs)}
 _DRAWING_ONLY = {_ROOTS["paper_figs"] / "style.py"}

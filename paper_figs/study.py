@@ -18,11 +18,11 @@ from abs_theory.choose import Choice
 from abs_theory.delays import Delay, HyperExponential, LogNormal, ShiftedExponential
 from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
-from simulations.constants import estimate
 from simulations.experiment import simulate
 from simulations.problems import perceptron_digits
-from simulations.protocols import Protocol
+from simulations.problems.constants import estimate
 from simulations.record import COUNTS, median, thinned, to_target
+from simulations.server import Protocol
 
 ACCURACY = "test_accuracy"
 

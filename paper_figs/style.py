@@ -5,7 +5,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 COLUMN, PAGE = 3.5, 7.16  # widths in inches of one and two columns of a paper
 
@@ -67,3 +73,31 @@ def look(method: Hashable) -> dict:
 def palette(size: int) -> list:
     """Colours for things that are not methods."""
     return sns.color_palette("colorblind", size)
+
+
+def points(ax: Axes, x: ArrayLike, mean: ArrayLike, half_width: ArrayLike, **kind: Any) -> Any:
+    """Simulated means with their 95 % intervals; on a logarithmic axis an interval down to 0 ends at the axis."""
+    kind = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "zorder": 4, "markeredgewidth": 0} | kind
+    return ax.errorbar(x, mean, half_width, **kind)
+
+
+def plain_log(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers at 1, 2, 5, 10, ..."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """A line of a legend."""
+    look.setdefault("markersize", 3.5)
+    return Line2D([], [], label=label, **look)
+
+
+def band(ax: Axes, x: ArrayLike, middle: ArrayLike, error: ArrayLike, color: Any, least: float = 0.0) -> None:
+    """The stated error of a theory, shaded; no deeper than ``least``."""
+    middle, error = np.asarray(middle, dtype=float), np.asarray(error, dtype=float)
+    ax.fill_between(
+        np.asarray(x, dtype=float), np.maximum(middle - error, least), middle + error, color=color, alpha=0.15,
+        linewidth=0,
+    )  # fmt: skip

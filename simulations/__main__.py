@@ -7,10 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from abs_theory.prompt import INTERRUPTED, run_app
-from simulations import execution, folder
-from simulations.storage import Store
-from simulations.sweep import Sweep, label
+from abs_theory.command_line import INTERRUPTED, run_app
+from simulations.sweeps import Store, Sweep, execution, folder, label
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -10,11 +10,9 @@ import pandas as pd
 
 from abs_theory.delays import Deterministic, Exponential, HyperExponential, LogNormal, ShiftedExponential
 from simulations.experiment import simulate
-from simulations.fleets import Independent
-from simulations.job import check_protocol
-from simulations.links import Absences
-from simulations.quadratic import NoisyQuadratic
-from simulations.server import Protocol
+from simulations.fleets import Absences, Independent
+from simulations.problems import NoisyQuadratic
+from simulations.server import Protocol, check_protocol
 
 __all__ = [
     "LAWS",

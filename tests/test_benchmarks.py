@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from agreement import assert_agrees, noise
-from test_monte_carlo import SHIFTED, STALLS, half_widths_as_estimates
+from steady_states import SHIFTED, STALLS, half_widths_as_estimates
 
 from abs_theory import monte_carlo, order_stats
 from abs_theory.monte_carlo import Estimate

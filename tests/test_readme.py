@@ -15,9 +15,10 @@ import pytest
 from agreement import assert_agrees
 from all_protocols import CASES, N
 
-from abs_theory import round_time, steady_state, stsyn
+from abs_theory import round_time, steady_state
 from abs_theory.delays import LogNormal, ShiftedExponential
 from abs_theory.results import Estimate
+from abs_theory.round_time import partial_uploads
 from simulations.contract import PROBLEM
 from simulations.experiment import simulate
 
@@ -208,7 +209,7 @@ def test_those_restart_of_whom_it_says_so(said, names):
         tasks = tasks.assign(age=tasks["end_version"] - tasks["read_version"])
         if said == UPLOADS:
             uploads = runs(name, LAWS[0]).groupby("replicate")["uplinks"].mean()
-            expected = stsyn.mean_uploads(LAWS[0], in_force(rounds, "k"), N, STEPS)
+            expected = partial_uploads.mean_uploads(LAWS[0], in_force(rounds, "k"), N, STEPS)
             assert_agrees(Estimate.of(uploads), expected, resolution=0.2)
         else:
             assert RESTARTS[said](rounds, tasks), name

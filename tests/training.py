@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from abs_theory import timings
+from abs_theory.bounds import recorded
 from simulations.fleets import Independent
 from simulations.server import Server
 from simulations.streams import streams
@@ -23,5 +23,5 @@ def train(protocol, problem, delays, *, step_size, num_updates, seed, replicate=
             models.append(server.params)
     path, curvature = np.array(models), np.array(problem.curvatures)
     columns = [(at - 1, at - 1 - read) for _, _, _, read, _, at, _ in server.books.tasks if at > 0]
-    table = timings.staleness_table(*np.array(columns).T)
+    table = recorded.staleness_table(*np.array(columns).T)
     return path**2 @ curvature / 2, path**2 @ curvature**2, table

@@ -23,6 +23,8 @@ from paper_figs.figures import (
     timeline,
 )
 
+__all__ = ["FIGURES"]
+
 _ALL = (
     timeline, round_time, staleness, threshold, local_steps, scaling, bound, choice,
     loss_time, loss_communication, adaptation, time_to_target, ablation, heterogeneity, budget,

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from abs_theory import bounds, expected, quadratic, steady_state, timings
+from abs_theory import bounds, steady_state
+from abs_theory.bounds import expected, quadratic, recorded
 from abs_theory.results import Estimate
-from paper_figs import style, theory
+from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
 from simulations import protocols
 from simulations.experiment import simulate
@@ -58,9 +59,9 @@ def of_step(
     replicates: int, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """The rows of one step size."""
-    delay, constants = theory.LAWS[law], problem.constants
+    delay, constants = laws.LAWS[law], problem.constants
     at = np.unique(np.geomspace(1, updates, 13).round().astype(int))
-    table = timings.sample(delay, k, n, max_staleness, np.random.default_rng(seed), updates, num_timings)
+    table = recorded.sample(delay, k, n, max_staleness, np.random.default_rng(seed), updates, num_timings)
     moments = quadratic.moments(problem.curvatures, problem.sigma2, problem.start, step, table)
     rounds = simulate(
         protocols.abs_sgd(k, max_staleness), problem, delay, n, step_size=step, num_updates=updates,
@@ -76,7 +77,7 @@ def of_step(
         rows.append({
             "step_size": step, "updates": J,
             "bound": float(bounds.abs_sgd(constants, step, k, n, J, tau, max_staleness)),
-            "bound_given_timing": float(timings.gradient_norm(constants, step, table[:, :J]).mean()),
+            "bound_given_timing": float(recorded.gradient_norm(constants, step, table[:, :J]).mean()),
             "estimate": float(expected.abs_sgd(constants, k, tau).value(step, J)),
             "exact": exact.mean, "exact_half_width": exact.half_width(),
             "simulation": simulated.mean, "half_width": simulated.half_width(),
@@ -95,7 +96,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for ax, rows, x in ((left, over_time, "updates"), (right, over_steps, "step_size")):
         for name, (_, look) in LINES.items():
             ax.plot(rows[x], rows[name], **look)
-        theory.points(ax, rows[x], rows["simulation"], rows["half_width"], color="#000000", marker="o")
+        style.points(ax, rows[x], rows["simulation"], rows["half_width"], color="#000000", marker="o")
         ax.set(xscale="log", yscale="log")
     left.set(
         xlabel="updates $J$", ylabel=r"mean of $|\nabla F|^2$ over $J$ updates", title=f"step size {shown:.2g}",
@@ -103,9 +104,9 @@ def draw(table: pd.DataFrame) -> Figure:
     right.set_xticks(steps, labels=[f"{step:.2g}" for step in steps])
     right.minorticks_off()
     right.set(xlabel="step size, up to the largest covered", title=f"{last} updates")
-    handles = [theory.key(label, **look) for label, look in LINES.values()]
+    handles = [style.key(label, **look) for label, look in LINES.values()]
     dot = {"color": "#000000", "marker": "o", "linestyle": "none"}
     fig.legend(
-        handles=[*handles, theory.key("training, 95 % intervals", **dot)], loc="outside upper center", ncols=3,
+        handles=[*handles, style.key("training, 95 % intervals", **dot)], loc="outside upper center", ncols=3,
     )  # fmt: skip
     return fig

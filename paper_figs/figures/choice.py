@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from abs_theory import choose
 from abs_theory.results import Estimate
-from paper_figs import style, theory
+from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
 from simulations import protocols
 from simulations.experiment import simulate
@@ -45,7 +45,7 @@ def compute(n: int, ks: list[int], sigma2: float, target: float, replicates: int
     problem = NoisyQuadratic(CURVATURES, sigma2)
     tables = []
     for law in LAWS:
-        delay = theory.LAWS[law]
+        delay = laws.LAWS[law]
         picked = choose.best(delay, n, problem.constants, target=target)
         for method, threshold in THRESHOLDS.items():
             choice = choose.best(delay, n, problem.constants, target=target, max_staleness=threshold)
@@ -79,7 +79,7 @@ def seconds(
         if going.size:
             most = math.ceil(patience * updates)
             rounds = simulate(
-                protocols.abs_sgd(k, max_staleness), problem, theory.LAWS[law], n, step_size=step, num_updates=most,
+                protocols.abs_sgd(k, max_staleness), problem, laws.LAWS[law], n, step_size=step, num_updates=most,
                 eval_every=EVERY_UPDATE, replicates=going.tolist(), seed=seed, n_jobs=1,
             )  # fmt: skip
             slope2, time = (rounds[name].to_numpy().reshape(-1, most) for name in ("gradient_norm2", "time"))
@@ -99,9 +99,7 @@ def draw(table: pd.DataFrame) -> Figure:
             wide = {"linewidth": 3, "alpha": 0.45} if method == "ABS" else {"zorder": 3}  # lies on one of the others
             ax.plot(curve["k"], curve["predicted"], color=look["color"], linestyle=DASHES[str(method)], **wide)
             seen = curve[np.isfinite(curve["trained"])]
-            theory.points(
-                ax, seen["k"], seen["trained"], seen["half_width"], color=look["color"], marker=look["marker"]
-            )
+            style.points(ax, seen["k"], seen["trained"], seen["half_width"], color=look["color"], marker=look["marker"])
         pick = rows[rows["pick"]]
         ax.plot(
             pick["k"], pick["predicted"], marker="o", markersize=11, markerfacecolor="none", markeredgecolor="black",
@@ -111,19 +109,19 @@ def draw(table: pd.DataFrame) -> Figure:
         flat = rows.loc[rows["flat"], "k"]
         ax.axvspan(flat.min() - 0.5, flat.max() + 0.5, color="0.92", linewidth=0, zorder=0)
         ax.set(
-            title=theory.title(law, "\n"),
+            title=laws.title(law, "\n"),
             yscale="log",
             xlabel="workers waited for, $k$",
             xlim=(0, table["k"].max() + 1),
         )
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        theory.plain_log(ax.yaxis)
+        style.plain_log(ax.yaxis)
     axes[0].set(ylabel="time to the target (s)")
-    handles = [theory.key(LABELS[name], **style.look(name) | {"linestyle": DASHES[name]}) for name in LABELS]
+    handles = [style.key(LABELS[name], **style.look(name) | {"linestyle": DASHES[name]}) for name in LABELS]
     ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": "none"}
-    area = theory.key("predicted within 5 % of it", color="0.88", linewidth=6)
+    area = style.key("predicted within 5 % of it", color="0.88", linewidth=6)
     fig.legend(
-        handles=[*handles, theory.key("pick of the optimizer", **ring), area], loc="outside upper center", ncols=3,
+        handles=[*handles, style.key("pick of the optimizer", **ring), area], loc="outside upper center", ncols=3,
         title="lines: predicted; points: training with 95 % intervals",
     )  # fmt: skip
     return fig

@@ -14,11 +14,10 @@ from abs_theory.results import Estimate
 from paper_figs import style
 from paper_figs.parallel import in_parallel
 from simulations import protocols
-from simulations.classifier import Classifier
-from simulations.data import digits
 from simulations.experiment import simulate
 from simulations.fleets import Scaled, as_fleet
 from simulations.policies import relative_to_mean
+from simulations.problems import Classifier, digits
 
 CLAIM = (
     "K-sync, which restarts all late workers, and Ringmaster, which restarts the latest, hardly hear the slow half: "

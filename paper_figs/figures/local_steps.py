@@ -12,7 +12,7 @@ from scipy import stats
 
 from abs_theory import steady_state
 from abs_theory.delays import Delay, Erlang, Exponential
-from paper_figs import style, theory
+from paper_figs import simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
@@ -51,11 +51,12 @@ def compute(
     cells = list(itertools.product(steps, [*map(float, bounds), math.inf]))
     step_law = {each: Exponential(mean=1 / each) for each in steps}
     times = [
-        joblib.delayed(theory.averages)(step_law[each], k, n, bound, local_steps=each, **effort)
+        joblib.delayed(simulated.averages)(step_law[each], k, n, bound, local_steps=each, **effort)
         for each, bound in cells
     ]
     ages = [
-        joblib.delayed(theory.staleness)(step_law[each], k, n, math.inf, local_steps=each, **effort) for each in steps
+        joblib.delayed(simulated.staleness)(step_law[each], k, n, math.inf, local_steps=each, **effort)
+        for each in steps
     ]
     results = in_parallel("local-steps", times + ages)
     for (each, bound), found in zip(cells, results[: len(cells)], strict=True):
@@ -101,7 +102,7 @@ def draw(table: pd.DataFrame) -> Figure:
         if not bounded.all():
             ends = none + np.array([-0.35, 0.35])
             ax.plot(ends, rows.loc[~bounded, "theory"].repeat(2), color=look["color"], linestyle=look["linestyle"])
-        theory.points(ax, x, rows["simulation"], rows["half_width"], color=look["color"], marker=look["marker"])
+        style.points(ax, x, rows["simulation"], rows["half_width"], color=look["color"], marker=look["marker"])
     left.set(xlabel="rounds missed so far", ylabel="chance to deliver in the next round", ylim=(0, 1))
     right.set(xlabel="max_staleness (updates)", ylabel="mean round time (s)", ylim=(0, None))
     ticks = np.arange(0, last + 1, max(1, last // 4))
@@ -109,7 +110,7 @@ def draw(table: pd.DataFrame) -> Figure:
     left.set_title("K-async: why to keep a late worker")
     right.set_title("ABS: what it costs to restart it")
     handles = [
-        theory.key("1 step" if steps == 1 else f"{steps} steps", **LOOKS[steps]) for steps in table["steps"].unique()
+        style.key("1 step" if steps == 1 else f"{steps} steps", **LOOKS[steps]) for steps in table["steps"].unique()
     ]
     fig.legend(
         handles=handles, loc="outside upper center", ncols=4,

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paper_figs import curves, study, style, theory
+from paper_figs import curves, study, style
 from simulations.record import with_totals
 
 CLAIM = (
@@ -45,7 +45,7 @@ def draw(table: pd.DataFrame) -> Figure:
             ax.set(xlabel=_X[x], xscale="log")
             if y == "loss":
                 ax.set(yscale="log")
-                theory.plain_log(ax.yaxis)
+                style.plain_log(ax.yaxis)
             else:
                 ax.set(ylim=(0.5, 1))
         axes[row, 0].set(ylabel=_Y[y])

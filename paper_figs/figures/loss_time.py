@@ -5,7 +5,7 @@ from itertools import product
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paper_figs import curves, study, style, theory
+from paper_figs import curves, study, style
 
 CLAIM = (
     "Which method trains fastest depends on the delay law: where stalls make the hazard decrease, those that restart "
@@ -40,7 +40,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 curves.draw_band(ax, rows, "time", y, method)
             if y == "loss":
                 ax.set(yscale="log")
-                theory.plain_log(ax.yaxis)
+                style.plain_log(ax.yaxis)
             else:
                 ax.set(ylim=(0.5, 1))
             drawn |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from abs_theory import steady_state
-from paper_figs import style, theory
+from paper_figs import laws, simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
@@ -28,24 +28,24 @@ FULL = {"n": 20, "ks": list(range(1, 21)), "tasks": 3000, "replicates": 30, "see
 
 def compute(n: int, ks: list[int], tasks: int, replicates: int, seed: int) -> pd.DataFrame:
     """Per law, method and k, in seconds: exact round time (NaN where unknown), mean field, simulation; half-widths."""
-    curves = [joblib.delayed(predicted)(law, method, n) for law, method in itertools.product(theory.LAWS, THRESHOLDS)]
-    cells = list(itertools.product(theory.LAWS, THRESHOLDS, ks))
+    curves = [joblib.delayed(predicted)(law, method, n) for law, method in itertools.product(laws.LAWS, THRESHOLDS)]
+    cells = list(itertools.product(laws.LAWS, THRESHOLDS, ks))
     effort = {"tasks": tasks, "replicates": replicates, "seed": seed}
     calls = [
-        joblib.delayed(theory.averages)(theory.LAWS[law], k, n, THRESHOLDS[method], **effort)
+        joblib.delayed(simulated.averages)(laws.LAWS[law], k, n, THRESHOLDS[method], **effort)
         for law, method, k in cells
     ]
     tables = in_parallel("theory", curves)
     found = [result["round_time"] for result in in_parallel("simulation", calls)]
-    simulated = pd.DataFrame(cells, columns=["law", "method", "k"]).assign(
+    points = pd.DataFrame(cells, columns=["law", "method", "k"]).assign(
         simulation=[each.mean for each in found], half_width=[each.half_width() for each in found]
     )
-    return pd.concat(tables).merge(simulated, on=["law", "method", "k"], how="left")
+    return pd.concat(tables).merge(points, on=["law", "method", "k"], how="left")
 
 
 def predicted(law: str, method: str, n: int) -> pd.DataFrame:
     """Exact round times where they are known, and those of the mean field, for every k."""
-    delay, ks, bound = theory.LAWS[law], np.arange(1, n + 1), THRESHOLDS[method]
+    delay, ks, bound = laws.LAWS[law], np.arange(1, n + 1), THRESHOLDS[method]
     best, field = (steady_state.abs_sgd(delay, ks, n, bound, how) for how in ("auto", "mean-field"))
     return pd.DataFrame({
         "law": law, "method": method, "k": ks,
@@ -63,18 +63,18 @@ def draw(table: pd.DataFrame) -> Figure:
             color, marker, dashes = *(style.look(method)[name] for name in ("color", "marker")), DASHES[str(method)]
             ax.plot(curve["k"], curve["exact"], color=color, linewidth=4, alpha=0.3, solid_capstyle="round")
             ax.plot(curve["k"], curve["mean_field"], color=color, linewidth=1.2, linestyle=dashes)
-            theory.band(ax, curve["k"], curve["mean_field"], curve["mean_field_error"], color)
+            style.band(ax, curve["k"], curve["mean_field"], curve["mean_field_error"], color)
             seen = curve.dropna(subset="simulation")
-            theory.points(ax, seen["k"], seen["simulation"], seen["half_width"], color=color, marker=marker)
-        ax.set(title=theory.title(law), yscale="log")
-        theory.plain_log(ax.yaxis)
+            style.points(ax, seen["k"], seen["simulation"], seen["half_width"], color=color, marker=marker)
+        ax.set(title=laws.title(law), yscale="log")
+        style.plain_log(ax.yaxis)
     for ax in axes[-1]:
         ax.set(xlabel="workers waited for, $k$", xlim=(0, table["k"].max() + 1))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in axes[:, 0]:
         ax.set(ylabel="mean round time (s)")
-    handles = [theory.key(text, **style.look(name) | {"linestyle": DASHES[name]}) for name, text in LABELS.items()]
-    known = theory.key("exact, where known", color="0.2", linewidth=4, alpha=0.3)
+    handles = [style.key(text, **style.look(name) | {"linestyle": DASHES[name]}) for name, text in LABELS.items()]
+    known = style.key("exact, where known", color="0.2", linewidth=4, alpha=0.3)
     fig.legend(
         handles=[*handles, known], loc="outside upper center", ncols=4,
         title="lines: mean field, its stated error shaded; points: simulation with 95 % intervals",

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from abs_theory import monte_carlo, order_stats, steady_state
-from abs_theory.mean_field import limit_round_time
-from paper_figs import style, theory
+from abs_theory.steady_state import limit_round_time
+from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
@@ -49,7 +49,7 @@ def compute(
     calls = [joblib.delayed(measured)(law, k, n, max_staleness, **effort) for law, n, k in cells]
     rows = []
     for (law, n, k), (mean, half_width) in zip(cells, in_parallel("scaling", calls), strict=True):
-        delay = theory.LAWS[law]
+        delay = laws.LAWS[law]
         field = steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field")
         limit = float(limit_round_time(delay, k / n, max_staleness))
         for name, value, stated in (
@@ -59,7 +59,7 @@ def compute(
             row = {"what": "error", "law": law, "name": name, "n": n, "value": value / mean - 1}
             rows.append(row | {"half_width": value * half_width / mean**2, "stated": stated / mean})
     for n, law in itertools.product((4 * np.geomspace(1, 250_000, 13).round().astype(int)).tolist(), SHARED):
-        delay, k = theory.LAWS[law], max(1, round(share * n))
+        delay, k = laws.LAWS[law], max(1, round(share * n))
         times = {
             "synchronous": order_stats.mean(delay, n, n),
             "K-sync": order_stats.mean(delay, k, n),
@@ -76,7 +76,7 @@ def measured(
     """Round time of ABS by Monte Carlo, and its 95 % half-width; fewer rounds of many workers vary as little."""
     rounds = max(100, rounds * 16 // max(n, 16))
     found = monte_carlo.abs_sgd(
-        theory.LAWS[law], k, n, max_staleness, np.random.default_rng([seed, n]), rounds, replicates
+        laws.LAWS[law], k, n, max_staleness, np.random.default_rng([seed, n]), rounds, replicates
     )
     return found.round_time, found.error.round_time
 
@@ -90,7 +90,7 @@ def draw(table: pd.DataFrame) -> Figure:
             rows = errors[(errors["law"] == law) & (errors["name"] == name)]
             percent = 100 * rows[["value", "half_width", "stated"]].abs()
             shift = {"limit": 0.96, "corrected": 1.04}[name]  # so that intervals do not hide each other
-            theory.points(
+            style.points(
                 top, shift * rows["n"], percent["value"], percent["half_width"], **look | {"linestyle": "none"}
             )
             if name == "limit":
@@ -98,7 +98,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 top.plot(rows["n"], guide, color="0.5", linestyle=":", linewidth=0.8, zorder=1)
             else:
                 top.fill_between(rows["n"], LEAST, percent["stated"], color=look["color"], alpha=0.15, linewidth=0)
-        top.set(title=theory.title(law, "\n"), xscale="log", xlabel="workers $n$")
+        top.set(title=laws.title(law, "\n"), xscale="log", xlabel="workers $n$")
         top.set(yscale="log", ylim=(LEAST, 40))
         for name, dashes in SERVERS.items():
             rows = times[(times["law"] == law) & (times["name"] == name)]
@@ -108,10 +108,10 @@ def draw(table: pd.DataFrame) -> Figure:
         top.yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set(ylabel="size of the error (%)")
     axes[1, 0].set(ylabel="round time (s), theory")
-    approximations = [theory.key(LABELS[name], **look) for name, look in APPROXIMATIONS.items()]
-    approximations.append(theory.key("proportional to 1/n", color="0.5", linestyle=":"))
+    approximations = [style.key(LABELS[name], **look) for name, look in APPROXIMATIONS.items()]
+    approximations.append(style.key("proportional to 1/n", color="0.5", linestyle=":"))
     servers = [
-        theory.key(name, **style.look(name) | {"linestyle": dashes, "marker": "none"})
+        style.key(name, **style.look(name) | {"linestyle": dashes, "marker": "none"})
         for name, dashes in SERVERS.items()
     ]
     share, bound = table.loc[0, ["share", "max_staleness"]]

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from abs_theory import steady_state
-from paper_figs import style, theory
+from paper_figs import laws, simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
@@ -29,11 +29,11 @@ FULL = {"n": 20, "k": 5, "max_staleness": 4, "tasks": 20000, "replicates": 30, "
 def compute(n: int, k: int, max_staleness: int, tasks: int, replicates: int, seed: int) -> pd.DataFrame:
     """Per law, method and staleness: probability by theory and by simulation, with half-widths; and the means."""
     effort = {"tasks": tasks, "replicates": replicates, "seed": seed}
-    cells = list(itertools.product(theory.LAWS, zip(METHODS, (math.inf, float(max_staleness)), strict=True)))
-    calls = [joblib.delayed(theory.staleness)(theory.LAWS[law], k, n, bound, **effort) for law, (_, bound) in cells]
+    cells = list(itertools.product(laws.LAWS, zip(METHODS, (math.inf, float(max_staleness)), strict=True)))
+    calls = [joblib.delayed(simulated.staleness)(laws.LAWS[law], k, n, bound, **effort) for law, (_, bound) in cells]
     tables = []
     for (law, (method, bound)), shares in zip(cells, in_parallel("staleness", calls), strict=True):
-        state = steady_state.abs_sgd(theory.LAWS[law], k, n, bound)
+        state = steady_state.abs_sgd(laws.LAWS[law], k, n, bound)
         size = MOST + 2 if math.isinf(bound) else max_staleness + 1
         unit = float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates)
         means = shares @ np.arange(shares.shape[1])
@@ -60,8 +60,8 @@ def draw(table: pd.DataFrame) -> Figure:
             color, marker = (style.look(method)[name] for name in ("color", "marker"))
             ax.plot(curve["staleness"], curve["theory"], color=color, linestyle=DASHES[str(method)])
             seen = curve[curve["simulation"] > 0]
-            theory.points(ax, seen["staleness"], seen["simulation"], seen["half_width"], color=color, marker=marker)
-        ax.set(title=theory.title(law), yscale="log", ylim=(LEAST, 1), xlim=(-0.5, MOST + 0.5))
+            style.points(ax, seen["staleness"], seen["simulation"], seen["half_width"], color=color, marker=marker)
+        ax.set(title=laws.title(law), yscale="log", ylim=(LEAST, 1), xlim=(-0.5, MOST + 0.5))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in axes[-1]:
         ax.set(xlabel="staleness of an applied gradient (updates)")
@@ -69,7 +69,7 @@ def draw(table: pd.DataFrame) -> Figure:
         ax.set(ylabel="probability")
     bound = int(table.loc[table["method"] == "ABS", "staleness"].max())
     labels = {"K-async": "K-async (no limit)", "ABS": f"ABS (max. staleness {bound})"}
-    handles = [theory.key(text, **style.look(name) | {"linestyle": DASHES[name]}) for name, text in labels.items()]
+    handles = [style.key(text, **style.look(name) | {"linestyle": DASHES[name]}) for name, text in labels.items()]
     fig.legend(
         handles=handles, loc="outside upper center", ncols=2,
         title="lines: theory (exact or mean field); points: simulation with 95 % intervals",

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from abs_theory import steady_state
-from abs_theory.thresholds import time_optimal_threshold
-from paper_figs import style, theory
+from abs_theory.choose import time_optimal_threshold
+from paper_figs import laws, simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
@@ -31,7 +31,7 @@ FULL = {"n": 20, "k": 5, "bounds": [*range(13)], "tasks": 10000, "replicates": 3
 def compute(n: int, k: int, bounds: list[int], tasks: int, replicates: int, seed: int) -> pd.DataFrame:
     """Per law and threshold (inf is none): theory and simulation with half-widths; the time-optimal ones marked."""
     tables = []
-    for law, delay in theory.LAWS.items():
+    for law, delay in laws.LAWS.items():
         best = time_optimal_threshold(delay, k, n)
         every = np.array(sorted({*range(max(bounds) + 1), best, math.inf}))
         state = steady_state.abs_sgd(delay, k, n, every)
@@ -39,14 +39,14 @@ def compute(n: int, k: int, bounds: list[int], tasks: int, replicates: int, seed
         errors = {f"{name}_error": getattr(state.error, name) for name in QUANTITIES}
         table = pd.DataFrame({"law": law, "max_staleness": every, **columns, **errors})
         tables.append(table.assign(time_optimal=every == best, solved=state.method))
-    cells = list(itertools.product(theory.LAWS, [*map(float, bounds), math.inf]))
+    cells = list(itertools.product(laws.LAWS, [*map(float, bounds), math.inf]))
     effort = {"tasks": tasks, "replicates": replicates, "seed": seed}
-    calls = [joblib.delayed(theory.averages)(theory.LAWS[law], k, n, bound, **effort) for law, bound in cells]
+    calls = [joblib.delayed(simulated.averages)(laws.LAWS[law], k, n, bound, **effort) for law, bound in cells]
     rows = []
     for (law, bound), found in zip(cells, in_parallel("threshold", calls), strict=True):
-        simulated = {f"{name}_simulated": each.mean for name, each in found.items()}
+        means = {f"{name}_simulated": each.mean for name, each in found.items()}
         half_widths = {f"{name}_half_width": each.half_width() for name, each in found.items()}
-        rows.append({"law": law, "max_staleness": bound, **simulated, **half_widths})
+        rows.append({"law": law, "max_staleness": bound, **means, **half_widths})
     return pd.concat(tables).merge(pd.DataFrame(rows), on=["law", "max_staleness"], how="left")
 
 
@@ -56,7 +56,7 @@ def draw(table: pd.DataFrame) -> Figure:
     last = table.loc[np.isfinite(table["max_staleness"]), "max_staleness"].max()
     none = last + 2
     for law, rows in table.groupby("law", sort=False):
-        look = theory.look(law)
+        look = laws.look(law)
         color, dashes, marker = look["color"], look["linestyle"], look["marker"]
         x = rows["max_staleness"].replace(math.inf, none)
         bounded = np.isfinite(rows["max_staleness"])
@@ -65,7 +65,7 @@ def draw(table: pd.DataFrame) -> Figure:
             ax.plot(none + np.array([-0.45, 0.45]), rows.loc[~bounded, name].repeat(2), color=color, linestyle=dashes)
             seen = rows[f"{name}_simulated"].notna()
             mean, half_width = rows.loc[seen, f"{name}_simulated"], rows.loc[seen, f"{name}_half_width"]
-            theory.points(ax, x[seen], mean, half_width, color=color, marker=marker)
+            style.points(ax, x[seen], mean, half_width, color=color, marker=marker)
         best = rows["time_optimal"] & (law != "constant hazard")
         axes[0].plot(
             x[best], rows.loc[best, "round_time"], marker="o", markersize=10, markerfacecolor="none",
@@ -76,10 +76,10 @@ def draw(table: pd.DataFrame) -> Figure:
     for ax, label in zip(axes, QUANTITIES.values(), strict=True):
         ax.set(xlabel="max_staleness (updates)", ylabel=label, ylim=(0, None), xlim=(-0.6, none + 0.7))
         ax.set_xticks([*ticks, none], labels=[*(f"{tick:.0f}" for tick in ticks), "none"])
-    handles = [theory.key(theory.title(law), **theory.look(law)) for law in table["law"].unique()]
+    handles = [style.key(laws.title(law), **laws.look(law)) for law in table["law"].unique()]
     ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": "0.2", "linestyle": "none"}
     fig.legend(
-        handles=[*handles, theory.key("time-optimal threshold", **ring)], loc="outside upper center", ncols=3,
+        handles=[*handles, style.key("time-optimal threshold", **ring)], loc="outside upper center", ncols=3,
         title="lines: theory (exact or mean field); points: simulation with 95 % intervals",
     )  # fmt: skip
     return fig

@@ -1,0 +1,204 @@
+r"""k and the threshold by the clock: which candidate to run when, as the gradient shrinks and noise takes over.
+
+The mean squared gradient norm is what descent without noise leaves of it after a flow of x = eta times the updates,
+plus what noise adds, g = D(x) + v.  Near a quadratic (``expected``) each candidate pulls v towards a floor of its own
+in rounds of T seconds:
+
+.. math:: \frac{dx}{dt} = \frac{\eta}{T}, \qquad \frac{dv}{dt} = -2 h_1 \eta\, \frac{v - s}{T}, \qquad
+    s = \frac{\eta \sigma^2}{2k} \left( h_1 + \eta (\bar\tau + 1/2)\, h_2 \right)
+
+and the loss falls by eta (g - s) per round.  So the candidate in force is always the one with the largest (g - s) / T:
+short noisy rounds first, long quiet ones last.  If D is an exponential of rate 2 h_1, the default, nothing is lost by
+such greed: g falls as fast as it can at every height, so it is the least possible at every time.  Where D is measured,
+sigma2, h_1 and h_2 may be those of the place.
+Source: derived in notebooks/03_choosing_k.ipynb; the gain per time as a criterion, Dutta et al. (2021, AdaSync) and
+Xu et al. (2020, arXiv 2004.14696).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from abs_theory.bounds import STEP_SLACK, Constants, expected
+from abs_theory.choose.candidates import Goal, Rounds
+from abs_theory.typing import Array
+
+__all__ = ["Descent", "Timetable", "exponential", "fastest", "measured"]
+
+
+STEPS, WIDTH = 64, 1e3  # steps tried, in geometric progression down from the longest that makes sense
+STRIDE, LONGEST = 0.02, 1e7  # time goes on by this share of itself, until so many of the shortest rounds have passed
+
+
+class Point(NamedTuple):
+    """On the way of descent without noise: |grad F|^2 there, and what noise is like, relative to the constants."""
+
+    norm2: Array
+    noise: Array  # sigma2 h_1
+    drift: Array  # sigma2 h_2
+    curvature: Array  # h_1
+
+
+Descent = Callable[[Array], Point]  # after a flow
+
+
+@dataclass(frozen=True, eq=False)
+class Timetable:
+    """When to wait for how many, and how stale they may be; the step stays the same.
+
+    To run it: ``protocols.abs_sgd(lambda p: table.k_at(p.time), lambda p: table.max_staleness_at(p.time))``.
+    """
+
+    step_size: float  #: of all updates
+    seconds: float  #: until the mean of |grad F|^2 over time is at the target, or the time budget
+    updates: float  #: until then, not rounded
+    messages: float  #: uplinks and downlinks until then
+    gradient_norm2: float  #: mean over time until then: the target, or what the budget buys
+    stairs: pd.DataFrame = field(repr=False)  #: seconds from which k and max_staleness hold, round_time, gradient_norm2
+
+    def k_at(self, seconds: float) -> int:
+        """Gradients to wait for ``seconds`` after the start."""
+        return int(self._at("k", seconds))
+
+    def max_staleness_at(self, seconds: float) -> float:
+        """The threshold ``seconds`` after the start; inf is none."""
+        return float(self._at("max_staleness", seconds))
+
+    def _at(self, column: str, seconds: float) -> float:
+        row = int(np.searchsorted(self.stairs["seconds"].to_numpy(), seconds, side="right")) - 1
+        return self.stairs[column].to_numpy()[max(row, 0)]
+
+
+def exponential(constants: Constants) -> Descent:
+    """D(x) = 2 h_1 gap exp(-2 h_1 x): the gradient of a loss that has one curvature, that of the noise."""
+    rate = 2 * (constants.noise_curvature or 0.0)
+
+    def at(flow: Array) -> Point:
+        same = np.ones_like(flow)
+        return Point(rate * constants.gap * np.exp(-rate * flow), same, same, same)
+
+    return at
+
+
+def measured(constants: Constants, path: pd.DataFrame) -> Descent:
+    """Interpolated in a table with columns flow, gradient_norm2 and maybe sigma2, noise_curvature, noise_curvature2."""
+    flow, norm2 = (path[name].to_numpy(dtype=float) for name in ("flow", "gradient_norm2"))
+    if not (flow.size and flow[0] == 0 and np.all(np.diff(flow) > 0) and np.all(norm2 >= 0)):
+        raise ValueError("descent must have a flow that increases from 0, and gradient_norm2 >= 0")
+    noise = drift = curvature = np.ones_like(flow)
+    if {"sigma2", "noise_curvature", "noise_curvature2"} <= set(path.columns):
+        h1, h2 = expected.noise_curvatures(constants)
+        curvature = path["noise_curvature"].to_numpy(dtype=float) / h1
+        sigma2 = path["sigma2"].to_numpy(dtype=float) / (constants.sigma2 or 1.0)
+        noise, drift = sigma2 * curvature, sigma2 * path["noise_curvature2"].to_numpy(dtype=float) / h2
+        if not (np.all(noise >= 0) and np.all(drift >= 0) and np.all(curvature > 0)):
+            raise ValueError("descent must have sigma2 >= 0 and curvatures > 0")
+    columns = (norm2, noise, drift, curvature)
+    return lambda x: Point(*(np.interp(x, flow, column) for column in columns))
+
+
+def fastest(
+    constants: Constants, each: Rounds, goal: Goal, descent: Descent, steps: list[float] | None = None
+) -> Timetable | None:
+    """The timetable of the candidates ``each`` whose step serves the ``goal`` best; None if there is none.
+
+    ``steps`` None tries 64 of them.  A candidate is run with steps up to its ``expected.max_step_size`` only.
+    Cost: about 800 times steps times candidates, .3 s for 250 candidates.
+    """
+    finite = np.isfinite(each.charged)
+    if not finite.any():
+        return None
+    each = Rounds(*(getattr(each, part.name)[finite] for part in fields(each)))
+    about = expected.abs_sgd(constants, each.k, each.mean_staleness)
+    limit = about.limit * (1 + STEP_SLACK)
+    if steps is None:
+        level = float(descent(np.zeros(1)).norm2[0]) if goal.target is None else goal.target
+        longest = min(limit.max(), level / about.noise.min()) if about.noise.min() > 0 else limit.max()
+        eta = longest * np.geomspace(1 / WIDTH, 1, STEPS)
+    else:
+        eta = np.array(steps)
+    eta = eta[eta <= limit.max()]
+    if not eta.size:
+        return None
+    covered = np.where(limit >= eta[:, None], 0.0, math.inf)
+    noise, drift = about.noise * eta[:, None] + covered, about.drift * eta[:, None] ** 2
+    rate = 2 * (constants.noise_curvature or 0.0) * eta
+    clock, runs = _runs(each, (noise, drift), eta, rate, descent, goal)
+
+    if goal.target is None:
+        assert goal.time_budget is not None
+        end = np.full(eta.size, goal.time_budget)
+        at_end = np.array([np.interp(goal.time_budget, clock, area) for area in runs.area.T]) / goal.time_budget
+        best = int(at_end.argmin())
+    else:
+        owed = runs.area - goal.target * clock[:, None]  # rises, then falls to 0 where the mean is at the target
+        end = np.array([_falls_to_zero(clock, each_) for each_ in owed.T])
+        at_end = np.full(eta.size, goal.target)
+        best = int(end.argmin())
+    first = runs.cell[0, best]
+    seconds = max(float(end[best]), float(each.charged[first]))  # one update at least
+    if not seconds <= clock[-1]:
+        return None
+    cell = runs.cell[:, best]
+    changes = np.flatnonzero(np.diff(cell, prepend=-1))
+    stairs = {
+        "seconds": clock[changes],
+        "k": each.k[cell[changes]],
+        "max_staleness": each.max_staleness[cell[changes]],
+        "round_time": each.seconds[cell[changes]],
+        "gradient_norm2": runs.norm2[changes, best],
+    }
+    rounds = np.diff(clock) / each.charged[cell]
+    updates, messages = (
+        float(np.interp(seconds, clock, np.append(0.0, np.cumsum(part))))
+        for part in (rounds, rounds * each.messages[cell])
+    )
+    return Timetable(float(eta[best]), seconds, updates, messages, float(at_end[best]), pd.DataFrame(stairs))
+
+
+class _Runs(NamedTuple):
+    """All steps at all times, times x steps; there is one time more at the end of the last interval."""
+
+    cell: NDArray[np.intp]  # the candidate in force from each time on
+    norm2: Array
+    area: Array  # its integral over time so far
+
+
+def _runs(
+    each: Rounds, floors: tuple[Array, Array], eta: Array, rate: Array, descent: Descent, goal: Goal
+) -> tuple[Array, _Runs]:
+    """All steps ``eta``; ``floors`` are the two terms of s, steps x candidates, ``rate`` is 2 h_1 eta."""
+    shortest = each.charged.min()
+    longest = max(LONGEST, 1.1 * (goal.time_budget or 0.0) / shortest)
+    clock = shortest * np.expm1(STRIDE * np.arange(math.ceil(math.log1p(longest) / STRIDE) + 1))
+    every = np.arange(eta.size)
+    flow, v, at = np.zeros(eta.size), np.zeros(eta.size), descent(np.zeros(eta.size))
+    norm2, area, cells = [at.norm2], [np.zeros(eta.size)], []
+    for seconds in np.diff(clock):
+        floor = floors[0] * at.noise[:, None] + floors[1] * at.drift[:, None]
+        gain = (norm2[-1][:, None] - floor) / each.charged
+        cell = gain.argmax(axis=1)
+        cell = np.where(gain[every, cell] > 0, cell, floor.argmin(axis=1))  # below every floor: towards the lowest
+        rounds, s = seconds / each.charged[cell], floor[every, cell]
+        v = s + (v - s) * np.exp(-rate * at.curvature * rounds)
+        flow = flow + eta * rounds
+        at = descent(flow)
+        norm2.append(at.norm2 + v)
+        area.append(area[-1] + seconds * (norm2[-2] + norm2[-1]) / 2)
+        cells.append(cell)
+    return clock, _Runs(np.array(cells), np.array(norm2), np.array(area))
+
+
+def _falls_to_zero(clock: Array, owed: Array) -> float:
+    """When a curve that first rises comes back to 0; inf if never."""
+    paid = np.flatnonzero(owed[1:] <= 0)
+    if not paid.size:
+        return math.inf
+    i = int(paid[0])
+    share = owed[i] / (owed[i] - owed[i + 1]) if owed[i] > owed[i + 1] else 0.0
+    return float(clock[i] + share * (clock[i + 1] - clock[i]))

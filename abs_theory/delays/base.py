@@ -1,0 +1,201 @@
+"""What a delay law is: the base class of every law, and the law of a fixed time plus a random one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cached_property, wraps
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from abs_theory.delays.numerics import moments
+from abs_theory.delays.numerics.ageing import Ageing, numerical_ageing
+from abs_theory.delays.numerics.panels import TailTable, tail_table
+from abs_theory.typing import Array
+
+Size = int | tuple[int, ...] | None
+
+# log(0) = -inf and exp(1000) = inf are the right answers at the ends of a law
+at_the_ends = np.errstate(divide="ignore", over="ignore", under="ignore")
+
+
+def quantile(f: Callable[[Any, Array], Array]) -> Any:
+    """Make ``f`` of a law and an array a ppf or isf, which raises ValueError unless 0 <= q <= 1."""
+
+    quiet = at_the_ends(f)
+
+    @wraps(f)
+    def checked(law: Any, q: ArrayLike) -> Array:
+        q = np.asarray(q, float)
+        if not np.all((q >= 0) & (q <= 1)):
+            raise ValueError(f"q must be in [0, 1], got {q!r}")
+        return quiet(law, q)
+
+    return checked
+
+
+def positive(t: ArrayLike) -> Array:
+    """The larger of ``t`` and 0, where a law of seconds begins."""
+    return np.maximum(t, 0.0)
+
+
+class Delay(ABC):
+    """Law of the seconds one worker needs for one task."""
+
+    def __post_init__(self) -> None:
+        """Check, then make the parameters plain numbers, so that the repr reads well and evaluates back."""
+        self._check()
+        for f in fields(self):  # pyright: ignore[reportArgumentType]
+            if f.type in (int, float):
+                object.__setattr__(self, f.name, f.type(getattr(self, f.name)))
+
+    def _check(self) -> None:  # noqa: B027
+        """Raise ValueError unless the parameters make a law."""
+
+    @abstractmethod
+    def cdf(self, t: ArrayLike) -> Array:
+        """P(X <= t)."""
+
+    @abstractmethod
+    def sf(self, t: ArrayLike) -> Array:
+        """P(X > t), accurate however small."""
+
+    @abstractmethod
+    def ppf(self, q: ArrayLike) -> Array:
+        """Time t with P(X <= t) = q, accurate however small q is."""
+
+    @abstractmethod
+    def isf(self, q: ArrayLike) -> Array:
+        """Time t with P(X > t) = q, accurate however small q is."""
+
+    @cached_property
+    def has_atoms(self) -> bool:
+        """Whether some single time has positive probability."""
+        return False
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        """Increasing times, from the first possible to the last or inf, between which the cdf is smooth."""
+        return float(self.ppf(0.0)), float(self.isf(0.0))
+
+    @cached_property
+    def resolution(self) -> float:
+        """Relative precision of cdf and sf, below which differences from a smooth law are noise."""
+        return 3e-12
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        """How the hazard rate, density / sf, changes with the age of a task.
+
+        "increasing" (a fixed time, too), "decreasing", "constant" (memoryless) or "neither".  Proved where a law says
+        so; for any other found on a fine grid, which is no proof (``numerical_ageing``).
+        """
+        return numerical_ageing(self)
+
+    # A cached property, unlike a property, lets Exponential have a field of this name.
+    @cached_property
+    def mean(self) -> float:
+        """E[X]; inf if infinite."""
+        return moments.mean_order_statistic(self, 1, 1)
+
+    @cached_property
+    def var(self) -> float:
+        """Var[X]; inf if infinite."""
+        return moments.var_order_statistic(self, 1, 1)
+
+    def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
+        """Independent draws, shape ``size``."""
+        return self.ppf(rng.random(size))
+
+    def mean_order_statistic(self, k: int, n: int) -> float:
+        """E[X_(k)], the k-th smallest of ``n`` independent draws; inf if infinite."""
+        return moments.mean_order_statistic(self, k, n)
+
+    def mean_order_statistics(self, n: int) -> Array:
+        """E[X_(1)], ..., E[X_(n)], shape ``n``."""
+        return moments.mean_order_statistics(self, n)
+
+    def var_order_statistic(self, k: int, n: int) -> float:
+        """Var[X_(k)]; inf if infinite."""
+        return moments.var_order_statistic(self, k, n)
+
+    def integrated_tail(self, t: ArrayLike) -> Array:
+        """E[(X - t)+], the integral of sf beyond ``t``; inf if the mean is."""
+        return moments.integrated_tail(self, self.tail_table, t)
+
+    @cached_property
+    def tail_table(self) -> TailTable:
+        """Integrals of sf beyond each of many times, for ``integrated_tail``."""
+        return tail_table(self)
+
+
+class Shifted(Delay):
+    """A fixed part in seconds plus a draw from the law of the random part."""
+
+    @cached_property
+    @abstractmethod
+    def fixed_part(self) -> float:
+        """The seconds that every task takes at least."""
+        ...
+
+    @cached_property
+    @abstractmethod
+    def random_part(self) -> Delay:
+        """The law of the rest."""
+        ...
+
+    def cdf(self, t: ArrayLike) -> Array:
+        return self.random_part.cdf(np.asarray(t) - self.fixed_part)
+
+    def sf(self, t: ArrayLike) -> Array:
+        return self.random_part.sf(np.asarray(t) - self.fixed_part)
+
+    def ppf(self, q: ArrayLike) -> Array:
+        return self.fixed_part + self.random_part.ppf(q)
+
+    def isf(self, q: ArrayLike) -> Array:
+        return self.fixed_part + self.random_part.isf(q)
+
+    @cached_property
+    def has_atoms(self) -> bool:
+        return self.random_part.has_atoms
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        return tuple(self.fixed_part + t for t in self.random_part.breaks)
+
+    @cached_property
+    def resolution(self) -> float:
+        return self.random_part.resolution
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        """Waiting raises the hazard rate from 0."""
+        ageing = self.random_part.ageing
+        if self.fixed_part == 0 or ageing == "increasing":
+            return ageing
+        return "increasing" if ageing == "constant" else "neither"
+
+    @cached_property
+    def mean(self) -> float:
+        return self.fixed_part + self.random_part.mean
+
+    @cached_property
+    def var(self) -> float:
+        return self.random_part.var
+
+    def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
+        return self.fixed_part + self.random_part.sample(rng, size)
+
+    def mean_order_statistic(self, k: int, n: int) -> float:
+        return self.fixed_part + self.random_part.mean_order_statistic(k, n)
+
+    def mean_order_statistics(self, n: int) -> Array:
+        return self.fixed_part + self.random_part.mean_order_statistics(n)
+
+    def var_order_statistic(self, k: int, n: int) -> float:
+        return self.random_part.var_order_statistic(k, n)
+
+    def integrated_tail(self, t: ArrayLike) -> Array:
+        return self.random_part.integrated_tail(np.asarray(t) - self.fixed_part)

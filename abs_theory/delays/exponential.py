@@ -1,0 +1,255 @@
+"""Delay laws made of exponentials: alone, after a fixed time, one after another, or one of several."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from abs_theory.checks import check_count, check_nonnegative, check_positive
+from abs_theory.delays.base import Ageing, Array, Delay, Shifted, Size, at_the_ends, positive, quantile
+
+
+@dataclass(frozen=True)
+class Exponential(Delay):
+    """P(X > t) = exp(-t / mean): the memoryless law.
+
+    Its order statistics are sums of independent exponentials, X_(k) = mean * sum of E_i / i, i = n-k+1..n.
+    Source: Renyi (1953).
+    """
+
+    #: seconds
+    mean: float = field()  # pyright: ignore
+
+    def _check(self) -> None:
+        check_positive("mean", self.mean)
+
+    def cdf(self, t: ArrayLike) -> Array:
+        return -np.expm1(-positive(t) / self.mean)
+
+    @at_the_ends
+    def sf(self, t: ArrayLike) -> Array:
+        return np.exp(-positive(t) / self.mean)
+
+    @quantile
+    def ppf(self, q: Array) -> Array:
+        return -self.mean * np.log1p(-q)
+
+    @quantile
+    def isf(self, q: Array) -> Array:
+        return -self.mean * np.log(q)
+
+    @cached_property
+    def var(self) -> float:
+        return self.mean * self.mean
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant"
+
+    def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
+        return self.mean * rng.standard_exponential(size)
+
+    def mean_order_statistic(self, k: int, n: int) -> float:
+        return self.mean * float(np.sum(1 / np.arange(n - k + 1, n + 1)))
+
+    def mean_order_statistics(self, n: int) -> Array:
+        return self.mean * np.cumsum(1 / np.arange(n, 0, -1))
+
+    def var_order_statistic(self, k: int, n: int) -> float:
+        return self.mean * self.mean * float(np.sum(np.arange(n - k + 1, n + 1) ** -2.0))
+
+    def integrated_tail(self, t: ArrayLike) -> Array:
+        return self.mean * self.sf(t) - np.minimum(t, 0.0)
+
+
+@dataclass(frozen=True)
+class ShiftedExponential(Shifted):
+    """A fixed ``shift`` and an exponential part of mean ``scale``."""
+
+    shift: float  #: seconds that every task takes
+    scale: float  #: mean seconds beyond these
+
+    def _check(self) -> None:
+        check_nonnegative("shift", self.shift)
+        check_positive("scale", self.scale)
+
+    @cached_property
+    def fixed_part(self) -> float:
+        return self.shift
+
+    @cached_property
+    def random_part(self) -> Exponential:
+        return Exponential(self.scale)
+
+
+@dataclass(frozen=True)
+class Gamma(Delay):
+    """Density proportional to t^(shape - 1) exp(-t / scale)."""
+
+    shape: float  #: number > 0: 1 is exponential, less has more long tasks
+    scale: float  #: seconds; the mean is shape * scale
+
+    def _check(self) -> None:
+        check_positive("shape", self.shape)
+        check_positive("scale", self.scale)
+
+    def cdf(self, t: ArrayLike) -> Array:
+        return special.gammainc(self.shape, positive(t) / self.scale)
+
+    def sf(self, t: ArrayLike) -> Array:
+        return special.gammaincc(self.shape, positive(t) / self.scale)
+
+    @quantile
+    def ppf(self, q: Array) -> Array:
+        return self.scale * special.gammaincinv(self.shape, q)
+
+    @quantile
+    def isf(self, q: Array) -> Array:
+        return self.scale * special.gammainccinv(self.shape, q)
+
+    @cached_property
+    def mean(self) -> float:
+        return self.shape * self.scale
+
+    @cached_property
+    def var(self) -> float:
+        return self.shape * self.scale * self.scale
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant" if self.shape == 1 else "increasing" if self.shape > 1 else "decreasing"
+
+    def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
+        return self.scale * rng.standard_gamma(self.shape, size)
+
+    @at_the_ends
+    def integrated_tail(self, t: ArrayLike) -> Array:
+        a, x = self.shape, np.minimum(positive(t) / self.scale, 1e300)
+        density = np.exp(special.xlogy(a, x) - x - special.gammaln(a))  # times x
+        return self.scale * ((a - x) * special.gammaincc(a, x) + density) - np.minimum(t, 0.0)
+
+
+@dataclass(frozen=True)
+class Erlang(Shifted):
+    """Sum of ``steps`` independent exponentials of mean ``scale``."""
+
+    steps: int  #: number of exponentials
+    scale: float  #: mean seconds of each
+
+    def _check(self) -> None:
+        check_count("steps", self.steps)
+        check_positive("scale", self.scale)
+
+    @cached_property
+    def fixed_part(self) -> float:
+        return 0.0
+
+    @cached_property
+    def random_part(self) -> Gamma:
+        return Gamma(self.steps, self.scale)
+
+
+@dataclass(frozen=True)
+class HyperExponential(Delay):
+    """Exponential of mean ``means[i]`` with probability ``probs[i]``: quick, with some long stalls."""
+
+    probs: Sequence[float]  #: probability of each kind of task, sum 1
+    means: Sequence[float]  #: mean seconds of each
+
+    def _check(self) -> None:
+        for name in ("probs", "means"):
+            values = np.atleast_1d(getattr(self, name)).tolist()
+            for i, value in enumerate(values):
+                check_positive(f"{name}[{i}]", value)
+            object.__setattr__(self, name, tuple(map(float, values)))
+        if len(self.probs) != len(self.means) or not math.isclose(math.fsum(self.probs), 1, abs_tol=1e-9):
+            raise ValueError(f"probs must sum to 1 and be as many as means, got {self}")
+
+    @cached_property
+    def _p(self) -> Array:
+        return np.array(self.probs) / math.fsum(self.probs)
+
+    @cached_property
+    def _rate(self) -> Array:
+        return 1 / np.array(self.means)
+
+    @at_the_ends
+    def _terms(self, t: ArrayLike) -> Array:
+        return np.exp(-positive(t)[..., None] * self._rate)
+
+    @at_the_ends
+    def cdf(self, t: ArrayLike) -> Array:
+        return -np.expm1(-positive(t)[..., None] * self._rate) @ self._p
+
+    def sf(self, t: ArrayLike) -> Array:
+        return self._terms(t) @ self._p
+
+    @quantile
+    def ppf(self, q: Array) -> Array:
+        low = q <= 0.5
+        return np.where(low, self._lower(np.where(low, q, 0.0)), self._upper(np.where(low, 1.0, 1 - q)))
+
+    @quantile
+    def isf(self, q: Array) -> Array:
+        low = q <= 0.5
+        return np.where(low, self._upper(np.where(low, q, 1.0)), self._lower(np.where(low, 0.0, 1 - q)))
+
+    def _lower(self, q: Array) -> Array:
+        """Quantile for q <= 1/2 by Newton's method on the cdf.
+
+        The cdf is concave and increasing: its tangents lie above it, so the iterates climb from 0 to the root
+        without passing it.
+        """
+        return _climb(np.zeros_like(q), lambda t: (q - self.cdf(t)) / (self._terms(t) @ (self._p * self._rate)))
+
+    @at_the_ends
+    def _upper(self, q: Array) -> Array:
+        """Quantile of the upper tail for q <= 1/2 (or 1) by Newton's method on log sf.
+
+        log sf is convex and decreasing (a log of a sum of exponentials): its tangents lie below it, so the
+        iterates climb to the root without passing it, from any start at or below it.  One is known: each term
+        of sf alone is less than sf.
+        """
+        log_q = np.log(np.where(q > 0, q, 1.0))
+
+        def step(t: Array) -> Array:
+            log_terms = np.log(self._p) - t[..., None] * self._rate
+            log_sf = np.logaddexp.reduce(log_terms, axis=-1)
+            return (log_sf - log_q) / (np.exp(log_terms - log_sf[..., None]) @ self._rate)
+
+        start = ((np.log(self._p) - log_q[..., None]) / self._rate).max(axis=-1)
+        return np.where(q > 0, _climb(positive(start), step), math.inf)
+
+    @cached_property
+    def mean(self) -> float:
+        return float(self._p @ self.means)
+
+    @cached_property
+    def var(self) -> float:
+        excess = np.array(self.means) - self.mean
+        return float(self._p @ (np.square(self.means) + excess**2))
+
+    @cached_property
+    def ageing(self) -> Ageing:
+        return "constant" if len(set(self.means)) == 1 else "decreasing"
+
+    def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
+        component = np.searchsorted(np.cumsum(self._p)[:-1], rng.random(size), side="right")
+        return np.array(self.means)[component] * rng.standard_exponential(size)
+
+    def integrated_tail(self, t: ArrayLike) -> Array:
+        return self._terms(t) @ (self._p * self.means) - np.minimum(t, 0.0)
+
+
+def _climb(t: Array, step: Callable[[Array], Array]) -> Array:
+    """Add Newton steps that never overshoot until rounding stops the climb."""
+    for _ in range(200):
+        new = t + step(t)
+        if not np.any(new > t * (1 + 1e-15)):
+            break
+        t = np.fmax(t, new)
+    return t

@@ -1,0 +1,192 @@
+"""Distributions of scipy as delay laws."""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from abs_theory.delays.base import Array, Delay, Size, quantile
+from abs_theory.delays.discrete import Discrete
+from abs_theory.delays.exponential import Exponential, Gamma
+from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
+
+MAX_ATOMS = 2**20
+FAINT = 1e-290, 1e-30  # mass that may be left out of an endless discrete law; the first that MAX_ATOMS allows
+
+
+def as_delay(law: Any) -> Delay:
+    """``law`` as a Delay: itself, or a frozen scipy distribution, continuous or discrete, such as stats.gamma(2.0).
+
+    The common ones become our own law of the same name; any other is wrapped, and as accurate as scipy's cdf and sf.
+    Raises ValueError for anything else, for parameters that make no law, and for a distribution below 0.
+    """
+    if isinstance(law, Delay):
+        return law
+    if not isinstance(getattr(law, "dist", None), stats.rv_continuous | stats.rv_discrete):
+        given = f"{law!r}; a frozen scipy distribution will do, too"
+        raise ValueError(f"delay must be a Delay such as Exponential(mean=1.0), got {given}")
+    shapes, loc, scale = law.dist._parse_args(*law.args, **law.kwds)
+    if not all(np.ndim(v) == 0 for v in (*shapes, loc, scale)):
+        raise ValueError(f"delay must be one law, got arrays of parameters in {_described(law)}")
+    low, high = law.support()
+    if not low <= high:
+        raise ValueError(f"{_described(law)} must have parameters that make a law")
+    if low < 0:
+        raise ValueError(f"{_described(law)} must have no negative times, but its support begins at {low}; truncate it")
+    if high <= 0 or not low < math.inf:
+        raise ValueError(f"{_described(law)} must have times > 0")
+    if isinstance(law.dist, stats.rv_discrete):
+        return ScipyDiscrete(law)
+    match law.dist.name, *map(float, (*shapes, loc, scale)):
+        case "expon", 0.0, scale:
+            return Exponential(scale)
+        case "gamma" | "erlang", shape, 0.0, scale:
+            return Gamma(shape, scale)
+        case "weibull_min", shape, 0.0, scale:
+            return Weibull(scale, shape)
+        case "lomax", index, 0.0, scale:
+            return Lomax(scale, index)
+        case "pareto", index, 0.0, scale:
+            return Pareto(scale, index)
+        case "lognorm", sigma, 0.0, scale:
+            return LogNormal(scale, sigma)
+    return ScipyContinuous(law)
+
+
+def _described(law: Any) -> str:
+    parameters = [repr(v) for v in law.args] + [f"{name}={v!r}" for name, v in law.kwds.items()]
+    return f"stats.{law.dist.name}({', '.join(parameters)})".replace("np.float64", "")
+
+
+def _quiet(f: Callable[[Any, Any], Array]) -> Any:
+    """Keep to ourselves the warnings of formulas that overflow far out."""
+
+    @wraps(f)
+    def quiet(law: Any, argument: Any) -> Array:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return f(law, argument)
+
+    return quiet
+
+
+class _Scipy(Delay):
+    """What wrapped distributions share: value, name and draws."""
+
+    law: Any
+
+    @cached_property
+    def _key(self) -> tuple[Any, ...]:
+        shapes, loc, scale = self.law.dist._parse_args(*self.law.args, **self.law.kwds)
+        own = getattr(stats, self.law.dist.name, None)
+        identity = self.law.dist.name if type(own) is type(self.law.dist) else id(self.law.dist)
+        return (identity, *map(float, (*shapes, loc, scale)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Scipy) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"as_delay({_described(self.law)})"
+
+    def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
+        draws = self.law.rvs(size=() if size is None else size, random_state=rng)
+        return np.asarray(draws, float)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScipyContinuous(_Scipy):
+    """A continuous distribution of scipy; ``as_delay`` makes it."""
+
+    law: Any
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        low, high = self.law.support()
+        return float(low), float(high)
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        low, high = self._ends
+        shapes, loc, scale = self.law.dist._parse_args(*self.law.args, **self.law.kwds)
+        bends = shapes if self.law.dist.name in ("triang", "trapezoid") else ()
+        return (low, *(t for t in sorted(float(loc + scale * s) for s in bends) if low < t < high), high)
+
+    @cached_property
+    def resolution(self) -> float:
+        return 1e-10
+
+    @cached_property
+    def _middle(self) -> float:
+        return float(self.law.ppf(0.5))
+
+    # Where a formula of scipy overflows, far out, it returns NaN.
+    @_quiet
+    def cdf(self, t: ArrayLike) -> Array:
+        cdf = self.law.cdf(np.asarray(t, float))
+        return np.where(np.isnan(cdf), np.asarray(t) > self._middle, cdf)
+
+    @_quiet
+    def sf(self, t: ArrayLike) -> Array:
+        sf = self.law.sf(np.asarray(t, float))
+        return np.where(np.isnan(sf), np.asarray(t) < self._middle, sf)
+
+    @quantile
+    @_quiet
+    def ppf(self, q: ArrayLike) -> Array:
+        return np.asarray(self.law.ppf(q))
+
+    @quantile
+    @_quiet
+    def isf(self, q: ArrayLike) -> Array:
+        return np.asarray(self.law.isf(q))
+
+    @cached_property
+    def mean(self) -> float:
+        mean = float(self.law.mean())
+        return super().mean if math.isnan(mean) else mean
+
+    @cached_property
+    def var(self) -> float:
+        var = float(self.law.var())
+        return super().var if math.isnan(var) else var
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScipyDiscrete(_Scipy, Discrete):
+    """A discrete distribution of scipy; ``as_delay`` makes it.  Mass below 1e-290 is left out (1e-30 of wide laws).
+
+    Raises ArithmeticError when used if more than 2^20 times would be needed: its tail is too long.
+    """
+
+    law: Any
+
+    @cached_property
+    def _atoms(self) -> tuple[Array, Array]:
+        low, high = self.law.support()
+        for faint in FAINT:
+            last = low + 1
+            while last < high and last - low <= MAX_ATOMS and self.law.sf(last) > faint:
+                last = low + 2 * (last - low)
+            last = min(last, high)
+            if last - low <= MAX_ATOMS:
+                times = np.arange(low, last + 1, dtype=float)
+                weights = np.asarray(self.law.pmf(times), float)
+                return times[weights > 0], weights[weights > 0]
+        raise ArithmeticError(f"{self!r} has too long a tail: more than {MAX_ATOMS} times matter")
+
+    @property
+    def times(self) -> Array:  # pyright: ignore
+        return self._atoms[0]
+
+    @property
+    def weights(self) -> Array:  # pyright: ignore
+        return self._atoms[1]

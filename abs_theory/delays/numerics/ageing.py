@@ -1,0 +1,39 @@
+"""Whether the hazard rate of a law rises or falls, from its cumulative hazard -log sf on a fine grid."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy.special import expit
+
+from abs_theory.typing import PiecewiseLaw
+
+Ageing = Literal["increasing", "decreasing", "constant", "neither"]
+
+FAR = 30.0  # logit of the farthest quantiles looked at
+POINTS = 2001
+SLACK = 1e-6  # relative change of the hazard rate that is put down to rounding
+
+
+def numerical_ageing(law: PiecewiseLaw) -> Ageing:
+    """Ageing of any law, as far as its mean hazard rates between 2001 quantiles from 1e-13 to 1 - 1e-13 show it.
+
+    A numerical finding and no proof: a bend narrower than the grid or further out goes unseen.
+    """
+    x = np.linspace(-FAR, FAR, POINTS)
+    t = np.unique(np.append(law.ppf(expit(x[x < 0])), law.isf(expit(-x[x >= 0]))))
+    if law.has_atoms or t.size < POINTS // 2:
+        return "increasing" if t.size == 1 else "neither"
+    cdf, sf = law.cdf(t), law.sf(t)
+    hazard = np.diff(np.where(cdf < 0.5, -np.log1p(-np.minimum(cdf, 0.5)), -np.log(sf))) / np.diff(t)
+    noise = 1e-14 * t[1:] / np.diff(t)  # of the differences of t
+    change = hazard[1:] / hazard[:-1] - 1
+    slack = SLACK + noise[1:] + noise[:-1]
+    rises, falls = bool(np.any(change > slack)), bool(np.any(change < -slack))
+    if rises and falls:
+        return "neither"
+    late_start = law.breaks[0] > 0
+    if falls:
+        return "neither" if late_start else "decreasing"
+    return "increasing" if rises or late_start else "constant"

@@ -1,0 +1,280 @@
+r"""The law of a sum of independent draws, with relative accuracy in both tails.
+
+For independent A and B and any split t = a + b, the event {A + B > t} is the disjoint union of
+{A > a, B > b}, {A <= a, A + B > t} and {B <= b, A + B > t}, and likewise for <=.  All terms are positive, so
+nothing cancels however small the probability, and the integrals, in the logit of the share u / F(a) of the
+probability u of A (or of B), are smooth whatever the scale and the tail of the law.  Sums of many draws follow by
+doubling.
+
+A sum is kept as a quintic spline of x = logit(F) in y = log(t - start), or log((t - start) / (end - t)) if the
+law is bounded, where |x| < 90.  Beyond, it goes on linearly, which is exact for power laws and at bounds.
+Where two laws end, the density of their sum has kinks; there one spline ends and another begins.
+Against the closed sums of gammas, quantiles down to 1e-30 are good to 1e-9 (1e-11 in the bulk).  With bounded laws,
+probabilities are good to 1e-7 for two terms (5e-6 if the other has an infinite density, as a gamma of shape 0.3), and
+to 1e-5 for more; means of order statistics to 2e-8.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import BSpline, make_interp_spline
+from scipy.special import expit, logit
+
+from abs_theory.typing import Array, Law
+
+PANELS = 240
+NODES = 480
+MOST_KINKS = 24  # more are so weak that no spline sees them
+ROUNDING = 1e-10  # nearer to a bound other than 0, t - start is mostly rounding
+RATIO, KNEE = 2.0, 8.0  # nodes: one unit of y counts as RATIO of x; sparser where |x| > KNEE
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """The coordinate y in which a law on (``start``, ``end``), not smooth at ``kinks`` between, is tabulated."""
+
+    start: float
+    end: float
+    kinks: tuple[float, ...] = ()
+
+    def from_time(self, t: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            y = np.log(np.maximum(t - self.start, 0.0))
+            return y - np.log(np.maximum(self.end - t, 0.0)) if math.isfinite(self.end) else y
+
+    def to_time(self, y: Array) -> Array:
+        if math.isfinite(self.end):
+            return np.where(
+                y < 0,
+                self.start + (self.end - self.start) * expit(y),
+                self.end - (self.end - self.start) * expit(-y),
+            )
+        with np.errstate(over="ignore"):
+            return self.start + np.exp(y)
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """An increasing quintic spline, in pieces that meet at its kinks, straight beyond its ends."""
+
+    splines: tuple[BSpline, ...]
+    ends: Array  # of the pieces
+    slopes: tuple[float, float]
+
+    @classmethod
+    def through(cls, x: Array, y: Array, kinks: NDArray[np.intp]) -> "Line":
+        """Through the points (x, y), with kinks at those of the given indices."""
+        slopes = float((y[4] - y[0]) / (x[4] - x[0])), float((y[-1] - y[-5]) / (x[-1] - x[-5]))
+        cuts = [0, *kinks.tolist(), x.size - 1]
+        pieces = [slice(i, j + 1) for i, j in pairwise(cuts)]
+        return cls(tuple(make_interp_spline(x[p], y[p], k=5) for p in pieces), x[cuts], slopes)
+
+    def __call__(self, x: Array) -> Array:
+        below, above = np.minimum(x - self.ends[0], 0.0), np.maximum(x - self.ends[-1], 0.0)
+        inside = np.clip(x, self.ends[0], self.ends[-1])
+        if len(self.splines) == 1:
+            value = self.splines[0](inside)
+        else:
+            piece, value = np.searchsorted(self.ends[1:-1], inside), np.empty(inside.shape)
+            for i, spline in enumerate(self.splines):
+                value[piece == i] = spline(inside[piece == i])
+        return value + self.slopes[0] * below + self.slopes[1] * above
+
+
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """A law as convolution sees it: time to logit(F) and back."""
+
+    law: Law
+    kinks = ()
+
+    @cached_property
+    def start(self) -> float:
+        return float(self.law.ppf(0.0))
+
+    @cached_property
+    def end(self) -> float:
+        return float(self.law.isf(0.0))
+
+    def logit(self, t: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.log(self.law.cdf(t)) - np.log(self.law.sf(t))
+
+    def at_logit(self, x: Array) -> Array:
+        return np.where(x < 0, self.law.ppf(expit(np.minimum(x, 0))), self.law.isf(expit(-np.maximum(x, 0))))
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The tabulated law of a sum."""
+
+    scale: Scale
+    x_of_y: Line
+    y_of_x: Line
+
+    @property
+    def start(self) -> float:
+        return self.scale.start
+
+    @property
+    def end(self) -> float:
+        return self.scale.end
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return self.scale.kinks
+
+    def logit(self, t: ArrayLike) -> Array:
+        return self.x_of_y(self.scale.from_time(np.asarray(t, float)))
+
+    def at_logit(self, x: ArrayLike) -> Array:
+        return self.scale.to_time(self.y_of_x(np.asarray(x, float)))
+
+    def cdf(self, t: ArrayLike) -> Array:
+        return expit(self.logit(t))
+
+    def sf(self, t: ArrayLike) -> Array:
+        return expit(-self.logit(t))
+
+    def ppf(self, q: ArrayLike) -> Array:
+        return self.at_logit(logit(q))
+
+    def isf(self, q: ArrayLike) -> Array:
+        return self.at_logit(-logit(q))
+
+
+def sum_of_draws(law: Law, steps: int, reach: float = 90.0) -> Sum:
+    """Law of the sum of ``steps`` >= 2 independent draws from ``law``, tabulated for |logit(F)| < ``reach``."""
+    one = Exact(law)
+    first = steps - 1 if steps % 2 else steps // 2
+    a = one if first == 1 else sum_of_draws(law, first, reach + 10)  # its tail is part of ours
+    b = one if steps % 2 else a
+    # {S <= t} needs every draw to be <= t, {S > t} needs one to be > t / steps
+    low = float(law.ppf(math.exp(-reach / steps)))
+    high = steps * float(law.isf(math.exp(-reach) / steps))
+    return _tabulated(a, b, first / steps, (low - one.start, high), reach)
+
+
+def sum_of_laws(parts: Sequence[tuple[Law, int]]) -> Exact | Sum:
+    """Law of the sum of independent draws, ``count`` from each law of ``parts``; laws are added shortest first."""
+    tables = [(Exact(law) if count == 1 else sum_of_draws(law, count, 100.0)) for law, count in parts]
+    total, *others = sorted(tables, key=_typical)
+    for other in others:
+        share = _typical(total) / (_typical(total) + _typical(other))
+        low, high = (
+            np.array([float(law.at_logit(np.array(x))) - law.start for law in (total, other)]) for x in (-50.0, 92.0)
+        )
+        total = _tabulated(total, other, share, (low.max() / 2, total.start + other.start + 2 * high.max()), 90.0)
+    return total
+
+
+def table(law: Law) -> Sum:
+    """``law`` itself, for one whose quantiles are slow."""
+    one = Exact(law)
+    times = float(law.ppf(expit(-110.0))) - one.start, float(law.isf(expit(-110.0)))
+    return tabulated(one.logit, Scale(one.start, one.end), times, 100.0)
+
+
+def _typical(law: Exact | Sum) -> float:
+    return max(_reached(law, 0.0), 1e-290)
+
+
+def _reached(law: Exact | Sum, x: float) -> float:
+    """Time from the start when the logit is ``x``."""
+    return float(law.at_logit(np.array(x))) - law.start
+
+
+def _tabulated(a: Exact | Sum, b: Exact | Sum, share: float, times: tuple[float, float], reach: float) -> Sum:
+    """Law of A + B, each time split with ``share`` to A; ``times`` are beyond ``reach`` in logit, from the start."""
+    ends = a.start + b.start, a.end + b.end
+    kinks = np.add.outer([a.start, *a.kinks, a.end], [b.start, *b.kinks, b.end])
+    kinks = np.unique(kinks[(kinks > ends[0]) & (kinks < ends[1])])
+    scale = Scale(*ends, tuple(kinks.tolist()) if kinks.size <= MOST_KINKS else ())
+
+    def logit_of_sum(t: Array) -> Array:
+        return _logit_of_sum(a, b, share, t, scale.start)
+
+    return tabulated(logit_of_sum, scale, times, reach)
+
+
+def tabulated(logit_at: Callable[[Array], Array], scale: Scale, times: tuple[float, float], reach: float) -> Sum:
+    """Table of the law on ``scale`` with the given logit(F) at a time; ``times`` after the start are where to look."""
+    if math.isfinite(scale.end):
+        ends = -reach, -math.log(ROUNDING)
+    else:
+        ends = np.log(np.maximum([times[0], times[1] - scale.start], 1e-290))
+    if scale.start > 0:
+        ends = max(ends[0], math.log(ROUNDING * min(scale.start, 1.0))), ends[1]
+    y = np.linspace(ends[0], ends[1], 64)
+    for nodes, x_max in ((128, 2 * reach), (NODES, reach)):
+        y = _respaced(y, logit_at(scale.to_time(y)), nodes, x_max)
+    y, kinks = _with_kinks(y, scale.from_time(np.array(scale.kinks)))
+    x = logit_at(scale.to_time(y))
+    return Sum(scale, Line.through(y, x, kinks), Line.through(x, y, kinks))
+
+
+def _with_kinks(y: Array, kinks: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Nodes that include the ``kinks``, at least 6 in each piece, and the indices of the kinks.
+
+    Pieces are divided like ``y``, but evenly between kinks that are close.
+    """
+    if not kinks.size:
+        return y, np.zeros(0, np.intp)
+    cuts = np.unique([y[0], *kinks[(kinks > y[0]) & (kinks < y[-1])], y[-1]])
+    rank = np.interp(cuts, y, np.arange(y.size))
+    counts = np.maximum(np.ceil(np.diff(rank)).astype(int), 24)
+    pieces = [
+        np.interp(np.linspace(rank[i], rank[i + 1], count + 1), np.arange(y.size), y)[:-1]
+        for i, count in enumerate(counts)
+    ]
+    for piece, cut in zip(pieces, cuts, strict=False):
+        piece[0] = cut
+    return np.append(np.concatenate(pieces), cuts[-1]), np.cumsum(counts)[:-1]
+
+
+def _respaced(y: Array, x: Array, nodes: int, x_max: float) -> Array:
+    """``nodes`` values of y, dense where the logit x rises fast, and only where |x| < ``x_max``."""
+    x = np.clip(x, -800.0, 800.0)
+    slack = 1 + np.abs(x[1:] + x[:-1]) / 2 / KNEE
+    pace = np.append(0.0, np.cumsum((np.diff(x) + RATIO * np.diff(y)) / slack))
+    first, last = np.interp([-x_max, x_max], x, pace)
+    return np.interp(np.linspace(first, last, nodes), pace, y)
+
+
+def _logit(law: Exact | Sum, t: Array) -> Array:
+    return np.clip(law.logit(t), -800.0, 800.0)  # finite, so that differences are never NaN
+
+
+def _logit_of_sum(a: Exact | Sum, b: Exact | Sum, share: float, t: Array, start: float) -> Array:
+    """logit P(A + B <= t), split where A has its proportional ``share`` of t, if neither ends before."""
+    of_a = np.clip(a.start + share * (t - start), t - b.end, a.end)
+    of_b = t - of_a
+    crossing = _crossing(a, b, of_a, of_b)
+    below, above = crossing + (crossing if a is b else _crossing(b, a, of_b, of_a))
+    xa, xb = _logit(a, of_a), _logit(b, of_b)
+    with np.errstate(divide="ignore"):
+        return np.log(below + expit(xa) * expit(xb)) - np.log(above + expit(-xa) * expit(-xb))
+
+
+def _crossing(a: Exact | Sum, b: Exact | Sum, of_a: Array, of_b: Array) -> Array:
+    """P(A <= of_a, B > of_b, A + B <= t) and P(A <= of_a, A + B > t), where t = of_a + of_b."""
+    of_a, of_b = of_a[:, None], of_b[:, None]
+    xa, xb = _logit(a, of_a), _logit(b, of_b)
+    x_free = _logit(a, of_a + of_b - b.end)  # an A below that is on time whatever B
+    share = expit(xa) * expit(-x_free) * -np.expm1(x_free - xa)  # P(x_free < logit F(A) <= xa)
+    low, high = -37.0, 37.0 + np.where(of_a < a.end, np.minimum(np.logaddexp(0.0, xa), 200.0), 0.0)
+    step = (high - low) / PANELS
+    z = low + step * np.arange(PANELS + 1)
+    u, rest = expit(x_free) + share * expit(z), expit(-xa) + share * expit(-z)
+    with np.errstate(divide="ignore"):
+        time_left = np.maximum(of_a - a.at_logit(np.log(u) - np.log(rest)), 0.0)
+    x = _logit(b, of_b + time_left)
+    weight = share * expit(z) * expit(-z) * step
+    gap = expit(x) * expit(-xb) * -np.expm1(np.minimum(xb - x, 0.0))  # expit(x) - expit(xb)
+    in_time, late = (gap * weight).sum(axis=1), (expit(-x) * weight).sum(axis=1)
+    return np.stack([in_time + expit(x_free[:, 0]) * expit(-xb[:, 0]), late])

@@ -1,0 +1,221 @@
+"""Quadrature nodes in time for any delay law, from its cdf and sf.
+
+The law names its ``breaks``, the times where its cdf F is not smooth.  Between two of them time is measured by
+y = log(t - a), or log((t - a) / (b - t)) if the piece ends, in which powers and exponentials are smooth whatever
+their scale.  Panels of y are halved until x = logit(F) moves by no more than the caller can resolve and F is a
+polynomial on each; then each gets 16 Gauss-Legendre nodes.  A tail that outlives floating point is continued as
+the power law it has become.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from abs_theory.typing import Array, PiecewiseLaw
+
+Mask = NDArray[np.bool_]
+
+ORDER = 16
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(ORDER)  # on [-1, 1]
+# values at the nodes -> Legendre coefficients of the polynomial through them
+LEGENDRE = WEIGHTS * np.polynomial.legendre.legvander(NODES, ORDER - 1).T * (np.arange(ORDER)[:, None] + 0.5)
+WIDEST = 3.0  # panel in y; in x, in standard deviations of what is to be resolved
+NARROWEST = 1e-13  # panel, relative to its time, beside a kink or jump that the law did not name
+MAX_PANELS = 2**15
+NEGLIGIBLE = -42.0  # log of what is left out, relative to the largest
+LATEST = 690.0  # log of the largest time
+X_MAX = 700.0  # logit of the nearest to 0 or 1 that a probability can be
+ROUNDING = 1e-15
+
+
+class Tail(NamedTuple):
+    """A power law: sf(t) = exp(log_sf) (t / exp(log_t))^-power from there on."""
+
+    log_t: float
+    log_sf: float
+    power: float
+
+
+class Grid(NamedTuple):
+    """Increasing nodes; ``weight`` includes dt, ``edges`` are the ends of the panels in time.
+
+    The first node stands for all time before the panels.
+    """
+
+    t: Array
+    weight: Array
+    log_cdf: Array
+    log_sf: Array
+    edges: Array
+    tail: Tail | None
+
+
+class Panels(NamedTuple):
+    """Intervals (y0, y1) of the coordinate y of the pieces (a, b) of the time axis, all of shape m."""
+
+    a: Array
+    b: Array
+    y0: Array
+    y1: Array
+
+    def keep(self, which: Mask) -> Panels:
+        return Panels(*(v[which] for v in self))
+
+    def halved(self, which: Mask) -> Panels:
+        """The same, with those of ``which`` in two."""
+        a, b, y0, y1 = (np.repeat(v, 1 + which) for v in self)
+        left = (np.cumsum(1 + which) - 2)[which]
+        y1[left] = y0[left + 1] = (self.y0[which] + self.y1[which]) / 2
+        return Panels(a, b, y0, y1)
+
+    def ends(self) -> tuple[Array, Array]:
+        return _time(self.y0, self.a, self.b)[0], _time(self.y1, self.a, self.b)[0]
+
+    def nodes(self) -> tuple[Array, Array]:
+        """Nodes in time and their weights, shape (m, 16)."""
+        half = (self.y1 - self.y0)[:, None] / 2
+        t, speed = _time(self.y0[:, None] + half * (1 + NODES), self.a[:, None], self.b[:, None])
+        return t, half * WEIGHTS * speed
+
+
+def _time(y: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """Time at the coordinate y of the piece (a, b), and dt/dy."""
+    endless = np.isinf(b)
+    width = np.where(endless, 1.0, b - a)
+    share = np.where(endless, np.exp(np.where(endless, y, 0.0)), expit(y))
+    t = np.where(endless | (y < 0), a + width * share, np.where(endless, 0.0, b) - width * expit(-y))
+    return t, width * share * np.where(endless, 1.0, expit(-y))
+
+
+def _pieces(breaks: Array, least: float) -> Panels:
+    """First panels: all between the breaks that is further than ``least``, or rounding, from them."""
+    a, b = breaks[:-1], breaks[1:]
+    width = np.where(np.isinf(b), 1.0, b - a)
+    y0 = np.log(np.maximum(least, ROUNDING * a) / width)
+    y1 = np.where(np.isinf(b), LATEST, -np.log(np.maximum(least, ROUNDING * np.where(np.isinf(b), 0.0, b)) / width))
+    wide = y1 > y0
+    a, b, y0, y1 = a[wide], b[wide], y0[wide], y1[wide]
+    parts = np.ceil((y1 - y0) / WIDEST).astype(int)
+    i = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    step = np.repeat((y1 - y0) / parts, parts)
+    start = np.repeat(y0, parts)
+    return Panels(np.repeat(a, parts), np.repeat(b, parts), start + i * step, start + (i + 1) * step)
+
+
+def _log(p: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.log(p)
+
+
+def _logit(law: PiecewiseLaw, t: Array) -> Array:
+    return np.clip(_log(law.cdf(t)) - _log(law.sf(t)), -X_MAX, X_MAX)
+
+
+def _rough(near: Array, t: Array, resolution: float) -> Mask:
+    """Whether the probability ``near`` is no polynomial on a panel, beyond its own noise and the rounding of t.
+
+    The highest Legendre coefficients are about what the polynomial leaves unresolved.
+    """
+    rounding = ROUNDING * (1 + t[:, -1] * np.ptp(near, axis=1) / np.ptp(t, axis=1))
+    return abs(near @ LEGENDRE[-2:].T).max(axis=1) > resolution * near.max(axis=1) + rounding
+
+
+def _about_quantile(law: PiecewiseLaw, u: float) -> float:
+    """A time before the ``u``-quantile, but not long before."""
+    first, last = -LATEST, LATEST
+    for _ in range(2):
+        log_t = np.linspace(first, last, 64)
+        i = int(np.searchsorted(law.cdf(np.exp(log_t)), u))
+        first, last = float(log_t[max(i - 1, 0)]), float(log_t[min(i, 63)])
+    return math.exp(first)
+
+
+def grid(
+    law: PiecewiseLaw,
+    too_wide: Callable[[Array, Array], Mask],
+    log_late: Callable[[Array], Array],
+    u: float,
+    x_range: tuple[float, float],
+    order: int = 1,
+) -> Grid:
+    """Nodes for integrals of t^(order - 1) times a probability of about exp(``log_late(x)``).
+
+    Panels reach as far as that is not negligible, and at least to the second of ``x_range``; before the first
+    they need no care, and before 1e-18 of the ``u``-quantile there are none.  Raises ArithmeticError if F does not
+    become smooth.
+    """
+    panels = _pieces(np.array(law.breaks), 1e-18 * max(_about_quantile(law, u), law.breaks[0], 1e-270))
+    while True:
+        t0, t1 = panels.ends()
+        x0, x1 = _logit(law, t0), _logit(law, t1)
+        size, bulk = order * np.log(t0) + log_late(x0), x0 < x_range[1]
+        if not bulk.any():
+            raise ArithmeticError(f"times of {law!r} are too small for floating point")
+        top = size.max(where=bulk, initial=-math.inf)
+        seen = order * np.log(t1) + log_late(x0) > top + NEGLIGIBLE
+        kept = bulk | (seen & (log_late(x0) > -X_MAX) & (x0 < X_MAX))
+        panels, x0, x1 = panels.keep(kept), x0[kept], x1[kept]
+        t0, t1 = t0[kept], t1[kept]
+        free = (x1 > x_range[0]) & (t1 - t0 > NARROWEST * t1)
+        split = free & too_wide(x0, x1)
+        if not split.any():
+            t, weight = panels.nodes()
+            cdf, sf = law.cdf(t), law.sf(t)
+            split = free & _rough(np.where(x1[:, None] < 0, cdf, sf), t, law.resolution)
+            if not split.any():
+                break
+        if x0.size > MAX_PANELS:
+            raise ArithmeticError(f"the cdf of {law!r} is not smooth between its breaks")
+        panels = panels.halved(split)
+    edges = np.append(panels.ends()[0], panels.ends()[1][-1])
+    before = 0.0 if panels.a[0] > 0 else float(law.cdf(edges[0]))  # of the time up to the first panel, one node
+    t, weight = np.append(edges[0] / 2, t), np.append(edges[0], weight)
+    cdf, sf = np.append(before, cdf), np.append(1 - before, sf)
+    log_cdf = np.where(cdf < 0.5, _log(cdf), np.log1p(-np.minimum(sf, 0.5)))
+    log_sf = np.where(sf < 0.5, _log(sf), np.log1p(-np.minimum(cdf, 0.5)))
+    height = order * math.log(edges[-1]) + float(log_late(x1[-1:])[0])
+    lasts = math.isinf(panels.b[-1]) and x1[-1] < X_MAX and height > top + NEGLIGIBLE
+    return Grid(t, weight, log_cdf, log_sf, edges, _power_tail(law, float(edges[-1])) if lasts else None)
+
+
+def _power_tail(law: PiecewiseLaw, t: float) -> Tail:
+    """The power law that sf has become at ``t``; raises ArithmeticError if it has not."""
+    log_sf = np.log(law.sf(t * np.exp([-40.0, -20.0, 0.0])))
+    before, index = -np.diff(log_sf) / 20
+    if not math.isclose(before, index, rel_tol=1e-6):
+        raise ArithmeticError(f"the tail of {law!r} is too heavy for floating point")
+    return Tail(math.log(t), float(log_sf[-1]), float(index))
+
+
+class TailTable(NamedTuple):
+    """``beyond[i]`` is the integral of sf beyond ``edges[i]``."""
+
+    edges: Array
+    beyond: Array
+
+
+def tail_table(law: PiecewiseLaw) -> TailTable:
+    """Integrals of sf from each of many times on, down to the smallest probabilities."""
+
+    def too_wide(x0: Array, x1: Array) -> Mask:
+        return x1 - x0 > 2 * WIDEST
+
+    nodes = grid(law, too_wide, lambda x: np.where(x < X_MAX, 0.0, -math.inf), 0.5, (NEGLIGIBLE, math.inf))
+    area = (np.exp(nodes.log_sf) * nodes.weight)[1:].reshape(-1, ORDER).sum(axis=1)
+    beyond = np.append(np.cumsum(area[::-1])[::-1], 0.0)
+    if nodes.tail is not None:
+        rate = nodes.tail.power - 1
+        beyond += math.exp(nodes.tail.log_t + nodes.tail.log_sf) / rate if rate > 0 else math.inf
+    return TailTable(nodes.edges, beyond)
+
+
+def gauss(start: Array, end: Array) -> tuple[Array, Array]:
+    """Nodes and weights between ``start`` and ``end``, shape (..., 16)."""
+    half = ((end - start) / 2)[..., None]
+    return start[..., None] + half * (1 + NODES), half * WEIGHTS

@@ -1,0 +1,14 @@
+"""Monte Carlo estimates of the same quantities as the theory, for any delay law, in seconds."""
+
+from abs_theory.monte_carlo.estimators import abs_sgd, order_statistic
+from abs_theory.monte_carlo.plain import Fleet, Round
+from abs_theory.results import Estimate, SteadyState
+
+__all__ = [
+    "Estimate",
+    "Fleet",
+    "Round",
+    "SteadyState",
+    "abs_sgd",
+    "order_statistic",
+]

@@ -1,0 +1,172 @@
+"""Monte Carlo estimates of the same quantities as the theory, for any delay law, in seconds.
+
+There is no event queue: many independent replicates of the n workers are played together, one round at a time, by
+``task_pool``, or by ``fleet`` where two workers may finish at the same time.  Rounds of one replicate are correlated,
+so every error is taken over replicates.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng
+from abs_theory.monte_carlo import fast, plain
+from abs_theory.monte_carlo.tally import Tally
+from abs_theory.results import Estimate, SteadyState
+from abs_theory.typing import Array
+from abs_theory.workers import Workers, as_workers
+
+__all__ = ["abs_sgd", "order_statistic"]
+
+
+MOST_LABEL_BITS = 32  # ends then keep 6 digits
+IN_CACHE, IN_MEMORY = 1 << 14, 1 << 23  # tasks that are played together
+ENOUGH = 1 << 12  # tasks that are worth a call of numpy
+
+
+def order_statistic(delay: Any, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
+    """E[X_(k)], the mean time until ``k`` of ``n`` workers are done.
+
+    Equal workers: X_(k) = Q(U_(k)) with U_(k) ~ Beta(k, n-k+1) made of two gammas, and the quantile Q taken from the
+    near end.  Cost: ``num_samples`` quantiles, whatever ``n``.  Unequal workers: n delays are drawn and sorted.
+    Source: David & Nagaraja (2003), Order Statistics, ch. 2.
+    """
+    workers = _checked(delay, k, n, rng)
+    check_count("num_samples", num_samples, minimum=2)
+    if not workers.equal:
+        return Estimate.of(_sorted_draws(workers, k, rng, num_samples))
+    law = workers.laws[0]
+    done, busy = rng.standard_gamma(k, num_samples), rng.standard_gamma(n - k + 1, num_samples)
+    near = done < busy
+    times = np.empty(num_samples)
+    times[near] = law.ppf(done[near] / (done + busy)[near])
+    times[~near] = law.isf(busy[~near] / (done + busy)[~near])
+    return Estimate.of(times)
+
+
+def _sorted_draws(workers: Workers, k: int, rng: np.random.Generator, num_samples: int) -> Array:
+    """X_(k) of unequal workers, ``num_samples`` times."""
+    times = np.empty(num_samples)
+    step = max(1, IN_CACHE // workers.n)
+    for first in range(0, num_samples, step):
+        part = times[first : first + step]
+        groups = zip(workers.laws, workers.counts, strict=True)
+        draws = np.concatenate([law.sample(rng, (part.size, count)) for law, count in groups], axis=1)
+        draws.partition(k - 1, axis=1)
+        part[:] = draws[:, k - 1]
+    return times
+
+
+def abs_sgd(
+    delay: Any,
+    k: int,
+    n: int,
+    max_staleness: float | None,
+    rng: np.random.Generator,
+    num_rounds: int = 1000,
+    replicates: int = 128,
+    warmup: int | None = None,
+) -> SteadyState:
+    """Steady state of ABS by simulation; ``max_staleness`` None or inf is K-async, 0 is K-sync.
+
+    ``delay`` is one law, or a sequence of ``n`` laws.  Errors are 95 % half-widths over the independent
+    ``replicates``.  ``participation``: equal workers that never tie share exactly alike; of several laws, the workers
+    with the same law get their average.
+
+    Each replicate starts with n fresh workers and forgets them during ``warmup`` rounds, by default so many that the
+    slowest worker delivers about 20 times (20 n / k for equal workers), without a bound up to 80 times, until
+    E[(X - t)+] < .002 E[X] if there are long stalls; but 1000 n / k at most, and none where every round starts
+    afresh.  If the delay has no variance (Pareto with index <= 2) and there is no bound, the start fades only like a
+    power of time, and the errors are too small.  Constant delays repeat a cycle: there each replicate is watched from
+    a random round on, so that the error covers where the cycle was cut.
+
+    Cost: at k = n / 2 about 20 ns for each delivered task, and the draw; without a bound this grows like log(n / k).
+    A bound makes all n workers begin again within ``max_staleness`` + 1 rounds, and each beginning costs as much.
+    Laws with atoms, or more than 2^32 pairs of law and round: 30 to 60 ns for each worker and round.
+    Raises ValueError if E[X] is infinite and nothing stops the stragglers, for there is no steady state; and if the
+    delays exceed floating point.
+    """
+    workers = _checked(delay, k, n, rng)
+    check_max_staleness(max_staleness)
+    check_count("num_rounds", num_rounds)
+    check_count("replicates", replicates, minimum=2)
+    bound = math.inf if max_staleness is None else max_staleness
+    for law in workers.laws:
+        if math.isinf(bound) and k < n and math.isinf(law.mean):
+            raise ValueError(f"E[X] must be finite if there is no bound, got {law!r}; give a max_staleness")
+    warmup = _warmup(workers, k, bound) if warmup is None else warmup
+    check_count("warmup", warmup, minimum=0)
+
+    many_labels = fast.label_bits(workers, warmup + num_rounds) > MOST_LABEL_BITS
+    play = plain if workers.has_atoms or many_labels else fast
+    parts = math.ceil(replicates / _together(workers, k, bound))
+    sizes = [replicates // parts + (part < replicates % parts) for part in range(parts)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        tally = Tally.joined([play.watch(workers, k, bound, rng, size, warmup, num_rounds) for size in sizes])
+    if not np.isfinite(tally.seconds).all():
+        raise ValueError(f"delays must not be too long for floating point, got {delay!r}")
+    return _steady_state(tally, workers, k, num_rounds)
+
+
+def _together(workers: Workers, k: int, bound: float) -> int:
+    """Replicates to play at a time: their near future should stay in the cache, and all of it in memory."""
+    near = workers.n if workers.has_atoms else min(workers.n, 16 * (k + (workers.n - k) / (bound + 1)))
+    all_of_it = workers.n + (bound if math.isfinite(bound) else 0)
+    return max(1, int(min(max(IN_CACHE / near, ENOUGH / k), IN_MEMORY / all_of_it)))
+
+
+def _steady_state(tally: Tally, workers: Workers, k: int, num_rounds: int) -> SteadyState:
+    """Means over the replicates, with 95 % half-widths."""
+    replicates, n = tally.seconds.size, workers.n
+    last = int(np.flatnonzero(tally.histogram.any(axis=0))[-1])
+    samples: dict[str, Array] = {
+        "round_time": tally.seconds / num_rounds,
+        "mean_staleness": tally.staleness / (k * num_rounds),
+        "staleness_pmf": tally.histogram[:, : last + 1] / (k * num_rounds),
+        "restarts": tally.restarts / num_rounds,
+        "uplinks": np.full(replicates, float(k)),
+        "downlinks": k + tally.restarts / num_rounds,
+        "idle_fraction": tally.idle / (n * tally.seconds),
+        "wasted_fraction": tally.wasted / (n * tally.seconds),
+        "participation": tally.delivered / num_rounds,
+    }
+    unit = float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates)
+    mean: dict[str, Any] = {name: values.mean(axis=0) for name, values in samples.items()}
+    error: dict[str, Any] = {name: unit * values.std(axis=0, ddof=1) for name, values in samples.items()}
+    for fields in (mean, error):
+        if workers.equal and not workers.has_atoms:
+            fields["participation"] = np.full(n, k / n if fields is mean else 0.0)
+        elif len(fields["participation"]) < n:  # counted by groups
+            fields["participation"] = (fields["participation"] / workers.counts)[workers.group]
+        fields |= {name: float(value) for name, value in fields.items() if value.ndim == 0}
+    return SteadyState(**mean, method="monte-carlo", error=SteadyState(**error))
+
+
+def _warmup(workers: Workers, k: int, bound: float) -> int:
+    """Rounds after which the start is forgotten."""
+    n, means = workers.n, np.array([law.mean for law in workers.laws])
+    if k == n or bound == 0:
+        return 0
+    slowest = float(means.max())
+    if math.isfinite(bound):
+        longest = 20 * max(n / k, bound + 1)
+        tasks = 20
+    else:
+        longest = 1000 * n / k
+        tasks = next(
+            (t for t in (20, 40) if all(law.integrated_tail(t * slowest) <= 0.002 * law.mean for law in workers.laws)),
+            80,
+        )
+    if math.isinf(slowest):
+        return math.ceil(longest)
+    # at most so many tasks end in a second
+    rate = float(np.sum(np.array(workers.counts) / means))
+    return math.ceil(min(tasks * slowest * rate / k, longest))
+
+
+def _checked(delay: Any, k: Any, n: Any, rng: Any) -> Workers:
+    check_k(k, n)
+    check_rng(rng)
+    return as_workers(delay, n)

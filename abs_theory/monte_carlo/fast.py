@@ -1,0 +1,228 @@
+"""Many replicates of an ABS server at once, fast: the engine of the Monte Carlo for delays that never tie.
+
+Nobody needs to know which of several equal workers is which, so a replicate is a row of n *tasks* in any order, and
+a round is a partial sort of the row: the k tasks that end first come to the front, and those that their workers
+begin next take their places.  Three ideas make it fast.
+
+- **A task is one integer.**  The bits of a positive float sort like integers, and the lowest of them matter little:
+  there goes the label of the task, the group of its worker and the update at which it began.  So the labels travel
+  with the sort; an end is cut by a relative 2^-52 times the number of labels.
+- **Only the near future is sorted.**  The next m rounds deliver k m tasks, so they can be played among the k m that
+  end first now, and those that may be restarted: a task that begins takes the place of one that was delivered, and
+  whatever was left out ends after all that these rounds need.  Applied again to the few it is an incremental
+  quicksort, O(log(n / k)) for each delivered task instead of O(n / k).
+- **Many replicates** share every call of numpy.
+
+Source: Navarro & Paredes (2010), On Sorting, Heaps, and Minimum Spanning Trees, for the incremental quicksort.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abs_theory.monte_carlo.draws import Draws
+from abs_theory.monte_carlo.tally import Tally, counts
+from abs_theory.typing import Array
+from abs_theory.workers import Workers
+
+__all__ = ["TaskPool", "label_bits", "watch"]
+
+Tasks = NDArray[np.int64]
+
+SHRINK = 4  # the near future holds one in so many tasks
+WORTH = 4  # rounds that are worth looking ahead
+CLOCK = 64  # rounds after which, at the earliest, time starts again from 0, so that ends keep their digits
+BATCH = 1 << 14  # delivered tasks that are counted together
+
+
+class TaskPool:
+    """Independent replicates of n workers under an ABS server of constant ``k`` and bound, all fresh at time 0."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        k: int,
+        max_staleness: float,
+        rng: np.random.Generator,
+        replicates: int,
+        most_rounds: int,
+    ) -> None:
+        self.k, self.workers = k, workers
+        # rounds missed before a restart
+        self.late = int(max_staleness) + 1 if max_staleness < most_rounds else math.inf
+        # tasks that a round touches, delivered and, in the long run, restarted
+        self.load = k + (workers.n - k) / self.late
+        self.draws = Draws(workers, rng, replicates)
+        self.shift = most_rounds.bit_length()
+        self.version = (1 << self.shift) - 1
+        self.group = ((1 << label_bits(workers, most_rounds)) - 1) ^ self.version
+        self.end = ~(self.version | self.group)  # these three are masks
+
+        self.updates = 0
+        self.now, self.elapsed = np.zeros((2, replicates))  # seconds since the clock was set back, and before
+        self.updated = np.zeros((0 if self.late == math.inf else int(self.late), replicates))  # seconds, by update
+        labels = np.broadcast_to(workers.group.astype(np.int64) << self.shift, (replicates, workers.n))
+        self.tasks = self._next(labels, self.now[:, None])
+        self.tally: Tally | None = None
+        self._seen = 0  # rounds of which these were not yet counted, by replicate and round: delivered tasks, end
+        self._done = np.empty((replicates, max(1, BATCH // (replicates * k)), k), dtype=np.int64)
+        self._ends = np.empty(self._done.shape[:2])
+
+    def run(self, rounds: int) -> None:
+        """Play ``rounds`` rounds."""
+        step = max(CLOCK, self._few(self.workers.n))
+        for done in range(0, rounds, step):
+            self._set_back_the_clock()
+            self._play(self.tasks, min(step, rounds - done))
+
+    def watch(self, rounds: int) -> Tally:
+        """Play ``rounds`` rounds and count what they do; ``delivered`` has a column for each group."""
+        self.tally = Tally.of(self.now.size, min(self.late - 1, self.version), columns=len(self.workers.laws))
+        begin = self.elapsed + self.now
+        self.run(rounds)
+        if self._seen:
+            self._count()
+        tally, self.tally = self.tally, None
+        tally.seconds[:] = self.elapsed + self.now - begin
+        return tally
+
+    def _play(self, tasks: Tasks, rounds: int) -> None:
+        """Play rounds that touch no other tasks."""
+        if self._can_leap(tasks, rounds):
+            self._leap(tasks, rounds)
+            return
+        few = min(self._few(tasks.shape[1]), rounds)
+        for done in range(0, rounds, few):
+            part = min(few, rounds - done)
+            near = self._near(tasks, part) if few >= WORTH else tasks
+            if near.shape[1] < tasks.shape[1]:
+                self._play(near, part)
+            else:
+                for _ in range(part):
+                    self._round(tasks)
+
+    def _few(self, size: int) -> int:
+        """Rounds, at least one, that touch about one in ``SHRINK`` of ``size`` tasks."""
+        return max(1, int(size / (SHRINK * self.load)))
+
+    def _near(self, tasks: Tasks, rounds: int) -> Tasks:
+        """A view of the tasks that the next ``rounds`` rounds can touch, brought to the front; or all."""
+        width, due = self.k * rounds, None
+        if self.late <= self.updates + rounds:
+            due = (tasks & self.version) <= self.updates + rounds - self.late
+            width += int(due.sum(axis=1).max())
+        if width >= tasks.shape[1]:
+            return tasks
+        if due is not None:
+            np.negative(tasks, where=due, out=tasks)  # before all others
+        tasks.partition(width - 1, axis=1)
+        near = tasks[:, :width]
+        return near if due is None else np.abs(near, out=near)
+
+    def _round(self, tasks: Tasks) -> None:
+        tasks.partition(self.k - 1, axis=1)
+        done, rest = tasks[:, : self.k], tasks[:, self.k :]
+        self.now = now = (done[:, -1] & self.end).view(float)
+        self._see(done[:, None], now[:, None])
+        self.updates += 1
+        done[:] = self._next(done, now[:, None])
+        if self.late == math.inf:
+            return
+        begun = self.updated[self.updates % self.updated.shape[0]]  # the model that is now too old
+        if self.late <= self.updates:
+            late = np.flatnonzero((rest & self.version) == self.updates - self.late)
+            row, column = np.divmod(late, rest.shape[1])
+            rest[row, column] = self._next(rest[row, column], now[row])
+            if self.tally is not None:
+                restarts = np.bincount(row, minlength=now.size)
+                self.tally.restarts[:] += restarts
+                self.tally.wasted[:] += restarts * (self.elapsed + now - begun)
+        begun[:] = self.elapsed + now
+
+    def _can_leap(self, tasks: Tasks, rounds: int) -> bool:
+        """Whether these are just the tasks that equal workers deliver in these rounds, if few that begin interfere."""
+        replicates, width = tasks.shape
+        size = replicates * width
+        plain = self.late == math.inf and self.workers.equal
+        return plain and rounds > 1 and width == self.k * rounds and 4 * width**2 <= self.workers.n and size <= BATCH
+
+    def _leap(self, tasks: Tasks, rounds: int) -> None:
+        """Play all rounds at once: what begins and ends within them is found by repetition.
+
+        The order of the deliveries gives the ends of the rounds, hence the tasks that begin, hence the order.  A task
+        ends after it begins, so each repetition is right for at least one round more than the last.
+        """
+        tasks.sort(axis=1)
+        width = tasks.shape[1]
+        delays = self.draws.equal(tasks.size).reshape(-1, rounds, self.k)
+        versions = np.arange(self.updates + 1, self.updates + rounds + 1)[:, None]
+        order = tasks
+        while True:
+            ends = (order[:, self.k - 1 :: self.k] & self.end).view(float)
+            begun = ((delays + ends[:, :, None]).view(np.int64) & self.end) | versions
+            both = np.concatenate([tasks, begun.reshape(tasks.shape)], axis=1)
+            both.sort(axis=1)
+            if np.array_equal(order, both[:, :width]):
+                break
+            order = both[:, :width]
+        self._see(order.reshape(begun.shape), ends)
+        self.updates, self.now = self.updates + rounds, ends[:, -1]
+        tasks[:] = both[:, width:]
+
+    def _see(self, done: Tasks, ends: Array) -> None:
+        """Keep the deliveries of the next rounds for counting; shapes ``replicates x rounds x k`` and without k."""
+        if self.tally is None:
+            return
+        if self._seen + ends.shape[1] > self._ends.shape[1]:
+            self._count()
+        seen = slice(self._seen, self._seen + ends.shape[1])
+        self._done[:, seen], self._ends[:, seen] = done, ends
+        self._seen = seen.stop
+
+    def _next(self, tasks: Tasks, now: Array) -> Tasks:
+        """What the workers of these tasks begin at ``now``."""
+        if self.workers.equal:
+            delays, label = self.draws.equal(tasks.size), self.updates
+        else:
+            group = tasks & self.group
+            delays, label = self.draws.unequal((group >> self.shift).ravel()), group | self.updates
+        ends = delays.reshape(tasks.shape)
+        ends += now
+        begun = ends.view(np.int64)
+        begun &= self.end
+        begun |= label
+        return begun
+
+    def _set_back_the_clock(self) -> None:
+        label = self.tasks & ~self.end
+        left = (self.tasks & self.end).view(float) - self.now[:, None]
+        self.tasks = (left.view(np.int64) & self.end) | label
+        self.elapsed += self.now
+        self.now = np.zeros_like(self.now)
+
+    def _count(self) -> None:
+        """Count the deliveries seen since the last time."""
+        assert self.tally is not None
+        rounds, self._seen = self._seen, 0
+        tasks, now = self._done[:, :rounds], self._ends[:, :rounds, None]
+        updates = np.arange(self.updates - rounds, self.updates)[:, None]  # made before each round
+        self.tally.idle[:] += (now - (tasks & self.end).view(float)).sum(axis=(1, 2))
+        self.tally.add_staleness((updates - (tasks & self.version)).reshape(now.shape[0], -1))
+        if not self.workers.equal:
+            group = (tasks & self.group) >> self.shift
+            self.tally.delivered[:] += counts(group.reshape(now.shape[0], -1), len(self.workers.laws))
+
+
+def label_bits(workers: Workers, rounds: int) -> int:
+    """Bits that a label takes from the end of a task."""
+    return rounds.bit_length() + (len(workers.laws) - 1).bit_length()
+
+
+def watch(
+    workers: Workers, k: int, max_staleness: float, rng: np.random.Generator, replicates: int, warmup: int, rounds: int
+) -> Tally:
+    """Sums over ``rounds`` rounds after the ``warmup``."""
+    pool = TaskPool(workers, k, max_staleness, rng, replicates, warmup + rounds)
+    pool.run(warmup)
+    return pool.watch(rounds)

@@ -1,0 +1,55 @@
+"""What a simulation has counted: sums over the rounds it watched, for each replicate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abs_theory.typing import Array
+
+__all__ = ["Tally", "counts"]
+
+Counts = NDArray[np.int64]
+
+LONGEST = 4096  # entries of a staleness law; the last is that staleness or more
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Sums over the same number of rounds in every replicate, which is the first axis."""
+
+    seconds: Array
+    idle: Array  # worker-seconds
+    wasted: Array  # worker-seconds
+    restarts: Array
+    staleness: Array  # summed over the applied gradients
+    histogram: Counts  # of that staleness, shape replicates x entries
+    delivered: Counts  # gradients, one column for each worker or group of workers
+
+    @classmethod
+    def of(cls, replicates: int, longest_staleness: float, columns: int) -> Self:
+        """Nothing counted yet; no gradient will be staler than ``longest_staleness``."""
+        entries = int(min(longest_staleness + 1, LONGEST))
+        seconds, idle, wasted, restarts, staleness = np.zeros((5, replicates))
+        histogram, delivered = (np.zeros((replicates, width), dtype=np.int64) for width in (entries, columns))
+        return cls(seconds, idle, wasted, restarts, staleness, histogram, delivered)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """One tally of the replicates of all ``parts``."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    def add_staleness(self, staleness: Counts, rows: slice | NDArray[np.intp] = slice(None)) -> None:
+        """Count applied gradients of this ``staleness``, shape ``replicates x any``, or of the ``rows`` alone."""
+        self.staleness[rows] += staleness.sum(axis=1)
+        self.histogram[rows] += counts(staleness, self.histogram.shape[1])
+
+
+def counts(values: Counts, bins: int) -> Counts:
+    """How often each of 0, ..., bins - 1 occurs in each row, shape ``rows x bins``; the last bin takes all beyond."""
+    rows = values.shape[0]
+    cells = np.minimum(values, bins - 1) if values.max() >= bins else values
+    cells = cells + np.arange(0, rows * bins, bins)[:, None]
+    return np.bincount(cells.ravel(), minlength=rows * bins).reshape(rows, bins)

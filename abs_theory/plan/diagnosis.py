@@ -1,0 +1,178 @@
+"""Which regime measured delays are in, in words: unequal workers, common slowdowns, rare stalls or almost i.i.d."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from abs_theory.plan.effects import Effects, Table, effects
+from abs_theory.plan.intervals import correlation_time, level_shift
+from abs_theory.typing import Array
+
+__all__ = ["MODELS", "REGIMES", "Diagnosis", "diagnose"]
+
+
+REGIMES = ("unequal workers", "common slowdowns", "rare stalls", "almost i.i.d.")
+MODELS = {
+    "unequal workers": "a law for each worker",
+    "common slowdowns": "a factor of the round, common to all workers, times a law for what is left",
+    "rare stalls": "one law for all workers, a mixture that has the stalls",
+    "almost i.i.d.": "one law for all workers",
+}
+NOTABLE = 0.1  # share of the variance that a model must have
+TAIL = 0.05  # share of the delays that tell its index, at least FEWEST_IN_TAIL of them
+FEWEST_IN_TAIL = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """Shares of the variance, which sum to 1, and what else a model must know."""
+
+    worker_share: float
+    round_share: float
+    stall_share: float
+    residual_share: float
+    levels: dict[int, float]  # of each window, mean seconds over those of the trace
+    shifted: bool  # whether the windows differ by more than chance
+    correlation_time: float  # of the rounds within windows, in rounds: 1 is independent
+    stalls: float  # share of the delays
+    stall_factor: float  # mean length of a stall, in usual ones; NaN if there are none
+    clustering: float  # variance of the number of stalls in a round, over that of independent ones; NaN if too few
+    persistence: float  # P(stalled | the same worker's last was) / P(stalled); NaN if too few
+    skewness: float  # of the delays over the factors of worker and round
+    tail_index: float  # P(X > t) ~ t^-index, of the same (Hill 1975): below 2 there is no variance; NaN if too few
+    regime: str  # of REGIMES
+    complete: int  # rounds in which everybody delivered
+
+    @property
+    def has_worker_effect(self) -> bool:
+        return self.worker_share >= NOTABLE or self.regime == REGIMES[0]
+
+    @property
+    def has_round_effect(self) -> bool:
+        return self.round_share >= NOTABLE or self.regime == REGIMES[1]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of it in words."""
+        shares = (
+            f"Of the variance of the delays {self.worker_share:.1%} is between workers, {self.round_share:.1%} between "
+            f"rounds, {self.stall_share:.1%} due to stalls and {self.residual_share:.1%} left over."
+        )
+        also = [
+            words
+            for words, has in (("unequal workers", self.has_worker_effect), ("common slowdowns", self.has_round_effect))
+            if has and words != self.regime
+        ]
+        regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}; model: {MODELS[self.regime]}."
+        return (regime, shares, self._windows(), self._stalls(), self._shape())
+
+    def _windows(self) -> str:
+        if len(self.levels) < 2:
+            levels = "The rounds are one stretch"
+        elif self.shifted:
+            first, last = (min(self.levels, key=lambda w: sign * self.levels[w]) for sign in (1, -1))
+            ratio = self.levels[last] / self.levels[first] - 1
+            levels = f"The level shifts between windows: window {last} is {ratio:.1%} slower than window {first}"
+        else:
+            levels = f"The {len(self.levels)} windows are level"
+        if self.correlation_time > 1:
+            return f"{levels}; slow rounds come in spells: {self.correlation_time:.1f} rounds tell as much as one."
+        return f"{levels}, with no memory from round to round beyond that."
+
+    def _stalls(self) -> str:
+        if not self.stalls:
+            return "No stalls were seen."
+        words = f"Stalls: {self.stalls:.2%} of the delays, {self.stall_factor:.1f} times the usual length on average"
+        if self.clustering > 2:
+            words += f"; they strike together ({self.clustering:.1f} times the variance of independent ones)"
+        elif self.clustering == self.clustering:
+            words += "; they strike one worker at a time"
+        if self.persistence > 2:
+            words += f"; and last: a stalled worker is {self.persistence:.1f} times as likely to stall again"
+        return words + "."
+
+    def _shape(self) -> str:
+        skew = f"Worker and round taken out, the skewness is {self.skewness:.2g}"
+        if self.tail_index != self.tail_index:
+            return skew + "; too few delays to tell the tail."
+        if self.tail_index > 10:
+            return skew + " and the tail is light."
+        heavy = " (no finite variance)" if self.tail_index < 2 else ""
+        return skew + f" and the tail falls like a power of about -{self.tail_index:.1f}{heavy}."
+
+
+def diagnose(data: Table, parts: Effects | None = None) -> Diagnosis:
+    """The regime of ``data``, by the largest of four shares of the variance.
+
+    Variance components of the two-way layout without replication (unbiased, negative ones 0), first without the
+    stalls, whose share is what they add.  Where some attempts did not arrive, those that did are all there is.
+    """
+    parts = effects(data.delivered) if parts is None else parts
+    x, usual = data.delivered, parts.worker * parts.round[:, None]
+    whole, bulk = _components(x), _components(np.where(parts.stalled, usual, x))
+    total = max(whole.sum(), bulk.sum())
+    worker, of_round, residual = bulk / total if total > 0 else (0.0, 0.0, 1.0)
+    shares = (worker, of_round, max(0.0, 1 - worker - of_round - residual), residual)
+    of_rounds = np.nanmean(np.where(parts.stalled, usual, x) / parts.worker, axis=1) if x.shape[0] else x[:, 0]
+    of_rounds, window = of_rounds[np.isfinite(of_rounds)], data.window[np.isfinite(of_rounds)]
+    rest = parts.rest[np.isfinite(parts.rest)]
+    stalls, at_once, again = _stall_counts(parts)
+    return Diagnosis(
+        *map(float, shares[:2]),
+        stall_share=float(shares[2]),
+        residual_share=float(shares[3]),
+        levels={int(w): float(of_rounds[window == w].mean() / of_rounds.mean()) for w in np.unique(window)},
+        shifted=level_shift(of_rounds, window),
+        correlation_time=correlation_time(of_rounds, window),
+        stalls=stalls,
+        stall_factor=float(parts.rest[parts.stalled].mean()) if stalls else float("nan"),
+        clustering=at_once,
+        persistence=again,
+        skewness=float(stats.skew(rest)) if np.ptp(rest) > 1e-9 else 0.0,
+        tail_index=_hill(rest),
+        regime=REGIMES[int(np.argmax(shares))] if total > 0 else REGIMES[3],
+        complete=int(data.observed.all(axis=1).sum()),
+    )
+
+
+def _components(x: Array) -> Array:
+    """Variances between workers, between rounds, and left over; NaN are gaps."""
+    x = x[np.isfinite(x).any(axis=1)][:, np.isfinite(x).any(axis=0)]
+    known = np.isfinite(x)
+    rounds, n = x.shape
+    grand = np.mean(x[known])
+    column = np.nanmean(x, axis=0) - grand
+    row = np.nanmean(x - column, axis=1) - grand
+    rest = np.where(known, x - column - row[:, None] - grand, 0.0)
+    per_worker, per_round = known.sum() / n, known.sum() / rounds
+    left = (rest**2).sum() / max(known.sum() - rounds - n + 1, 1)
+    between = [
+        (size * (effect**2).sum() / (effect.size - 1) - left) / size if effect.size > 1 else 0.0
+        for effect, size in ((column, per_worker), (row, per_round))
+    ]
+    return np.maximum([*between, left], 0.0)
+
+
+def _stall_counts(parts: Effects) -> tuple[float, float, float]:
+    """Share of stalls; dispersion of their number per round; odds that the same worker stalls again."""
+    seen, stalled = np.isfinite(parts.rest), parts.stalled
+    share = float(stalled.sum() / seen.sum())
+    if stalled.sum() < FEWEST_IN_TAIL:
+        return share, float("nan"), float("nan")
+    expected = seen.sum(axis=1) * share
+    dispersion = float(((stalled.sum(axis=1) - expected) ** 2).sum() / (expected * (1 - share)).sum())
+    both = seen[1:] & seen[:-1]
+    before = float((stalled[:-1] & both).sum())
+    again = float((stalled[1:] & stalled[:-1]).sum() / before / share) if before else float("nan")
+    return share, dispersion, again
+
+
+def _hill(values: Array) -> float:
+    """Tail index from the largest values (Hill 1975)."""
+    count = max(FEWEST_IN_TAIL, int(TAIL * values.size))
+    if values.size < 4 * FEWEST_IN_TAIL:
+        return float("nan")
+    largest = np.sort(values)[-count - 1 :]
+    mean = float(np.log(largest[1:] / largest[0]).mean())
+    return 1 / mean if mean > 1e-6 else float("inf")

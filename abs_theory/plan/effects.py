@@ -1,0 +1,125 @@
+"""What measured delays are made of: a factor of the worker, one of the round, the rest, and stalls apart."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from abs_theory.traces import Trace
+from abs_theory.typing import Array
+
+__all__ = ["Effects", "Table", "effects", "table"]
+
+Mask = NDArray[np.bool_]
+
+SWEEPS = 4  # of the median polish, which moves little after two
+FACTOR, SPREADS = 2.0, 4.0  # a stall: longer than usual by this factor, and by so many standard deviations of the rest
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A trace as arrays, shape ``rounds x workers``."""
+
+    seconds: Array  # until the delivery, or until it was given up; NaN if there was no attempt
+    observed: Mask  # whether it was delivered
+    window: NDArray[np.int64]  # of each round
+    lined_up: bool = False  # rows are the workers' attempts in order, not rounds that began together
+
+    @property
+    def delivered(self) -> Array:
+        """``seconds``, NaN where nothing was delivered."""
+        return np.where(self.observed, self.seconds, np.nan)
+
+    @property
+    def complete(self) -> Array:
+        """Rows in which every worker delivered."""
+        return self.seconds[self.observed.all(axis=1)]
+
+    @property
+    def arrivals(self) -> Array:
+        """Seconds of the k-th arrival in column k - 1; NaN in rounds with fewer arrivals."""
+        return np.sort(self.delivered, axis=1)
+
+
+def table(trace: Trace) -> Table:
+    """The attempts of ``trace`` by round and worker; what arrives after failures counts from the start of the first.
+
+    If some gradients were stale, workers did not start rounds together: row j then has the j-th attempt of each worker,
+    as many as all have made.
+    """
+    attempts = trace.attempts
+    if {"version_read", "version_applied"} <= set(attempts) and _any_stale(attempts[attempts["observed"]]):
+        counts = np.bincount(attempts["worker"], minlength=trace.n)
+        if counts.min() > 0:
+            row = attempts.groupby("worker").cumcount().to_numpy()
+            early = row < counts.min()
+            return _by_row(row[early], attempts[early], counts.min(), trace.n, lined_up=True)
+    rounds, row = np.unique(attempts["round"], return_inverse=True)
+    given_up = ~attempts["observed"].to_numpy()
+    order = np.argsort(attempts["seconds"].to_numpy()[given_up], kind="stable")  # the longest is kept
+    data = _by_row(row[given_up][order], attempts[given_up].iloc[order], rounds.size, trace.n)
+    data.window[row] = attempts["window"]
+    cell = np.searchsorted(rounds, trace.deliveries["round"]), trace.deliveries["worker"].to_numpy()
+    data.seconds[cell], data.observed[cell] = trace.deliveries["seconds"], True
+    return data
+
+
+def _any_stale(deliveries: pd.DataFrame) -> bool:
+    return bool((deliveries["version_applied"] > deliveries["version_read"]).any())
+
+
+def _by_row(row: NDArray[Any], attempts: pd.DataFrame, rows: int, n: int, lined_up: bool = False) -> Table:
+    seconds, observed = np.full((rows, n), np.nan), np.zeros((rows, n), dtype=bool)
+    cell = row, attempts["worker"].to_numpy()
+    seconds[cell], observed[cell] = attempts["seconds"], attempts["observed"]
+    return Table(seconds, observed, np.zeros(rows, dtype=np.int64), lined_up)
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """seconds = worker x round x rest, by medians, so that stalls do not move the factors.
+
+    A round in which half of the workers stall is a slow round.
+    """
+
+    worker: Array  # typical seconds of each worker in a round of factor 1; NaN if it never delivered
+    round: Array  # factor of each round, median 1
+    rest: Array  # shape rounds x workers, NaN where nothing was delivered
+    stalled: Mask  # rest above FACTOR and beyond SPREADS standard deviations of its bulk
+
+
+def effects(seconds: Array) -> Effects:
+    """Factors of ``seconds``, shape ``rounds x workers``, NaN where unknown, by median polish of the logarithms.
+
+    Source: Tukey (1977), Exploratory Data Analysis, ch. 11.
+    """
+    rounds, n = seconds.shape
+    rest = np.log(seconds)
+    worker, of_round = np.zeros(n), np.zeros(rounds)
+    seen = np.isfinite(rest)
+    columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+    for _ in range(SWEEPS):
+        if rounds > 1 or n == 1:
+            step = _median(rest, 0, columns)
+            worker += step
+            rest -= step
+        if n > 1:
+            step = _median(rest, 1, rows)
+            of_round += step
+            rest -= step[:, None]
+    level = np.median(of_round[rows])
+    worker[~seen.any(axis=0)] = np.nan
+    bulk = rest[seen]
+    spread = 1.4826 * float(np.median(np.abs(bulk - np.median(bulk))))
+    with np.errstate(invalid="ignore"):
+        stalled = rest > max(np.log(FACTOR), SPREADS * spread)
+    return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(rest), stalled)
+
+
+def _median(values: Array, axis: int, some: NDArray[np.intp]) -> Array:
+    """Medians along ``axis``; 0 but for ``some``, which have a value."""
+    medians = np.zeros(values.shape[1 - axis])
+    medians[some] = np.nanmedian(np.take(values, some, axis=1 - axis), axis=axis)
+    return medians

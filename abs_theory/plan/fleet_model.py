@@ -1,0 +1,94 @@
+"""The model that a regime asks for: a delay law for each worker, and a factor common to all in a round."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abs_theory.delays import Delay
+from abs_theory.plan import fit
+from abs_theory.plan.diagnosis import MODELS, Diagnosis
+from abs_theory.plan.effects import Effects, Table
+from abs_theory.plan.fit import Fit
+from abs_theory.typing import Array
+
+__all__ = ["FleetModel", "fleet_model", "resized"]
+
+
+MOST_GROUPS = 8  # of workers as fast as each other
+OWN = 30  # deliveries that make a law of one's own
+COPIES = 8  # fleets drawn to average over, when n changes
+
+
+@dataclass(frozen=True, eq=False)
+class FleetModel:
+    """Workers of group g take ``factor`` times a draw of the best of ``fits[g]``."""
+
+    fits: tuple[tuple[Fit, ...], ...]
+    group: NDArray[np.intp]  # of each worker
+    factor: float  # mean of what slows all workers of a round alike
+    words: str
+
+    @property
+    def laws(self) -> Delay | list[Delay]:
+        """One law, or one for each worker."""
+        best = [fit.best(fits).law for fits in self.fits]
+        return best[0] if len(best) == 1 else [best[g] for g in self.group]
+
+
+def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel:
+    """Laws for ``n`` workers: those of the trace, or as many like them, drawn evenly from slow to fast.
+
+    Unequal workers are gathered into up to MOST_GROUPS groups by speed.  Common slowdowns are divided out first and
+    come back as their mean.  Attempts given up are right-censored.
+    Raises ValueError if some group has no two deliveries: its law is not identified.
+    """
+    scale = parts.round[:, None] if diagnosis.has_round_effect else np.ones((data.seconds.shape[0], 1))
+    seconds = data.seconds / scale
+    tried = np.isfinite(seconds)
+    speed = parts.worker.copy()
+    if not np.isfinite(speed).all():
+        speed[~np.isfinite(speed)] = np.inf  # never delivered: the slowest
+    order = np.argsort(speed, kind="stable")
+    if diagnosis.has_worker_effect:
+        group = np.empty(speed.size, dtype=np.intp)
+        group[order] = np.arange(speed.size) * min(MOST_GROUPS, speed.size) // speed.size
+    else:
+        group = np.zeros(speed.size, dtype=np.intp)
+    fits = []
+    for g in range(group.max() + 1):
+        mine = tried & (group == g)
+        if np.count_nonzero(data.observed & mine) < 2:
+            raise ValueError("a worker has not delivered twice: its law is not identified by this trace")
+        if np.count_nonzero(data.observed & mine) >= OWN or not data.observed.all():
+            fits.append(fit.laws(seconds[mine], data.observed[mine]))
+        else:  # the shape of all workers, at the speed of this group
+            rest = parts.rest * parts.round[:, None] / scale
+            typical = np.exp(np.log(speed[group == g]).mean())
+            fits.append(fit.laws(typical * rest[np.isfinite(rest)]))
+    if n != speed.size:
+        group = group[order[np.linspace(0, speed.size - 1, n).round().astype(int)]]
+    words = f"{MODELS[diagnosis.regime]}: {', '.join(sorted({fit.best(each).name for each in fits}))}"
+    mean = float(parts.round[np.isfinite(parts.round)].mean()) if diagnosis.has_round_effect else 1.0
+    return FleetModel(tuple(fits), group, mean, words)
+
+
+def resized(seconds: Array, parts: Effects, n: int, rng: np.random.Generator) -> Array:
+    """``seconds`` of complete rounds for ``n`` workers instead, shape ``COPIES x rounds x n``, by resampling workers.
+
+    Fewer: a random part of the workers in each copy.  More: all of them, and others like them, that is with the speed
+    of a worker of the trace, the factor of the round, and a rest drawn from that worker's.
+    """
+    rounds, workers = seconds.shape
+    copies = np.empty((COPIES, rounds, n))
+    for copy in copies:
+        if n <= workers:
+            copy[:] = seconds[:, np.sort(rng.permutation(workers)[:n])]
+            continue
+        again = math.ceil(n / workers) - 1
+        like = np.concatenate([rng.permutation(workers) for _ in range(again)])[: n - workers]
+        others = rng.integers(rounds, size=(rounds, like.size))
+        copy[:, :workers] = seconds
+        copy[:, workers:] = seconds[others, like] * (parts.round[:, None] / parts.round[others])
+    return copies

@@ -1,0 +1,201 @@
+"""Confidence intervals for the means of correlated, skewed, windowed rounds: a block bootstrap that knows its limits.
+
+Rounds of a trace are not independent: slow spells last several rounds, and whole windows differ in level.  Blocks of
+consecutive rounds within a window are resampled, not rounds, and the mean is studentised, which corrects for skewness
+(Hall 1992, The Bootstrap and Edgeworth Expansion, ch. 3; Politis & Romano 1994 on blocks).  Where too few rounds carry
+the mean, there is no interval: NaN, with the number of rounds that it would take.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from abs_theory.checks import check_rng
+from abs_theory.typing import Array
+
+__all__ = ["FEWEST", "Means", "correlation_time", "level_shift", "means", "resampled_rounds", "row_blocks"]
+
+Ints = NDArray[np.int64]
+
+FEWEST = 10  # independent rounds that carry an interval, if nothing is skewed
+FEWEST_SPELLS = 20  # correlation times that do, if rounds are correlated
+SKEWED = 8.0  # rounds needed for each unit of squared skewness: so many rare events must have been seen
+FEWEST_BLOCKS = 4
+RESAMPLES = 1999
+MOST_BLOCKS = 200
+ALPHA = 0.05
+EQUAL = 1e-12  # relative spread that is rounding
+SIGNIFICANT = 1.5  # standard errors of an autocorrelation that counts
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Column means with 95 % intervals, shape ``columns`` each; low and high are NaN where not identified."""
+
+    mean: Array
+    stderr: Array
+    low: Array
+    high: Array
+    needed: Array  # rounds that an interval would take, by the skewness and correlation seen
+    rounds: Array  # rounds the mean is over
+
+    @property
+    def identified(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.low)
+
+
+def means(values: Array, window: Ints, rng: np.random.Generator) -> Means:
+    """Means of the columns of ``values``, shape ``rounds x columns``; NaN is a round that does not count.
+
+    ``window`` is the stretch that each round belongs to.  Not identified: fewer than FEWEST rounds after division by
+    the correlation time, or fewer than SKEWED times the squared skewness, as for a mean that hangs on a few stalls.
+    Cost: O(RESAMPLES x blocks) per column.
+    """
+    check_rng(rng)
+    known = np.isfinite(values)
+    patterns, which = np.unique(known, axis=1, return_inverse=True)
+    result = Means(*np.full((5, values.shape[1]), math.nan), rounds=known.sum(axis=0).astype(float))
+    result.needed[:] = FEWEST
+    for i, pattern in enumerate(patterns.T):
+        columns = np.flatnonzero(which.ravel() == i)
+        if np.count_nonzero(pattern) >= 2:
+            _fill(result, columns, values[np.ix_(pattern, columns)], window[pattern], rng)
+        elif pattern.any():
+            result.mean[columns] = values[pattern][0, columns]
+    return result
+
+
+def _fill(result: Means, columns: NDArray[np.intp], x: Array, window: Ints, rng: np.random.Generator) -> None:
+    """Means and intervals of ``columns``, all known in the same rounds ``x``, by block length."""
+    rounds = x.shape[0]
+    level = x.mean(axis=0)
+    spread = x - level
+    deviation = spread.std(axis=0)
+    deviation[deviation <= EQUAL * np.abs(level)] = 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skewness = np.where(deviation > 0, (spread**3).mean(axis=0) / deviation**3, 0.0)
+    tau = np.array([correlation_time(column, window) for column in x.T])
+    needed = np.ceil(tau * np.maximum(np.where(tau > 1, FEWEST_SPELLS, FEWEST), SKEWED * skewness**2))
+    result.mean[columns], result.needed[columns] = level, needed
+    lengths = np.array([_block_length(rounds, each) for each in tau])
+    for length in np.unique(lengths):
+        same = lengths == length
+        stderr, low, high = _blocks(x[:, same], window, int(length), tau[same], deviation[same] == 0, rng)
+        fine = rounds >= needed[same]
+        result.stderr[columns[same]] = stderr
+        result.low[columns[same]] = np.where(fine, low, math.nan)
+        result.high[columns[same]] = np.where(fine, high, math.nan)
+
+
+def _blocks(
+    x: Array, window: Ints, length: int, tau: Array, flat: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """Standard error, low and high end by the studentised bootstrap of blocks; NaN if there are too few."""
+    level = x.mean(axis=0)
+    block = row_blocks(window, length)
+    size = np.bincount(block).astype(float)
+    m, lost = size.size, 1  # blocks; degrees of freedom that their means cost
+    sums = np.stack([np.bincount(block, column) for column in (x - level).T], axis=1) / size.mean()
+    if m >= 2 * np.unique(window).size and level_shift(x.mean(axis=1), window):
+        # the levels of the windows are taken as they are: they are no sample of windows to come
+        of_block = np.zeros(m, dtype=np.int64)
+        of_block[block] = np.unique(window, return_inverse=True)[1]
+        totals = np.stack([np.bincount(of_block, column) for column in sums.T], axis=1)
+        sums = sums - size[:, None] * (totals / np.bincount(of_block, size)[:, None])[of_block]
+        lost = totals.shape[0]
+    if m < FEWEST_BLOCKS or m <= lost:
+        nothing = np.full(level.shape, math.nan)
+        return nothing, nothing, nothing
+    phi = (tau - 1) / (tau + 1)  # of an autoregression with this correlation time, whose blocks are correlated too
+    missed = np.minimum(2 * phi / (1 - phi**2) * m / x.shape[0], 0.5)
+    stderr = np.sqrt((sums**2).sum(axis=0) / (m - lost) / m / (1 - missed))
+    stderr[flat] = 0.0
+    draws = rng.multinomial(m, np.full(m, 1 / m), size=RESAMPLES).astype(float)
+    mean = draws @ sums / m
+    variance = np.maximum(draws @ sums**2 / m - mean**2, 0) / (m - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(flat | (mean == 0), 0.0, mean / np.sqrt(variance))
+    low, high = np.quantile(t, [ALPHA / 2, 1 - ALPHA / 2], axis=0, method="nearest")
+    low, high = level - np.where(flat, 0.0, high) * stderr, level - np.where(flat, 0.0, low) * stderr
+    return stderr, np.where(np.isfinite(low), low, math.nan), np.where(np.isfinite(high), high, math.nan)
+
+
+def correlation_time(values: Array, window: Ints) -> float:
+    """1 + 2 sum of the autocorrelations within windows, up to the first that is not significant: rounds per round.
+
+    The mean of R rounds is as uncertain as that of R / correlation_time independent ones.  Levels of windows are taken
+    off first: a jump between two of them is no memory.
+    """
+    x = values - _levels(values, window)
+    variance, total = float(x @ x) / x.size, 1.0
+    if variance <= (EQUAL * abs(float(values.mean()))) ** 2:
+        return total
+    for lag in range(1, x.size // 3 + 1):
+        same = window[lag:] == window[:-lag]
+        pairs = int(np.count_nonzero(same))
+        if pairs < FEWEST:
+            break
+        correlation = float((x[lag:] * x[:-lag])[same].mean()) / variance
+        correlation += (1 + 3 * correlation) / x.size  # bias of the estimate (Kendall 1954)
+        if correlation < SIGNIFICANT / math.sqrt(pairs):
+            break
+        total += 2 * correlation
+    return total
+
+
+def level_shift(values: Array, window: Ints, significance: float = 1e-3) -> bool:
+    """Whether the windows differ in level by more than correlated rounds explain (one-way analysis of variance)."""
+    labels = np.unique(window)
+    if labels.size < 2 or values.size <= 2 * labels.size:
+        return False
+    residual = values - _levels(values, window)
+    within = float(residual @ residual) / (values.size - labels.size)
+    between = float(((_levels(values, window) - values.mean()) ** 2).sum()) / (labels.size - 1)
+    if within <= (EQUAL * abs(float(values.mean()))) ** 2:
+        return between > within
+    tau = correlation_time(values, window)
+    free = (values.size - labels.size) / tau
+    return free >= 1 and bool(stats.f.sf(between / (within * tau), labels.size - 1, free) < significance)
+
+
+def row_blocks(window: Ints, length: int) -> Ints:
+    """The block of each round: consecutive rounds, about ``length`` of them, that do not straddle windows."""
+    block, blocks = np.empty(window.size, dtype=np.int64), 0
+    for label in np.unique(window):
+        rows = np.flatnonzero(window == label)
+        count = max(1, round(rows.size / length))
+        block[rows] = blocks + np.arange(rows.size) * count // rows.size
+        blocks += count
+    return block
+
+
+def resampled_rounds(values: Array, window: Ints, rng: np.random.Generator, copies: int) -> Ints:
+    """Rows of ``copies`` bootstrap traces, shape ``copies x rounds``: blocks drawn within windows, in their order.
+
+    ``values``, one per round, says how long blocks must be.
+    """
+    block = row_blocks(window, _block_length(values.size, correlation_time(values, window)))
+    rows = np.empty((copies, values.size), dtype=np.int64)
+    of_block = [np.flatnonzero(block == b) for b in range(block.max() + 1)]
+    groups = [np.unique(block[window == label]) for label in np.unique(window)]
+    if not level_shift(values, window):
+        groups = [np.arange(len(of_block))]
+    for copy in rows:
+        drawn = np.concatenate([rng.choice(group, group.size) for group in groups])
+        picked = np.concatenate([of_block[b] for b in drawn])
+        copy[:] = np.resize(picked, values.size)
+    return rows
+
+
+def _block_length(rounds: int, tau: float) -> int:
+    """Long enough to hold the correlation, R^(1/3) at least, and few enough blocks to resample quickly."""
+    held = math.ceil(3 * tau) if tau > 1 else 1
+    return max(round(rounds ** (1 / 3)), held, math.ceil(rounds / MOST_BLOCKS))
+
+
+def _levels(values: Array, window: Ints) -> Array:
+    group = np.unique(window, return_inverse=True)[1]
+    return (np.bincount(group, values) / np.bincount(group))[group]

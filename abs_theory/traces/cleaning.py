@@ -1,0 +1,238 @@
+"""From rows as they came to usable attempts: every step that changes something says so in the report."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from abs_theory.checks import is_integer
+from abs_theory.traces.clocks import check_clocks
+from abs_theory.traces.columns import (
+    Floats,
+    Mask,
+    counted,
+    durations,
+    named,
+    numbered,
+    numbers,
+    one_dataset,
+    statuses,
+    unit_factors,
+)
+from abs_theory.traces.lost import with_lost_calls
+from abs_theory.traces.notices import notices
+
+__all__ = ["clean", "warmup_rounds", "windows"]
+
+EXTRAS = ("k_waited", "version_read", "version_applied", "compute_s", "comm_s")
+SOME, FEW = 0.05, 3  # share and number of contradicting rows above which the numbering must be wrong
+LONG_GAP = 10  # times the usual step between round numbers
+WARMUP_FACTOR, WARMUP_SHARE = 2.0, 0.1
+
+
+def clean(
+    frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
+) -> tuple[pd.DataFrame, tuple[Any, ...], list[str]]:
+    """Attempts as ``traces.Trace`` has them, the names of the workers, and the report."""
+    if not (warmup == "auto" or (is_integer(warmup) and int(warmup) >= 0)):
+        raise ValueError(f'warmup must be "auto" or a number of rounds >= 0, got {warmup!r}')
+    report: list[str] = []
+    frame = _placed(one_dataset(named(frame), dataset), report)
+    table, workers = _attempts(frame, unit, report)
+    table = _without_repeats(_sorted(table, report), report)
+    table = _without_warmup(table, warmup, report)
+    if not table["observed"].any():
+        raise ValueError(f"no attempt was delivered, there is nothing to learn from; {'; '.join(report)}")
+    table = with_lost_calls(table, len(workers), report)
+    table["window"] = windows(table["round"].to_numpy())
+    report += notices(table, workers)
+    return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report
+
+
+def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
+    """The rows that name a round and a worker, the round as int64."""
+    values, text = numbers(frame["round"])
+    known = np.isfinite(values)
+    wrong = text | (known & ((values != np.floor(values)) | (np.abs(values) > 2**53)))
+    if wrong.any():
+        example, rows = frame["round"].to_numpy()[wrong][0], counted(int(wrong.sum()), "row")
+        raise ValueError(f"round must be a whole number below 2**53, got {example!r} in {rows}")
+    nameless = frame["worker"].isna().to_numpy()
+    left_out = ~known | nameless
+    if left_out.any():
+        report.append(f"{counted(int(left_out.sum()), 'row')} without a round or a worker left out")
+        frame, values = frame[~left_out], values[~left_out]
+    if frame.empty:
+        raise ValueError("no row names both a round and a worker")
+    return frame.assign(round=values.astype(np.int64))
+
+
+def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple[pd.DataFrame, tuple[Any, ...]]:
+    """Seconds, whether delivered, and whether usable (NaN seconds: lost, to be censored when the round is known)."""
+    worker, workers = _worker_codes(frame["worker"])
+    factor = unit_factors(frame, unit, report)
+    seconds, text, start = durations(frame, factor)
+    status = statuses(frame)
+    delivered = np.ones(len(frame), bool) if status is None else np.asarray(status == "ok")
+    if start is not None:
+        check_clocks(frame["round"].to_numpy(), worker, start, seconds, workers, report)
+    unknown = ~np.isfinite(seconds) & ~text
+    reasons = {
+        "text": text,
+        "zero": seconds == 0,
+        "negative": (seconds < 0) & ~unknown,
+        "none though the status is ok": unknown & delivered & (status is not None),
+    }
+    bad = np.logical_or.reduce(list(reasons.values()))
+    if bad.any():
+        found = ", ".join(f"{name} {mask.sum()}" for name, mask in reasons.items() if mask.any())
+        report.append(f"{counted(int(bad.sum()), 'row')} left out, seconds must be a number > 0: {found}")
+    lost = unknown & ~bad
+    if lost.any():
+        report.append(
+            f"{counted(int(lost.sum()), 'call')} without a time (lost): censored at the last arrival of the round"
+        )
+    given_up = ~delivered & ~bad & ~lost
+    if given_up.any() and status is not None:
+        _report_given_up(seconds, status, given_up, delivered & ~bad & ~lost, report)
+    table = pd.DataFrame(
+        {
+            "round": frame["round"].to_numpy(),
+            "worker": worker,
+            "seconds": np.where(lost, np.nan, seconds),
+            "observed": delivered & ~lost & ~bad,
+            "usable": ~bad,
+        }
+    )
+    if start is not None:
+        table["start"] = start
+    if status is not None:
+        table["status"] = status
+    for name in EXTRAS:
+        if name in frame:
+            table[name] = _extra(name, frame[name], report)
+    if {"version_read", "version_applied"} <= set(table.columns):
+        ahead = (table["version_applied"] < table["version_read"]).to_numpy()
+        if ahead.any():
+            report.append(f"{counted(int(ahead.sum()), 'row')} applied before the version read: both versions left out")
+            table.loc[ahead, ["version_read", "version_applied"]] = np.nan
+    return table, workers
+
+
+def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+    """Codes 0..n-1 in the order of the names: numbers by size, text by the alphabet."""
+    codes, names = pd.factorize(column)
+    values, _ = numbers(pd.Series(names))
+    whole = bool(np.all((values == np.floor(values)) & (np.abs(values) < 2**53)))
+    keys = values.astype(np.int64) if whole else np.array([str(name).strip() for name in names], dtype=object)
+    order, workers = pd.factorize(keys, sort=True)
+    return order[codes].astype(np.int64), tuple(workers.tolist())
+
+
+def _report_given_up(
+    seconds: Floats, status: pd.Categorical, given_up: Mask, delivered: Mask, report: list[str]
+) -> None:
+    counts = status[given_up].value_counts()
+    which = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    report.append(f"{counted(int(given_up.sum()), 'attempt')} not delivered ({which}): censored at the time given up")
+    failed = given_up & np.asarray(status == "failed")
+    if failed.any() and delivered.any():
+        at, usual = float(np.median(seconds[failed])), float(np.median(seconds[delivered]))
+        if at < usual / 2:
+            report.append(
+                f"failures come early (median {at:.3g} s against {usual:.3g} s of deliveries): not taken as fast"
+            )
+
+
+def _extra(name: str, column: pd.Series, report: list[str]) -> Floats:
+    """An optional column; NaN where it makes no sense."""
+    values, text = numbers(column)
+    least = 1 if name == "k_waited" else -np.inf if name.startswith("version") else 0
+    whole = not name.endswith("_s")
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        wrong = text | np.isinf(values) | (known & ((values < least) | (whole & (values != np.floor(values)))))
+    if wrong.any():
+        report.append(f"{name} is not used in {counted(int(wrong.sum()), 'row')} where it is no possible value")
+    return np.where(wrong, np.nan, values)
+
+
+def _sorted(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
+    rounds, worker = table["round"].to_numpy(), table["worker"].to_numpy()
+    if np.any(np.diff(rounds) < 0):
+        report.append("rows do not come in the order of rounds: sorted (row order is not time)")
+    if np.all(_steps(table) > 0):
+        return table
+    keys = (worker, rounds) if "start" not in table else (table["start"].to_numpy(), worker, rounds)
+    return table.iloc[np.lexsort(keys)].reset_index(drop=True)
+
+
+def _steps(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Of the round from row to row, or of the worker where the round stays."""
+    step = np.diff(table["round"])
+    return np.where(step == 0, np.diff(table["worker"]), step)
+
+
+def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
+    """One delivery per round and worker: equal rows are dropped, of contradicting ones the first is kept.
+
+    Rows that are told apart by their start or their versions do not contradict each other: in K-batch-async a worker
+    may deliver twice in a round.
+    """
+    where = ["round", "worker"]
+    if np.all(_steps(table) > 0):
+        return table
+    equal = table.duplicated(where) & table.duplicated()
+    if equal.any():
+        report.append(f"{counted(int(equal.sum()), 'duplicate row')} dropped")
+        table = table[~equal]
+    told_apart = "start" in table or "version_read" in table
+    contradicting = table["observed"] & table.duplicated([*where, "observed"])
+    if contradicting.any() and not told_apart:
+        count = int(contradicting.sum())
+        if count > max(FEW, SOME * len(table)):
+            raise ValueError(
+                f"round and worker must name one delivery, but {count} of {len(table)} rows repeat a pair with other "
+                "seconds: number rounds through (epochs?), or tell several jobs apart by a column dataset"
+            )
+        report.append(f"{counted(count, 'row')} left out for contradicting an earlier one of the same round and worker")
+        table = table[~contradicting]
+    return table
+
+
+def windows(rounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Window 0, 1, ... of each row, from its round number in ascending order.
+
+    A window ends where the next round is more than 10 times the usual (median) step away: what follows may be another
+    regime.  Traces sampled every few rounds, or missing a round here and there, are not cut to pieces.
+    """
+    distinct, place = numbered(rounds)
+    steps = np.diff(distinct)
+    usual = np.median(steps) if len(steps) else 1
+    return np.concatenate([[0], np.cumsum(steps > LONG_GAP * usual)])[place].astype(np.int64)
+
+
+def _without_warmup(table: pd.DataFrame, warmup: int | str, report: list[str]) -> pd.DataFrame:
+    rounds, _ = numbered(table["round"].to_numpy())
+    first = warmup_rounds(table) if warmup == "auto" else int(warmup)
+    if first == 0:
+        return table
+    if first >= len(rounds):
+        raise ValueError(f"warmup must leave at least one of {counted(len(rounds), 'round')}, got warmup={warmup}")
+    why = " that are slow for every worker (warmup=0 keeps them)" if warmup == "auto" else ""
+    report.append(f"{counted(first, 'warm-up round')} left out{why}: up to round {rounds[first - 1]}")
+    return table[table["round"] >= rounds[first]]
+
+
+def warmup_rounds(table: pd.DataFrame) -> int:
+    """How many first rounds were slow for everybody, as while caches fill and code is compiled.
+
+    The first rounds, at most a tenth of all, whose *fastest* arrival took twice the median of the fastest arrivals and
+    longer than in any later round; a stall of one worker does not count.
+    """
+    fastest = table.loc[table["observed"]].groupby("round")["seconds"].min().to_numpy()
+    most = int(WARMUP_SHARE * len(fastest))
+    slow = fastest > WARMUP_FACTOR * np.median(fastest) if len(fastest) else np.zeros(0, bool)
+    first = int(np.argmin(slow)) if most and slow[0] else 0
+    return first if 0 < first <= most and fastest[:first].min() > fastest[first:].max() else 0

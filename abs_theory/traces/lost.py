@@ -1,0 +1,107 @@
+"""Attempts that nobody saw arrive, and attempts that nobody wrote down.
+
+An attempt whose delivery was not seen is right-censored, not dropped: leaving out what never arrived would make the
+workers look faster than they are.  It is censored at the time it was given up; if nobody noted that (a lost call, or no
+row at all), at the last arrival of its round, up to which the server must have waited in vain.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from abs_theory.traces.columns import counted, numbered
+
+__all__ = ["membership", "with_lost_calls"]
+
+Ints = NDArray[np.int64]
+
+MOST_FILLED = 20_000_000  # rows
+
+
+def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFrame:
+    """Times for lost calls (NaN seconds), rows for workers that a round is missing; rows that are not usable go.
+
+    ``table`` is sorted by round and worker and has a delivery.
+    """
+    rounds, place = numbered(table["round"].to_numpy())
+    last = np.full(len(rounds), -np.inf)
+    np.maximum.at(last, place, np.where(table["observed"], table["seconds"], -np.inf))
+    heard = last > 0
+    if not heard.all():
+        report.append(f"{counted(int((~heard).sum()), 'round')} in which nothing arrived left out")
+        table = table[heard[place]]
+        rounds, last = rounds[heard], last[heard]
+        place = numbered(table["round"].to_numpy())[1]
+    missing = _missing(table, place, n, report)
+    keep = table["usable"].to_numpy()
+    lost = table["seconds"].isna().to_numpy()
+    if lost.any():
+        pair = place * n + table["worker"].to_numpy()
+        answered = lost & np.isin(pair, pair[table["observed"].to_numpy()])
+        if answered.any():
+            report.append(f"{counted(int(answered.sum()), 'lost call')} left out as the worker delivered all the same")
+        keep = keep & ~answered
+        table = table.assign(seconds=np.where(lost, last[place], table["seconds"]))
+    if not keep.all():
+        table = table[keep]
+    if not len(missing):
+        return table
+    at, who = missing.T
+    extra = pd.DataFrame({"round": rounds[at], "worker": who, "seconds": last[at], "observed": False, "usable": True})
+    if "k_waited" in table:
+        extra["k_waited"] = extra["round"].map(table.groupby("round")["k_waited"].max())
+    if "status" in table:
+        extra["status"] = pd.Categorical(["censored"] * len(extra), table["status"].cat.categories)
+    both = pd.concat([table, extra], ignore_index=True)
+    return both.iloc[np.lexsort((both["worker"], both["round"]))]
+
+
+def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Ints:
+    """Pairs (round index, worker) without a row although the worker took part, shape (count, 2)."""
+    none = np.empty((0, 2), np.int64)
+    worker = table["worker"].to_numpy()
+    first, last = membership(place, worker, n)
+    expected = int((last - first + 1).sum())
+    present, _ = numbered(place * n + worker)
+    absent = expected - len(present)
+    if absent == 0:
+        return none
+    where = f"workers have no row in {absent} of {expected} rounds"
+    if {"version_read", "version_applied"} <= set(table.columns) and np.any(
+        table["version_applied"] > table["version_read"]
+    ):
+        report.append(f"{where}: still busy with an older version")
+        return none
+    told = "k_waited" in table
+    if absent > MOST_FILLED or (absent > expected / 2 and not told):
+        hint = "; if the server did not wait for them, say so in a column k_waited"
+        report.append(f"{where}: taken as not asked{'' if told else hint}")
+        return none
+    report.append(
+        f"{counted(absent, 'attempt')} of {expected} without a row: censored at the last arrival of the round"
+    )
+    length = last - first + 1
+    who = np.repeat(np.arange(n), length)
+    at = np.arange(expected) - np.repeat(np.cumsum(length) - length - first, length)
+    new = ~np.isin(at * n + who, present, assume_unique=True)
+    return np.column_stack([at[new], who[new]])
+
+
+def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:
+    """First and last round (as an index) in which each worker took part, in ascending order of ``place`` per worker.
+
+    A worker without a row in the first rounds joined later, unless it is absent as long in between too.  A worker that
+    is not there at all has its last round before its first.
+    """
+    num = int(place.max()) + 1
+    first, last, longest = np.full(n, num), np.full(n, -1), np.ones(n, np.int64)
+    np.minimum.at(first, worker, place)
+    np.maximum.at(last, worker, place)
+    if (last - first + 1).sum() > len(place):
+        order = np.lexsort((place, worker))
+        absence = np.diff(place[order])
+        same = np.diff(worker[order]) == 0
+        np.maximum.at(longest, worker[order][1:][same], absence[same])
+    first[first < longest] = 0
+    last[last > num - 1 - longest] = num - 1
+    return first, last

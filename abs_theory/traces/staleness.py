@@ -1,0 +1,73 @@
+"""Do the versions in a trace add up?  Staleness is conserved, whatever the delays."""
+
+import numpy as np
+import pandas as pd
+
+from abs_theory.traces.trace import Trace
+
+__all__ = ["staleness_check"]
+
+
+def staleness_check(trace: Trace) -> str:
+    """One sentence: the mean staleness of ``trace``, and whether it obeys a conservation law.
+
+    The staleness of an attempt is ``version_applied - version_read``, the updates made while it ran.  Each update adds
+    1 to every attempt in flight: n - k of them in K-async, n - 1 in K-batch-async, where senders start again at once.
+    Each attempt leaves with what it has, so the sums agree exactly, whatever the delays, up to what is in flight at the
+    end: at most n times the largest staleness and one.  In the long run the mean is (n - k) / k, or (n - 1) / k.  An
+    attempt that restarts counts if it has a row with the version at which it was cancelled.
+
+    Ours: the identity per update behind the mean staleness n - 1 of asynchronous SGD (Koloskova, Stich & Jaggi 2022,
+    remark 5).
+    """
+    table = trace.attempts
+    if not {"version_read", "version_applied"} <= set(table.columns):
+        return "The trace has no versions: staleness cannot be checked."
+    table = table.dropna(subset=["version_read", "version_applied"])
+    applied = table[table["observed"]]
+    if applied.empty:
+        return "No delivery has both versions: staleness cannot be checked."
+    staleness = applied["version_applied"] - applied["version_read"]
+    if not staleness.any():
+        return "Every gradient is fresh (staleness 0), as when all workers start each round together."
+    mean = f"Mean staleness {staleness.mean():.3g}"
+    updates, most = applied["version_applied"].nunique(), _most_in_flight(table, trace.n)
+    k = len(applied) / updates
+    if updates * (trace.n - k) < 2 * most:
+        return f"{mean}: {updates} updates are too few to check it, {trace.n} attempts run at a time."
+    k_async, batch = (trace.n - k) / k, (trace.n - 1) / k
+    with_n_and_k = f"with n = {trace.n} and k = {k:.3g}"
+    if _adds_up(table, trace.n, idle=True):
+        return f"{mean} obeys the conservation law of K-async, (n - k) / k = {k_async:.3g} {with_n_and_k}."
+    if _adds_up(table, trace.n, idle=False):
+        return f"{mean} obeys the conservation law of K-batch-async, (n - 1) / k = {batch:.3g} {with_n_and_k}."
+    laws = f"(n - k) / k = {k_async:.3g} of K-async nor (n - 1) / k = {batch:.3g} of K-batch-async {with_n_and_k}"
+    earlier = table.assign(version_applied=table["version_applied"] - 1)
+    if staleness.min() >= 1 and any(_adds_up(earlier, trace.n, idle) for idle in (True, False)):
+        why = "one less would: version_applied must be the version a gradient is applied to, not the one it makes"
+    elif staleness.mean() < k_async:
+        why = "it is too small: restarts or deliveries without a row, or workers that do not take part"
+    else:
+        why = f"it is too large: about {k * (1 + staleness.mean()):.0f} workers would fit, or rows are missing"
+    return f"{mean} breaks the conservation laws, it is neither {laws}; {why}."
+
+
+def _adds_up(table: pd.DataFrame, n: int, idle: bool) -> bool:
+    """Whether all the staleness that updates added left again, or may be in flight; ``idle``: senders wait (K-async).
+
+    Stretches of consecutive versions are taken by themselves; what an attempt gathered before its stretch is left out.
+    """
+    applied, read = (table[name].to_numpy(np.int64) for name in ("version_applied", "version_read"))
+    versions, accepted = np.unique(applied[table["observed"].to_numpy()], return_counts=True)
+    stretch = np.concatenate([[0], np.cumsum(np.diff(versions) > 1)])
+    first = versions[np.searchsorted(stretch, stretch)]
+    inside = np.isin(applied, versions)
+    place = np.searchsorted(versions, applied[inside])
+    left = np.bincount(stretch[place], applied[inside] - np.maximum(read[inside], first[place]))
+    gains = np.where(np.diff(versions, append=-1) == 1, n - (accepted if idle else 1), 0)  # by the next update
+    added = np.bincount(stretch, gains)
+    return bool(np.all((added - left >= 0) & (added - left <= _most_in_flight(table, n))))
+
+
+def _most_in_flight(table: pd.DataFrame, n: int) -> float:
+    return n * (float((table["version_applied"] - table["version_read"]).max()) + 1)

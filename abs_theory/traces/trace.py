@@ -1,0 +1,141 @@
+"""A trace: the attempts of n workers to deliver in numbered rounds, and how it is read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from abs_theory.checks import check_count
+from abs_theory.traces.cleaning import clean
+from abs_theory.traces.columns import numbered
+from abs_theory.traces.formats import load
+
+__all__ = ["Trace", "from_frame", "read"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The attempts of n workers to deliver in numbered rounds.
+
+    ``attempts`` has one row per usable attempt, sorted by round and worker, with the columns
+
+    - ``round`` (int64) and ``worker`` (int64, 0..n-1; the names stand in ``workers``),
+    - ``seconds`` (float64): time until the delivery, or until it was given up,
+    - ``observed`` (bool): False if right-censored, that is failed, cancelled, lost, or censored by the server,
+    - ``window`` (int64): stretch of rounds without a long gap, see ``trace_checks.windows``,
+
+    and of k_waited, version_read, version_applied, compute_s, comm_s and status those that were given.
+    ``report`` says in short sentences what was done and noticed.
+    """
+
+    attempts: pd.DataFrame  #: one row per usable attempt, with the columns above
+    workers: tuple[Any, ...]  #: names, in the order of their numbers
+    report: tuple[str, ...] = ()  #: what was done and noticed, in short sentences
+
+    @property
+    def n(self) -> int:
+        """Number of workers."""
+        return len(self.workers)
+
+    @cached_property
+    def rounds(self) -> int:
+        """Number of rounds."""
+        return len(numbered(self.attempts["round"].to_numpy())[0])
+
+    @cached_property
+    def deliveries(self) -> pd.DataFrame:
+        """Columns round, worker, seconds and window of what arrived; an attempt that failed first adds its time."""
+        frame = self.attempts[["round", "worker", "seconds", "observed", "window"]]
+        again = frame.duplicated(["round", "worker"], keep=False)
+        if again.any():
+            keys = [frame["round"], frame["worker"]]
+            once = frame["observed"].groupby(keys).transform("sum") == 1
+            total = frame["seconds"].groupby(keys).transform("sum")
+            frame = frame.assign(seconds=np.where(again & once, total, frame["seconds"]))
+        return frame.loc[frame["observed"], ["round", "worker", "seconds", "window"]].reset_index(drop=True)
+
+    @cached_property
+    def complete(self) -> pd.DataFrame:
+        """Seconds of the rounds in which every worker delivered exactly once: index round, columns worker."""
+        arrived = self.deliveries
+        sizes = arrived["round"].value_counts()
+        full = arrived[arrived["round"].isin(sizes.index[sizes == self.n])]
+        repeated = full.loc[full.duplicated(["round", "worker"]), "round"]
+        full = full[~full["round"].isin(repeated)]
+        index = pd.Index(full["round"].unique(), name="round")
+        table = full["seconds"].to_numpy().reshape(-1, self.n)
+        return pd.DataFrame(table, index, columns=pd.RangeIndex(self.n, name="worker"))
+
+    @cached_property
+    def arrivals(self) -> pd.DataFrame:
+        """Seconds of the k-th arrival: index round, columns k = 1, 2, ...; NaN where a round did not see that many."""
+        arrived = self.deliveries.sort_values(["round", "seconds"], kind="stable")
+        rank = arrived.groupby("round").cumcount().to_numpy()
+        index, _ = numbered(self.attempts["round"].to_numpy())
+        table = np.full((len(index), int(rank.max(initial=0)) + 1), np.nan)
+        table[np.searchsorted(index, arrived["round"]), rank] = arrived["seconds"]
+        return pd.DataFrame(table, pd.Index(index, name="round"), pd.RangeIndex(1, table.shape[1] + 1, name="k"))
+
+    @cached_property
+    def k_waited_max(self) -> int:
+        """Largest k whose arrival was observed in every round: beyond it all is censored (Type II) somewhere."""
+        counts = self.attempts.groupby("round")["observed"].sum()
+        return int(counts.min())
+
+    def subset(self, rounds: Iterable[int]) -> "Trace":
+        """The same trace with only these ``rounds``; windows and workers keep their numbers."""
+        chosen = self.attempts[self.attempts["round"].isin(list(rounds))]
+        if chosen.empty:
+            raise ValueError(f"rounds must be rounds of the trace, which has {self.rounds}; none of them was given")
+        return replace(self, attempts=chosen.reset_index(drop=True))
+
+    def waiting_for(self, k: int) -> "Trace":
+        """What a server would have measured that waits for ``k`` arrivals: later ones are censored at the k-th."""
+        check_count("k", k)
+        if k > self.k_waited_max:
+            raise ValueError(f"k must be at most the arrivals seen in every round, {self.k_waited_max}, got k={k}")
+        frame = self.attempts.copy()
+        last = frame["round"].map(self.arrivals[k]).to_numpy()
+        late = frame["seconds"].to_numpy() > last
+        frame["observed"] &= ~late
+        frame["seconds"] = np.minimum(frame["seconds"], last)
+        return replace(self, attempts=frame.assign(k_waited=k))
+
+
+def read(
+    path: str | Path,
+    *,
+    unit: str | None = None,
+    warmup: int | str = "auto",
+    format: str | None = None,
+    dataset: str | None = None,
+) -> Trace:
+    """The trace in a file, or in a folder of files.
+
+    ``unit``: of the times in the file, if no column says it (profiler timelines are in microseconds always).
+    ``warmup``: so many first rounds are left out; "auto" leaves out what ``trace_checks.warmup_rounds`` finds.
+    ``format``: "long", "wide", "parquet", "kineto" or "chrome"; None looks at the file.
+    ``dataset``: which one, where a column ``dataset`` (or, in a timeline, the task's name) names several.
+
+    Raises ValueError if the file holds no usable trace, with what is needed; OSError if it cannot be opened.
+    """
+    loaded = load(Path(path), format)
+    if loaded.unit is not None and unit not in (None, loaded.unit):
+        raise ValueError(f"a timeline is in microseconds whatever it displays, got unit={unit!r}: leave it out")
+    try:
+        trace = from_frame(loaded.frame, unit=loaded.unit or unit, warmup=warmup, dataset=dataset)
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+    return replace(trace, report=(*loaded.report, *trace.report))
+
+
+def from_frame(
+    frame: pd.DataFrame, *, unit: str | None = None, warmup: int | str = "auto", dataset: str | None = None
+) -> Trace:
+    """The trace in a DataFrame with one row per attempt, with the columns and the arguments of ``read``."""
+    attempts, workers, report = clean(frame, unit, warmup, dataset)
+    return Trace(attempts, workers, tuple(report))

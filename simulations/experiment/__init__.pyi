@@ -1,0 +1,13 @@
+from .configuration import Experiment, made_from, read_toml
+from .simulator import simulate
+from .toml import Table, merged, to_toml
+
+__all__ = [
+    "Experiment",
+    "Table",
+    "made_from",
+    "merged",
+    "read_toml",
+    "simulate",
+    "to_toml",
+]

@@ -1,0 +1,5 @@
+"""Who works, and where each worker's seconds come from: fleets, links, stragglers, absences, replayed traces."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

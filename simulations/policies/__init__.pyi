@@ -1,0 +1,27 @@
+from .from_theory import (
+    ADASYNC,
+    abs_rule,
+    adasync_rule,
+    balanced_threshold,
+    greedy_bound,
+    switching_times,
+    time_optimal,
+)
+from .plain import Rule, adacomm_rule, all_but, every_worker, loss_ratio, pflug_rule, relative_to_mean
+
+__all__ = [
+    "ADASYNC",
+    "Rule",
+    "abs_rule",
+    "adacomm_rule",
+    "adasync_rule",
+    "all_but",
+    "balanced_threshold",
+    "every_worker",
+    "greedy_bound",
+    "loss_ratio",
+    "pflug_rule",
+    "relative_to_mean",
+    "switching_times",
+    "time_optimal",
+]

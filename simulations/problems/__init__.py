@@ -1,0 +1,35 @@
+"""Objectives and the data they are trained on: a loss, and the gradients of many workers in one batched call."""
+
+from simulations.problems import constants, data, image_files
+from simulations.problems.base import Problem, TimingOnly
+from simulations.problems.classifier import (
+    Classifier,
+    DigitsClassifier,
+    perceptron,
+    perceptron_digits,
+    softmax,
+    softmax_digits,
+)
+from simulations.problems.data import Data, digits
+from simulations.problems.least_squares import LeastSquares, random_least_squares
+from simulations.problems.quadratic import NoisyQuadratic, ShiftedQuadratic
+
+__all__ = [
+    "Classifier",
+    "Data",
+    "DigitsClassifier",
+    "LeastSquares",
+    "NoisyQuadratic",
+    "Problem",
+    "ShiftedQuadratic",
+    "TimingOnly",
+    "constants",
+    "data",
+    "digits",
+    "image_files",
+    "perceptron",
+    "perceptron_digits",
+    "random_least_squares",
+    "softmax",
+    "softmax_digits",
+]

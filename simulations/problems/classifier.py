@@ -1,0 +1,191 @@
+"""Classifiers trained with cross-entropy: softmax regression and a two-layer perceptron, on any labelled data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from abs_theory.checks import check_count, check_nonnegative
+from simulations.problems import batches
+from simulations.problems.batches import OnSharedData
+from simulations.problems.data import Data, Split, digits
+
+
+@dataclass(frozen=True)
+class Classifier(OnSharedData):
+    """Mean cross-entropy over the training ``data``, which ``n`` workers share, plus ``l2`` / 2 |w|^2.
+
+    ``hidden = 0`` is softmax regression (convex; strongly convex with ``l2`` > 0); ``hidden`` > 0 a two-layer
+    perceptron with tanh units (not convex).  Each gradient uses ``batch_size`` samples drawn with
+    replacement from its worker's share: ``split`` is "even", "all" (everybody draws from all data) or a number > 0,
+    the Dirichlet parameter of a label-skewed split, see ``data.shares``.  Metrics: test accuracy, if there are test
+    samples.  Single precision, as usual in training; ``dtype="float64"`` for checks.
+    """
+
+    data: Data  #: to train and test on
+    n: int  #: workers
+    hidden: int = 0  #: units; 0: none, softmax regression
+    batch_size: int = 16  #: samples per gradient
+    l2: float = 0.0  #: weight of the penalty
+    split: Split = "even"  #: of the data among the workers
+    split_seed: int = 0  #: of that split
+    dtype: str = "float32"  #: precision of the model
+
+    def __post_init__(self) -> None:
+        self.check_shares()
+        if self.data.classes < 2:
+            raise ValueError(f"data must have labels of at least two classes as digits() have, got {self.data!r}")
+        check_count("hidden", self.hidden, minimum=0)
+        check_nonnegative("l2", self.l2)
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
+
+    @cached_property
+    def _one_hot(self) -> np.ndarray:
+        return np.eye(self.data.classes, dtype=self.dtype)[self.data.y]
+
+    @cached_property
+    def _widths(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of each layer."""
+        features, classes = self.data.x.shape[1], self.data.classes
+        return [(features, self.hidden), (self.hidden, classes)] if self.hidden else [(features, classes)]
+
+    @property
+    def initial(self) -> np.ndarray:
+        return self._initial
+
+    @cached_property
+    def _initial(self) -> np.ndarray:
+        """Weights with variance 1 / inputs (from a fixed stream), biases 0."""
+        rng = np.random.default_rng(0)
+        parts = [(rng.standard_normal((a, b)) / a**0.5, np.zeros(b)) for a, b in self._widths]
+        return np.concatenate([part.ravel() for layer in parts for part in layer]).astype(self.dtype)
+
+    @property
+    def strong_convexity(self) -> float:
+        """A c with 2c (F - F*) <= |grad F|^2: ``l2`` for softmax regression, 0 (none known) for the perceptron."""
+        return 0.0 if self.hidden else self.l2
+
+    def loss(self, params: np.ndarray) -> float:
+        layers, parts = self._layers(params[None]), []
+        for rows in self._passes(self.data.y):
+            _, scores = self._forward(layers, self._features(self.data.x[rows])[None])
+            parts.append(np.einsum("ksc,sc->", _log_softmax(scores), self._one_hot[rows]))
+        return float(-np.sum(parts) / len(self.data.y) + 0.5 * self.l2 * params @ params)
+
+    def gradient(self, params: np.ndarray) -> np.ndarray:
+        """grad F(w), shape (d,), over all training data."""
+        slope, total = np.empty_like(params[None]), np.zeros_like(params)
+        for rows in self._passes(self.data.y):
+            x = self._features(self.data.x[rows])
+            self._backpropagate(params[None], x[None], self._one_hot[rows][None], slope, len(self.data.y))
+            total += slope[0]
+        return total + self.l2 * params
+
+    def metrics(self, params: np.ndarray) -> dict[str, float]:
+        data, layers, right = self.data, self._layers(params[None]), 0
+        if not len(data.y_test):
+            return {}
+        for rows in self._passes(data.y_test):
+            _, scores = self._forward(layers, self._features(data.x_test[rows])[None])
+            right += int((scores[0].argmax(axis=1) == data.y_test[rows]).sum())
+        return {"test_accuracy": right / len(data.y_test)}
+
+    def gradients(self, params, workers, rngs):
+        size = self.batch_size
+        rows = self.draw(workers, rngs)
+        losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
+        bytes_each = params.itemsize * (2 * params.shape[1] + size * self._widths[0][0])
+        for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):
+            models, out = params[jobs], gradients[jobs]
+            x, one_hot = self._features(self.data.x[rows[jobs]]), self._one_hot[rows[jobs]]
+            losses[jobs] = self._backpropagate(models, x, one_hot, out, size)
+            if self.l2:
+                out += self.l2 * models
+                losses[jobs] += 0.5 * self.l2 * np.einsum("kd,kd->k", models, models)
+        return losses, gradients
+
+    # ------------------------------------------------------------------ inside
+    def _features(self, x: np.ndarray) -> np.ndarray:
+        return self.data.features(x, self.dtype)
+
+    def _passes(self, y: np.ndarray) -> Iterator[slice]:
+        """Rows of a pass over the samples that have the labels ``y``."""
+        bytes_each = np.dtype(self.dtype).itemsize * sum(inputs for inputs, _ in self._widths)
+        return batches.chunks(len(y), bytes_each, batches.PASS_BYTES)
+
+    def _layers(self, params: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Views of a (k, d) stack as the (weights, biases) of each layer, (k, a, b) and (k, 1, b)."""
+        layers, start = [], 0
+        for a, b in self._widths:
+            weights = params[:, start : start + a * b].reshape(-1, a, b)
+            start += a * b
+            layers.append((weights, params[:, None, start : start + b]))
+            start += b
+        return layers
+
+    def _forward(self, layers, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The input of the last layer and its scores, for a stack of models and batches."""
+        for weights, biases in layers[:-1]:
+            x = np.tanh(x @ weights + biases)
+        weights, biases = layers[-1]
+        return x, x @ weights + biases
+
+    def _backpropagate(
+        self, params: np.ndarray, x: np.ndarray, one_hot: np.ndarray, out: np.ndarray, samples: int
+    ) -> np.ndarray:
+        """Write the gradients of a chunk of jobs to ``out``, without ``l2``; return their losses.
+
+        Both are sums over the batch divided by ``samples``.
+        """
+        layers, slopes = self._layers(params), self._layers(out)
+        last, scores = self._forward(layers, x)
+        log_probability = _log_softmax(scores)
+        losses = np.einsum("ksc,ksc->k", log_probability, one_hot) / -samples
+        error = (np.exp(log_probability) - one_hot) / samples
+        np.matmul(last.mT, error, out=slopes[-1][0])
+        error.sum(axis=1, keepdims=True, out=slopes[-1][1])
+        if self.hidden:
+            error = error @ layers[1][0].mT * (1 - last * last)
+            np.matmul(x.mT, error, out=slopes[0][0])
+            error.sum(axis=1, keepdims=True, out=slopes[0][1])
+        return losses
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Log-probabilities of the classes along the last axis (scipy's costs more than the rest of a small batch)."""
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def softmax(data: Data, n: int, batch_size: int = 16, l2: float = 0.0, split: Split = "even") -> Classifier:
+    """Softmax regression, convex."""
+    return Classifier(data, n, 0, batch_size, l2, split)
+
+
+def perceptron(
+    data: Data, n: int, hidden: int = 32, batch_size: int = 16, l2: float = 0.0, split: Split = "even"
+) -> Classifier:
+    """A two-layer perceptron, not convex.  Raises ValueError unless ``hidden`` >= 1."""
+    check_count("hidden", hidden)
+    return Classifier(data, n, hidden, batch_size, l2, split)
+
+
+def softmax_digits(n: int, batch_size: int = 16, l2: float = 0.0, split: Split = "even") -> Classifier:
+    """Softmax regression on scikit-learn's digits."""
+    return softmax(digits(), n, batch_size, l2, split)
+
+
+def perceptron_digits(
+    n: int, hidden: int = 32, batch_size: int = 16, l2: float = 0.0, split: Split = "even"
+) -> Classifier:
+    """A two-layer perceptron on scikit-learn's digits."""
+    return perceptron(digits(), n, hidden, batch_size, l2, split)
+
+
+def DigitsClassifier(  # noqa: N802 - built like the class
+    n: int, hidden: int = 0, batch_size: int = 16, l2: float = 0.0, dtype: str = "float32", split: Split = "even"
+) -> Classifier:
+    """Softmax regression (``hidden = 0``) or a perceptron on scikit-learn's digits, in either precision."""
+    return Classifier(digits(), n, hidden, batch_size, l2, split, dtype=dtype)

@@ -1,0 +1,347 @@
+"""The parameter server: a clock, the jobs in flight, and the verbs protocols are written in.
+
+``next_arrival`` drives the clock; a protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
+``assign``, and where it needs them ``staler_than`` and ``collect``.  A job keeps the parameters its worker was given,
+which nobody changes, so gradients are computed only when they are applied, all of an update in one batched call.
+"""
+
+import math
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from simulations.fleets import Times
+from simulations.problems import Problem
+from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
+from simulations.server.books import Books
+from simulations.server.decisions import Decisions, Policy
+from simulations.server.job import Job, Round
+from simulations.server.steps import differences, gradients, remembered, weighted_sum
+from simulations.server.task_times import Planner
+
+__all__ = ["Protocol", "Server", "check_protocol"]
+
+LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
+PATIENCE = 1_000_000  # arrivals, or returns, without an update after which a run is given up; 100 more per worker
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a server does when a gradient arrives, and the policies it consults once per update."""
+
+    on_arrival: Callable[["Server", Job], None]  #: called with the server and the job that a gradient has arrived of
+    k: Policy = 1  #: how many gradients an update waits for
+    #: largest staleness allowed, for ``server.staler_than`` and the tables; inf: no bound
+    max_staleness: Policy = math.inf
+    local_steps: Policy = None  #: per task; None: those of the run
+    batch: bool = False  #: a worker may deliver more than once to an update, so k may exceed n
+    keeps_going: bool = False  #: a worker that has done its local steps goes on until it is collected
+    cut_off: Sequence[float] | None = None  #: seconds after which each worker gives a task up; None: never
+    notes: Callable[[], Any] = SimpleNamespace  #: makes what it remembers during one run, as it is at the start
+
+
+def check_protocol(protocol: Any) -> None:
+    """Raise ValueError unless this is a protocol, not the function that makes it."""
+    if not isinstance(protocol, Protocol):
+        raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
+
+
+class Server:
+    """A clock, ``n`` workers with their jobs, the model, and the verbs accept / discard / update / assign.
+
+    ``times[i]`` says how long worker i takes.  All workers receive the first model at time 0.  A worker that has
+    delivered is idle until ``assign`` gives it a model; ``assign`` to a busy worker drops its unfinished work (a
+    restart).  A worker that goes away loses its work and hears nothing; when it is back it receives the current model.
+
+    A protocol may also read ``k`` and ``max_staleness`` in force, ``accepted``, ``arrivals`` (since the last update),
+    the ``idle`` workers, the ``jobs`` of the others, and keep ``notes`` of its own for the length of one run.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        times: Sequence[Times],
+        rngs: Sequence[np.random.Generator],
+        protocol: Protocol,
+        *,
+        step_size: Policy,
+        local_steps: Policy = 1,
+        keep_jobs: bool = False,
+    ):
+        self.problem, self.times, self.rngs, self.protocol = problem, times, rngs, protocol
+        self.n, self.workers = len(times), range(len(times))
+        if protocol.cut_off is not None and len(protocol.cut_off) != self.n:
+            raise ValueError(f"the protocol was made for n={len(protocol.cut_off)} workers, the run has n={self.n}")
+        if protocol.keeps_going and not all(t.upload is t.absences is None for t in times):
+            raise ValueError(
+                "partial work is collected at once: this protocol needs a fleet without upload times and absences"
+            )
+        self.params = problem.initial
+        self.time, self.updates, self.arrivals = 0.0, 0, 0
+        self.accepted: list[Job] = []
+        self._weights: list[float] = []  # of the accepted gradients
+        # in flight, by worker, the oldest model first; a dict would find the first only in O(n) after many deletions
+        self.jobs: OrderedDict[int, Job] = OrderedDict()
+        self.notes = protocol.notes()
+        self.books = Books(keep_jobs)
+        self.initial_loss = self.loss = problem.loss(self.params)
+        if protocol.local_steps is not None:
+            local_steps = protocol.local_steps
+        most = math.inf if protocol.batch else self.n
+        self._decisions = Decisions(protocol.k, protocol.max_staleness, step_size, local_steps, most)
+        self._single = local_steps == 1 and not protocol.keeps_going  # every task is one step
+        plain = self._single and protocol.cut_off is None
+        self._steps = [
+            t.step if plain and t.download is t.upload is t.absences is None else None for t in times
+        ]  # of the workers on whose way nothing but one step can happen
+        self._planner = Planner(times, protocol.cut_off)
+        self._keeps_going = protocol.keeps_going
+        self._idle_since = [0.0] * self.n
+        self._holds = [-1] * self.n  # version of the model each worker has
+        self._agenda: Agenda = []  # the jobs by when they end, and dropped ones whose time has not come
+        self._dropped = 0  # of them, at most
+        self._returns, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
+        self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
+        self._decide(mean_staleness=0.0)
+        self.assign(self.workers)
+
+    # ------------------------------------------------------------------ the clock
+    def next_arrival(self, until: float = math.inf) -> Job | None:
+        """Advance the clock to the next arrival and return it, or None if there is none up to ``until``.
+
+        Equal finish times: lower worker index first.  On the way, workers that come back receive the current model.
+        Raises RuntimeError if nothing will ever arrive, or if the protocol never updates.
+        """
+        if self._applied:
+            self._close_round()
+        agenda, jobs = self._agenda, self.jobs
+        while agenda:
+            time, worker, job, _ = agenda[0]
+            if jobs.get(worker) is not job:  # it was dropped
+                drop_first(agenda)
+                continue
+            if time >= until:
+                if time > until:
+                    return None
+                if time == math.inf:
+                    break
+            drop_first(agenda)
+            self.time = time
+            if job.lost_at < math.inf:
+                self._come_back(job)
+                continue
+            self.arrivals += 1
+            if self.arrivals > self._patience:
+                raise self._no_update(f"{self.arrivals} gradients came: does the protocol ever call server.update()?")
+            if not self._keeps_going:
+                self._deliver(job)
+            return job
+        raise RuntimeError(
+            f"no worker will ever deliver again at t={self.time:.3g}, after {self.updates} updates: the protocol "
+            f"waits for more gradients than its {self.n} workers will send"
+        )
+
+    @property
+    def next_time(self) -> float:
+        """When the next event will be, of which ``next_arrival`` has just said that it is too late."""
+        return self._agenda[0][0]
+
+    # ------------------------------------------------------------------ the verbs
+    def accept(self, job: Job, weight: float = 1.0) -> None:
+        """Take this gradient, times a finite ``weight``, into the next update."""
+        if weight != 1.0 and not math.isfinite(weight):
+            at = f"at staleness {self.staleness(job)}"
+            raise ValueError(f"the weight of a gradient must be finite, got {weight} {at}")
+        if job.cut:
+            raise ValueError(f"worker {job.worker} gave up at t={job.finish:.3g}: there is no gradient to accept")
+        self.accepted.append(job)
+        self._weights.append(weight)
+
+    def discard(self, job: Job) -> None:
+        """Throw this gradient away."""
+        self.books.discard(job)
+
+    def update(self, total: float | None = None, keep: bool = False) -> list[int]:
+        """Step along the average of the accepted gradients; return the workers that sent them.
+
+        Their weighted sum is divided by their number, or by ``total`` > 0.  With ``keep`` they are remembered with
+        their jobs, which may be accepted again.  With nothing accepted the model only counts as a new version.
+        """
+        if total is not None and not 0 < total < math.inf:
+            raise ValueError(f"the total that a sum of gradients is divided by must be finite and > 0, got {total!r}")
+        jobs, version = self.accepted, self.updates
+        staleness = [version - job.version for job in jobs] or [0]
+        if jobs:
+            self._step(jobs, total or len(jobs), keep)
+        self.updates += 1
+        self.books.apply(jobs, self.updates)
+        mean = sum(staleness) / len(staleness)
+        self._applied = (self.updates, self.time, self.k, self.max_staleness, mean, max(staleness))
+        self.accepted, self._weights, self.arrivals, self._returns = [], [], 0, 0
+        if self._decisions.moving:
+            self._decide(mean)
+        return [job.worker for job in jobs]
+
+    def assign(self, workers: Iterable[int]) -> None:
+        """Send the current model to ``workers``; those still busy drop their work and start again.
+
+        A worker that already has the current model is only told to go on, which is no message worth counting.
+        """
+        order = sorted(set(workers))  # fixed, so that equal sets give equal sums to the last bit
+        if order and not 0 <= order[0] <= order[-1] < self.n:
+            raise ValueError(f"workers must be indices in 0..{self.n - 1}, got {order}")
+        now, version, jobs, books = self.time, self.updates, self.jobs, self.books
+        params, local_steps, step_size = self.params, self.local_steps, self.step_size
+        steps, holds, idle_since, idle = self._steps, self._holds, self._idle_since, 0.0
+        run: list[Entry] = []
+        for worker in order:
+            job, step = jobs.get(worker), steps[worker]
+            if job is not None:
+                if now >= job.lost_at:
+                    continue  # away
+                del jobs[worker]
+                self._dropped += 1
+                books.restarts += 1
+                books.waste(job, now, version, "restarted")
+            elif step is not None:
+                idle += now - idle_since[worker]
+            else:
+                self._rest(worker)
+            if step is not None:
+                finish = now + step(now, version)
+                job = Job(worker, version, now, params, local_steps, step_size, finish)
+            else:
+                job = Job(worker, version, now, params, local_steps, step_size)
+                finish = self._planner.plan(job)
+            if holds[worker] != version and now < job.lost_at:
+                holds[worker] = version
+                books.downlinks += 1
+            jobs[worker] = job
+            run.append((finish, worker, job, run))
+        books.idle += idle
+        if run:
+            add(self._agenda, run)
+        if self._dropped > 4 * self.n:  # at amortised cost O(1) per restart
+            retain(self._agenda, lambda job: jobs.get(job.worker) is job)
+            self._dropped = 0
+
+    def staleness(self, job: Job) -> int:
+        """Updates made since the worker of this job received its model."""
+        return self.updates - job.version
+
+    def staler_than(self, bound: float) -> list[int]:
+        """The busy workers whose job has a staleness above ``bound``, in O(1 + their number)."""
+        oldest, stale = self.updates - bound, []
+        for job in self.jobs.values():
+            if job.version >= oldest:
+                break
+            stale.append(job.worker)
+        return stale
+
+    @property
+    def idle(self) -> list[int]:
+        """The workers that have nothing to do, in order."""
+        return [worker for worker in self.workers if worker not in self.jobs]
+
+    def collect(self) -> list[Job]:
+        """Stop all busy workers that have done at least one local step of their task, and return what they have."""
+        collected = []
+        for worker in self.workers:
+            job = self.jobs.get(worker)
+            if job is None or self.time >= job.lost_at or job.marks is None:
+                continue
+            while job.marks[-1] <= self.time:  # beyond its local steps
+                job.marks.append(job.marks[-1] + self.times[worker].step(job.marks[-1], job.version))
+            job.local_steps = bisect_right(job.marks, self.time)
+            if job.local_steps:
+                job.finish = job.marks[job.local_steps - 1]
+                self._deliver(job)
+                self.books.wasted += self.time - job.finish
+                collected.append(job)
+            else:
+                job.local_steps = len(job.marks)
+        return collected
+
+    def finish(self) -> list[Round]:
+        """Close the books and return the rounds; what happened since the last update goes to the last one."""
+        if self._applied:
+            self._close_round()
+        for worker in self.idle:
+            self._rest(worker)
+        for job in self.jobs.values():
+            if self.time < job.lost_at:
+                self.books.log(job, self.time, self.updates, "unfinished")
+            else:
+                self._lose(job)
+        self.books.extend_last_round()
+        retain(self._agenda, lambda job: False)  # its runs know themselves, and would keep all these models alive
+        return self.books.rounds
+
+    # ------------------------------------------------------------------ inside
+    def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
+        contributions = gradients if self._single else differences
+        if keep:
+            rows, losses = remembered(contributions, self.problem, jobs, self.rngs)
+        else:
+            rows, losses = contributions(self.problem, jobs, self.rngs)
+        step = weighted_sum(self._weights, (self.step_size if self._single else 1.0) / total, rows)
+        self.params = self.params - step
+        self._decisions.watch(step)
+        self.loss += min(len(jobs) / LOSS_MEMORY, 1.0) * (sum(losses.tolist()) / len(jobs) - self.loss)
+
+    def _decide(self, mean_staleness: float) -> None:
+        decisions = self._decisions
+        decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss)
+        self.k, self.max_staleness = decisions.k, decisions.max_staleness
+        self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
+
+    def _deliver(self, job: Job) -> None:
+        worker, books = job.worker, self.books
+        del self.jobs[worker]
+        self._idle_since[worker] = self.time
+        if job.cut:
+            books.waste(job, self.time, self.updates, "cut off")
+            return
+        books.uplinks += 1
+        books.computed += job.local_steps
+        if books.tasks is not None:
+            books.log(job, job.finish, self.updates, "unfinished")
+
+    def _rest(self, worker: int) -> None:
+        """Account for the time since this idle worker delivered."""
+        since = self._idle_since[worker]
+        self.books.idle += self.time - since
+        if self._steps[worker] is None:
+            away = self._planner.away(worker, since, self.time)
+            self.books.idle -= away
+            self.books.away += away
+
+    def _come_back(self, job: Job) -> None:
+        self._returns += 1
+        if self._returns > self._patience:
+            stay = "they never stay long enough for what the protocol waits for"
+            raise self._no_update(f"workers came back {self._returns} times: {stay}")
+        del self.jobs[job.worker]
+        self._idle_since[job.worker] = self.time
+        self._lose(job)
+        self._planner.absence_is_over(job.worker)
+        self.assign([job.worker])
+
+    def _lose(self, job: Job) -> None:
+        """The worker of this job left before it was done, and has been away until now."""
+        self.books.away += self.time - job.lost_at
+        if job.start < job.lost_at:
+            version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
+            self.books.waste(job, job.lost_at, version, "lost")
+
+    def _no_update(self, what: str) -> RuntimeError:
+        return RuntimeError(f"no update up to t={self.time:.3g}, after {self.updates} updates, though {what}")
+
+    def _close_round(self) -> None:
+        self.books.close_round(self._applied)
+        self._applied = ()

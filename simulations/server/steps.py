@@ -1,0 +1,71 @@
+"""What the jobs of an update contribute: their gradients, in one batched call, each at its own job's parameters."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from simulations.problems import Problem
+from simulations.server.job import Job
+
+Streams = Sequence[np.random.Generator]
+Contributions = tuple[np.ndarray, np.ndarray]  # one row per job, shape (jobs, d), and losses, shape (jobs,)
+
+
+def gradients(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
+    """The gradient of each job at its parameters."""
+    workers = [job.worker for job in jobs]
+    losses, found = problem.gradients(_params(jobs), workers, [rngs[worker] for worker in workers])
+    return found, losses
+
+
+def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
+    """What the local steps of each job, of the size it was given, take away from its parameters.
+
+    Jobs may have taken different numbers of steps.  The loss is that of each job's first step.
+    """
+    start = _params(jobs)
+    counts = np.array([job.local_steps for job in jobs])
+    sizes = np.array([[job.step_size] for job in jobs], dtype=start.dtype)
+    params, losses = start.copy(), np.zeros(len(jobs))
+    for taken in range(counts.max()):
+        going = np.flatnonzero(counts > taken)
+        workers = [jobs[i].worker for i in going.tolist()]
+        seen, found = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
+        params[going] -= sizes[going] * found
+        if taken == 0:
+            losses = seen
+    return start - params, losses
+
+
+def remembered(
+    contributions: Callable[[Problem, Sequence[Job], Streams], Contributions],
+    problem: Problem,
+    jobs: Sequence[Job],
+    rngs: Streams,
+) -> Contributions:
+    """The same, but every job remembers what it contributes, so that it is computed only once."""
+    new = [job for job in jobs if job.contribution is None]
+    if new:
+        for job, *contribution in zip(new, *contributions(problem, new, rngs), strict=True):
+            job.contribution = contribution
+    rows, losses = zip(*(job.contribution for job in jobs), strict=True)
+    return np.array(rows), np.array(losses)
+
+
+def weighted_sum(weights: list[float], scale: float, rows: np.ndarray) -> np.ndarray:
+    """``scale`` times the sum of the rows, each times its weight, shape (d,)."""
+    if weights.count(1.0) == len(weights):
+        return _alike(len(weights), scale, rows.dtype).dot(rows)
+    return (scale * np.array(weights)).astype(rows.dtype).dot(rows)
+
+
+def _params(jobs: Sequence[Job]) -> np.ndarray:
+    return np.array([job.params for job in jobs])
+
+
+@lru_cache(maxsize=64)
+def _alike(count: int, weight: float, dtype: np.dtype) -> np.ndarray:
+    weights = np.full(count, weight, dtype)
+    weights.flags.writeable = False
+    return weights

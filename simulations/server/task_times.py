@@ -1,0 +1,49 @@
+"""When a task will end, where more can happen on the way than one step: links, local steps, cut-offs, absences."""
+
+from collections.abc import Sequence
+
+from simulations.fleets import Times
+from simulations.server.job import Job
+
+
+class Planner:
+    """Plans tasks of the workers whose seconds come from ``times``; each knows when its worker goes away next."""
+
+    def __init__(self, times: Sequence[Times], cut_off: Sequence[float] | None):
+        self.times, self.cut_off = times, cut_off
+        self._absence = [None if t.absences is None else next(t.absences, None) for t in times]
+
+    def plan(self, job: Job) -> float:
+        """Set when the job's local steps are over, whether it is given up or lost, and when it finishes: returned.
+
+        A lost job "finishes" when its worker is back; one begun by a worker that is away is lost at once.
+        """
+        worker, times = job.worker, self.times[job.worker]
+        now = job.start if times.download is None else job.start + next(times.download)
+        job.marks = []
+        for _ in range(job.local_steps):
+            now += times.step(now, job.version)
+            job.marks.append(now)
+        job.finish = now if times.upload is None else now + next(times.upload)
+        if self.cut_off is not None and job.finish > job.start + self.cut_off[worker]:
+            job.finish, job.cut = job.start + self.cut_off[worker], True
+        absence = self._absence[worker]
+        if absence is not None and absence[0] < job.finish:
+            job.lost_at, job.finish = max(absence[0], job.start), absence[1]
+        return job.finish
+
+    def away(self, worker: int, start: float, end: float) -> float:
+        """Seconds between ``start`` and ``end`` that this worker, with nothing to do, was away."""
+        seconds, absence = 0.0, self._absence[worker]
+        while absence is not None and absence[1] <= end:
+            seconds += absence[1] - max(absence[0], start)
+            absence = self.absence_is_over(worker)
+        if absence is not None and absence[0] < end:
+            seconds += end - max(absence[0], start)
+        return seconds
+
+    def absence_is_over(self, worker: int) -> tuple[float, float] | None:
+        """Look ahead to the worker's next absence and return it."""
+        absences = self.times[worker].absences
+        self._absence[worker] = None if absences is None else next(absences, None)
+        return self._absence[worker]

@@ -1,0 +1,98 @@
+"""The folder a sweep is run into: what configuration it belongs to, and the tables at the end."""
+
+import gzip
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from simulations.experiment import read_toml, to_toml
+from simulations.sweeps.execution import Outcome, units
+from simulations.sweeps.provenance import versions
+from simulations.sweeps.storage import Store, replacing
+from simulations.sweeps.sweep import Sweep
+
+__all__ = ["FORMATS", "claim", "write_tables"]
+
+FORMATS = ("csv", "parquet")
+LARGE = 200_000  # rows from which a table is compressed
+CONFIGURATION = "config.toml"
+
+
+def claim(folder: Path, sweep: Sweep) -> Path:
+    """Note in ``folder`` what is run there, and return the path of the note, which is itself a configuration.
+
+    A folder may only grow: to more replicates, or more cells.  Raises ValueError if it holds results that are not
+    among those of this sweep, or of other versions; OSError if it cannot be written, or another run is writing to it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"the results go to a folder, {folder} is a file")
+    note = folder / CONFIGURATION
+    if note.exists() and any(folder.rglob("*.result")):
+        _check_same(note, sweep)
+    with Store(folder), replacing(note) as file:  # unless another run has the folder
+        file.write(f"{sweep.to_toml()}\n{to_toml({'versions': versions()})}".encode())
+    return note
+
+
+def write_tables(folder: Path, outcome: Outcome, format: str = "csv") -> list[Path]:
+    """Write the tables and return their paths; the same bytes for the same tables.
+
+    ``table`` and, if asked for, ``tasks``, as CSV, compressed if large, or parquet; ``cells.csv`` for a sweep.
+    """
+    paths = [_write(folder, "table", outcome.table, format)]
+    if outcome.tasks is not None:
+        paths.append(_write(folder, "tasks", outcome.tasks, format))
+    if len(outcome.cells) > 1 or outcome.cells["error"].any():
+        paths.append(_write(folder, "cells", outcome.cells, "csv"))
+    return paths
+
+
+def _check_same(note: Path, sweep: Sweep) -> None:
+    elsewhere = "; give another folder, or remove this one"
+    try:
+        before = read_toml(note)
+        made_by, old = before.pop("versions", {}), Sweep.of(before)
+    except ValueError as problem:
+        raise ValueError(f"{note.parent} holds results of what can no longer be read: {problem}{elsewhere}") from None
+    if other := _differences(made_by, versions()):
+        raise ValueError(f"{note.parent} holds results made with other versions: {other}{elsewhere}")
+    if not {unit.key for unit in units(old)} <= {unit.key for unit in units(sweep)}:
+        other = _differences(before, tomllib.loads(sweep.to_toml()))
+        raise ValueError(f"{note.parent} holds results of another configuration: {other or 'other files'}{elsewhere}")
+
+
+def _differences(before: Any, now: Any) -> str:
+    """The first few entries that differ, in words."""
+    before, now = _leaves(before), _leaves(now)
+    different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    words = [f"{key} = {before.get(key, 'not given')!r} there, {now.get(key, 'not given')!r} here" for key in different]
+    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        path: leaf
+        for key, each in value.items()
+        for path, leaf in _leaves(each, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def _write(folder: Path, name: str, table: pd.DataFrame, format: str) -> Path:
+    suffix = ".parquet" if format == "parquet" else ".csv.gz" if len(table) >= LARGE else ".csv"
+    path = folder / f"{name}{suffix}"
+    with replacing(path) as file:
+        if suffix == ".parquet":
+            table.to_parquet(file, index=False)
+        elif suffix == ".csv":
+            table.to_csv(file, index=False)
+        else:  # no name and no time inside: the same bytes every time
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                table.to_csv(packed, index=False)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    for other in {".csv", ".csv.gz", ".parquet"} - {suffix}:  # of an earlier, smaller run
+        (folder / f"{name}{other}").unlink(missing_ok=True)
+    return path

@@ -1,0 +1,413 @@
+"""From a trace to a decision: what is chosen, what is said, and what is written."""
+
+import json
+import math
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_traces
+
+from abs_theory import __main__ as command
+from abs_theory import order_stats, traces
+from abs_theory.bounds import Constants
+from abs_theory.delays import LogNormal
+from abs_theory.plan import plan, sentences, write
+from abs_theory.plan.effects import effects
+from abs_theory.plan.fleet_model import resized
+from abs_theory.plan.replayed import Replay
+from benchmarks import traces as benchmark
+
+CONSTANTS = Constants(L=1.0, sigma2=1.0, gap=1.0)
+EXAMPLE = Path(__file__).parents[3] / "examples" / "trace.csv"
+
+
+def trace_of(regime, seed=0, **options):
+    frame = synthetic_traces.REGIMES[regime](np.random.default_rng(seed), **options)
+    return traces.from_frame(frame, warmup=0)
+
+
+def replay_of(x):
+    return Replay(np.asarray(x, dtype=float), np.zeros(len(x), dtype=np.int64), np.random.default_rng(0), copies=4)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_a_replay_of_rounds_that_start_together_is_the_trace(k):
+    x = np.random.default_rng(0).lognormal(size=(40, 5))
+    played = replay_of(x).play(k, 0)
+    assert played.round_time == pytest.approx(np.sort(x, axis=1)[:, k - 1].mean(), rel=1e-12)
+    assert played.mean_staleness == 0
+
+
+def test_a_replay_by_hand():
+    """Workers of 1 s and 2.5 s, k = 1: 1.4 deliveries a second, or only the first's if the second always restarts."""
+    replay = replay_of(np.tile([1.0, 2.5], (50, 1)))
+    assert replay.play(1, None).round_time == pytest.approx(1 / 1.4, rel=0.01)
+    assert replay.play(1, None).mean_staleness == pytest.approx(1, rel=0.02)  # (n - k) / k
+    assert replay.play(1, 1).round_time == pytest.approx(1)
+    assert replay.play(1, 1).restarts == pytest.approx(0.5, abs=0.01)  # every second round
+    assert replay.play(1, 1).participation[1] == 0
+
+
+@pytest.fixture(scope="module")
+def slow_worker():
+    return plan(trace_of("unequal workers"))
+
+
+def test_one_slow_worker_is_not_waited_for(slow_worker):
+    assert slow_worker.k == 7
+    assert slow_worker.k_alike == (7, 7)
+    # 8 gradients in 2 s against 7 in E[X_(7)] of the others
+    ratio = (order_stats.mean(LogNormal(1.0, 0.02), 7, 7) / 7) / (2.0 / 8)
+    assert slow_worker.savings.low <= ratio <= slow_worker.savings.high
+    assert slow_worker.savings.ratio == pytest.approx(ratio, rel=0.02)
+
+
+def test_a_worker_that_never_delivers_is_named():
+    found = plan(trace_of("unequal workers", num=30, slowest=50.0))
+    assert found.k == 7
+    assert "worker 7 would hardly ever deliver" in str(found) or found.max_staleness > 0
+
+
+def test_nothing_is_gained_by_fewer_when_whole_rounds_are_slow():
+    found = plan(trace_of("common slowdowns", own=0.001))
+    assert found.k == found.n
+    assert found.max_staleness == 0
+    assert "gains nothing" in str(found)
+
+
+def test_stalls_are_not_waited_for():
+    found = plan(trace_of("clustered stalls", num=150))
+    assert found.k < found.n
+    assert found.savings.ratio < 0.8
+    assert found.model.fits[0][0].name.startswith("mixture")
+
+
+@pytest.mark.parametrize(
+    ("regime", "options"), [("almost iid", {}), ("common slowdowns", {}), ("clustered stalls", {"stay": 0.02})]
+)
+def test_predicted_and_replayed_round_times_agree(regime, options):
+    """By the model and by the trace itself; the model is fitted to the same rounds, and its stalls have no memory."""
+    found = plan(trace_of(regime, num=150, **options))
+    assert found.predicted == pytest.approx(found.replayed, rel=0.05)
+    words = str(found)
+    assert "replayed from the trace" in words
+    assert "predicted by the model" in words
+
+
+def test_beyond_the_largest_k_waited_for_nothing_is_claimed():
+    found = plan(trace_of("almost iid", num=40).waiting_for(4))
+    assert (found.k, found.identified, found.max_staleness) == (4, False, None)
+    assert found.full_wait_every >= 2
+    words = str(found)
+    assert "Not identified by this trace: whether a k beyond 4" in words
+    assert f"every {found.full_wait_every} rounds" in words
+    assert found.curve.loc[5:, ["mean", "low", "high", "model"]].isna().all(axis=None)
+    assert (found.curve.loc[5:, "reason"] == "no round saw so many arrivals").all()
+    assert found.savings is None
+
+
+@pytest.mark.slow
+def test_full_waits_once_in_a_while_identify_every_k():
+    """Every fifth round waits for everybody, the others for 4: the means are those of the rounds that waited."""
+    whole = trace_of("almost iid", num=200)
+    frame = whole.waiting_for(4).attempts.copy()
+    full = (frame["round"] % 5 == 0).to_numpy()
+    frame.loc[full, ["seconds", "observed"]] = whole.attempts.loc[full, ["seconds", "observed"]]
+    frame["status"] = np.where(frame["observed"], "ok", "cancelled")
+    found = plan(traces.from_frame(frame.drop(columns=["observed", "window", "k_waited"]), warmup=0))
+    truth = order_stats.means(LogNormal(1.0, 0.1), 8)
+    assert found.identified
+    assert found.curve["rounds"].tolist() == [200] * 4 + [40] * 4
+    assert np.allclose(found.curve["mean"], truth, rtol=0.025)
+
+
+@pytest.mark.slow
+def test_a_censored_trace_that_settles_it_says_so():
+    """Workers 0..3 take 1 s, the others are not seen within 9 s: no k beyond 4 can give more per second."""
+    rng = np.random.default_rng(1)
+    x = np.exp(0.02 * rng.standard_normal((40, 5)))
+    x[:, 4] = 9.0
+    frame = synthetic_traces.frame(x).assign(k_waited=4)
+    frame["status"] = np.where(frame["worker"] == 4, "cancelled", "ok")
+    found = plan(traces.from_frame(frame, warmup=0))
+    assert found.k == 4
+    assert not found.identified, "the fifth may have come just after the fourth"
+
+
+def test_lost_attempts_of_long_rounds_are_not_left_out_in_silence():
+    """Calls that time out after 1.3 s: the mean of the last arrival over the other rounds is too small."""
+    x = synthetic_traces.almost_iid(np.random.default_rng(2), num=100, sigma=0.2)["seconds"].to_numpy().reshape(100, 8)
+    frame = synthetic_traces.frame(np.minimum(x, 1.3))
+    frame["status"] = np.where(x.ravel() > 1.3, "failed", "ok")
+    found = plan(traces.from_frame(frame, warmup=0))
+    assert "lost an attempt" in found.curve.loc[8, "reason"]
+    assert math.isnan(found.curve.loc[8, "low"])
+
+
+def test_time_to_a_target_asks_for_fewer_the_less_noise():
+    trace = trace_of("clustered stalls", num=40)
+    quiet = plan(trace, constants=Constants(L=1.0, sigma2=1e-6, gap=1.0), target=0.01)
+    noisy = plan(trace, constants=Constants(L=1.0, sigma2=100.0, gap=1.0), target=0.01)
+    assert "seconds to a mean squared gradient norm" in quiet.objective
+    for found in (quiet, noisy):
+        assert found.savings.ratio < 1
+        assert "Time to the target" in str(found)
+        assert "most gradients per second" not in str(found)
+        tried = found.policy.tried
+        assert (tried["objective"] >= tried["objective"].min()).all()
+        assert found.policy.tried["log_ratio"].min() == 0
+    assert quiet.policy.played.mean_staleness <= noisy.policy.played.mean_staleness
+
+
+def test_other_numbers_of_workers_by_resampling():
+    truth = {n: order_stats.means(LogNormal(1.0, 0.1), n) for n in (4, 12)}
+    for n, means in truth.items():
+        found = plan(trace_of("almost iid", num=100), n)
+        assert len(found.curve) == n
+        assert np.allclose(found.curve["mean"], means, rtol=0.02)
+        assert "were resampled" in str(found)
+
+
+def test_more_workers_keep_the_common_factor():
+    rng = np.random.default_rng(3)
+    common = np.exp(0.5 * rng.standard_normal((50, 1)))
+    x = common * np.exp(0.01 * rng.standard_normal((50, 4)))
+    copies = resized(x, effects(x), 10, rng)
+    assert copies.shape[1:] == (50, 10)
+    assert np.abs(np.log(copies / common)).max() < 0.1
+
+
+def test_the_json_holds_no_nan_and_the_page_stands_alone(slow_worker, tmp_path):
+    page, data = write(slow_worker, tmp_path)
+    read = json.loads(data.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (read["k"], read["n"]) == (slow_worker.k, 8)
+    assert read["savings"]["low"] < read["savings"]["ratio"] < read["savings"]["high"]
+    assert [row["k"] for row in read["curve"]] == list(range(1, 9))
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    references = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')>\s]+)""", text)
+    assert all(each.startswith("#") or each.startswith("data:") for each in references)
+    assert "Wait for k = 7 of n = 8 workers" in text
+    assert "<script" not in text
+
+
+def test_text_from_the_trace_cannot_become_markup(tmp_path):
+    frame = synthetic_traces.almost_iid(np.random.default_rng(4), num=12, n=2)
+    frame["worker"] = frame["worker"].map({0: "<b>a", 1: "b"})
+    page, _ = write(plan(traces.from_frame(frame, warmup=0)), tmp_path)
+    assert "<b>" not in page.read_text()
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (1, 8), (3, 2), (11, 1)])
+def test_small_traces_have_a_plan_without_claims(shape):
+    x = 1 + 0.1 * np.random.default_rng(5).random(shape)
+    found = plan(traces.from_frame(synthetic_traces.frame(x), warmup=0))
+    assert 1 <= found.k <= shape[1]
+    if shape == (3, 2):
+        assert found.k_alike is None
+        assert "not identified: too few rounds" in str(found)
+    if shape[0] < 10:
+        assert found.curve["low"].isna().all()
+        assert found.curve["reason"].str.contains("needed").all()
+
+
+def test_equal_delays_wait_for_all():
+    found = plan(traces.from_frame(synthetic_traces.frame(np.full((20, 4), 2.0)), warmup=0))
+    assert (found.k, found.max_staleness) == (4, 0)
+    assert found.curve.loc[4, ["low", "mean", "high"]].tolist() == [2.0, 2.0, 2.0]
+
+
+def test_a_k_async_trace_is_planned_from_its_attempts():
+    found = plan(traces.from_frame(synthetic_traces.k_async(np.random.default_rng(6), num_updates=300), warmup=0))
+    assert np.allclose(found.curve["mean"], order_stats.means(LogNormal(1.0, 0.5), 8), rtol=0.12)
+    assert "conservation law of K-async" in found.staleness
+    assert "lined up" in str(found)
+
+
+def test_the_most_gradients_per_second_are_not_chosen_and_the_first_lines_say_why():
+    """One gradient at a time, at k = 1, none waits for another; by the trace alone nobody knows what they are worth."""
+    found = plan(trace_of("clustered stalls", num=150))
+    top, mine = found.ceiling, found.policy
+    rates = [each.k / each.played.round_time for each in (top, mine)]
+    assert rates[0] > 1.1 * rates[1]
+    first = str(found).split("\n\n", maxsplit=1)[0]
+    assert f"Not the most gradients per second: k = {top.k}, max_staleness = " in first
+    assert f"gives {rates[0]:.4g} at a mean staleness of {top.played.mean_staleness:.3g}" in first
+    assert f"this choice {rates[1]:.4g} at {mine.played.mean_staleness:.3g}. It is not chosen because" in first
+    assert str(found).count("most gradients per second") == 1
+
+
+def test_one_update_is_not_updates(slow_worker):
+    for bound, said in ((1.0, "more than 1 update late."), (2.0, "more than 2 updates late.")):
+        assert said in "\n".join(sentences(replace(slow_worker, max_staleness=bound)))
+
+
+def test_why_there_is_no_interval_is_said_once():
+    found = plan(trace_of("almost iid", num=5, n=3))
+    said = str(found)
+    assert f"No interval for k = 1, 2, 3: {found.curve.loc[1, 'reason']}." in said
+    assert said.count(found.curve.loc[1, "reason"]) == 2  # there, and with the round time of the choice
+
+
+def test_stalls_that_persist_are_beyond_the_model():
+    found = plan(trace_of("clustered stalls", num=150))
+    assert found.diagnosis.persistence > 2
+    assert "Stalls persist" in str(found)
+
+
+@pytest.mark.slow
+def test_choices_from_measured_traces_lose_little():
+    """At most 5 % against the best in hindsight, or not identified; needs the folder of traces."""
+    if (folder := benchmark.folder_of_traces(None)) is None:
+        pytest.skip("ABS_TRACES names no folder of traces")
+    result = benchmark.compare(folder)
+    mine = result[result["rule"] == "plan"]
+    assert (mine["lost"].isna() | (mine["lost"] <= 0.05)).all()
+    assert mine.loc[mine["from"] != "half censored", "lost"].notna().all()
+
+
+def test_the_benchmark_scores_on_the_rounds_that_were_not_shown(tmp_path):
+    """One slow worker in 8: the plan finds k = 7, and waiting for all loses what it should."""
+    frame = synthetic_traces.unequal_workers(np.random.default_rng(7), num=40, n=4)
+    trace = traces.from_frame(frame, warmup=0)
+    shown, judged = benchmark.halves(trace)
+    assert set(shown["odd rounds"].complete.index) == set(range(1, 40, 2))
+    assert np.array_equal(judged, trace.complete.to_numpy()[::2])
+    best = np.sort(judged, axis=1).mean(axis=0)
+    assert benchmark.lost_k(3, judged) == 0
+    assert benchmark.lost_k(4, judged) == pytest.approx((3 / best[2]) / (4 / best[3]) - 1)
+    ks = {rule: benchmark.rival_k(rule, shown["odd rounds"]) for rule in benchmark.RIVALS}
+    assert (ks["always all"], ks["plain arg max"], ks["exponential"]) == (4, 3, 1)
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["abs_theory", "plan", *map(str, arguments), "--out", str(tmp_path / "out")])
+        with pytest.raises(SystemExit) as end:
+            command.run()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    call.folder = tmp_path / "out"
+    return call
+
+
+def test_the_command_says_what_the_library_says(run, tmp_path, slow_worker):
+    path = tmp_path / "trace.csv"
+    synthetic_traces.unequal_workers(np.random.default_rng(0)).to_csv(path, index=False, float_format="%.17g")
+    status, out, err = run(path, "--warmup", 0)
+    assert (status, err) == (0, "")
+    said = str(slow_worker).split()
+    assert out.split()[: len(said)] == said
+    assert (tmp_path / "out" / "plan.html").exists()
+    assert out.splitlines()[-1] == str(tmp_path / "out" / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--L", "1"], "takes --L, --sigma2, --gap and --target; --sigma2 is missing"),
+        (["--L", "1", "--sigma2", "1", "--gap", "1", "--target", "-1"], "target must be a finite number > 0"),
+        (["--L", "1", "--sigma2", "1", "--gap", "0", "--target", "1"], "gap"),
+        (["-n", "0"], "-n must be greater than or equal to 1, got 0"),
+        (["--warmup", "some"], "warmup must be a whole number"),
+        (["--unit", "fortnights"], "fortnights"),
+        (["--dataset", "other"], "other"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, message):
+    path = tmp_path / "trace.csv"
+    synthetic_traces.almost_iid(np.random.default_rng(0), num=12, n=2).to_csv(path, index=False)
+    status, out, err = run(path, *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "arguments", "message"),
+    [
+        ([], [], ""),
+        ([(0, 0, 1.0)], [], "two deliveries at least"),
+        ([(t, w, 1.0) for t in range(3) for w in range(2) if (t, w) != (1, 1)], ["-n", "2"], None),
+        ([(t, 0, 1.0) for t in range(3)] + [(5, 1, 1.0)], ["-n", "4"], "two rounds in which all delivered"),
+        (
+            [(t, w, 1.0 + t + w) for t in range(3) for w in range(2)],
+            ["--L", "1", "--sigma2", "1", "--gap", "1", "--target", "1"],
+            "rounds in which everybody delivered",
+        ),
+    ],
+)
+def test_traces_too_small_for_what_is_asked(run, tmp_path, rows, arguments, message):
+    path = tmp_path / "trace.csv"
+    pd.DataFrame(rows, columns=["round", "worker", "seconds"]).to_csv(path, index=False)
+    status, _, err = run(path, *arguments, "--warmup", 0)
+    if message is None:
+        assert (status, err) == (0, "")
+    else:
+        assert status == 2
+        assert message in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["trace.csv", "trace.csv/plan"])
+def test_where_no_folder_can_be_is_said_before_anything_is_computed(tmp_path, monkeypatch, capsys, out):
+    path = tmp_path / "trace.csv"
+    path.write_text("not even read")
+    monkeypatch.setattr(sys, "argv", ["abs_theory", "plan", str(path), "--out", str(tmp_path / out)])
+    with pytest.raises(SystemExit) as end:
+        command.run()
+    assert end.value.code == 2
+    assert tuple(capsys.readouterr()) == ("", f"abs_theory: --out must be a folder, {path} is a file\n")
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("400", 100)])
+def test_lines_fit_the_terminal(run, tmp_path, monkeypatch, columns, widest):
+    monkeypatch.setenv("COLUMNS", columns)
+    path = tmp_path / "trace.csv"
+    synthetic_traces.clustered_stalls(np.random.default_rng(0), num=40).to_csv(path, index=False)
+    status, out, _ = run(path)
+    *lines, page, data = out.splitlines()
+    assert status == 0
+    assert page.endswith("plan.html")
+    assert data.endswith("plan.json")
+    assert widest - 12 < max(map(len, lines)) <= widest
+
+
+def test_a_file_that_is_not_there(run, tmp_path):
+    status, out, err = run(tmp_path / "none.csv")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"abs_theory: TRACE must be a file or a folder, there is no {tmp_path / 'none.csv'}; its col")
+    assert err.count("\n") == 1
+
+
+def test_the_columns_of_a_trace_are_in_the_help(run):
+    out = " ".join(run("--help")[1].split())
+    assert "Needed columns: round, worker, seconds (or start and end)" in out
+    for name in ("status", "unit", "k_waited", "version_read", "version_applied", "compute_s", "comm_s", "dataset"):
+        assert name in out
+        assert name in traces.__doc__
+
+
+def test_the_example_trace_is_drawn_and_tells_how_many_to_wait_for(run):
+    rng = np.random.default_rng(0)
+    drawn = synthetic_traces.clustered_stalls(rng, num=500, share=0.08, stay=0.3, stall=5.0, sigma=0.25)
+    given = pd.read_csv(EXAMPLE)
+    assert np.allclose(given, drawn, rtol=0, atol=0.0006)  # written with three decimals
+    assert EXAMPLE.stat().st_size < 60_000
+    status, out, err = run(EXAMPLE)
+    assert (status, err) == (0, "")
+    assert "Wait for k = 6 of n = 8 workers, max_staleness = 0." in out
+    data = json.loads((run.folder / "plan.json").read_text())
+    assert data["identified"]
+    assert data["k_alike"] == [6, 6]
+    assert 0.4 < data["savings"]["low"] < data["savings"]["high"] < 0.6

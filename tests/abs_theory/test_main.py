@@ -1,0 +1,346 @@
+"""``python -m abs_theory``: what it prints is what the library says, and no bad input ends in a traceback."""
+
+import io
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from abs_theory import __main__ as command
+from abs_theory import choose, delays, order_stats, steady_state
+from abs_theory.bounds import Constants
+from abs_theory.delays import (
+    Deterministic,
+    Empirical,
+    Erlang,
+    Exponential,
+    Gamma,
+    HyperExponential,
+    LocalSteps,
+    LogNormal,
+    Mixture,
+    Pareto,
+)
+from abs_theory.delays import text as delay_texts
+
+CONSTANTS = ["--L", "1", "--sigma2", "5", "--gap", "10"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The command with these arguments, in this process: status, what it printed, what it complained."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["abs_theory", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            command.run()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def table_in(text):
+    """The table of ``text``, whose first line is not part of it."""
+    return pd.read_csv(io.StringIO(text.split("\n", 1)[1]), sep=r"\s+")
+
+
+def words(text):
+    """``text`` without its line breaks."""
+    return " ".join(text.split())
+
+
+# ---------------------------------------------------------------- laws as text
+
+
+@pytest.mark.parametrize(
+    "text, law",
+    [
+        ("gamma:shape=4,scale=0.25", Gamma(4.0, 0.25)),
+        ("GAMMA: scale = 0.25 , shape = 4 ", Gamma(4.0, 0.25)),
+        ("hyper-exponential:probs=.9|.1,means=1/3|7", HyperExponential((0.9, 0.1), (1 / 3, 7.0))),
+        ("HyperExponential:probs=1,means=2", HyperExponential((1.0,), (2.0,))),
+        ("lognormal:median=1,sigma=1e-1", LogNormal(1.0, 0.1)),
+        ("log-normal:median=1,sigma=.1", LogNormal(1.0, 0.1)),
+        ("erlang:steps=3,scale=2", Erlang(3, 2.0)),
+        ("local-steps:delay=(pareto:minimum=1,index=3),steps=4", LocalSteps(Pareto(1.0, 3.0), 4)),
+        (
+            "mixture:weights=.9|.1,components=(log_normal:median=1,sigma=.3)|(gamma:shape=100,scale=.1)",
+            Mixture((0.9, 0.1), (LogNormal(1.0, 0.3), Gamma(100.0, 0.1))),
+        ),
+    ],
+)
+def test_a_law_is_read(text, law):
+    assert delay_texts.delay_law(text) == law
+
+
+def test_every_law_of_the_library_can_be_named():
+    laws = [getattr(delays, name) for name in delays.__all__]
+    laws = [law for law in laws if isinstance(law, type) and issubclass(law, delays.Delay) and law is not delays.Delay]
+    assert len(laws) >= 14
+    for law in laws:
+        kebab = "".join(f"-{letter}" if letter.isupper() else letter for letter in law.__name__).lower().strip("-")
+        with pytest.raises(ValueError, match=f"write {kebab}:.*=\\.\\.\\.|is missing"):
+            delay_texts.delay_law(kebab)
+
+
+def test_measured_delays_are_read_from_a_file(tmp_path):
+    for content in ("seconds\n1.5\n2\n\n0.25\n", "1.5\n2\n0.25"):
+        (tmp_path / "a.csv").write_text(content)
+        law = delay_texts.delay_law(f"empirical:{tmp_path / 'a.csv'}")
+        assert law.mean == Empirical((1.5, 2.0, 0.25)).mean == 1.25
+    for content, message in (("1\nx\n2", "it has 'x'"), ("1,2\n3,4", "2 columns"), ("", "empty|No columns")):
+        (tmp_path / "a.csv").write_text(content)
+        with pytest.raises(ValueError, match=message):
+            delay_texts.delay_law(f"empirical:{tmp_path / 'a.csv'}")
+
+
+def test_laws_of_unequal_workers_are_counted():
+    quick, slow = Exponential(1.0), Exponential(3.0)
+    assert delay_texts.delay_laws(["exponential:mean=1 x 3", "exponential:mean=3 x2"], 5) == [quick] * 3 + [slow] * 2
+    assert delay_texts.delay_laws(["exponential:mean=1", "exponential:mean=3"], 2) == [quick, slow]
+    assert delay_texts.delay_laws(["exponential:mean=1"], 7) == quick
+    assert delay_texts.delay_laws(["exponential:mean=1 x 2"], 2) == [quick] * 2
+
+
+@pytest.mark.parametrize(
+    "texts, message",
+    [
+        (["gama:shape=4"], "no delay law named 'gama'; did you mean 'gamma'. there are .*hyper-exponential"),
+        (["Log_Normall:sigma=1"], "did you mean 'log-normal'"),
+        (["xyz:shape=4"], "no delay law named 'xyz'; there are .*hyper-exponential"),
+        ([""], "no delay law named ''"),
+        ([], "give a delay law"),
+        (["gamma:shape=4"], "'scale' is missing: write gamma:shape=...,scale=..."),
+        (["gamma:shape=4,rate=2"], "'rate' is not known: write gamma:shape"),
+        (["gamma:shape=4,shape=2"], "'shape' is twice"),
+        (["gamma:4,2"], "'4' is without a value: write gamma:shape"),
+        (["gamma:shape=4,scale=__import__('os')"], "scale must be a number"),
+        (["gamma:shape=4,scale=1|2"], "scale takes one value"),
+        (["gamma:shape=4,scale=inf"], "scale must be finite"),
+        (["gamma:shape=4,scale=1/0"], "scale must be a number"),
+        (["erlang:steps=2.5,scale=1"], "steps must be a whole number"),
+        (["gamma:shape=-4,scale=1"], "shape must be a finite number > 0"),
+        (["local-steps:delay=(gamma:shape=4,steps=2"], "parentheses do not match"),
+        (["local-steps:delay=gamma:shape=4,steps=2"], "delay must be a number or"),
+        (["local-steps:delay=3,steps=2"], "delay must be"),
+        (["exponential:mean=1 x 3"], "for 3 workers and n=5; write how many"),
+        (["exponential:mean=1 x 4", "exponential:mean=2"] * 2, "for 10 workers and n=5"),
+    ],
+)
+def test_what_cannot_be_read_is_explained(texts, message):
+    with pytest.raises(ValueError, match=message):
+        delay_texts.delay_laws(texts, 5)
+
+
+# ---------------------------------------------------------------- round-time
+
+
+def test_round_time_prints_the_steady_state(run, tmp_path):
+    csv, picture = tmp_path / "a.csv", tmp_path / "a.png"
+    status, out, err = run(
+        "round-time", "--delay", "gamma:shape=4,scale=0.25", "-n", 6, "--max-staleness", 3, "--csv", csv,
+        "--picture", picture,
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    state = steady_state.abs_sgd(Gamma(4.0, 0.25), np.arange(1, 7), 6, 3)
+    assert out.splitlines()[0].endswith("in seconds; error: half-width of round_time; share: of worker time")
+    for table in (table_in(out.rsplit("\n", 3)[0]), pd.read_csv(csv)):
+        assert table["k"].tolist() == [1, 2, 3, 4, 5, 6]
+        assert table["method"].tolist() == state.method.tolist()
+        expected = {
+            "round_time": state.round_time, "error": state.error.round_time, "restarts": state.restarts,
+            "mean_staleness": state.mean_staleness, "messages": state.uplinks + state.downlinks,
+            "idle_share": state.idle_fraction, "wasted_share": state.wasted_fraction,
+        }  # fmt: skip
+        for name, values in expected.items():
+            assert np.allclose(table[name], values, rtol=1e-3)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert str(csv) in out
+    assert str(picture) in out
+
+
+def test_round_time_of_unequal_workers_and_of_some_k(run):
+    status, out, _ = run(
+        "round-time", "--delay", "exponential:mean=1 x 3", "--delay", "exponential:mean=3 x 2", "-n", 5,
+        "-k", 2, "-k", 4, "--max-staleness", 0,
+    )  # fmt: skip
+    assert status == 0
+    delay = [Exponential(1.0)] * 3 + [Exponential(3.0)] * 2
+    expected = steady_state.abs_sgd(delay, np.array([2, 4]), 5, 0).round_time
+    assert np.allclose(table_in(out)["round_time"], expected, rtol=1e-3)
+
+
+def test_laws_with_atoms_are_simulated_reproducibly(run):
+    first, second = (run("round-time", "--delay", "deterministic:value=2", "-n", 2) for _ in range(2))
+    assert first == second
+    table = table_in(first[1])
+    assert table["round_time"].iloc[-1] == Deterministic(2.0).value
+    assert table["method"].tolist() == ["monte-carlo", "exact"]
+
+
+# ---------------------------------------------------------------- choose
+
+
+def test_choose_prints_the_choice_the_alternatives_and_the_reason(run, tmp_path):
+    csv = tmp_path / "curve.csv"
+    law = "hyper-exponential:probs=.9|.1,means=1/3|7"
+    status, out, err = run("choose", "--delay", law, "-n", 8, "--target", 0.3, *CONSTANTS, "--csv", csv)
+    assert (status, err) == (0, "")
+    choice = choose.best(HyperExponential((0.9, 0.1), (1 / 3, 7.0)), 8, Constants(1.0, 5.0, 10.0), target=0.3)
+    assert words(out).startswith(words(str(choice)))
+    assert max(map(len, out.split("\n\n", maxsplit=1)[0].splitlines())) <= 100 < max(map(len, str(choice).splitlines()))
+    assert "decreasing hazard" in out
+    for name in choice.alternatives().index:
+        assert f"\n{name} " in out
+    curve = pd.read_csv(csv)
+    assert np.allclose(curve["objective"], choice.curve["objective"])
+
+
+def test_choose_says_how_far_round_times_are_known_and_rounds_updates_up(run):
+    law, constants = "lognormal:median=1,sigma=1", ["--L", 1, "--sigma2", 1, "--gap", 1]
+    status, out, err = run("choose", "--delay", law, "-n", 20, "--target", 0.05, *constants)
+    assert (status, err) == (0, "")
+    choice = choose.best(LogNormal(1.0, 1.0), 20, Constants(1.0, 1.0, 1.0), target=0.05)
+    table = choice.alternatives()
+    mine, none, all_ = (table.loc[name] for name in ("this choice", "K-async: none restarts", "K-sync: all restart"))
+    lines = out[out.index("Alternatives") :].splitlines()
+    header = lines[1].split()
+    place = [header.index(name) - len(header) for name in ("round_time", "error", "updates")]
+    for name, row in table.iterrows():
+        shown = next(line for line in lines if line.startswith(f"{name} ")).split()
+        assert [shown[i] for i in place[:2]] == [f"{row[name]:.4g}" for name in ("round_time", "round_time_error")]
+        assert int(shown[place[2]]) == math.ceil(row["updates"])
+    assert mine["round_time_error"] > 0 == all_["round_time_error"]
+    assert f"a round lasts {mine['round_time']:.3g} ± {mine['round_time_error']:.2g} s, " in words(out)
+    assert f"{math.ceil(none['updates'])} if none does" in words(out)
+    exact = choose.best(Exponential(1.0), 20, Constants(1.0, 1.0, 1.0), target=0.05)
+    assert "±" not in str(exact)
+
+
+def test_choose_passes_everything_on(run):
+    status, out, _ = run(
+        "choose", "--delay", "lognormal:median=1,sigma=1", "-n", 6, "--time-budget", 200, *CONSTANTS,
+        "--max-staleness", 1, "--max-staleness", "none", "-k", 2, "-k", 3, "--step-size", 0.01, "--step-size", 0.02,
+        "--message-seconds", 0.1, "--noise-curvature", 0.3, "--noise-curvature2", 0.2,
+    )  # fmt: skip
+    constants = Constants(1.0, 5.0, 10.0, noise_curvature=0.3, noise_curvature2=0.2)
+    choice = choose.best(
+        LogNormal(1.0, 1.0), 6, constants, time_budget=200.0, max_staleness=[1, None], k=[2, 3],
+        step_size=[0.01, 0.02], message_seconds=0.1,
+    )  # fmt: skip
+    assert status == 0
+    assert words(out).startswith(words(str(choice)))
+
+
+@pytest.mark.parametrize("law", ["deterministic:value=1", "pareto:minimum=1,index=.9", "empirical:{}"])
+def test_choose_copes_with_atoms_infinite_means_and_one_worker(run, tmp_path, law):
+    (tmp_path / "a.csv").write_text("1\n2\n2\n9\n")
+    law = law.format(tmp_path / "a.csv")
+    status, out, err = run("choose", "--delay", law, "-n", 2, "--max-staleness", 1, "--target", 1, *CONSTANTS)
+    assert (status, err) == (0, "")
+    assert "k = " in out
+    status, out, err = run("choose", "--delay", law, "-n", 1, "--target", 1, *CONSTANTS)
+    assert (status, "infinitely long" in err) == ((2, True) if "pareto" in law else (0, False))
+
+
+def test_choose_by_the_clock(run):
+    curved = [*CONSTANTS, "--noise-curvature", 0.4, "--noise-curvature2", 0.2]
+    status, out, err = run(
+        "choose", "--delay", "exponential:mean=1", "-n", 5, "--target", 0.1, *curved, "--by-the-clock"
+    )
+    assert (status, err) == (0, "")
+    known = Constants(1.0, 5.0, 10.0, noise_curvature=0.4, noise_curvature2=0.2)
+    table = choose.timetable(Exponential(1.0), 5, known, target=0.1)
+    assert f"By the clock: step_size = {table.step_size:.4g}" in out
+    assert f"mean squared gradient norm over time {table.gradient_norm2:.4g} " in words(out)
+    assert max(map(len, out[out.index("By the clock") :].splitlines())) <= 100
+    assert out.count("\n") >= len(table.stairs) + 12
+
+
+def test_an_endless_threshold_is_none(run):
+    status, out, err = run(
+        "round-time", "--delay", "exponential:mean=1", "-n", 5, "-k", 2, "--max-staleness", "9" * 400
+    )
+    assert (status, err) == (0, "")
+    assert f"{order_stats.mean(Exponential(1.0), 2, 5):.4g}" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["round-time", "-n", 3], "Missing option '--delay'"),
+        (["round-time", "--delay", "exponential:mean=1"], "Missing option '-n'"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 0], "-n must be greater than or equal to 1, got 0$"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 10**9, "-k", 1], "-n must be less .*, got 1000000000$"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "-k", 2, "-k", 0], "-k must be gr.* to 1, got 0$"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "-k", "two"], "-k must be a valid integer, got two$"),
+        (["choose", "--L", "big"], "--L must be a valid number, got big$"),
+        (
+            ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--by-the-clock"],
+            "noise_curv",
+        ),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "-k", 4], r"k must be in 1\.\.n"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--max-staleness", "-1"], "max_staleness must be"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--method", "guess"], "method must be one of"),
+        (["round-time", "--delay", "empirical:/no/such/file", "-n", 3], "/no/such/file: No such file"),
+        (
+            ["round-time", "--delay", "exponential:mean=1", "-n", 3, "--csv", "/no/such/folder/a.csv"],
+            "--csv must be in a folder that exists, there is no folder /no/such/folder$",
+        ),
+        (
+            ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--csv", "/"],
+            "--csv must be a file to write, / is a folder",
+        ),
+        (
+            ["round-time", "--delay", "exponential:mean=1", "-n", 3, "--picture", "a.xyz"],
+            "--picture must end in .*, got a.xyz",
+        ),
+        (["round-time", "--delay", "pareto:minimum=1,index=.9", "-n", 3], "give a max_staleness"),
+        (["choose", "--delay", "exponential:mean=1", "-n", 3, *CONSTANTS], "give target .* or time_budget"),
+        (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1], "Missing option"),
+        (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", -1, *CONSTANTS], "target must be"),
+        (
+            ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--step-size", 9],
+            "at most 1",
+        ),
+        (
+            ["choose", "--delay", "exponential:mean=1", "-n", 3, "--time-budget", 1e-9, *CONSTANTS],
+            "time for one update",
+        ),
+        (["train"], "No such command"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_status_2(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("abs_theory: ")
+    assert err.count("\n") == 1
+    assert pd.Series([err]).str.contains(message, regex=True).all()
+
+
+@pytest.mark.parametrize("arguments", [[], ["round-time"], ["choose"], ["plan"]], ids=" ".join)
+def test_the_help_is_words_not_types(run, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = run(*arguments, "--help")
+    assert (status, err) == (0, "")
+    assert not re.search(r"<\w|[{}]|\w\.\.\.$", out, flags=re.MULTILINE), "a type, braces or a sentence cut short"
+    assert max(map(len, out.splitlines())) <= 80
+    if arguments == ["plan"]:
+        assert " plan [OPTIONS] TRACE\n" in out
+
+
+def test_it_runs_as_a_module():
+    arguments = ["round-time", "--delay", "exponential:mean=2", "-n", "2"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "abs_theory", *arguments], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert np.allclose(table_in(done.stdout)["round_time"], [1.0, 3.0])
+    assert math.isclose(table_in(done.stdout)["messages"].iloc[-1], 4.0)

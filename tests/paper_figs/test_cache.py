@@ -1,0 +1,165 @@
+"""The command that draws the figures: what it keeps, what it says about it, and how it fails."""
+
+import sys
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+
+from paper_figs import cache, page, study
+from paper_figs.__main__ import make, run, told
+from paper_figs.figures import FIGURES, timeline
+
+
+def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
+    for folder in ("one", "two"):
+        make(["timeline"], "default", tmp_path / folder)
+    for suffix in ("csv", "pdf", "png"):
+        one, two = ((tmp_path / folder / f"timeline.{suffix}").read_bytes() for folder in ("one", "two"))
+        assert one == two, suffix
+    assert b"/FontFile2" in (tmp_path / "one" / "timeline.pdf").read_bytes()  # fonts are embedded
+    assert "timeline.csv  (computed in " in capsys.readouterr().out
+    make(["timeline"], "default", tmp_path / "one")
+    assert "timeline.csv  (from the cache)" in capsys.readouterr().out
+
+
+def double(x):
+    calls.append(x)
+    return pd.DataFrame({"x": [2 * x]})
+
+
+calls = []
+
+
+def test_the_cache_asks_for_config_and_source_and_says_what_changed(tmp_path, monkeypatch):
+    def state(x):
+        return cache.state(tmp_path, "t", {"x": x}, double)
+
+    def load(x):
+        return cache.load_or_compute(tmp_path, "t", {"x": x}, double)
+
+    calls.clear()
+    assert state(1) == (False, "never computed", None)
+    assert not load(1).cached
+    assert load(1).cached
+    assert state(1)[:2] == (True, "")
+    assert state(2).why == "configuration changed: x"
+    assert load(2).table["x"].tolist() == [4]
+    before = cache.sources(double)
+    monkeypatch.setattr(cache, "sources", lambda compute: before | {"simulations/server/server.py": "changed"})
+    assert state(2)[:2] == (False, "source changed: simulations/server/server.py")
+    assert state(2).seconds > 0
+    assert not load(2).cached
+    assert calls == [1, 2, 2]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_damaged_result_is_computed_again(share, tmp_path):
+    calls.clear()
+    cache.load_or_compute(tmp_path, "t", {"x": 3}, double)
+    path = cache.entry(tmp_path, "t")
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    again = cache.load_or_compute(tmp_path, "t", {"x": 3}, double)
+    assert not again.cached
+    assert again.table["x"].tolist() == [6]
+    assert cache.state(tmp_path, "t", {"x": 3}, double).valid
+
+
+def test_a_result_depends_on_what_its_module_imports_and_on_no_other_figure():
+    files = cache.sources(study.compute)
+    assert {"paper_figs/study.py", "simulations/server/server.py", "abs_theory/order_stats/ranks.py", "numpy"} <= set(
+        files
+    )
+    assert not any(name.startswith("paper_figs/figures") or name.endswith("style.py") for name in files)
+    assert "paper_figs/study.py" not in cache.sources(timeline.compute)
+
+
+def test_sizes_do_not_replace_each_other_and_shared_computations_are_named(tmp_path):
+    make(["timeline"], "quick", tmp_path)
+    assert told(tmp_path, "timeline", "quick").startswith("cached (took ")
+    assert told(tmp_path, "timeline", "full") == "to be computed (never computed)"
+    make(["timeline"], "full", tmp_path)
+    assert told(tmp_path, "timeline", "quick").startswith("cached")
+    assert "one computation with loss-communication, adaptation" in told(tmp_path, "loss-time", "quick")
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """The command, in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["paper_figs", *arguments])
+        with pytest.raises(SystemExit) as end:
+            run()
+        return Ended(end.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nonsense"], "no figure named nonsense; there are timeline, round-time"),
+        (["--nonsense"], "No such option"),
+        (["--out"], "requires an argument"),
+        (["--quick", "--full"], "two sizes"),
+    ],
+)
+def test_a_bad_command_ends_with_status_2_and_one_line(arguments, words, command):
+    result = command(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_command_refuses_a_file_as_folder_and_lists_what_is_cached(tmp_path, command):
+    (tmp_path / "file").write_text("")
+    refused = command("timeline", "--out", str(tmp_path / "file"))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "must be a folder" in refused.stderr
+    drawn = command("timeline", "--out", str(tmp_path / "figures"))
+    assert drawn.returncode == 0, drawn.stderr
+    paths = [line.split("  ")[0] for line in drawn.stdout.splitlines()]
+    assert [path.rsplit(".")[-1] for path in paths] == ["csv", "pdf", "png", "html"]
+    listed = dict(
+        line.split(maxsplit=1) for line in command("--list", "--out", str(tmp_path / "figures")).stdout.splitlines()
+    )
+    assert list(listed) == list(FIGURES)
+    assert listed["timeline"].startswith("default  cached (took ")
+    assert listed["ablation"] == "default  to be computed (never computed)"
+
+
+def test_an_interrupted_run_leaves_no_picture_beside_other_numbers_and_goes_on(tmp_path, command, monkeypatch):
+    """Ctrl-C after the table and before the picture: the page does without the figure until it is drawn."""
+    out = tmp_path / "figures"
+    assert command("timeline", "budget", "--quick", "--out", str(out)).returncode == 0
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paper_figs.__main__.draw", interrupt)
+    stopped = command("timeline", "--out", str(out))
+    assert (stopped.returncode, stopped.stderr) == (130, "paper_figs: interrupted; what was computed is cached\n")
+    monkeypatch.undo()
+    page.write(out)
+    assert "Not drawn yet" in section_of(out, "timeline")
+    assert "Not drawn yet" not in section_of(out, "budget")
+    assert "from the cache" in command("timeline", "--out", str(out)).stdout
+    assert "Not drawn yet" not in section_of(out, "timeline")
+
+
+def section_of(out, name):
+    return (out / "index.html").read_text().split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(command):
+    refused = command("budget", "--out", "/proc/figures")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "paper_figs: /proc/figures: No such file or directory\n"

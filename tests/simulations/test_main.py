@@ -1,0 +1,358 @@
+"""``python -m simulations``: what it writes is what the library computes, whatever happens to it on the way."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from joblib.externals.loky import get_reusable_executor
+
+from simulations import __main__ as command
+from simulations.sweeps import folder, provenance
+from simulations.sweeps.execution import run_sweep
+from simulations.sweeps.storage import Store
+from simulations.sweeps.sweep import Sweep
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
+RUN = """
+n = 3
+delay = "weibull:scale=1,shape=.7"
+step_size = 0.1
+num_updates = 30
+replicates = 3
+seed = 3
+protocol = { name = "abs_sgd", k = 2, max_staleness = 1 }
+problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
+"""
+SOURCE = "that of this test, lest an edit while it runs be noticed"
+SWEEP = RUN + '[sweep]\nprotocol.k = [1, 2, 3]\ndelay = ["exponential:mean=1", "gamma:shape=4,scale=.25"]\n'
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The command with these arguments, in this process: status, what it printed, what it complained."""
+
+    monkeypatch.setattr(provenance, "source_hash", lambda: SOURCE)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["simulations", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            command.run()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text, name="run.toml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def started(path, out, *options):
+    """The command as a process and group of its own."""
+    same = f"from simulations.sweeps import provenance; provenance.source_hash = lambda: {SOURCE!r};"
+    code = f"{same}from simulations.__main__ import run; run()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path), "--out", str(out), *options], cwd=ROOT, start_new_session=True,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def results(out):
+    return sorted((out / "results").glob("*.result"))
+
+
+def wait_for(out, number, process):
+    while len(results(out)) < number:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+
+
+# ---------------------------------------------------------------------- what it writes
+def test_one_experiment(run, toml, tmp_path):
+    out = tmp_path / "out"
+    status, printed, complained = run(toml(RUN), "--out", out, "--jobs", 1)
+    assert (status, complained) == (0, "")
+    assert printed.split() == [f"{out}/table.csv", f"{out}/config.toml"]
+    expected = Sweep.from_toml(toml(RUN)).experiments[0].experiment.run(n_jobs=1)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "table.csv"), expected, check_exact=True)
+
+
+def test_the_configuration_it_writes_gives_the_same_run_again(run, toml, tmp_path):
+    for text in (RUN, SWEEP):
+        first, second = tmp_path / f"first{len(text)}", tmp_path / f"second{len(text)}"
+        assert run(toml(text), "--out", first, "--jobs", 1)[0] == 0
+        assert run(first / "config.toml", "--out", second, "--jobs", 1)[0] == 0
+        assert (first / "table.csv").read_bytes() == (second / "table.csv").read_bytes()
+        assert (first / "config.toml").read_bytes() == (second / "config.toml").read_bytes()
+    note = (first / "config.toml").read_text()
+    assert all(f"\n{name} = " in note.split("[versions]")[1] for name in ("python", "numpy", "scipy", "toolkit"))
+
+
+def test_jobs_and_cells_have_tables_of_their_own(run, toml, tmp_path):
+    out = tmp_path / "out"
+    status, printed, _ = run(toml("jobs = true\n" + SWEEP), "--out", out, "--jobs", 1)
+    assert status == 0
+    assert printed.split() == [f"{out}/{name}" for name in ("table.csv", "tasks.csv", "cells.csv", "config.toml")]
+    tasks, cells = pd.read_csv(out / "tasks.csv"), pd.read_csv(out / "cells.csv")
+    assert list(tasks.columns[:3]) == ["cell", "protocol.k", "delay"]
+    assert cells["finished"].tolist() == [3] * 6
+    assert (tasks["cell"].map(cells["protocol.k"]) == tasks["protocol.k"]).all()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_run(run, tmp_path, path):
+    status, _, complained = run(path, "--out", tmp_path, "--jobs", 1)
+    assert (status, complained) == (0, "")
+    table, sweep = pd.read_csv(tmp_path / "table.csv"), Sweep.from_toml(path)
+    assert table["test_accuracy"].max() > 0.85
+    assert len(results(tmp_path)) == sum(len(cell.experiment.which) for cell in sweep.experiments)
+
+
+def test_the_list_says_what_is_finished(run, toml, tmp_path):
+    path, out = toml(SWEEP), tmp_path / "out"
+    status, printed, _ = run(path, "--out", out, "--list")
+    assert status == 0
+    assert printed.splitlines()[1] == "cell 1 (protocol.k=1, delay=gamma:shape=4,scale=.25): 0 of 3 runs finished"
+    assert not out.exists()
+    run(path, "--out", out, "--jobs", 1)
+    results(out)[0].unlink()
+    printed = run(path, "--out", out, "--list")[1]
+    assert sorted(line.split(": ")[1] for line in printed.splitlines()) == [
+        "2 of 3 runs finished", *["3 of 3 runs finished"] * 5
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------------- what it says
+def test_a_failing_cell_is_reported_at_the_end_with_status_1(run, toml, tmp_path):
+    path = toml(SWEEP.replace("[1, 2, 3]", '[1, { policy = "relative_to_mean", c = 1.5 }, 3]'))  # k: 3, then 0
+    status, printed, complained = run(path, "--out", tmp_path, "--jobs", 1)
+    assert status == 1
+    lines = complained.splitlines()
+    assert len(lines) == 2
+    cell = "cell 2 (protocol.k=relative_to_mean(c=1.5), delay=exponential:mean=1)"
+    start = f"simulations: {cell}: 3 of 3 runs failed: k must be a whole number in 1..n, its policy gave k=0"
+    assert lines[0].startswith(start)
+    assert "table.csv" in printed
+    assert set(pd.read_csv(tmp_path / "table.csv")["cell"]) == {0, 1, 4, 5}
+    assert pd.read_csv(tmp_path / "cells.csv")["error"].notna().sum() == 2
+
+
+def test_diverged_runs_are_reported_and_kept(run, toml, tmp_path):
+    status, _, complained = run(
+        toml(RUN.replace("0.1\nnum_updates = 30", "1e6\nnum_updates = 300")), "--out", tmp_path, "--jobs", 1
+    )
+    assert status == 0
+    assert complained == "simulations: cell 0: 3 of 3 runs diverged (loss = inf)\n"
+    assert (pd.read_csv(tmp_path / "table.csv").groupby("replicate")["loss"].last() == float("inf")).all()
+
+
+def test_runs_without_any_update_are_reported(run, toml, tmp_path):
+    path = toml(RUN.replace("num_updates = 30", "time_budget = 1e-9"))
+    status, printed, complained = run(path, "--out", tmp_path, "--jobs", 1)
+    assert status == 0
+    assert complained == (
+        "simulations: cell 0: 3 of 3 runs ended without an update: give a longer time_budget, or see that the "
+        "protocol calls server.update()\n"
+    )
+    assert "table.csv" in printed
+
+
+def test_cells_that_cannot_begin_are_told_at_once_and_do_not_lose_the_others(run, toml, tmp_path):
+    bad = SWEEP.replace("3]", "3, 9]")
+    status, printed, complained = run(toml(bad), "--out", tmp_path / "out", "--jobs", 1)
+    assert status == 1
+    assert "table.csv" in printed
+    first, *each = complained.splitlines()
+    start = f"simulations: {tmp_path}/run.toml: protocol: k must be a whole number in 1..n, got k=9 with n=3 workers"
+    assert first.startswith(f"{start} (cell 6: protocol.k = 9, delay = exponential:mean=1; cell 7: ")
+    assert first.endswith("; the other cells run")
+    assert all("runs failed: k must be a whole number" in line for line in each)
+    good = tmp_path / "good"
+    run(toml(SWEEP), "--out", good, "--jobs", 1)
+    assert len(pd.read_csv(tmp_path / "out" / "table.csv")) == len(pd.read_csv(good / "table.csv"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (RUN.replace("abs_sgd", "abs_sdg"), "run.toml: protocol.name: there is no protocol named 'abs_sdg'; did you"),
+        (RUN.replace("k = 2", "k = 9"), "run.toml: protocol: k must be a whole number in 1..n, got k=9 with n=3"),
+        (RUN.replace("seed = 3", "seed = -1"), "run.toml: seed must be an integer >= 0, got seed=-1"),
+        (RUN.replace("k = 2", 'k = { policy = "relative_to_mean", c = 1.5 }'), "run.toml: k must be a whole number"),
+        (RUN.replace("seed", "sede"), "run.toml: sede: a run has no 'sede'; did you mean 'seed'"),
+        (RUN + "seed = 4", "run.toml is not valid TOML: Cannot overwrite a value"),
+        (RUN.replace("num_updates = 30", ""), "a run needs an end"),
+        (RUN + '[fleet]\nname = "from_trace"\ntrace = "/no/such/file.csv"', "No such file or directory"),
+        (RUN + "[sweep]\nseed = 4", "sweep.seed must be a list"),
+    ],
+    ids=range(9),
+)
+def test_bad_input_is_one_line_and_status_2(run, toml, tmp_path, text, message):
+    status, printed, complained = run(toml(text), "--out", tmp_path / "out", "--jobs", 1)
+    assert (status, printed) == (2, "")
+    assert complained.startswith("simulations: ")
+    assert complained.count("\n") == 1
+    assert message in complained
+
+
+def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path):
+    path, out = toml(RUN), tmp_path / "out"
+    for arguments, message in (
+        ([path], "--out"),
+        ([tmp_path / "none.toml", "--out", out], "none.toml"),
+        ([tmp_path, "--out", out], "is a directory"),
+        ([path, "--out", path], "is a file"),
+        ([path, "--out", out, "--backend", "joblb"], "did you mean 'joblib'"),
+        ([path, "--out", out, "--jobs", "0"], "--jobs must be"),
+        ([path, "--out", out, "--jobs", "many"], "--jobs must be a valid integer, got many"),
+        ([path, "--out", out, "--address", "auto"], "give --backend ray"),
+        ([path, "--out", out, "--format", "xls"], "must be one of csv, parquet"),
+    ):
+        status, printed, complained = run(*arguments)
+        assert (status, printed) == (2, "")
+        assert complained.count("\n") == 1
+        assert message in complained
+
+
+def test_a_mended_configuration_may_use_the_folder_of_the_wrong_one(run, toml, tmp_path):
+    assert run(toml(RUN.replace("k = 2", "k = 9")), "--out", tmp_path / "out", "--jobs", 1)[0] == 2
+    assert run(toml(RUN), "--out", tmp_path / "out", "--jobs", 1)[0] == 0
+    status, _, complained = run(toml(RUN.replace("k = 2", "k = 1")), "--out", tmp_path / "out", "--jobs", 1)
+    assert status == 2
+    assert "another configuration: protocol.k = 2 there, 1 here; give another folder" in complained
+
+
+def test_a_damaged_result_is_named(run, toml, tmp_path):
+    run(toml(RUN), "--out", tmp_path, "--jobs", 1)
+    table = (tmp_path / "table.csv").read_bytes()
+    results(tmp_path)[1].write_bytes(results(tmp_path)[1].read_bytes()[:-7])
+    status, _, complained = run(toml(RUN), "--out", tmp_path, "--jobs", 1)
+    assert (status, complained) == (0, f"simulations: {results(tmp_path)[1]} was damaged, and was computed anew\n")
+    assert (tmp_path / "table.csv").read_bytes() == table
+
+
+# ---------------------------------------------------------------------- what may happen to it
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The table of the sweep that nothing has interrupted."""
+    path = tmp_path_factory.mktemp("whole") / "run.toml"
+    path.write_text(SWEEP)
+    return run_sweep(Sweep.from_toml(path), n_jobs=1).table.to_csv(index=False)
+
+
+def test_killed_in_the_middle_of_a_sweep_it_goes_on_where_it_was(run, toml, tmp_path, whole):
+    path, out = toml(SWEEP), tmp_path / "out"
+    with started(path, out, "--jobs", "1") as process:
+        wait_for(out, 2, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = {result: result.stat().st_mtime_ns for result in results(out)}
+    assert 2 <= len(done) < 18
+    assert not (out / "table.csv").exists()
+    assert run(path, "--out", out, "--jobs", 1)[0] == 0
+    assert (out / "table.csv").read_text() == whole
+    assert {result: result.stat().st_mtime_ns for result in done} == done  # not written again
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(toml, tmp_path):
+    path, out = toml(SWEEP.replace("num_updates = 30", "num_updates = 3000")), tmp_path / "out"
+    with started(path, out, "--jobs", "2") as process:
+        wait_for(out, 1, process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
+        printed, complained = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed == ""
+    assert complained.count("\n") == 1, complained
+    kept = len(results(out))
+    message = f"interrupted; {kept} of 18 runs are finished and kept in {out}; the same command goes on with the rest\n"
+    assert complained == f"simulations: {message}"
+    assert kept < 18
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path):
+    """A limit on the size of a file stands for a disk that is full when the longer runs are written."""
+    path, out = toml(RUN + "[sweep]\nnum_updates = [3, 3000]\n"), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        status, printed, complained = run(path, "--out", out, "--jobs", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (status, printed) == (2, "")
+    assert complained.count("\n") == 1, complained
+    assert "File too large" in complained
+    assert f"3 of 6 runs are finished and kept in {out}" in complained
+    assert [each.suffix for each in (out / "results").iterdir() if each.name != ".lock"] == [".result"] * 3
+    assert run(path, "--out", out, "--jobs", 1)[0] == 0
+    assert len(results(out)) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path, monkeypatch):
+    deadly = "import os\nfrom simulations.server import Protocol, synchronous\ndef deadly(armed: bool):\n"
+    deadly += "    kill = Protocol(lambda server, job: os.kill(os.getpid(), 9))\n"
+    deadly += "    return kill if armed else synchronous()\n"
+    (tmp_path / "deadly_protocol.py").write_text(deadly)
+    monkeypatch.syspath_prepend(tmp_path)
+    get_reusable_executor().shutdown(wait=True)  # processes of earlier tests do not know that path
+    text = RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"deadly_protocol:deadly"')
+    path = toml(text.replace("= 30", "= 3000") + "[sweep]\nprotocol.armed = [false, true]\n")
+    status, printed, complained = run(path, "--out", tmp_path / "out", "--jobs", 2)
+    assert (status, printed) == (2, "")
+    assert complained.count("\n") == 1
+    assert "runs are finished and kept in" in complained
+
+
+def test_progress_with_the_time_that_remains_goes_to_a_terminal(run, toml, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    complained = run(toml(SWEEP), "--out", tmp_path, "--jobs", 1)[2]
+    assert re.search(r"\d+/18 \[\d\d:\d\d<", complained)
+    results(tmp_path)[0].unlink()
+    assert " 17/18 [00:00<" in run(toml(SWEEP), "--out", tmp_path, "--jobs", 1)[2]
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(run, toml, tmp_path, monkeypatch):
+    path = toml(RUN)
+    assert run(path, "--out", tmp_path / "out", "--jobs", 1)[0] == 0
+    table = (tmp_path / "out" / "table.csv").read_bytes()
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder.pd.DataFrame, "to_csv", full)
+    status, printed, complained = run(path, "--out", tmp_path / "out", "--jobs", 1)
+    assert (status, printed) == (2, "")
+    assert "No space left on device" in complained
+    assert "3 of 3 runs are finished and kept" in complained
+    assert (tmp_path / "out" / "table.csv").read_bytes() == table
+
+
+def test_a_second_run_in_the_same_folder_is_refused(run, toml, tmp_path):
+    with Store(tmp_path / "out"):
+        status, _, complained = run(toml(RUN), "--out", tmp_path / "out", "--jobs", 1)
+    assert status == 2
+    assert "another run is writing to" in complained
+    assert not (tmp_path / "out" / "config.toml").exists()
+
+
+def test_ctrl_c_while_it_reads_is_quiet(run, toml, tmp_path, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.Sweep, "from_toml", interrupted)
+    status, printed, complained = run(toml(RUN), "--out", tmp_path / "out")
+    assert (status, printed, complained.strip()) == (130, "", "")

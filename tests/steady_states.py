@@ -1,0 +1,26 @@
+"""Laws of every ageing, and the fields of a simulated steady state as estimates."""
+
+import math
+
+from abs_theory.delays import Gamma, HyperExponential, LogNormal, Lomax, Pareto, ShiftedExponential, Uniform
+from abs_theory.results import Estimate
+
+SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
+STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
+LAWS = [
+    SHIFTED,
+    Gamma(shape=4.0, scale=0.25),
+    Uniform(low=0.0, high=2.0),
+    Lomax(scale=2.0, index=3.0),
+    HyperExponential(probs=(0.5, 0.5), means=(0.1, 1.9)),
+    STALLS,
+    Pareto(minimum=0.5, index=2.0),
+    LogNormal(median=math.exp(-0.5), sigma=1.0),
+]
+
+
+def half_widths_as_estimates(state, replicates):
+    """Fields of a simulated steady state as Estimates, undoing their 95 % half-widths."""
+    unit = Estimate(0.0, 1.0, replicates).half_width()
+    names = ["round_time", "mean_staleness", "restarts", "downlinks", "idle_fraction", "wasted_fraction"]
+    return {name: Estimate(getattr(state, name), getattr(state.error, name) / unit, replicates) for name in names}
