@@ -87,7 +87,7 @@ def round_time(
 
 
 @app.command("choose", cls=Command)
-def choose_(
+def choose_(  # noqa: PLR0913
     delay: Laws,
     n: Workers,
     L: Annotated[float, _option("NUMBER", "smoothness: Lipschitz constant of the gradient", "--L")],
@@ -154,7 +154,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @app.command("plan", cls=Command, short_help="k and max_staleness from measured delays, and what they save.")
-def plan_(
+def plan_(  # noqa: PLR0913
     trace: Annotated[Path, typer.Argument(metavar="TRACE", hidden=True)],
     n: Annotated[int | None, _option("N", "workers to plan for [those of the trace]", "-n", min=1)] = None,
     L: Annotated[float | None, _option("NUMBER", "smoothness; with the next 3: minimise time to target", "--L")] = None,

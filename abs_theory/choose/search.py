@@ -30,7 +30,7 @@ SEARCH = "search"
 MODELS = ("expected", "bound")
 
 
-def best(
+def best(  # noqa: PLR0913
     delay: Any,
     n: int,
     constants: Constants,
@@ -106,7 +106,7 @@ def best_k(delay: Any, n: int, constants: Constants, *, max_staleness: float | N
     return best(delay, n, constants, max_staleness=max_staleness, **options)
 
 
-def timetable(
+def timetable(  # noqa: PLR0913
     delay: Any,
     n: int,
     constants: Constants,

@@ -22,7 +22,6 @@ at_the_ends = np.errstate(divide="ignore", over="ignore", under="ignore")
 
 def quantile(f: Callable[[Any, Array], Array]) -> Any:
     """Make ``f`` of a law and an array a ppf or isf, which raises ValueError unless 0 <= q <= 1."""
-
     quiet = at_the_ends(f)
 
     @wraps(f)

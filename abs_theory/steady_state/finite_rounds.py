@@ -148,7 +148,7 @@ class _Next(NamedTuple):
     unlike: Array
 
 
-def _round(
+def _round(  # noqa: PLR0913
     workers: Workers,
     k: Array,
     n: int,

@@ -171,7 +171,7 @@ def numbered(ascending: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def counted(number: int, what: str) -> str:
-    """ "1 row", "2 rows"."""
+    """A number with what it counts, as in "1 row" or "2 rows"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

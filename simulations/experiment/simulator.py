@@ -18,7 +18,7 @@ from simulations.server import Policy, Protocol, begin, check_protocol, run_repl
 __all__ = ["simulate"]
 
 
-def simulate(
+def simulate(  # noqa: PLR0913
     protocol: Protocol,
     problem: Problem,
     delay: Delay | Sequence[Delay] | Fleet,
