@@ -33,6 +33,10 @@ def mean(delay: Any, k: int, n: int) -> float:
     Unequal workers: good to 1e-11 whatever their laws, atoms included; infinite if and only if that of the fastest
     of the n-k+1 slowest is.  Cost: about 2000 times, O(n) to n^2 / 2 multiplications each (``counts``).
     Raises ArithmeticError if a tail is too heavy for floating point.
+
+    >>> from abs_theory.delays import Exponential
+    >>> round(mean(Exponential(mean=1.0), k=2, n=3), 6)  # 1/3 + 1/2
+    0.833333
     """
     workers = _workers(delay, k, n)
     if workers.equal:
