@@ -1,57 +1,63 @@
-"""Argument checks shared by the public functions: ValueError, saying what must hold and what was given."""
+"""Checks of arguments: each raises ValueError, with what must hold and what was given."""
 
 import difflib
 import math
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def is_integer(value: Any) -> bool:
-    """True for Python and numpy integers; False for booleans and for floats, even whole ones."""
+def is_integer(value: object) -> TypeGuard[int]:
+    """True for Python and numpy integers; False for booleans and for all floats, also 2.0."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def is_finite(value: Any) -> bool:
+def is_finite(value: object) -> TypeGuard[float]:
     """True for a finite real number that is not a boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def instead(given: str, known: Iterable[str], otherwise: str, said: Callable[[str], str] = str) -> str:
-    """What to write in place of ``given``: "; did you mean ..." if one is close, ``said`` so, and what there is."""
+def instead(given: str, known: Iterable[str], otherwise: str, shown: Callable[[str], str] = str) -> str:
+    """End of a message about the unknown name ``given``: "; did you mean ...?" if a known one is close, ``otherwise``.
+
+    ``shown`` turns the known name into what the user would write.
+
+    >>> instead("gama", ["gamma", "pareto"], "there are gamma, pareto")
+    "; did you mean 'gamma'? there are gamma, pareto"
+    """
     close = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {said(close[0])!r}? {otherwise}" if close else f"; {otherwise}"
+    return f"; did you mean {shown(close[0])!r}? {otherwise}" if close else f"; {otherwise}"
 
 
-def check_count(name: str, value: Any, minimum: int = 1) -> None:
+def check_count(name: str, value: object, minimum: int = 1) -> None:
     """Raise ValueError unless ``value`` is an integer of at least ``minimum``."""
     if not (is_integer(value) and value >= minimum):
         raise ValueError(f"{name} must be an integer >= {minimum}, got {name}={value!r}")
 
 
-def check_k(k: Any, n: Any) -> None:
+def check_k(k: object, n: object) -> None:
     """Raise ValueError unless ``n`` is a positive integer and ``k`` an integer in 1..n."""
     check_count("n", n)
-    if not (is_integer(k) and 1 <= k <= n):
+    if not (is_integer(k) and is_integer(n) and 1 <= k <= n):
         raise ValueError(f"k must be in 1..n, got k={k!r} with n={n} workers")
 
 
-def check_positive(name: str, value: Any) -> None:
+def check_positive(name: str, value: object) -> None:
     """Raise ValueError unless ``value`` is a finite number > 0."""
     if not (is_finite(value) and value > 0):
         raise ValueError(f"{name} must be a finite number > 0, got {name}={value!r}")
 
 
-def check_nonnegative(name: str, value: Any) -> None:
+def check_nonnegative(name: str, value: object) -> None:
     """Raise ValueError unless ``value`` is a finite number >= 0."""
     if not (is_finite(value) and value >= 0):
         raise ValueError(f"{name} must be a finite number >= 0, got {name}={value!r}")
 
 
-def check_rng(rng: Any) -> None:
+def check_rng(rng: object) -> None:
     """Raise ValueError unless ``rng`` is a numpy Generator."""
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"rng must be a numpy Generator such as np.random.default_rng(0), got {rng!r}")
@@ -60,22 +66,26 @@ def check_rng(rng: Any) -> None:
 def checked_array(
     name: str, value: ArrayLike | None, *, positive: bool = False, whole: bool = False
 ) -> NDArray[np.float64]:
-    """``value`` as an array of floats; ValueError unless all are finite and >= 0 (``positive``: > 0, ``whole``)."""
+    """``value`` as an array of floats; ValueError unless all are finite and >= 0.
+
+    ``positive`` asks for > 0, ``whole`` for whole numbers.
+    """
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         array = np.array(np.nan)
-    fine = np.isfinite(array) & ((array > 0) if positive else (array >= 0))
+    valid = np.isfinite(array) & ((array > 0) if positive else (array >= 0))
     if whole:
-        fine &= array == np.floor(array)
-    if not np.all(fine):
+        valid &= array == np.floor(array)
+    if not np.all(valid):
         kind = "whole numbers" if whole else "finite numbers"
         raise ValueError(f"{name} must be {kind} {'>' if positive else '>='} 0, got {name}={value!r}")
     return array
 
 
-def check_max_staleness(value: Any) -> None:
+def check_max_staleness(value: object) -> None:
     """Raise ValueError unless ``value`` is a whole number >= 0, or None or inf for no bound."""
-    whole = is_integer(value) or (isinstance(value, float) and (value.is_integer() or value == math.inf))
-    if value is not None and not (whole and value >= 0):
+    unbounded = value is None or (isinstance(value, float) and value == math.inf)
+    is_whole = is_integer(value) or (isinstance(value, float) and value.is_integer())
+    if not (unbounded or (is_whole and value >= 0)):  # pyright: ignore[reportOperatorIssue]
         raise ValueError(f"max_staleness must be a whole number >= 0, or None for no bound, got {value!r}")

@@ -1,8 +1,8 @@
-"""What the theory and the simulations report: a mean with its error, and the steady state of a server."""
+"""Results of theory and simulations: a mean with its error, and the steady state of a server."""
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,19 +10,28 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from abs_theory.checks import check_count
+from abs_theory.typing import Array, Values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Estimate", "SteadyState"]
 
-_LAWS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
+_VECTORS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over independent samples, with its standard error."""
+    """A mean over independent samples, with its standard error.
 
-    mean: float  #: of the samples
-    stderr: float  #: its standard error
-    num_samples: int  #: independent samples
+    >>> estimate = Estimate.of([1.0, 2.0, 3.0])
+    >>> estimate.mean, round(estimate.stderr, 4), round(estimate.half_width(), 3)
+    (2.0, 0.5774, 2.484)
+    """
+
+    mean: float  #: mean of the samples
+    stderr: float  #: standard error of the mean
+    num_samples: int  #: number of independent samples
 
     @classmethod
     def of(cls, values: ArrayLike) -> Self:
@@ -32,7 +41,7 @@ class Estimate:
         return cls(float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size)), values.size)
 
     def half_width(self, confidence: float = 0.95) -> float:
-        """Half the width of the confidence interval, by Student's t."""
+        """Half the width of the confidence interval of the mean, by Student's t."""
         return float(stats.t.isf((1 - confidence) / 2, self.num_samples - 1)) * self.stderr
 
     def _repr_html_(self) -> str:
@@ -42,28 +51,35 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class SteadyState:
-    """Long-run averages of a server that runs ABS for ever, per round (one update) unless said otherwise.
+    """Long-run averages of a server that runs ABS for ever, per round (one update) unless stated otherwise.
 
-    Each field is a float, or an array over a grid of ``k`` and ``max_staleness``; ``staleness_pmf`` has one more axis,
-    the staleness 0, 1, ..., whose last entry is the probability of that staleness *or more*.  ``error`` holds the
-    half-widths of the same fields: 0 where exact, 95 % if by Monte Carlo, the documented error if by mean field.
+    Each field is a float, or an array over a grid of ``k`` and ``max_staleness``.  ``staleness_pmf`` has one more axis,
+    the staleness 0, 1, ...; its last entry is the probability of that staleness *or more*.  ``error`` holds the
+    half-widths of the same fields: 0 where exact, 95 % for Monte Carlo, the documented error for the mean field.
+
+    >>> from abs_theory import steady_state
+    >>> from abs_theory.delays import Exponential
+    >>> state = steady_state.abs_sgd(Exponential(mean=1.0), k=2, n=4, max_staleness=1)
+    >>> round(state.round_time, 4), round(state.mean_staleness, 4), state.method
+    (0.5833, 0.3333, 'exact')
     """
 
-    round_time: Any  #: mean seconds from one update to the next
-    mean_staleness: Any  #: of the gradients the server applies
-    staleness_pmf: NDArray[np.float64]  #: probabilities of the staleness of such a gradient
-    restarts: Any  #: workers told to start again
-    uplinks: Any  #: gradients sent to the server
-    downlinks: Any  #: models sent to workers
-    idle_fraction: Any  #: share of worker time spent waiting for the round to end
-    wasted_fraction: Any  #: share of worker time thrown away by restarts
-    participation: Any = None  #: gradients each worker delivers per round, shape (..., n)
-    method: Any = None  #: by which each cell was computed
-    error: Any = None  #: half-widths of the same fields, a SteadyState
+    round_time: Values  #: mean seconds from one update to the next
+    mean_staleness: Values  #: mean staleness of the gradients that the server applies
+    staleness_pmf: Array  #: probabilities of the staleness of such a gradient
+    restarts: Values  #: number of workers that restart
+    uplinks: Values  #: number of gradients sent to the server
+    downlinks: Values  #: number of models sent to workers
+    idle_fraction: Values  #: share of worker time spent waiting for the round to end
+    wasted_fraction: Values  #: share of worker time lost by restarts
+    participation: Array | None = None  #: gradients per round of each worker, shape (..., n)
+    method: str | NDArray[np.str_] | None = None  #: method by which each cell was computed
+    #: half-widths of the same fields, which have no ``error`` themselves
+    error: "SteadyState" = None  # pyright: ignore[reportAssignmentType]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell of the grid, in the order of its raveled arrays; with each result its half-width."""
-        names = [field.name for field in fields(self) if field.name not in (*_LAWS, "method", "error")]
+        """One row per cell of the grid, in the order of the flattened arrays; each result with its half-width."""
+        names = [field.name for field in fields(self) if field.name not in (*_VECTORS, "method", "error")]
         columns: dict[str, Any] = {}
         for name in names:
             columns[name] = np.ravel(getattr(self, name))
@@ -73,8 +89,8 @@ class SteadyState:
             columns["method"] = np.ravel(self.method)
         return pd.DataFrame(columns)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the law of the staleness, with its half-widths, and return the matplotlib axes.
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the distribution of the staleness, with its half-widths, and return the matplotlib axes.
 
         Raises ValueError for a grid.
         """
@@ -84,27 +100,27 @@ class SteadyState:
             from matplotlib import pyplot  # here, because the theory itself draws nothing
 
             ax = pyplot.subplots(figsize=(5, 2.5), layout="constrained")[1]
-        half = None if self.error is None else self.error.staleness_pmf
-        ax.bar(np.arange(self.staleness_pmf.size), self.staleness_pmf, yerr=half, capsize=2)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        half_widths = None if self.error is None else self.error.staleness_pmf
+        ax.bar(np.arange(self.staleness_pmf.size), self.staleness_pmf, yerr=half_widths, capsize=2)
+        ax.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportCallIssue]
         last = "; the last bar: or more" if self._staler_than_drawn() else ""
         ax.set(xlabel=f"staleness (updates{last})", ylabel="share of gradients")
         return ax
 
     def _staler_than_drawn(self) -> bool:
-        """Whether the last entry of one cell's law stands for staler gradients as well.
+        """Whether the last entry of one cell's distribution stands for staler gradients as well.
 
-        Restarts show that there is a bound.  The law then ends at it, unless it was cut before, which makes its mean
-        less than the mean staleness.  Without restarts nothing limits the staleness; but there is no more where all
-        gradients have the last one, as with K = n, or none has.
+        Restarts show that there is a bound.  The distribution then ends at it, unless it was cut before; a cut makes
+        its mean smaller than the mean staleness.  Without restarts nothing limits the staleness, except where all
+        gradients have the last staleness (as with k = n), or none has.
         """
-        law, mean = self.staleness_pmf, float(self.mean_staleness)
+        pmf, mean = self.staleness_pmf, float(self.mean_staleness)
         if float(self.restarts) == 0:
-            return bool(0 < law[-1] < 1)
-        return bool(law @ np.arange(law.size) < mean * (1 - 1e-6))
+            return bool(0 < pmf[-1] < 1)
+        return bool(pmf @ np.arange(pmf.size) < mean * (1 - 1e-6))
 
     def _repr_html_(self) -> str:
-        """For Jupyter: of one cell a column of numbers, of a grid a row for each."""
+        """For Jupyter: a column of numbers for one cell, one row per cell for a grid."""
         frame = self.to_frame()
         if len(frame) > 1:
             return frame.to_html(float_format="{:.4g}".format)

@@ -1,6 +1,6 @@
-"""Types that all rooms share: arrays, and what is asked of a delay law.
+"""Types that all rooms share: arrays, and what the numerics need of a delay law.
 
-The numerics ask for no more than the protocols here, so they do not know the classes of laws.
+The numerics use no more than the protocols here, so they do not depend on the classes of laws.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "DelayLike", "Law", "Laws", "PiecewiseLaw"]
+__all__ = ["Array", "DelayLike", "Law", "Laws", "PiecewiseLaw", "Size", "Values"]
 
 Array = NDArray[np.float64]
+Values = float | Array  # one number, or one for each cell of a grid
+Size = int | tuple[int, ...] | None  # shape of a sample, as in numpy
 
 
 class Law(Protocol):
-    """A distribution on [0, inf) whose four functions are accurate in their own tail."""
+    """A distribution on [0, inf) whose four functions are accurate in both tails."""
 
     def cdf(self, t: ArrayLike, /) -> Array:
         """P(X <= t)."""
@@ -27,25 +29,25 @@ class Law(Protocol):
         ...
 
     def ppf(self, q: ArrayLike, /) -> Array:
-        """The least t with P(X <= t) >= q."""
+        """The smallest t with P(X <= t) >= q."""
         ...
 
     def isf(self, q: ArrayLike, /) -> Array:
-        """The least t with P(X > t) <= q."""
+        """The smallest t with P(X > t) <= q."""
         ...
 
 
 class PiecewiseLaw(Law, Protocol):
-    """A law that is smooth between its breaks."""
+    """A law whose cdf is smooth between its breaks."""
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:
-        """Times where the cdf is not smooth, in order; the first is where the law begins."""
+        """Increasing times where the cdf is not smooth; the first and the last are the ends of the law."""
         ...
 
     @cached_property
     def has_atoms(self) -> bool:
-        """Whether single times have a probability of their own."""
+        """Whether some single time has a positive probability."""
         ...
 
     @cached_property
@@ -55,4 +57,4 @@ class PiecewiseLaw(Law, Protocol):
 
 
 DelayLike = Law  # a law of ``abs_theory.delays``, or any frozen distribution of scipy
-Laws = DelayLike | Sequence[DelayLike]  # one law for all workers, or one for each
+Laws = DelayLike | Sequence[DelayLike]  # one law for all workers, or one law per worker

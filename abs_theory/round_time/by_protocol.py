@@ -88,7 +88,7 @@ def abs_sgd(delay: Any, k: int, n: int, max_staleness: float | None) -> float:
 
     ``steady_state.abs_sgd`` says which method it takes, and its error.
     """
-    return steady_state.abs_sgd(delay, k, n, max_staleness).round_time
+    return float(steady_state.abs_sgd(delay, k, n, max_staleness).round_time)
 
 
 def local_sgd(delay: Any, n: int, local_steps: int) -> float:

@@ -152,7 +152,7 @@ def _asynchronous(workers: Workers, state: SteadyState) -> SteadyState:
 
 def _without_error(state: SteadyState) -> SteadyState:
     """The exact ``state`` of one cell as one row of a grid, with errors 0."""
-    rows = {name: np.asarray(getattr(state, name))[None] for name in RESULTS}
+    rows: dict[str, Any] = {name: np.asarray(getattr(state, name))[None] for name in RESULTS}
     error = SteadyState(**{name: np.zeros_like(row) for name, row in rows.items()})
     return replace(state, **rows, error=error)
 

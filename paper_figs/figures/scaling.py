@@ -78,7 +78,7 @@ def measured(
     found = monte_carlo.abs_sgd(
         laws.LAWS[law], k, n, max_staleness, np.random.default_rng([seed, n]), rounds, replicates
     )
-    return found.round_time, found.error.round_time
+    return float(found.round_time), float(found.error.round_time)
 
 
 def draw(table: pd.DataFrame) -> Figure:
