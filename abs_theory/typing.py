@@ -1,4 +1,4 @@
-"""Types that all rooms share: arrays, and what the numerics need of a delay law.
+"""Types that all rooms share: arrays, and what the numerics need of a delay law; places in ragged arrays.
 
 The numerics use no more than the protocols here, so they do not depend on the classes of laws.
 """
@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "DelayLike", "Law", "Laws", "PiecewiseLaw", "Size", "Values"]
+__all__ = ["Array", "DelayLike", "Law", "Laws", "PiecewiseLaw", "Size", "Values", "places_within"]
 
 Array = NDArray[np.float64]
 Values = float | Array  # one number, or one for each cell of a grid
@@ -58,3 +58,8 @@ class PiecewiseLaw(Law, Protocol):
 
 DelayLike = Law  # a law of ``abs_theory.delays``, or any frozen distribution of scipy
 Laws = DelayLike | Sequence[DelayLike]  # one law for all workers, or one law per worker
+
+
+def places_within(counts: NDArray[np.integer]) -> NDArray[np.intp]:
+    """0, ..., c - 1 for each c of ``counts``, one after another: the place of each entry in its own group."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from abs_theory.bounds.guaranteed import STEP_SLACK, Constants, step_for_load
 from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, checked_array
 from abs_theory.monte_carlo import Fleet
-from abs_theory.typing import Array
+from abs_theory.typing import Array, places_within
 
 __all__ = ["checked_staleness", "checked_steps", "gradient_norm", "max_step_size", "sample", "staleness_table"]
 
@@ -52,9 +52,8 @@ def staleness_table(update: ArrayLike, staleness: ArrayLike) -> Table:
         raise ValueError("update and staleness must be whole numbers, the updates from 0 on")
     counts = np.bincount(update)
     order = np.argsort(update, kind="stable")
-    place = np.arange(update.size) - np.repeat(np.cumsum(counts) - counts, counts)
     table = np.full((counts.size, counts.max()), -1)
-    table[update[order], place] = staleness[order]
+    table[update[order], places_within(counts)] = staleness[order]
     return checked_staleness(table)
 
 

@@ -1,6 +1,6 @@
 """Monte Carlo estimates of the same quantities as the theory, for any delay law, in seconds."""
 
-from abs_theory.monte_carlo.estimators import abs_sgd, order_statistic
+from abs_theory.monte_carlo.estimators import abs_sgd, order_statistic, steady_state
 from abs_theory.monte_carlo.plain import Fleet, Round
 from abs_theory.results import Estimate, SteadyState
 
@@ -11,4 +11,5 @@ __all__ = [
     "SteadyState",
     "abs_sgd",
     "order_statistic",
+    "steady_state",
 ]

@@ -1,7 +1,7 @@
 """Monte Carlo estimates of the same quantities as the theory, for any delay law, in seconds.
 
-There is no event queue: many independent replicates of the n workers are played together, one round at a time, by
-``task_pool``, or by ``fleet`` where two workers may finish at the same time.  Rounds of one replicate are correlated,
+There is no event queue.  Many independent replicates of the n workers are played together, one round at a time, by
+``fast``, or by ``plain`` where two workers may finish at the same time.  Rounds of one replicate are correlated,
 so every error is taken over replicates.
 """
 
@@ -15,23 +15,31 @@ from abs_theory.checks import check_count, check_k, check_max_staleness, check_r
 from abs_theory.monte_carlo import fast, plain
 from abs_theory.monte_carlo.tally import Tally
 from abs_theory.results import Estimate, SteadyState
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
-__all__ = ["abs_sgd", "order_statistic"]
+__all__ = ["abs_sgd", "order_statistic", "steady_state"]
 
 
 MOST_LABEL_BITS = 32  # ends then keep 6 digits
-IN_CACHE, IN_MEMORY = 1 << 14, 1 << 23  # tasks that are played together
-ENOUGH = 1 << 12  # tasks that are worth a call of numpy
+TASKS_IN_CACHE, TASKS_IN_MEMORY = 1 << 14, 1 << 23  # tasks that are played together
+TASKS_WORTH_A_CALL = 1 << 12  # tasks that are worth a call of numpy
 
 
-def order_statistic(delay: Any, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
+def order_statistic(delay: Laws, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
     """E[X_(k)], the mean time until ``k`` of ``n`` workers are done.
 
     Equal workers: X_(k) = Q(U_(k)) with U_(k) ~ Beta(k, n-k+1) made of two gammas, and the quantile Q taken from the
     near end.  Cost: ``num_samples`` quantiles, whatever ``n``.  Unequal workers: n delays are drawn and sorted.
     Source: David & Nagaraja (2003), Order Statistics, ch. 2.
+    Raises ValueError unless 1 <= k <= n, ``rng`` is a numpy Generator and ``num_samples`` at least 2.
+
+    >>> from abs_theory.delays import Exponential
+    >>> estimate = order_statistic(Exponential(mean=1.0), 2, 3, np.random.default_rng(0), 100_000)
+    >>> abs(estimate.mean - (1 / 3 + 1 / 2)) < 4 * estimate.stderr
+    True
+
+    See also ``order_stats.mean``, which computes this mean without simulation.
     """
     workers = _checked(delay, k, n, rng)
     check_count("num_samples", num_samples, minimum=2)
@@ -49,7 +57,7 @@ def order_statistic(delay: Any, k: int, n: int, rng: np.random.Generator, num_sa
 def _sorted_draws(workers: Workers, k: int, rng: np.random.Generator, num_samples: int) -> Array:
     """X_(k) of unequal workers, ``num_samples`` times."""
     times = np.empty(num_samples)
-    step = max(1, IN_CACHE // workers.n)
+    step = max(1, TASKS_IN_CACHE // workers.n)
     for first in range(0, num_samples, step):
         part = times[first : first + step]
         groups = zip(workers.laws, workers.counts, strict=True)
@@ -60,7 +68,7 @@ def _sorted_draws(workers: Workers, k: int, rng: np.random.Generator, num_sample
 
 
 def abs_sgd(
-    delay: Any,
+    delay: Laws,
     k: int,
     n: int,
     max_staleness: float | None,
@@ -72,7 +80,7 @@ def abs_sgd(
     """Steady state of ABS by simulation; ``max_staleness`` None or inf is K-async, 0 is K-sync.
 
     ``delay`` is one law, or a sequence of ``n`` laws.  Errors are 95 % half-widths over the independent
-    ``replicates``.  ``participation``: equal workers that never tie share exactly alike; of several laws, the workers
+    ``replicates``.  ``participation``: equal workers that never tie have equal shares.  Of several laws, the workers
     with the same law get their average.
 
     Each replicate starts with n fresh workers and forgets them during ``warmup`` rounds, by default so many that the
@@ -87,14 +95,40 @@ def abs_sgd(
     Laws with atoms, or more than 2^32 pairs of law and round: 30 to 60 ns for each worker and round.
     Raises ValueError if E[X] is infinite and nothing stops the stragglers, for there is no steady state; and if the
     delays exceed floating point.
+
+    >>> from abs_theory.delays import Exponential
+    >>> state = abs_sgd(Exponential(mean=1.0), 2, 4, 1, np.random.default_rng(0), num_rounds=200, replicates=32)
+    >>> abs(state.round_time - (1 / 4 + 1 / 3)) < 3 * state.error.round_time
+    True
+
+    See also ``steady_state.abs_sgd``, which takes this route where no formula is good enough.
     """
     workers = _checked(delay, k, n, rng)
     check_max_staleness(max_staleness)
+    bound = math.inf if max_staleness is None else max_staleness
+    return steady_state(workers, k, bound, rng, num_rounds, replicates, warmup)
+
+
+def steady_state(
+    workers: Workers,
+    k: int,
+    bound: float,
+    rng: np.random.Generator,
+    num_rounds: int = 1000,
+    replicates: int = 128,
+    warmup: int | None = None,
+) -> SteadyState:
+    """What ``abs_sgd`` returns, of ``workers`` made before; ``bound`` inf is none.
+
+    >>> from abs_theory.delays import Exponential
+    >>> state = steady_state(as_workers(Exponential(mean=1.0), 4), 2, 0, np.random.default_rng(0), 100, 16)
+    >>> state.restarts
+    2.0
+    """
     check_count("num_rounds", num_rounds)
     check_count("replicates", replicates, minimum=2)
-    bound = math.inf if max_staleness is None else max_staleness
     for law in workers.laws:
-        if math.isinf(bound) and k < n and math.isinf(law.mean):
+        if math.isinf(bound) and k < workers.n and math.isinf(law.mean):
             raise ValueError(f"E[X] must be finite if there is no bound, got {law!r}; give a max_staleness")
     warmup = _warmup(workers, k, bound) if warmup is None else warmup
     check_count("warmup", warmup, minimum=0)
@@ -106,7 +140,7 @@ def abs_sgd(
     with np.errstate(over="ignore", invalid="ignore"):
         tally = Tally.joined([play.watch(workers, k, bound, rng, size, warmup, num_rounds) for size in sizes])
     if not np.isfinite(tally.seconds).all():
-        raise ValueError(f"delays must not be too long for floating point, got {delay!r}")
+        raise ValueError(f"delays must not be too long for floating point, got {workers.laws!r}")
     return _steady_state(tally, workers, k, num_rounds)
 
 
@@ -114,7 +148,7 @@ def _together(workers: Workers, k: int, bound: float) -> int:
     """Replicates to play at a time: their near future should stay in the cache, and all of it in memory."""
     near = workers.n if workers.has_atoms else min(workers.n, 16 * (k + (workers.n - k) / (bound + 1)))
     all_of_it = workers.n + (bound if math.isfinite(bound) else 0)
-    return max(1, int(min(max(IN_CACHE / near, ENOUGH / k), IN_MEMORY / all_of_it)))
+    return max(1, int(min(max(TASKS_IN_CACHE / near, TASKS_WORTH_A_CALL / k), TASKS_IN_MEMORY / all_of_it)))
 
 
 def _steady_state(tally: Tally, workers: Workers, k: int, num_rounds: int) -> SteadyState:

@@ -30,10 +30,10 @@ __all__ = ["TaskPool", "label_bits", "watch"]
 
 Tasks = NDArray[np.int64]
 
-SHRINK = 4  # the near future holds one in so many tasks
-WORTH = 4  # rounds that are worth looking ahead
-CLOCK = 64  # rounds after which, at the earliest, time starts again from 0, so that ends keep their digits
-BATCH = 1 << 14  # delivered tasks that are counted together
+NEAR_SHARE = 4  # the near future holds one in so many tasks
+ROUNDS_WORTH_LOOKING_AHEAD = 4
+LEAST_ROUNDS_OF_CLOCK = 64  # after so many rounds, or more, time starts again from 0, so that ends keep their digits
+COUNTED_AT_ONCE = 1 << 14  # delivered tasks
 
 
 class TaskPool:
@@ -66,12 +66,12 @@ class TaskPool:
         self.tasks = self._next(labels, self.now[:, None])
         self.tally: Tally | None = None
         self._seen = 0  # rounds of which these were not yet counted, by replicate and round: delivered tasks, end
-        self._done = np.empty((replicates, max(1, BATCH // (replicates * k)), k), dtype=np.int64)
+        self._done = np.empty((replicates, max(1, COUNTED_AT_ONCE // (replicates * k)), k), dtype=np.int64)
         self._ends = np.empty(self._done.shape[:2])
 
     def run(self, rounds: int) -> None:
         """Play ``rounds`` rounds."""
-        step = max(CLOCK, self._few(self.workers.n))
+        step = max(LEAST_ROUNDS_OF_CLOCK, self._few(self.workers.n))
         for done in range(0, rounds, step):
             self._set_back_the_clock()
             self._play(self.tasks, min(step, rounds - done))
@@ -95,7 +95,7 @@ class TaskPool:
         few = min(self._few(tasks.shape[1]), rounds)
         for done in range(0, rounds, few):
             part = min(few, rounds - done)
-            near = self._near(tasks, part) if few >= WORTH else tasks
+            near = self._near(tasks, part) if few >= ROUNDS_WORTH_LOOKING_AHEAD else tasks
             if near.shape[1] < tasks.shape[1]:
                 self._play(near, part)
             else:
@@ -103,8 +103,8 @@ class TaskPool:
                     self._round(tasks)
 
     def _few(self, size: int) -> int:
-        """Rounds, at least one, that touch about one in ``SHRINK`` of ``size`` tasks."""
-        return max(1, int(size / (SHRINK * self.load)))
+        """Rounds, at least one, that touch about one in ``NEAR_SHARE`` of ``size`` tasks."""
+        return max(1, int(size / (NEAR_SHARE * self.load)))
 
     def _near(self, tasks: Tasks, rounds: int) -> Tasks:
         """A view of the tasks that the next ``rounds`` rounds can touch, brought to the front; or all."""
@@ -122,7 +122,7 @@ class TaskPool:
 
     def _round(self, tasks: Tasks) -> None:
         tasks.partition(self.k - 1, axis=1)
-        done, rest = tasks[:, : self.k], tasks[:, self.k :]
+        done, busy = tasks[:, : self.k], tasks[:, self.k :]
         self.now = now = (done[:, -1] & self.end).view(float)
         self._see(done[:, None], now[:, None])
         self.updates += 1
@@ -131,9 +131,9 @@ class TaskPool:
             return
         begun = self.updated[self.updates % self.updated.shape[0]]  # the model that is now too old
         if self.late <= self.updates:
-            late = np.flatnonzero((rest & self.version) == self.updates - self.late)
-            row, column = np.divmod(late, rest.shape[1])
-            rest[row, column] = self._next(rest[row, column], now[row])
+            late = np.flatnonzero((busy & self.version) == self.updates - self.late)
+            row, column = np.divmod(late, busy.shape[1])
+            busy[row, column] = self._next(busy[row, column], now[row])
             if self.tally is not None:
                 restarts = np.bincount(row, minlength=now.size)
                 self.tally.restarts[:] += restarts
@@ -145,7 +145,13 @@ class TaskPool:
         replicates, width = tasks.shape
         size = replicates * width
         plain = self.late == math.inf and self.workers.equal
-        return plain and rounds > 1 and width == self.k * rounds and 4 * width**2 <= self.workers.n and size <= BATCH
+        return (
+            plain
+            and rounds > 1
+            and width == self.k * rounds
+            and 4 * width**2 <= self.workers.n
+            and size <= COUNTED_AT_ONCE
+        )
 
     def _leap(self, tasks: Tasks, rounds: int) -> None:
         """Play all rounds at once: what begins and ends within them is found by repetition.

@@ -1,15 +1,15 @@
 """Many replicates of an ABS server at once, worker by worker: any delay law, also one that ties, and any k and bound.
 
-The plain way to play the rounds: the referee of ``task_pool``, which is faster but forgets who is who.
+The plain way to play the rounds.  It checks ``fast``, which is faster but does not keep track of single workers.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.monte_carlo.tally import Tally
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["Fleet", "Round", "watch"]
@@ -30,7 +30,7 @@ class Round(NamedTuple):
 class Fleet:
     """Independent replicates of n workers under an ABS server, all starting fresh at time 0."""
 
-    def __init__(self, delay: Any, n: int, rng: np.random.Generator, replicates: int) -> None:
+    def __init__(self, delay: Laws, n: int, rng: np.random.Generator, replicates: int) -> None:
         self.workers, self.rng = as_workers(delay, n), rng
         self.updates = 0
         self.time = np.zeros(replicates)
@@ -56,7 +56,7 @@ class Fleet:
             delivered = np.zeros_like(delivered)
             np.put_along_axis(delivered, first, True, axis=1)
         done = np.flatnonzero(delivered)
-        finish, start = (each.take(done).reshape(replicates, k) for each in (self.finish, self.start))
+        finish, start = (times.take(done).reshape(replicates, k) for times in (self.finish, self.start))
         staleness = self.updates - self.version.take(done).reshape(replicates, k)
         self.updates += 1
         fresh, restarted, wasted = delivered, np.zeros_like(delivered), np.zeros(replicates)
@@ -93,7 +93,7 @@ def watch(
     makes the replicates differ, and their mean that of the cycle, wherever the window cuts it.
     """
     n = workers.n
-    fleet = Fleet([workers.laws[g] for g in workers.group], n, rng, replicates)
+    fleet = Fleet(workers, n, rng, replicates)
     spread = 4 * (n // k)
     begin = warmup + rng.integers(spread, size=replicates)
     total = warmup + spread - 1 + rounds

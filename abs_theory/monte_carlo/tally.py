@@ -13,7 +13,7 @@ __all__ = ["Tally", "counts"]
 
 Counts = NDArray[np.int64]
 
-LONGEST = 4096  # entries of a staleness law; the last is that staleness or more
+MOST_ENTRIES = 4096  # entries of a staleness law; the last is that staleness or more
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Tally:
     @classmethod
     def of(cls, replicates: int, longest_staleness: float, columns: int) -> Self:
         """Nothing counted yet; no gradient will be staler than ``longest_staleness``."""
-        entries = int(min(longest_staleness + 1, LONGEST))
+        entries = int(min(longest_staleness + 1, MOST_ENTRIES))
         seconds, idle, wasted, restarts, staleness = np.zeros((5, replicates))
         histogram, delivered = (np.zeros((replicates, width), dtype=np.int64) for width in (entries, columns))
         return cls(seconds, idle, wasted, restarts, staleness, histogram, delivered)

@@ -1,6 +1,6 @@
 r"""Exact steady state of ABS where a round starts as if all tasks were fresh, so that rounds are independent.
 
-So it is with memoryless delays, with nobody late (k = n) and if all restart (max_staleness = 0).  Worker i is among
+This holds for memoryless delays, for k = n (nobody is late) and for max_staleness = 0 (all restart).  Worker i is among
 the first K of a round with probability p_i, independently of all other rounds; with q_i = 1 - p_i its staleness is a
 geometric number given that it is at most theta:
 
@@ -25,11 +25,11 @@ from abs_theory.results import SteadyState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["abs_sgd", "applies"]
+__all__ = ["applies", "steady_state"]
 
 
-NEGLIGIBLE, LONGEST = 1e-9, 4096  # a staleness law ends where less mass remains, or after so many entries
-NEVER = 1e-300  # smallest probability to be among the first
+NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-9, 4096  # a staleness law ends where less mass remains, or after so many entries
+LEAST_PROBABILITY = 1e-300  # smallest probability to be among the first
 
 
 def applies(workers: Workers, k: int, max_staleness: float) -> bool:
@@ -37,7 +37,7 @@ def applies(workers: Workers, k: int, max_staleness: float) -> bool:
     return k == workers.n or max_staleness == 0 or all(isinstance(law, Exponential) for law in workers.laws)
 
 
-def abs_sgd(workers: Workers, k: NDArray[np.int64], max_staleness: Array) -> SteadyState:
+def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: Array) -> SteadyState:
     """Steady state for an array of cells (``k``, ``max_staleness``; inf is no bound) in which the formulas apply.
 
     Cost: the mean order statistics; for unequal workers also two integrals like theirs for each different ``k``.
@@ -47,21 +47,21 @@ def abs_sgd(workers: Workers, k: NDArray[np.int64], max_staleness: Array) -> Ste
     means = order_stats.means(workers.laws[0] if workers.equal else [workers.laws[g] for g in workers.group], n)
     participation = np.empty((k.size, n))
     first, late_share = np.empty((2, k.size, len(size)))
-    for each in np.unique(k):
-        p, of_each, late = _among_the_first(workers, int(each), float(means[each - 1]))
-        first[k == each], participation[k == each], late_share[k == each] = p, of_each, late
+    for number in np.unique(k):
+        p, of_workers, late = _among_the_first(workers, int(number), float(means[number - 1]))
+        first[k == number], participation[k == number], late_share[k == number] = p, of_workers, late
 
     attempts = max_staleness[:, None] + 1
-    log_q = np.log1p(-np.clip(first, NEVER, 1 - 1e-16))
-    log_q[k == n] = -1 / NEVER
+    log_q = np.log1p(-np.clip(first, LEAST_PROBABILITY, 1 - 1e-16))
+    log_q[k == n] = -1 / LEAST_PROBABILITY
     with np.errstate(over="ignore"):  # so many attempts that none is cut
         cut = np.exp(attempts * log_q)
         delivered = -np.expm1(attempts * log_q)
     restarts = size * first * cut / delivered  # of each group
     dropped = np.where(np.isinf(attempts), 0.0, attempts) * restarts  # rounds
 
-    enough = np.max(math.log(NEGLIGIBLE) / np.minimum(log_q, -NEVER))
-    entries = int(min(attempts.max(), LONGEST, math.ceil(enough) + 1))
+    enough = np.max(math.log(NEGLIGIBLE_MASS) / np.minimum(log_q, -LEAST_PROBABILITY))
+    entries = int(min(attempts.max(), MOST_ENTRIES, math.ceil(enough) + 1))
     survive = np.exp(np.minimum(np.arange(entries + 1), attempts[..., None]) * log_q[..., None])
     survive[..., 0], survive[..., -1] = 1.0, cut
     pmf = (survive[..., :-1] - survive[..., 1:]) / delivered[..., None]
@@ -92,10 +92,10 @@ def _among_the_first(workers: Workers, k: int, round_time: float) -> tuple[Array
     Where all tasks are fresh in every round, the group and the length of its late rounds make no difference to sums.
     """
     n = workers.n
-    each = order_stats.first_k_probabilities([workers.laws[g] for g in workers.group], k, n)
+    of_workers = order_stats.first_k_probabilities([workers.laws[g] for g in workers.group], k, n)
     if workers.equal or k == n or not all(isinstance(law, Exponential) for law in workers.laws):
-        return np.full(len(workers.laws), k / n), each, np.ones(len(workers.laws))
-    p = np.bincount(workers.group, each) / workers.counts
+        return np.full(len(workers.laws), k / n), of_workers, np.ones(len(workers.laws))
+    p = np.bincount(workers.group, of_workers) / workers.counts
     scale = np.array([law.mean for law in workers.laws])
 
     def in_time(t: Array) -> Array:
@@ -103,4 +103,4 @@ def _among_the_first(workers: Workers, k: int, round_time: float) -> tuple[Array
 
     applied = over_time.law_integral(workers, in_time, over_time.edges(workers, latest=1e300))
     late = np.maximum(p * scale - applied, 0.0)
-    return p, each, np.where(p < 1, late / (np.maximum(1 - p, NEVER) * round_time), 1.0)
+    return p, of_workers, np.where(p < 1, late / (np.maximum(1 - p, LEAST_PROBABILITY) * round_time), 1.0)

@@ -7,8 +7,8 @@ for T_j = the last j rounds.  Four approximations close the problem:
   plus s_j times the deviation of one round; averages over the past are outside averages over the workers.
 - *Numbers are two-moment binomial.*  Given the past, the number N(x) done after x seconds is a sum of binomial numbers
   (fresh and old of each group), replaced by one of the same mean and variance; the round ends when N reaches K.
-- *A worker sees the others* (the cavity of statistical physics).  A worker still busy does not change the rounds he
-  lives through: they are the K-th of the n - 1 others.  His survival S(T_j) in these rounds gives the ages.
+- *A worker sees the others* (the cavity of statistical physics).  A worker still busy does not change the rounds it
+  lives through: they are the K-th of the n - 1 others.  Its survival S(T_j) in these rounds gives the ages.
 - *Rounds are autoregressive.*  Older workers finish sooner, so long rounds are followed by short ones: the slope b_j of
   the next round in T_j gives T_0 = mean - sum_j b_j (T_j - mean) + noise, whose spectrum gives s_j.
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
-from abs_theory.steady_state.past import DIRECT, FREQUENCIES, Ages, Past, ages_to, bin_edges
+from abs_theory.steady_state.past import FREQUENCIES, RESOLVED_AGES, Ages, Past, ages_to, bin_edges
 from abs_theory.steady_state.two_moment_count import beyond_two_moments, number
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
@@ -31,9 +31,10 @@ from abs_theory.workers import Workers
 __all__ = ["Rounds", "fluctuating_rounds"]
 
 
-FEW = 40  # workers, up to which the grids are finer
-SPAN, WIDEST = 7.0, 60.0  # it runs from r exp(-SPAN) to r exp(SPAN); further, with more nodes, for broad laws
-CELLS = 2**16  # survival probabilities computed at once
+FEW_WORKERS = 40  # workers, up to which the grids are finer
+# it runs from r exp(-SPAN_IN_LOGS) to r exp(SPAN_IN_LOGS); further, with more nodes, for broad laws
+SPAN_IN_LOGS, WIDEST_SPAN = 7.0, 60.0
+MOST_AT_ONCE = 2**16  # survival probabilities computed at once
 
 
 class Effort(NamedTuple):
@@ -50,17 +51,17 @@ class Rounds(NamedTuple):
 
     mean: Array  #: seconds of a round
     idle_seconds: Array  #: per round, summed over the K workers
-    unlike: Array  #: share of a round that two moments alone misplace because groups differ
+    misplaced: Array  #: share of a round that two moments alone misplace because groups differ
     past: tuple[Past, ...]  #: lengths of the last rounds, seen by a busy worker of each group
 
 
 def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: float, guess: Array) -> Rounds:
     """Self-consistent rounds for an array of ``k`` in 1..n-1, started from the round times of the limit."""
-    ages, effort = ages_to(theta), FINE if n <= FEW else COARSE
+    ages, effort = ages_to(theta), FINE if n <= FEW_WORKERS else COARSE
     parts, at = [], 0
     while at < k.size:
         alive = ages.alive(workers, guess[at])
-        at_once = max(1, CELLS // (effort.bins * effort.nodes * max(alive.middle.size, 1)))
+        at_once = max(1, MOST_AT_ONCE // (effort.bins * effort.nodes * max(alive.middle.size, 1)))
         block = slice(at, at + at_once)
         parts.append(_settle(workers, k[block].astype(float), n, theta, guess[block], alive, effort))
         at += at_once
@@ -71,16 +72,16 @@ def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: fl
     return Rounds(
         np.concatenate([p.mean for p in parts]),
         np.concatenate([p.idle_seconds for p in parts]),
-        np.concatenate([p.unlike for p in parts]),
+        np.concatenate([p.misplaced for p in parts]),
         past,
     )
 
 
 def _settle(workers: Workers, k: Array, n: int, theta: float, r: Array, ages: Ages, effort: Effort) -> Rounds:
     cells, groups = k.size, range(len(workers.laws))
-    one = np.sqrt(np.arange(1, DIRECT + 1) * np.ones((cells, 1)))
+    independent = np.sqrt(np.arange(1, RESOLVED_AGES + 1) * np.ones((cells, 1)))
     level = np.zeros((cells, effort.bins))
-    past = Past(r, np.zeros(cells), level, level, one)
+    past = Past(r, np.zeros(cells), level, level, independent)
     seen = [past for _ in groups]
     log_r, before = np.log(r), None
     span = max(_span(law) for law in workers.laws)
@@ -100,17 +101,17 @@ def _settle(workers: Workers, k: Array, n: int, theta: float, r: Array, ages: Ag
             log_r = log_r - move / slope
         half = 0.5 if step > 0 else 1.0
         scale = np.exp(log_r)
-        spread = one if step == 0 else past.spread + 0.5 * (this.spread - past.spread)
+        spread = independent if step == 0 else past.spread + 0.5 * (this.spread - past.spread)
         level = _mix(past.deviation, this.deviation * (scale / this.mean)[:, None], half)
         past = Past(scale, past.start, level, level, spread)
         seen = [_blend(seen[g], this.seen[g], half, spread) for g in groups]
     assert this is not None
-    return Rounds(this.mean, this.idle_seconds, this.unlike, tuple(seen))
+    return Rounds(this.mean, this.idle_seconds, this.misplaced, tuple(seen))
 
 
 def _span(law: Delay) -> float:
     low, high = float(law.ppf(0.01)), float(law.isf(0.01))
-    return min(max(SPAN, 0.6 * math.log(high / low)), WIDEST) if low > 0 else WIDEST
+    return min(max(SPAN_IN_LOGS, 0.6 * math.log(high / low)), WIDEST_SPAN) if low > 0 else WIDEST_SPAN
 
 
 def _blend(past: Past, new: tuple[Array, Array, Array, Array], share: float, spread: Array) -> Past:
@@ -134,8 +135,8 @@ def _census(workers: Workers, k: Array, theta: float, seen: list[Past], ages: Ag
     share = np.where(math.isinf(theta) | (total < k), k / total, 1.0)
     for g, count in enumerate(workers.counts):
         fresh[g] = np.minimum(fresh[g] * share, count)
-        rest = old[g].sum(axis=1)
-        old[g] *= ((count - fresh[g]) / np.where(rest > 0, rest, 1.0))[:, None]
+        late = old[g].sum(axis=1)
+        old[g] *= ((count - fresh[g]) / np.where(late > 0, late, 1.0))[:, None]
     return fresh, old
 
 
@@ -145,7 +146,7 @@ class _Next(NamedTuple):
     spread: Array
     seen: list[tuple[Array, Array, Array, Array]]
     idle_seconds: Array
-    unlike: Array
+    misplaced: Array
 
 
 def _round(  # noqa: PLR0913
@@ -168,15 +169,15 @@ def _round(  # noqa: PLR0913
     done, slopes, averages = [], [], []
     variance = past.deviation**2 @ weights
     per_second = past.deviation * weights / np.where(variance > 0, variance, 1.0)[:, None]
-    s = past.spread[:, np.minimum(ages.middle, DIRECT).astype(int) - 1]
+    s = past.spread[:, np.minimum(ages.middle, RESOLVED_AGES).astype(int) - 1]
     for law, count, f, m in zip(workers.laws, workers.counts, fresh, old, strict=True):
         now = law.sf(length)
         alive = np.where(now > 0, m[:, None, :], 0.0)
         total, alive_total = m.sum(axis=1), alive.sum(axis=2)
-        each = alive / np.where(now > 0, now, 1.0)
+        per_survivor = alive / np.where(now > 0, now, 1.0)
         later = law.sf(length[:, :, None, :] + x[:, None, :, None])
         scale = np.where(alive_total > 0, total[:, None] / np.where(alive_total > 0, alive_total, 1.0), 0.0)
-        busy = np.matmul(later, (each * scale[:, :, None])[..., None])[..., 0]
+        busy = np.matmul(later, (per_survivor * scale[:, :, None])[..., None])[..., 0]
         p_old = np.clip(1 - busy / np.where(total > 0, total, 1.0)[:, None, None], 0.0, 1.0)
         p_fresh = law.cdf(x)[:, None, :]
         mean = mean + f[:, None, None] * p_fresh + total[:, None, None] * p_old
@@ -184,21 +185,21 @@ def _round(  # noqa: PLR0913
         done.append((p_fresh, p_old))
         in_old = np.einsum("cex,e->cx", p_old, weights)
         averages.append((f[:, None] * p_fresh[:, 0, :] + (count - f)[:, None] * in_old) / count)
-        slopes.append((later, each))
+        slopes.append((later, per_survivor))
     kk = k[:, None, None]
     unfinished, waiting, one_short = number(mean, square, kk, n, last)
-    unlike = np.zeros(k.size)
+    misplaced = np.zeros(k.size)
     if len(done) > 1:
         late, waits = beyond_two_moments(workers, averages, k, n)
         unfinished = np.clip(unfinished + late[:, None, :], 0.0, 1.0)
         waiting = np.maximum(waiting + waits[:, None, :], 0.0)
-        unlike = np.sum(np.abs(late) * dx, axis=1) / past.mean
+        misplaced = np.sum(np.abs(late) * dx, axis=1) / past.mean
     short = np.einsum("cex,e->cx", unfinished, weights)
     average, deviation = _law(x, dx, edges, short)
     weight = (np.einsum("cex,e->cx", one_short, weights) * dx)[:, None, None, :]
     seen, b = [], np.zeros((k.size, ages.middle.size))
-    for (p_fresh, p_old), (later, each) in zip(done, slopes, strict=True):
-        # a worker less: one more must be done where he would have been
+    for (p_fresh, p_old), (later, per_survivor) in zip(done, slopes, strict=True):
+        # one worker less: one more must be done where it would have been
         (first, early), (then, spread) = (
             _law(
                 x,
@@ -209,22 +210,22 @@ def _round(  # noqa: PLR0913
             for mine in (p_fresh, p_old)
         )
         seen.append((then, first - then, early, spread))
-        fewer_done = np.matmul(weight, later)[:, :, 0, :] * each  # cells x bins x ages
+        fewer_done = np.matmul(weight, later)[:, :, 0, :] * per_survivor  # cells x bins x ages
         b = b - np.matmul(per_second[:, None, :], fewer_done)[:, 0, :] / s
     spectrum = 1 / np.abs(1 + np.cumsum(b[:, ::-1], axis=1)[:, ::-1] @ ages.waves) ** 2
     sums = np.sqrt(spectrum @ SUMS / spectrum.sum(axis=1, keepdims=True))
     idle = np.einsum("cex,e,cx->c", waiting, weights, dx)
-    return _Next(average, deviation, sums, seen, idle, unlike)
+    return _Next(average, deviation, sums, seen, idle, misplaced)
 
 
-_LAG = np.arange(1, DIRECT + 1)
+_LAG = np.arange(1, RESOLVED_AGES + 1)
 SUMS = (np.sin(np.outer(FREQUENCIES, _LAG) / 2) / np.sin(FREQUENCIES / 2)[:, None]) ** 2  # gain of a sum of j rounds
 
 
 def _grid(r: Array, n: int, nodes: int, span: float) -> tuple[Array, Array]:
     """Nodes and weights of the integral over the length of a round, dense around ``r``, the more so the larger n."""
     steep = 1 + 0.5 * math.log(n)
-    u = np.linspace(-1, 1, math.ceil(nodes * min(span / SPAN, 8)))
+    u = np.linspace(-1, 1, math.ceil(nodes * min(span / SPAN_IN_LOGS, 8)))
     x = np.exp(np.clip(np.log(r)[:, None] + span * np.sinh(steep * u) / np.sinh(steep), -690.0, 690.0))
     dx = x * span * steep * np.cosh(steep * u) / np.sinh(steep) * (u[1] - u[0])
     dx[:, [0, -1]] /= 2

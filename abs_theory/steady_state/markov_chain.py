@@ -32,22 +32,22 @@ from abs_theory.steady_state.occupancy import (
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["abs_sgd", "number_of_states"]
+__all__ = ["number_of_states", "steady_state"]
 
 
 MOST_STATES = 200_000
-DENSE = 400  # starts of rounds whose transition matrix is made explicit
-NEGLIGIBLE, LONGEST = 1e-12, 4096  # a staleness law ends where less mass remains, or after so many entries
-TOLERANCE = 1e-9  # relative, of the conservation laws
+MOST_DENSE_STARTS = 400  # starts of rounds whose transition matrix is made explicit
+NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-12, 4096  # a staleness law ends where less mass remains, or after so many entries
+CONSERVATION_TOLERANCE = 1e-9  # relative, of the conservation laws
 
 
-def abs_sgd(workers: Workers, k: int, max_staleness: float) -> SteadyState:
+def steady_state(workers: Workers, k: int, max_staleness: float) -> SteadyState:
     """Exact steady state of ABS for workers of phase-type delay, equal or not; ``max_staleness`` inf is no bound.
 
-    Fields are as in ``SteadyState``, without error: linear systems are solved to rounding, and the result is checked
+    Fields are as in ``SteadyState``, without error: linear systems are solved to rounding.  The result is checked
     against the conservation laws.  Cost: about 20 microseconds a state; 8 workers of 2 phases, k = 4 and
     max_staleness = 3: 3 420 states, .05 s; 3 phases 29 770 states, .7 s; 20 workers without a bound .03 s.
-    Raises ValueError if a law has no phases (``phase_type.phases``) or ``number_of_states`` is above 200 000, and
+    Raises ValueError if a law has no phases (``phases.phases``) or ``number_of_states`` is above 200 000, and
     ArithmeticError if the rates are so far apart that the conservation laws fail by more than 1e-9.
     """
     size = number_of_states(workers, k, max_staleness)
@@ -91,9 +91,9 @@ def _watched(groups: list[Group], k: int) -> tuple["_Chain", Array, Array]:
     for g, split in splits(groups):
         if chain is None or len(split) > len(groups) or len(chain.groups) > len(groups):
             chain = _Chain(split, k, None)
-        each = groups[g].size * chain.staleness_of(g) / k
-        size = max(law.size, each.size)
-        law = np.pad(law, (0, size - law.size)) + np.pad(each, (0, size - each.size))
+        part = groups[g].size * chain.staleness_of(g) / k
+        size = max(law.size, part.size)
+        law = np.pad(law, (0, size - law.size)) + np.pad(part, (0, size - part.size))
         delivered.append(groups[g].size * chain.deliveries_by_group()[g])
     assert chain is not None
     return chain, law, np.array(delivered)
@@ -102,12 +102,12 @@ def _watched(groups: list[Group], k: int) -> tuple["_Chain", Array, Array]:
 def _check_conservation(state: SteadyState, workers: Workers, k: int, max_staleness: float) -> None:
     """Of staleness if there is a bound, of work if not: K E[X] = busy time, for each law its own deliveries."""
     if math.isfinite(max_staleness):
-        found, due = k * state.mean_staleness + state.restarts * (max_staleness + 1), workers.n - k
+        kept, due = k * state.mean_staleness + state.restarts * (max_staleness + 1), workers.n - k
     else:
         means = np.array([law.mean for law in workers.laws])[workers.group]
-        found, due = state.participation @ means, workers.n * state.round_time * (1 - state.idle_fraction)
-    if not abs(found - due) <= TOLERANCE * max(due, 1e-300 if math.isinf(max_staleness) else 1.0):
-        raise ArithmeticError(f"the Markov chain is too stiff: conservation fails, {found:.12g} instead of {due:.12g}")
+        kept, due = state.participation @ means, workers.n * state.round_time * (1 - state.idle_fraction)
+    if not abs(kept - due) <= CONSERVATION_TOLERANCE * max(due, 1e-300 if math.isinf(max_staleness) else 1.0):
+        raise ArithmeticError(f"the Markov chain is too stiff: conservation fails, {kept:.12g} instead of {due:.12g}")
 
 
 class _Chain(Occupancy):
@@ -190,7 +190,7 @@ class _Chain(Occupancy):
     def step(self) -> Callable[[Array], Array]:
         """The next start of a round, from probabilities of this one."""
         old, update = self._update
-        if len(old) > DENSE:
+        if len(old) > MOST_DENSE_STARTS:
             return lambda start: update @ self.sojourn(self._begin @ start)
         matrix = update @ self.sojourn(self._begin.toarray())
         return lambda start: matrix @ start
@@ -233,10 +233,10 @@ class _Chain(Occupancy):
         """
         if self.bound is None:
             return 0.0
-        one = self._update[1] @ self.sojourn(self.seconds)  # length of one round, on each event
-        lasted = one
+        round_length = self._update[1] @ self.sojourn(self.seconds)  # on each event
+        lasted = round_length
         for _ in range(self.bound):
-            lasted = self.step(lasted) + one
+            lasted = self.step(lasted) + round_length
         return float(lasted @ (self.idle.sum(axis=1) - self.k))
 
     def _deliveries(self) -> Array:
@@ -252,8 +252,8 @@ class _Chain(Occupancy):
         """Gradients of each staleness that the single worker of group ``g`` delivers per round, the last or staler."""
         delivered = self.idle[:, g] == 1  # in the round before
         start, law = np.where(delivered, self.start, 0.0), []
-        enough = NEGLIGIBLE * start.sum()
-        while start.sum() > enough and len(law) < LONGEST - 1:
+        enough = NEGLIGIBLE_MASS * start.sum()
+        while start.sum() > enough and len(law) < MOST_ENTRIES - 1:
             start = self.step(start)
             law.append(start[delivered].sum())
             start = np.where(delivered, 0.0, start)

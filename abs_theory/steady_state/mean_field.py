@@ -5,19 +5,19 @@ S(jr), is cut after theta+1 of them, and the successes of all workers in a round
 
 .. math:: \sum_i F_i((\theta+1) r) \Big/ \sum_{j=0}^\theta S_i(jr) = K
 
-A worker's term is his participation, the gradients he delivers per round.  The root is unique if the F_i increase
+A worker's term is its participation, the gradients he delivers per round.  The root is unique if the F_i increase
 strictly from 0 to 1; where they have a flat piece, as for delays uniform on (2, 3) with K/n = 1/2, a whole interval
 may solve the equation and one point of it is returned.
 
-With few workers rounds fluctuate: ``finite_n`` finds the law of a round, and T_j, what j rounds last for a worker who
-is busy all along.  Staleness, restarts and participation follow from the same equation with E[S(T_j)] for S(jr), all
-T_j scaled by one factor that makes the successes K.
+With few workers rounds fluctuate.  ``finite_rounds`` finds the law of a round, and T_j, what j rounds last for a
+worker that is busy all along.  Staleness, restarts and participation follow from the same equation with E[S(T_j)] for
+S(jr), all T_j scaled by one factor that makes the successes K.
 Source: derived in notebooks/02_staleness.ipynb.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,26 +26,31 @@ from scipy.optimize import elementwise
 from abs_theory.delays import Delay
 from abs_theory.results import SteadyState
 from abs_theory.steady_state.finite_rounds import fluctuating_rounds
-from abs_theory.steady_state.past import DIRECT, Past
-from abs_theory.typing import Array
+from abs_theory.steady_state.past import RESOLVED_AGES, Past
+from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
-__all__ = ["abs_sgd", "limit_round_time"]
+__all__ = ["limit_round_time", "steady_state"]
 
 
-NEGLIGIBLE, LONGEST = 1e-9, 4096  # a staleness law ends where less mass remains, or after so many entries
-TRUST = {"increasing": 0.85, "constant": 0.5, "decreasing": 0.25, "neither": 0.6}  # in the conservation of work
-FAR = 0.25  # distance of its two estimates, in logarithms, from which on they are replaced by the limit
-LEGENDRE = 48  # nodes of a sum over many ages
-SHORTEST = -690.0  # log of the shortest round that floating point can tell from 0
+NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-9, 4096  # a staleness law ends where less mass remains, or after so many entries
+TRUST_IN_WORK = {"increasing": 0.85, "constant": 0.5, "decreasing": 0.25, "neither": 0.6}  # in the conservation of work
+LOGS_APART = 0.25  # distance of its two estimates, in logarithms, from which on they are replaced by the limit
+LEGENDRE_NODES = 48  # nodes of a sum over many ages
+LEAST_LOG_TIME = -690.0  # log of the shortest round that floating point can tell from 0
 
 
-def limit_round_time(delay: Any, share: ArrayLike, max_staleness: ArrayLike) -> Array:
+def limit_round_time(delay: Laws, share: ArrayLike, max_staleness: ArrayLike) -> Array:
     """Round time with infinitely many workers when the server waits for a ``share`` of them.
 
     ``delay`` is one law, or ``Workers`` whose groups keep their proportions; ``max_staleness`` inf is no bound.
     Solved for a whole grid at once, about 15 times 64 survival probabilities per cell.
+    Source: derived in notebooks/02_staleness.ipynb.
     Raises ValueError unless 0 < share < 1, no law has atoms, and E[X] is finite where there is no bound.
+
+    >>> from abs_theory.delays import Exponential
+    >>> limit_round_time(Exponential(mean=1.0), 0.5, [0, 3]).round(6).tolist()  # ln 2, whatever the threshold
+    [0.693147, 0.693147]
     """
     workers = delay if isinstance(delay, Workers) else as_workers(delay, 1)
     share, theta = np.broadcast_arrays(np.asarray(share, dtype=float), np.asarray(max_staleness, dtype=float))
@@ -55,14 +60,14 @@ def limit_round_time(delay: Any, share: ArrayLike, max_staleness: ArrayLike) -> 
     return _limit(workers, share.ravel(), theta.ravel()).reshape(share.shape)
 
 
-def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) -> SteadyState:
+def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -> SteadyState:
     r"""Steady state for an array of ``k`` in 1..n-1 and one ``max_staleness``, with its error.
 
-    ``workers`` is one law, a sequence of ``n`` laws, or ``Workers``.  Exact in the limit of many workers; at any n the
-    round time is exact for exponential delays (to 1e-4), mean staleness and restarts (none) without a bound, and round
-    and idle time at ``k = 1`` without a bound.  The round time is that of ``finite_n``, corrected by the conservation
-    of work: n r (1 - idle fraction) = attempts per round times E[min(X, T_(theta+1))], wholly so where little is
-    thrown away, else by ``TRUST``; where the two are far apart, the limit takes their place.
+    Exact in the limit of many workers.  At any n it is exact in the round time of exponential delays (to 1e-4), in
+    mean staleness and restarts (none) without a bound, and in round and idle time at ``k = 1`` without a bound.  The
+    round time is that of ``finite_rounds``, corrected by the conservation of work: n r (1 - idle fraction) = attempts
+    per round times E[min(X, T_(theta+1))].  The correction is taken in full where little is thrown away, else in part
+    (``TRUST_IN_WORK``); where the two estimates are far apart, the limit takes their place.
 
     Against simulation (notebooks/02_staleness.ipynb: ten laws, thresholds 0, 1, 3 and none) the round time errs by
     .2 % on average and by at most 2.2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1
@@ -87,7 +92,7 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
     that without a bound; up to twice as much again for two groups of unequal workers, growing with n and the groups.
     Raises ValueError if a law has atoms (or one at 0 within floating point), or if E[X] is infinite without a bound.
     """
-    workers = workers if isinstance(workers, Workers) else as_workers(workers, n)
+    n = workers.n
     theta = np.full(k.size, float(max_staleness))
     bounded = math.isfinite(max_staleness)
     _check(workers, not bounded)
@@ -113,16 +118,16 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
         participation[:, workers.group == g] = (attempts * (1 - cut))[:, None]
         done = count * attempts * _worked(law, past, max_staleness)
         work += done
-        trusts.append(TRUST[law.ageing] * done)
+        trusts.append(TRUST_IN_WORK[law.ageing] * done)
     dropped = (max_staleness + 1) * restarts if bounded else np.zeros(k.size)
-    # a second opinion on the round time: work is conserved
+    # a second estimate of the round time: work is conserved
     apart, trust = np.zeros(k.size), 0.0
     conserved = work / (n * (1 - idle))
     if np.all(np.isfinite(conserved)) and np.all(conserved > 0):
         apart = np.log(conserved / rounds.mean)
         trust = 1 - (1 - np.sum(trusts, axis=0) / work) * np.minimum(10 * dropped / n, 1)
-    # where the two opinions are far apart neither is right, and many workers obey the limit
-    lost = np.clip((np.abs(apart) - FAR) / FAR, 0.0, 1.0) * min(max((n - 8) / 12, 0.0), 1.0)
+    # where the two estimates disagree, fall back to the limit n -> infinity
+    lost = np.clip((np.abs(apart) - LOGS_APART) / LOGS_APART, 0.0, 1.0) * min(max((n - 8) / 12, 0.0), 1.0)
     round_time = np.exp((1 - lost) * (np.log(rounds.mean) + trust * apart) + lost * np.log(limit))
     result = SteadyState(
         round_time=round_time,
@@ -137,7 +142,7 @@ def abs_sgd(workers: Any, k: NDArray[np.int64], n: int, max_staleness: float) ->
         participation=participation,
         method="mean-field",
     )
-    return replace(result, error=_error(workers, result, k, n, max_staleness, np.abs(apart), lost, rounds.unlike))
+    return replace(result, error=_error(workers, result, k, n, max_staleness, np.abs(apart), lost, rounds.misplaced))
 
 
 def _error(
@@ -148,21 +153,21 @@ def _error(
     max_staleness: float,
     apart: Array,
     lost: Array,
-    unlike: Array,
+    misplaced: Array,
 ) -> SteadyState:
     s = max(_in_step(law) for law in workers.laws)
-    shared = np.zeros(k.size) if workers.equal else 0.01 + 0.15 * unlike
+    shared = np.zeros(k.size) if workers.equal else 0.01 + 0.15 * misplaced
     participation = np.zeros_like(state.participation) + shared[:, None]
     if math.isinf(max_staleness):
         none, several = np.zeros(k.size), k > 1
         return SteadyState(
-            round_time=state.round_time * several * (0.008 + 0.03 / n + 0.05 * s + 0.5 * unlike),
+            round_time=state.round_time * several * (0.008 + 0.03 / n + 0.05 * s + 0.5 * misplaced),
             mean_staleness=none,
             staleness_pmf=np.zeros_like(state.staleness_pmf) + (0.01 + 0.4 / n + 0.03 / k + 0.5 * s)[:, None],
             restarts=none,
             uplinks=none,
             downlinks=none,
-            idle_fraction=several * (0.005 + 0.03 / n + 0.05 * s + 0.05 * unlike),
+            idle_fraction=several * (0.005 + 0.03 / n + 0.05 * s + 0.05 * misplaced),
             wasted_fraction=none,
             participation=participation,
         )
@@ -170,13 +175,13 @@ def _error(
     wasted = np.full(k.size, 0.01 + 0.35 / n + 0.2 * s)
     restarts = np.minimum(n * wasted / (max_staleness + 1), 0.12 + 0.4 * s * n)
     return SteadyState(
-        round_time=state.round_time * (0.01 + 0.08 / n + open_ + 0.1 * s + 0.5 * unlike),
+        round_time=state.round_time * (0.01 + 0.08 / n + open_ + 0.1 * s + 0.5 * misplaced),
         mean_staleness=np.minimum(n * wasted / k, 0.05 + 0.2 / n + s + (0.03 + s) * state.mean_staleness),
         staleness_pmf=np.full(state.staleness_pmf.shape, 0.06 + 0.15 / n + 0.6 * s),
         restarts=restarts,
         uplinks=np.zeros(k.size),
         downlinks=restarts,
-        idle_fraction=0.008 + 0.02 / n + 0.07 * s + 0.1 * apart + 0.05 * unlike,
+        idle_fraction=0.008 + 0.02 / n + 0.07 * s + 0.1 * apart + 0.05 * misplaced,
         wasted_fraction=wasted,
         participation=participation,
     )
@@ -199,8 +204,8 @@ def _worked(law: Delay, past: Past, max_staleness: float) -> Array:
 
 
 def _entries(workers: Workers, shortest: float, max_staleness: float) -> int:
-    rounds = max(float(law.isf(NEGLIGIBLE)) for law in workers.laws) / shortest
-    return int(min(max_staleness + 1, LONGEST, rounds + 4 * math.sqrt(rounds) + 1))
+    rounds = max(float(law.isf(NEGLIGIBLE_MASS)) for law in workers.laws) / shortest
+    return int(min(max_staleness + 1, MOST_ENTRIES, rounds + 4 * math.sqrt(rounds) + 1))
 
 
 def _survival(law: Delay, past: Past, cut: Array, entries: int) -> Array:
@@ -220,14 +225,16 @@ def _check(workers: Workers, unbounded: bool) -> None:
 def _limit(workers: Workers, share: Array, theta: Array) -> Array:
     def paths(scale: Array, cell: NDArray[np.int64]) -> list[Past]:
         none = np.zeros((scale.size, 1))
-        return [Past(scale, none[:, 0], none, none, np.ones((scale.size, DIRECT)))] * len(workers.laws)
+        return [Past(scale, none[:, 0], none, none, np.ones((scale.size, RESOLVED_AGES)))] * len(workers.laws)
 
     middle = max(float(law.ppf(0.5)) for law in workers.laws)
-    guess = np.full(share.size, max(math.log(middle) if middle > 0 else SHORTEST, SHORTEST + 1))
+    guess = np.full(share.size, max(math.log(middle) if middle > 0 else LEAST_LOG_TIME, LEAST_LOG_TIME + 1))
     return np.exp(_balance(workers, share, theta, paths, guess))
 
 
-def _balance(workers: Workers, share: Array, theta: Array, paths: Any, guess: Array) -> Array:
+def _balance(
+    workers: Workers, share: Array, theta: Array, paths: Callable[[Array, NDArray[np.int64]], list[Past]], guess: Array
+) -> Array:
     """Log of the scale of ``paths(scale, cell)`` at which successes per worker and round are ``share``."""
 
     def excess(log_scale: Array, share: Array, theta: Array, cell: NDArray[np.int64]) -> Array:
@@ -238,7 +245,7 @@ def _balance(workers: Workers, share: Array, theta: Array, paths: Any, guess: Ar
         return total - share
 
     args = (share, theta, np.arange(share.size))
-    ends = {"xmin": SHORTEST, "xmax": -SHORTEST}
+    ends = {"xmin": LEAST_LOG_TIME, "xmax": -LEAST_LOG_TIME}
     bracket = elementwise.bracket_root(excess, guess - 0.1, guess + 0.1, **ends, args=args, maxiter=400)
     # absolute in the logarithm: relative in the time, also where the root is 0
     root = elementwise.find_root(excess, bracket.bracket, args=args, tolerances={"xatol": 1e-13, "xrtol": 1e-15})
@@ -263,25 +270,25 @@ def _mean(values: Array, weights: Array) -> Array:
 
 def _end(past: Past, j: Array) -> Array:
     """T_j for another j in each cell, cells x bins."""
-    s = np.take_along_axis(past.spread, np.minimum(j, DIRECT).astype(int)[:, None] - 1, axis=1)
-    one = past.deviation + (past.first - past.deviation) / np.minimum(j, DIRECT)[:, None]
-    return np.maximum((past.mean * j + past.start)[:, None] + one * s, 0.0)
+    s = np.take_along_axis(past.spread, np.minimum(j, RESOLVED_AGES).astype(int)[:, None] - 1, axis=1)
+    deviation = past.deviation + (past.first - past.deviation) / np.minimum(j, RESOLVED_AGES)[:, None]
+    return np.maximum((past.mean * j + past.start)[:, None] + deviation * s, 0.0)
 
 
 def _busy(law: Delay, past: Past, theta: Array) -> Array:
     """Sum over j = 1..theta of E[S(T_j)]."""
-    last = int(min(theta.max(), DIRECT))
+    last = int(min(theta.max(), RESOLVED_AGES))
     j = np.arange(1.0, last + 1)
-    each = np.einsum("cej,e->cj", law.sf(past.length(j)), past.weights)
-    total = np.sum(np.where(j <= theta[:, None], each, 0.0), axis=1)
-    if np.any(theta > DIRECT):
-        far = np.where(theta > DIRECT, theta, DIRECT + 1.0)
+    survive = np.einsum("cej,e->cj", law.sf(past.length(j)), past.weights)
+    total = np.sum(np.where(j <= theta[:, None], survive, 0.0), axis=1)
+    if np.any(theta > RESOLVED_AGES):
+        far = np.where(theta > RESOLVED_AGES, theta, RESOLVED_AGES + 1.0)
         if math.isfinite(law.mean):
-            more = _beyond(law, past, np.full(theta.size, float(DIRECT)))
-            more -= np.where(np.isinf(far), 0.0, _beyond(law, past, np.where(np.isinf(far), DIRECT, far)))
+            more = _beyond(law, past, np.full(theta.size, float(RESOLVED_AGES)))
+            more -= np.where(np.isinf(far), 0.0, _beyond(law, past, np.where(np.isinf(far), RESOLVED_AGES, far)))
         else:
             more = _between(law, past, far)
-        total += np.where(theta > DIRECT, more, 0.0)
+        total += np.where(theta > RESOLVED_AGES, more, 0.0)
     return total
 
 
@@ -294,9 +301,9 @@ def _beyond(law: Delay, past: Past, j: Array) -> Array:
 
 
 def _between(law: Delay, past: Past, far: Array) -> Array:
-    """Sum over j = DIRECT + 1..``far`` of E[S(T_j)] as an integral over log j, for laws of infinite mean."""
-    u, weight = np.polynomial.legendre.leggauss(LEGENDRE)
-    start, end = np.log(DIRECT + 0.5), np.log(far + 0.5)
+    """Sum over j = RESOLVED_AGES + 1..``far`` of E[S(T_j)] as an integral over log j, for laws of infinite mean."""
+    u, weight = np.polynomial.legendre.leggauss(LEGENDRE_NODES)
+    start, end = np.log(RESOLVED_AGES + 0.5), np.log(far + 0.5)
     half = (end - start) / 2
     total = np.zeros(far.size)
     for node, w in zip(u, weight, strict=True):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from abs_theory.steady_state.phases import Phases, phases
-from abs_theory.typing import Array
+from abs_theory.typing import Array, places_within
 from abs_theory.workers import Workers
 
 __all__ = ["Group", "Occupancy", "first_phases", "groups_of", "number_of_states", "splits"]
@@ -58,10 +58,10 @@ def _product(a: Array, b: Array) -> Array:
     """Of two polynomials in two variables, given by their coefficients."""
     if a.size > b.size:
         a, b = b, a
-    whole = np.zeros((len(a) + len(b) - 1, a.shape[1] + b.shape[1] - 1))
+    product = np.zeros((len(a) + len(b) - 1, a.shape[1] + b.shape[1] - 1))
     for i, j in np.argwhere(a):
-        whole[i : i + len(b), j : j + b.shape[1]] += a[i, j] * b
-    return whole
+        product[i : i + len(b), j : j + b.shape[1]] += a[i, j] * b
+    return product
 
 
 def _compositions(total: Any, parts: float) -> Array:
@@ -133,7 +133,7 @@ class Occupancy:
             least = np.maximum(late + 1 - placed - after, 0) if last else np.zeros_like(most)
             several = np.maximum(most - least + 1, 0)
             parent = np.repeat(np.arange(len(rows)), several)
-            count = np.arange(parent.size) - np.repeat(np.cumsum(several) - several, several) + least[parent]
+            count = places_within(several) + least[parent]
             rows = np.column_stack([rows[parent], count])
             room, placed, old = room[parent] - count, placed[parent] + count, old[parent] + (count if age else 0)
         return rows[np.argsort(self.rank(rows))]
@@ -167,7 +167,7 @@ def first_phases(count: int, start: Array) -> tuple[Counts, Array]:
     for p in start:
         several = left + 1 if p else np.ones_like(left)
         parent = np.repeat(np.arange(len(rows)), several)
-        chosen = np.arange(parent.size) - np.repeat(np.cumsum(several) - several, several)
+        chosen = places_within(several)
         rows, left = np.column_stack([rows[parent], chosen]), left[parent] - chosen
     rows = rows[left == 0]
     log_p = special.gammaln(count + 1) - special.gammaln(rows + 1).sum(axis=1) + special.xlogy(rows, start).sum(axis=1)

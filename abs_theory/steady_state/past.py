@@ -1,4 +1,4 @@
-"""What a busy worker of finite-n rounds has lived through: the lengths of the last rounds, and ages in blocks."""
+"""Round lengths as seen by a worker that is still busy, and the ages of tasks in blocks."""
 
 import math
 from functools import cache
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["DIRECT", "FREQUENCIES", "Ages", "Past", "ages_to", "bin_edges"]
+__all__ = ["FREQUENCIES", "RESOLVED_AGES", "Ages", "Past", "ages_to", "bin_edges"]
 
 
-DIRECT = 64  # ages up to which the spread of T_j is resolved; beyond, it stays
-EACH, GROWTH = 6, 1 / 3  # ages taken one by one, and the relative width of the blocks beyond
-FREQUENCIES = np.pi * (np.arange(2 * DIRECT) + 0.5) / (2 * DIRECT)
-OLDEST = 2.0**16  # ages beyond are lumped
-GONE = 1e-12  # survival of nobody
+RESOLVED_AGES = 64  # ages up to which the spread of T_j is resolved; beyond, it stays
+SINGLE_AGES, BLOCK_GROWTH = 6, 1 / 3  # ages taken one by one, and the relative width of the blocks beyond
+FREQUENCIES = np.pi * (np.arange(2 * RESOLVED_AGES) + 0.5) / (2 * RESOLVED_AGES)
+OLDEST_AGE = 2.0**16  # older tasks count as of this age
+EXTINCT = 1e-12  # survival probability taken as 0
 
 
 @cache
@@ -38,7 +38,7 @@ class Past(NamedTuple):
     start: Array  # cells: what the first round of a task lasts more
     first: Array  # cells x bins, deviation of that round, in seconds
     deviation: Array  # cells x bins, of a later one
-    spread: Array  # cells x DIRECT: s_j
+    spread: Array  # cells x RESOLVED_AGES: s_j
 
     @property
     def weights(self) -> Array:
@@ -47,21 +47,23 @@ class Past(NamedTuple):
 
     def scaled(self, scale: Array, cell: NDArray[np.int64]) -> "Past":
         """The past of each ``cell``, ``scale`` times as long."""
-        one, many = scale, scale[:, None]
+        of_bins = scale[:, None]
         return Past(
-            self.mean[cell] * one,
-            self.start[cell] * one,
-            self.first[cell] * many,
-            self.deviation[cell] * many,
+            self.mean[cell] * scale,
+            self.start[cell] * scale,
+            self.first[cell] * of_bins,
+            self.deviation[cell] * of_bins,
             self.spread[cell],
         )
 
     def length(self, j: Array) -> Array:
         """T_j, cells x bins x len(j)."""
-        s = self.spread[:, np.minimum(j, DIRECT).astype(int) - 1]
+        s = self.spread[:, np.minimum(j, RESOLVED_AGES).astype(int) - 1]
         straight = self.mean[:, None] * j + self.start[:, None]
-        one = self.deviation[:, :, None] + (self.first - self.deviation)[:, :, None] / np.minimum(j, DIRECT)
-        return np.maximum(straight[:, None, :] + one * s[:, None, :], 0.0)
+        deviation = self.deviation[:, :, None] + (self.first - self.deviation)[:, :, None] / np.minimum(
+            j, RESOLVED_AGES
+        )
+        return np.maximum(straight[:, None, :] + deviation * s[:, None, :], 0.0)
 
 
 class Ages(NamedTuple):
@@ -73,20 +75,20 @@ class Ages(NamedTuple):
 
     def alive(self, workers: Workers, r: float) -> "Ages":
         """Without the blocks that nobody reaches in rounds of about ``r`` or longer."""
-        reached = max(int(np.sum(law.sf(0.3 * r * (self.middle - self.size / 2)) > GONE)) for law in workers.laws)
+        reached = max(int(np.sum(law.sf(0.3 * r * (self.middle - self.size / 2)) > EXTINCT)) for law in workers.laws)
         return Ages(self.middle[:reached], self.size[:reached], self.waves[:reached])
 
 
 def ages_to(theta: float) -> Ages:
     """The ages 1..``theta``, each by itself while they are few, then in ever longer ranges."""
     first, last = [], []
-    low, end = 1.0, min(theta, OLDEST)
+    low, end = 1.0, min(theta, OLDEST_AGE)
     while low <= end:
-        high = min(low + max(0.0, math.floor((low - EACH) * GROWTH)), end)
+        high = min(low + max(0.0, math.floor((low - SINGLE_AGES) * BLOCK_GROWTH)), end)
         first.append(low)
         last.append(high)
         low = high + 1
     lows, highs = np.array(first), np.array(last)
-    lag = np.arange(1, DIRECT + 1)
+    lag = np.arange(1, RESOLVED_AGES + 1)
     inside = ((lag >= lows[:, None]) & (lag <= highs[:, None])).astype(complex)
     return Ages((lows + highs) / 2, highs - lows + 1, inside @ np.exp(-1j * np.outer(lag, FREQUENCIES)))

@@ -14,7 +14,7 @@ from abs_theory.typing import Array
 __all__ = ["Phases", "phases"]
 
 
-MOST = 64  # phases of one law
+MOST_PHASES = 64  # phases of one law
 
 
 class Phases(NamedTuple):
@@ -42,24 +42,26 @@ def phases(law: Delay) -> Phases | None:
     """
     match law:
         case Exponential(mean=mean):
-            found = Phases(np.ones(1), np.array([[-1 / mean]]))
-        case Erlang(steps=steps, scale=scale) | LocalSteps(delay=Exponential(mean=scale), steps=steps) if steps <= MOST:
-            found = _in_line(steps, scale)
-        case Gamma(shape=shape, scale=scale) if shape <= MOST and float(shape).is_integer():
-            found = _in_line(int(shape), scale)
+            chain = Phases(np.ones(1), np.array([[-1 / mean]]))
+        case Erlang(steps=steps, scale=scale) | LocalSteps(delay=Exponential(mean=scale), steps=steps) if (
+            steps <= MOST_PHASES
+        ):
+            chain = _in_line(steps, scale)
+        case Gamma(shape=shape, scale=scale) if shape <= MOST_PHASES and float(shape).is_integer():
+            chain = _in_line(int(shape), scale)
         case HyperExponential(probs=probs, means=means):
-            found = Phases(np.array(probs) / sum(probs), -np.diag(1 / np.array(means)))
+            chain = Phases(np.array(probs) / sum(probs), -np.diag(1 / np.array(means)))
         case Coxian(rates=rates):
-            found = Phases(np.eye(len(rates))[0], law.generator)
+            chain = Phases(np.eye(len(rates))[0], law.generator)
         case Mixture(weights=weights, components=laws):
-            found = _all([phases(each) for each in laws], lambda parts: _one_of(weights, parts))
+            chain = _all([phases(component) for component in laws], lambda parts: _one_of(weights, parts))
         case Sum(terms=terms):
-            found = _all([phases(each) for each in terms], _one_after_another)
-        case LocalSteps(delay=delay, steps=steps) if steps <= MOST:
-            found = _all([phases(delay)] * steps, _one_after_another)
+            chain = _all([phases(term) for term in terms], _one_after_another)
+        case LocalSteps(delay=delay, steps=steps) if steps <= MOST_PHASES:
+            chain = _all([phases(delay)] * steps, _one_after_another)
         case _:
             return None
-    return found if found is not None and found.start.size <= MOST else None
+    return chain if chain is not None and chain.start.size <= MOST_PHASES else None
 
 
 def _in_line(steps: int, scale: float) -> Phases:
@@ -67,8 +69,8 @@ def _in_line(steps: int, scale: float) -> Phases:
 
 
 def _all(parts: list[Phases | None], join: Callable[[list[Phases]], Phases]) -> Phases | None:
-    known = [part for part in parts if part is not None and part.start.size <= MOST]
-    return join(known) if len(known) == len(parts) <= MOST else None
+    known = [part for part in parts if part is not None and part.start.size <= MOST_PHASES]
+    return join(known) if len(known) == len(parts) <= MOST_PHASES else None
 
 
 def _one_of(weights: Sequence[float], parts: list[Phases]) -> Phases:

@@ -16,7 +16,7 @@ from abs_theory import monte_carlo
 from abs_theory.checks import check_k, check_max_staleness
 from abs_theory.results import SteadyState
 from abs_theory.steady_state import closed_form, markov_chain, mean_field
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["SteadyState", "abs_sgd"]
@@ -24,12 +24,12 @@ __all__ = ["SteadyState", "abs_sgd"]
 
 METHODS = ("auto", "exact", "mean-field", "monte-carlo")
 RESULTS = tuple(f.name for f in fields(SteadyState) if f.name not in ("method", "error"))
-AFFORDABLE = 4000  # states of a Markov chain that "auto" solves without being asked, in .1 s
-COARSE = 0.018  # relative error of the round time from which "auto" prefers simulation to the mean field
+MOST_STATES_UNASKED = 4000  # states of a Markov chain that "auto" solves without being asked, in .1 s
+COARSE_TIME = 0.018  # relative error of the round time from which "auto" prefers simulation to the mean field
 
 
 def abs_sgd(
-    delay: Any,
+    delay: Laws,
     k: int | ArrayLike,
     n: int,
     max_staleness: float | ArrayLike | None = None,
@@ -44,7 +44,7 @@ def abs_sgd(
     - "exact": by formula for exponential delays, ``k = n`` and ``max_staleness = 0``; by Markov chain for phase-type
       delays (``markov_chain``: up to 200 000 states, seconds); without a bound also ``k = 1`` for any law, save for
       the staleness law and its error, which are the mean field's;
-    - "mean-field": any law without atoms (see ``mean_field.abs_sgd`` for its error), exact at ``k = n``;
+    - "mean-field": any law without atoms (see ``mean_field.steady_state`` for its error), exact at ``k = n``;
     - "monte-carlo": any law (without a bound: of finite mean), needs ``rng``; ``monte_carlo.abs_sgd`` lets you choose
       the effort;
     - "auto": exact, by chains of up to 4000 states; else the mean field, but Monte Carlo if there is an ``rng`` and
@@ -52,6 +52,13 @@ def abs_sgd(
 
     The method taken in each cell is the result's ``method``.  If the k-th delay has an infinite mean, so has an exact
     round time.  Raises ValueError if the method does not apply, and says what does.
+
+    >>> from abs_theory.delays import Exponential
+    >>> state = abs_sgd(Exponential(mean=1.0), 5, 20, [0, 3])
+    >>> state.round_time.round(4).tolist(), state.mean_staleness.round(4).tolist(), state.method.tolist()
+    ([0.2795, 0.2795], [0.0, 1.1486], ['exact', 'exact'])
+
+    See also ``monte_carlo.abs_sgd`` and, for the round time alone, ``round_time.abs_sgd``.
     """
     workers = as_workers(delay, n)
     if method not in METHODS:
@@ -65,22 +72,22 @@ def abs_sgd(
 
     parts = []
     if (cells := np.flatnonzero(routes == "exact")).size:
-        parts.append((cells, closed_form.abs_sgd(workers, k[cells], theta[cells])))
+        parts.append((cells, closed_form.steady_state(workers, k[cells], theta[cells])))
     for cell in np.flatnonzero(routes == "chain"):
-        parts.append(([cell], _without_error(markov_chain.abs_sgd(workers, int(k[cell]), theta[cell]))))
+        parts.append(([cell], _without_error(markov_chain.steady_state(workers, int(k[cell]), theta[cell]))))
     for bound in np.unique(theta):
         for route in ("asynchronous", "mean-field"):
             if (cells := np.flatnonzero((routes == route) & (theta == bound))).size:
-                part = mean_field.abs_sgd(workers, k[cells], n, bound)
+                part = mean_field.steady_state(workers, k[cells], bound)
                 if route == "asynchronous":
                     part = _asynchronous(workers, part)
                 elif method == "auto" and rng is not None:
-                    coarse = part.error.round_time > COARSE * part.round_time
+                    coarse = part.error.round_time > COARSE_TIME * part.round_time
                     routes[cells[coarse]] = "monte-carlo"
                 parts.append((cells, part))
     for cell in np.flatnonzero(routes == "monte-carlo"):
         assert rng is not None
-        parts.append(([cell], monte_carlo.abs_sgd(delay, int(k[cell]), n, theta[cell], rng)))
+        parts.append(([cell], monte_carlo.steady_state(workers, int(k[cell]), theta[cell], rng)))
 
     labels = np.where((routes == "asynchronous") | (routes == "chain"), "exact", routes).astype(str).reshape(shape)
     error = SteadyState(**_joined([(cells, part.error) for cells, part in parts], shape))
@@ -92,10 +99,10 @@ def _grid(k: Any, n: Any, max_staleness: Any) -> tuple[NDArray[np.int64], Array]
     ks, thetas = np.asarray(k, dtype=object), np.asarray(max_staleness, dtype=object)
     if not (ks.size and thetas.size):
         raise ValueError(f"k and max_staleness must not be empty, got k={k!r}, max_staleness={max_staleness!r}")
-    for each in ks.flat:
-        check_k(each, n)
-    for each in thetas.flat:
-        check_max_staleness(each)
+    for number in ks.flat:
+        check_k(number, n)
+    for threshold in thetas.flat:
+        check_max_staleness(threshold)
     bounds = np.where(thetas == None, math.inf, thetas).astype(float)  # noqa: E711
     try:
         return tuple(np.broadcast_arrays(ks.astype(np.int64), bounds))  # pyright: ignore
@@ -114,7 +121,7 @@ def _route(workers: Workers, k: int, theta: float, method: str, rng: Any) -> str
     if k == workers.n or (method != "mean-field" and closed_form.applies(workers, k, theta)):
         return "exact"
     if method != "mean-field":
-        most = markov_chain.MOST_STATES if method == "exact" else AFFORDABLE
+        most = markov_chain.MOST_STATES if method == "exact" else MOST_STATES_UNASKED
         if markov_chain.number_of_states(workers, k, theta) <= most:
             return "chain"
     if k == 1 and math.isinf(theta) and has_mean_field:
@@ -141,11 +148,11 @@ def _asynchronous(workers: Workers, state: SteadyState) -> SteadyState:
     """``state`` with what is exact at k = 1 without a bound: nobody idles, and deliveries are n renewal processes."""
     assert state.error is not None
     rates = np.array([1 / law.mean for law in workers.laws])[workers.group]
-    one = np.ones_like(state.round_time)
+    ones = np.ones_like(state.round_time)
     exact = {
-        "round_time": one / rates.sum(),
-        "idle_fraction": 0 * one,
-        "participation": one[:, None] * rates / rates.sum(),
+        "round_time": ones / rates.sum(),
+        "idle_fraction": 0 * ones,
+        "participation": ones[:, None] * rates / rates.sum(),
     }
     return replace(state, **exact, error=replace(state.error, **{name: 0 * values for name, values in exact.items()}))
 
@@ -166,14 +173,14 @@ def _joined(parts: list[Any], shape: tuple[int, ...]) -> dict[str, Any]:
     for name in RESULTS:
         rows = [(cells, np.asarray(getattr(part, name))) for cells, part in parts]
         if name in ("staleness_pmf", "participation"):
-            whole = np.zeros((math.prod(shape), max(values.shape[-1] for _, values in rows)))
+            grid = np.zeros((math.prod(shape), max(values.shape[-1] for _, values in rows)))
             for cells, values in rows:
-                whole[cells] = 0.0
-                whole[cells, : values.shape[-1]] = values
-            joined[name] = whole.reshape(*shape, -1)
+                grid[cells] = 0.0
+                grid[cells, : values.shape[-1]] = values
+            joined[name] = grid.reshape(*shape, -1)
         else:
-            whole = np.zeros(math.prod(shape))
+            grid = np.zeros(math.prod(shape))
             for cells, values in rows:
-                whole[cells] = values
-            joined[name] = whole.reshape(shape) if shape else float(whole[0])
+                grid[cells] = values
+            joined[name] = grid.reshape(shape) if shape else float(grid[0])
     return joined

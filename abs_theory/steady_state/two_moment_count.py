@@ -1,4 +1,4 @@
-"""How many workers are done: a sum of unlike binomial numbers, and its law below K."""
+"""Approximate the number of finished workers, a sum of binomials with different p, by one binomial."""
 
 import numpy as np
 from scipy.special import betainc, gammaln, ndtr, xlogy
@@ -25,7 +25,7 @@ def number(mean: Array, square: Array, k: Array, n: int, exact: bool) -> tuple[A
 
 
 def beyond_two_moments(workers: Workers, done: list[Array], k: Array, n: int) -> tuple[Array, Array]:
-    """What two moments miss of P(N < k) and of E[N; N < k] where groups are done with unlike probabilities.
+    """What two moments miss of P(N < k) and of E[N; N < k] where the groups have different probabilities.
 
     The exact law comes from its characteristic function at the n+1 roots of unity; cells x nodes.
     """

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.traces.columns import counted, numbered
+from abs_theory.typing import places_within
 
 __all__ = ["membership", "with_lost_calls"]
 
@@ -82,7 +83,7 @@ def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Int
     )
     length = last - first + 1
     who = np.repeat(np.arange(n), length)
-    at = np.arange(expected) - np.repeat(np.cumsum(length) - length - first, length)
+    at = np.repeat(first, length) + places_within(length)
     new = ~np.isin(at * n + who, present, assume_unique=True)
     return np.column_stack([at[new], who[new]])
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from abs_theory.typing import Array, PiecewiseLaw
+from abs_theory.typing import Array, PiecewiseLaw, places_within
 
 Mask = NDArray[np.bool_]
 
@@ -102,7 +102,7 @@ def _pieces(breaks: Array, least: float) -> Panels:
     wide = y1 > y0
     a, b, y0, y1 = a[wide], b[wide], y0[wide], y1[wide]
     parts = np.ceil((y1 - y0) / WIDEST).astype(int)
-    i = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    i = places_within(parts)
     step = np.repeat((y1 - y0) / parts, parts)
     start = np.repeat(y0, parts)
     return Panels(np.repeat(a, parts), np.repeat(b, parts), start + i * step, start + (i + 1) * step)

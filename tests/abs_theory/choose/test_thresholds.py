@@ -23,7 +23,7 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
-from abs_theory.steady_state.mean_field import limit_round_time
+from abs_theory.steady_state import limit_round_time
 
 LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)
 STALLS = Mixture(weights=(0.9, 0.1), components=(LogNormal(median=1.0, sigma=0.3), Gamma(shape=100.0, scale=0.1)))

@@ -37,7 +37,7 @@ UNLIKE = [Erlang(2, 0.5)] * 2 + [STALLS] * 2 + [Coxian((3.0, 1.0), (0.7,))]
 
 
 def chain(delay, k, n, theta):
-    return markov_chain.abs_sgd(as_workers(delay, n), k, math.inf if theta is None else theta)
+    return markov_chain.steady_state(as_workers(delay, n), k, math.inf if theta is None else theta)
 
 
 # -- laws ---------------------------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ def test_other_laws_have_no_phases(law):
 @pytest.mark.parametrize("k", [1, 3, 6])
 def test_the_closed_form_of_exponential_workers(delay, k, theta):
     workers = as_workers(delay, 6)
-    exact = closed_form.abs_sgd(workers, np.array([k]), np.array([float(theta)]))
-    state = markov_chain.abs_sgd(workers, k, theta)
+    exact = closed_form.steady_state(workers, np.array([k]), np.array([float(theta)]))
+    state = markov_chain.steady_state(workers, k, theta)
     for name in [*NUMBERS, "participation"]:
         np.testing.assert_allclose(getattr(state, name), getattr(exact, name)[0], rtol=1e-9, atol=1e-10)
     both = min(state.staleness_pmf.size, exact.staleness_pmf.shape[1]) - 1
@@ -291,7 +291,7 @@ def test_the_states_are_counted_before_they_are_made(delay, k, theta):
 )
 def test_what_is_too_large_is_refused(delay, k, n, theta):
     with pytest.raises(ValueError, match=r"no Markov chain of at most 200000 states.*use exponential phases, fewer"):
-        markov_chain.abs_sgd(as_workers(delay, n), k, theta)
+        markov_chain.steady_state(as_workers(delay, n), k, theta)
 
 
 def test_rates_of_unlike_scale():

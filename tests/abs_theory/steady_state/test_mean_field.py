@@ -37,6 +37,10 @@ UNSEEN = [Lomax(2.0, 4.0), Weibull(1.0, 1.5), Gamma(2.0, 0.5), LogNormal(1.0, 0.
 UNLIKE = [LogNormal(1.0, 1.0)] * 8 + [LogNormal(2.0, 1.0)] * 8 + [LogNormal(5.0, 0.5)] * 4
 
 
+def of_mean_field(delay, k, n, theta):
+    return mean_field.steady_state(as_workers(delay, n), k, theta)
+
+
 def simulated(delay, k, n, theta, num_rounds=300, replicates=128):
     state = monte_carlo.abs_sgd(delay, k, n, theta, np.random.default_rng([k, n]), num_rounds, replicates)
     unit = Estimate(0.0, 1.0, replicates).half_width()
@@ -75,7 +79,7 @@ def test_the_limit_of_exponential_delays_does_not_depend_on_the_bound():
 def test_exponential_delays_are_exact(theta):
     k = np.arange(1, 20)
     for n in (20, 60):
-        state = mean_field.abs_sgd(Exponential(3.0), k, n, theta)
+        state = of_mean_field(Exponential(3.0), k, n, theta)
         exact = order_stats.means(Exponential(3.0), n)[k - 1]
         np.testing.assert_allclose(state.round_time, exact, rtol=5e-4)
         np.testing.assert_allclose(state.idle_fraction, 1 - k * 3.0 / (n * exact), atol=5e-4)
@@ -84,7 +88,7 @@ def test_exponential_delays_are_exact(theta):
 @pytest.mark.parametrize("delay", [*LAWS, UNLIKE], ids=repr)
 def test_k_sync_is_an_order_statistic(delay):
     n, k = 20, np.array([1, 5, 12, 19])
-    state = mean_field.abs_sgd(delay, k, n, 0)
+    state = of_mean_field(delay, k, n, 0)
     assert np.all(np.abs(state.round_time / order_stats.means(delay, n)[k - 1] - 1) < 0.012)
     np.testing.assert_allclose(state.restarts, n - k, rtol=1e-9)
 
@@ -92,7 +96,7 @@ def test_k_sync_is_an_order_statistic(delay):
 @pytest.mark.parametrize("delay", LAWS, ids=repr)
 def test_without_a_bound_work_and_staleness_are_conserved(delay):
     n, k = 12, np.arange(1, 12)
-    state = mean_field.abs_sgd(delay, k, n, math.inf)
+    state = of_mean_field(delay, k, n, math.inf)
     np.testing.assert_allclose(n * state.round_time * (1 - state.idle_fraction), k * delay.mean, rtol=1e-9)
     np.testing.assert_allclose(state.mean_staleness, (n - k) / k, rtol=1e-12)
     assert np.all(state.round_time >= k * delay.mean / n * (1 - 1e-12))
@@ -103,7 +107,7 @@ def test_without_a_bound_work_and_staleness_are_conserved(delay):
 @pytest.mark.parametrize("delay", [LAWS[0], LAWS[5], UNLIKE[:4] + UNLIKE[8:12] + UNLIKE[16:]], ids=repr)
 def test_conservation_of_staleness_and_participation(delay, theta):
     n, k = 12, np.array([1, 4, 11])
-    state = mean_field.abs_sgd(delay, k, n, theta)
+    state = of_mean_field(delay, k, n, theta)
     dropped = (theta + 1) * state.restarts if theta < math.inf else 0.0
     np.testing.assert_allclose(k * state.mean_staleness + dropped, n - k, rtol=1e-9)
     np.testing.assert_allclose(state.participation.sum(axis=1), k, rtol=1e-9)
@@ -114,19 +118,19 @@ def test_conservation_of_staleness_and_participation(delay, theta):
 
 
 def test_one_law_repeated_is_equal_workers():
-    one = mean_field.abs_sgd(LAWS[0], np.array([3]), 9, 2)
-    many = mean_field.abs_sgd([LAWS[0]] * 9, np.array([3]), 9, 2)
+    one = of_mean_field(LAWS[0], np.array([3]), 9, 2)
+    many = of_mean_field([LAWS[0]] * 9, np.array([3]), 9, 2)
     assert one.round_time == many.round_time
     # and two laws that differ in nothing but name are nearly so
-    split = mean_field.abs_sgd([Gamma(1.0, 1.0)] * 4 + [Exponential(1.0)] * 5, np.array([3]), 9, 2)
+    split = of_mean_field([Gamma(1.0, 1.0)] * 4 + [Exponential(1.0)] * 5, np.array([3]), 9, 2)
     assert split.round_time == pytest.approx(order_stats.means(Exponential(1.0), 9)[2], rel=1e-3)
 
 
 def test_the_cells_of_a_grid_are_independent():
     k = np.arange(1, 60)
-    grid = mean_field.abs_sgd(LAWS[5], k, 60, 12)
+    grid = of_mean_field(LAWS[5], k, 60, 12)
     for i in (0, 17, 58):
-        alone = mean_field.abs_sgd(LAWS[5], k[i : i + 1], 60, 12)
+        alone = of_mean_field(LAWS[5], k[i : i + 1], 60, 12)
         assert alone.round_time[0] == pytest.approx(grid.round_time[i], rel=1e-9)
         assert alone.error.round_time[0] == pytest.approx(grid.error.round_time[i], rel=1e-6)
 
@@ -147,7 +151,7 @@ def test_the_number_done_of_unlike_workers():
 
 
 def check(delay, k, n, theta, allowed, **effort):
-    theory = mean_field.abs_sgd(delay, np.array([k]), n, theta)
+    theory = of_mean_field(delay, np.array([k]), n, theta)
     _, found = simulated(delay, k, n, theta, **effort)
     time = found("round_time")
     assert abs(theory.round_time[0] - time.mean) <= allowed * time.mean + noise(time)
@@ -179,7 +183,7 @@ def test_laws_that_nothing_was_fitted_to(delay):
 @pytest.mark.parametrize("k", [5, 18])
 def test_unequal_workers(k, theta):
     check(UNLIKE, k, 20, theta, allowed=0.01, replicates=64)
-    theory = mean_field.abs_sgd(UNLIKE, np.array([k]), 20, theta)
+    theory = of_mean_field(UNLIKE, np.array([k]), 20, theta)
     state, _ = simulated(UNLIKE, k, 20, theta, replicates=64)
     stated = theory.error.participation[0] + 3 * state.error.participation
     assert np.all(np.abs(theory.participation[0] - state.participation) <= stated)
@@ -190,7 +194,7 @@ def test_a_worker_a_hundred_times_slower():
     for k, theta in ((2, 1), (4, math.inf)):
         check(laws, k, 8, theta, allowed=0.02)
     # where everything hinges on him the approximation is poor, and says so
-    poor = mean_field.abs_sgd(laws, np.array([7]), 8, 0)
+    poor = of_mean_field(laws, np.array([7]), 8, 0)
     assert poor.error.round_time[0] > abs(poor.round_time[0] - order_stats.means(laws, 8)[6])
 
 
@@ -199,7 +203,7 @@ def test_a_worker_a_hundred_times_slower():
 )
 def test_rounds_that_end_soon_after_the_least_delay(delay, k, theta):
     """Few attempts decide there: fluctuations are hard to get right, and where they are not the limit stands in."""
-    theory, found = mean_field.abs_sgd(delay, np.array([k]), 100, theta), simulated(delay, k, 100, theta, 100, 48)[1]
+    theory, found = of_mean_field(delay, np.array([k]), 100, theta), simulated(delay, k, 100, theta, 100, 48)[1]
     time, stated = found("round_time"), theory.error.round_time[0]
     assert_within(time, theory.round_time[0], stated, time.mean, 0.1 * time.mean)
     assert abs(theory.round_time[0] - time.mean) <= 0.03 * time.mean + noise(time)
@@ -224,7 +228,7 @@ def test_extreme_parameters_stay_finite(theta):
     infinite = [] if theta == math.inf else [Pareto(1.0, 0.9)]
     tiny, huge, flat = LogNormal(1e-12, 1.0), LogNormal(1e12, 1.0), Uniform(2.0, 3.0)
     for delay in (tiny, huge, flat, Weibull(1.0, 0.1), Weibull(1.0, 50.0), Pareto(0.5, 1.2), *infinite):
-        state = mean_field.abs_sgd(delay, k, 20, theta)
+        state = of_mean_field(delay, k, 20, theta)
         for values in (state, state.error):
             for name in ("round_time", "mean_staleness", "staleness_pmf", "restarts", "idle_fraction", "participation"):
                 assert np.all(np.isfinite(getattr(values, name))), (delay, name)
@@ -232,22 +236,22 @@ def test_extreme_parameters_stay_finite(theta):
 
 
 def test_scale_free():
-    one, huge = (mean_field.abs_sgd(LogNormal(median, 1.0), np.array([4]), 11, 3) for median in (1.0, 1e12))
+    one, huge = (of_mean_field(LogNormal(median, 1.0), np.array([4]), 11, 3) for median in (1.0, 1e12))
     assert huge.round_time[0] == pytest.approx(1e12 * one.round_time[0], rel=1e-6)
 
 
 def test_a_million_workers_are_the_limit():
     n, k = 10**6, np.array([1000, 500_000])
     for theta in (3, 100_000):
-        state = mean_field.abs_sgd(LAWS[4], k, n, theta)
+        state = of_mean_field(LAWS[4], k, n, theta)
         np.testing.assert_allclose(state.round_time, mean_field.limit_round_time(LAWS[4], k / n, theta), rtol=2e-3)
 
 
 def test_refusals():
     k = np.array([1])
     with pytest.raises(ValueError, match="atoms"):
-        mean_field.abs_sgd(Deterministic(1.0), k, 4, 1)
+        of_mean_field(Deterministic(1.0), k, 4, 1)
     with pytest.raises(ValueError, match="infinite mean"):
-        mean_field.abs_sgd([Pareto(1.0, 0.9), Exponential(1.0)], k, 2, math.inf)
+        of_mean_field([Pareto(1.0, 0.9), Exponential(1.0)], k, 2, math.inf)
     with pytest.raises(ValueError, match="at 0 within floating point"):
-        mean_field.abs_sgd(Gamma(1e-3, 1.0), np.array([1]), 20, 0)
+        of_mean_field(Gamma(1e-3, 1.0), np.array([1]), 20, 0)

@@ -123,7 +123,7 @@ def test_auto_takes_monte_carlo_only_with_a_generator_and_for_a_reason():
     delay = Uniform(low=0.0, high=2.0)
     for k, theta in [(3, 1), (3, None)]:
         theory = steady_state.abs_sgd(delay, k, 8, theta)
-        coarse = theory.error.round_time > route.COARSE * theory.round_time
+        coarse = theory.error.round_time > route.COARSE_TIME * theory.round_time
         assert theory.method == "mean-field"
         assert steady_state.abs_sgd(delay, k, 8, theta, rng=rng).method == ("monte-carlo" if coarse else "mean-field")
 
