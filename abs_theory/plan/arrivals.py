@@ -1,6 +1,6 @@
 """E[T_(k)] from a trace, for each k: the mean of the k-th arrival, with an interval or the reason why there is none.
 
-Nothing is assumed of the delays: whatever makes workers alike, or rounds, is in the measured arrivals.
+No law is assumed for the delays: common factors of workers and of rounds are in the measured arrivals.
 
 The intervals hold the truth in 90 to 99 % of repetitions (tests/test_plan_intervals.py) from this many rounds on:
 
@@ -11,8 +11,8 @@ The intervals hold the truth in 90 to 99 % of repetitions (tests/test_plan_inter
     400   stalls of 2 % of the attempts, in general 8 that reach the rank
     800   spells of stalls that last eight rounds, in general 100 times what they last
 
-With fewer they are mostly not identified, which is said; but what has never happened in the trace cannot be known, and
-its absence from a short trace makes an interval too narrow.
+With fewer rounds most intervals are not identified, and the table says so.  Events that never happened in the trace
+cannot be known; if they are missing from a short trace, its intervals are too narrow.
 """
 
 import numpy as np
@@ -27,41 +27,48 @@ from abs_theory.typing import Array
 __all__ = ["full_wait_every", "mean_arrivals"]
 
 
-SEEN = 8  # rounds that were stalled at a rank, before its mean can be trusted
-WORTH = 0.25  # of the half-width: what stalls not seen may move a mean unnoticed
-NEW = 20  # full-wait rounds that tell E[T_(k)] for every k
+# Chosen so that the intervals hold their level in the regimes above.
+STALLED_ROUNDS_NEEDED = 8  # rounds in which a rank stalled, before its mean is trusted
+NEGLIGIBLE_MOVE = 0.25  # of the half-width: what stalls not seen may move a mean without a warning
+FULL_WAITS_NEEDED = 20  # rounds that wait for everybody, to learn E[T_(k)] for every k
 
 
 def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.DataFrame:
     """One row for each k = 1..n (the index): mean, stderr, low, high, rounds and reason; seconds.
 
     The mean is over the rounds in which k workers delivered.  ``reason`` is "" where the 95 % interval [low, high] is
-    identified, else says why not, and low and high are NaN: nobody waited so long; rounds that lost an attempt were
-    longer than the others; the mean hangs on few rounds; or stalls of which a rank has seen none, or few, would
-    move it, to judge by the number of workers that stall at once (``_hits``).
+    identified.  Elsewhere it says why not, and low and high are NaN: nobody waited so long; rounds that lost an attempt
+    were longer than the others; the mean depends on few rounds; or the rank has seen few stalls or none, and stalls
+    would move its mean, judged by the number of workers that stall at once (``_hits``).
     """
     arrivals = data.arrivals
     rounds, n = arrivals.shape
-    found = intervals.means(arrivals, data.window, rng)
+    estimates = intervals.means(arrivals, data.window, rng)
     reason = np.full(n, "", dtype=object)
-    unseen = found.rounds == 0
-    few = np.flatnonzero(~found.identified & ~unseen)
+    unseen = estimates.rounds == 0
+    few = np.flatnonzero(~estimates.identified & ~unseen)
     for i in few:
-        reason[i] = f"{found.rounds[i]:.0f} rounds, {max(found.needed[i], found.rounds[i] + 1):.0f} needed"
+        reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(estimates.needed[i], estimates.rounds[i] + 1):.0f} needed"
     share, length, tau = _hits(parts, n)
-    needed = tau * SEEN / np.maximum(share, 1e-9)
-    half = (found.high - found.low) / 2
-    moved = np.where(rounds < needed, share * np.maximum(length - found.mean, 0), 0.0)
-    for i in np.flatnonzero((moved > WORTH * half) & (reason == "")):
+    needed = tau * STALLED_ROUNDS_NEEDED / np.maximum(share, 1e-9)
+    half = (estimates.high - estimates.low) / 2
+    moved = np.where(rounds < needed, share * np.maximum(length - estimates.mean, 0), 0.0)
+    for i in np.flatnonzero((moved > NEGLIGIBLE_MOVE * half) & (reason == "")):
         reason[i] = f"more workers may stall at once than did: {needed[i]:.0f} rounds needed"
-    for i in np.flatnonzero(found.rounds < rounds):
+    for i in np.flatnonzero(estimates.rounds < rounds):
         missing = ~np.isfinite(arrivals[:, i])
         if unseen[i]:
             reason[i] = "no round saw so many arrivals"
-        elif _at_least(data, missing) > found.mean[i]:
+        elif _at_least(data, missing) > estimates.mean[i]:
             reason[i] = f"{missing.sum()} rounds lost an attempt, and lasted longer than this mean before they did"
     table = pd.DataFrame(
-        {"mean": found.mean, "stderr": found.stderr, "low": found.low, "high": found.high, "rounds": found.rounds},
+        {
+            "mean": estimates.mean,
+            "stderr": estimates.stderr,
+            "low": estimates.low,
+            "high": estimates.high,
+            "rounds": estimates.rounds,
+        },
         index=pd.RangeIndex(1, n + 1, name="k"),
     ).assign(reason=reason)
     table.loc[table["reason"] != "", ["low", "high"]] = np.nan
@@ -70,15 +77,15 @@ def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.D
 
 
 def _at_least(data: Table, rows: NDArray[np.bool_]) -> float:
-    """Mean seconds that rounds ``rows`` lasted at least: until their last sign of life."""
+    """Lower bound of the mean seconds of rounds ``rows``: the last arrival or the last time given up."""
     return float(np.nanmax(data.seconds[rows], axis=1).mean())
 
 
 def _hits(parts: Effects, n: int) -> tuple[Array, float, float]:
     """Share of rounds in which more than n - k workers stall, for each k; seconds of a stall; rounds in a spell.
 
-    From the number of stalled workers per round, by the beta-binomial law with its mean and variance: stalls that
-    strike together go far beyond those seen.  Raised to what was seen, if more.
+    From the number of stalled workers per round, by the beta-binomial law of equal mean and variance, because stalls
+    that occur together can exceed those seen.  Never less than the share that was seen.
     """
     stalled = parts.stalled.sum(axis=1)
     if not stalled.any():
@@ -93,11 +100,11 @@ def _hits(parts: Effects, n: int) -> tuple[Array, float, float]:
     else:
         tail = stats.binom(n, share).sf(spare)
     seen = (stalled[:, None] > spare).mean(axis=0)
-    length = float(np.nanmedian(parts.worker)) * float(parts.rest[parts.stalled].mean())
+    length = float(np.nanmedian(parts.worker)) * float(parts.residual[parts.stalled].mean())
     tau = intervals.correlation_time(stalled.astype(float), np.zeros(stalled.size, dtype=np.int64))
     return np.maximum(tail, seen), length, tau
 
 
 def full_wait_every(largest: int, n: int, rounds: int) -> int:
-    """Wait for everybody once in so many rounds: a trace as long as this one then has NEW such rounds; 0: no need."""
-    return 0 if largest == n else min(max(rounds // NEW, 2), NEW)
+    """Rounds from one full wait to the next: a trace as long as this one then has FULL_WAITS_NEEDED; 0: no need."""
+    return 0 if largest == n else min(max(rounds // FULL_WAITS_NEEDED, 2), FULL_WAITS_NEEDED)

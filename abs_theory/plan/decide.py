@@ -1,8 +1,8 @@
 """k and max_staleness from a trace: the simplest choice that the data cannot tell from the best.
 
-Simpler is larger k, nearer to plain synchronous SGD, and then a smaller max_staleness, fresher gradients.  What stands
-against it is time: k / E[T_(k)] gradients per second for k, the round time for the threshold, or the seconds to a
-target where the constants of the problem are given.
+A larger k is simpler, because it is nearer to synchronous SGD; at equal k, a smaller max_staleness is simpler, because
+gradients are fresher.  The objective is gradients per second, k / E[T_(k)], for k and the round time for the
+threshold; where the constants of the problem are given, it is the seconds to a target.
 """
 
 import math
@@ -20,16 +20,28 @@ from abs_theory.plan.fleet_model import FleetModel
 from abs_theory.plan.replayed import Played, Replay
 from abs_theory.typing import Array
 
-__all__ = ["Gain", "KChoice", "Policy", "choose_k", "choose_threshold", "fastest", "gain", "soonest", "times_to_target"]
+__all__ = [
+    "Gain",
+    "KChoice",
+    "Policy",
+    "choose_k",
+    "choose_threshold",
+    "fastest",
+    "gain",
+    "gain_to_target",
+    "soonest",
+    "times_to_target",
+]
 
 
-MOST_WORSE = 0.02  # what simplicity may cost, whatever the error
-THRESHOLDS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
-TWO_SIDED = 1.96  # standard errors of a 95 % interval
-CONTENDERS = 24  # of the model's candidates, to be replayed
-NEAR = 1.25  # times the model's best objective, to be a contender
-FEW_K = 12  # tried where k and the threshold are both free
-FEWER_K = 3  # for the ceiling, which is at k = 1 unless many stall
+# Chosen, not fitted: the numbers below trade a little speed for simplicity and for short computations.
+MOST_LOST_TO_SIMPLICITY = 0.02  # share of the objective that a simpler choice may lose, whatever the standard error
+THRESHOLDS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)  # updates; tried at the chosen k, with no threshold at all
+STANDARD_ERRORS_95 = 1.96  # half-width of a 95 % interval of a normal estimate
+MOST_CONTENDERS = 24  # of the model's candidates, to be replayed
+CONTENDER_FACTOR = 1.25  # times the model's best objective, up to which a candidate is replayed
+FREE_K_VALUES = 12  # values of k tried where k and the threshold are both free
+CEILING_K_VALUES = 3  # values of k tried for the ceiling, which is at k = 1 unless many workers stall
 
 
 @dataclass(frozen=True)
@@ -51,24 +63,24 @@ class Gain:
 
 @dataclass(frozen=True, eq=False)
 class KChoice:
-    """The k with the most gradients per second, and whether the trace could tell."""
+    """The k with the most gradients per second, and whether the trace identifies it."""
 
     k: int
-    best: int  # without regard to simplicity
-    alike: tuple[int, int] | None  # least and largest k that 95 % intervals do not tell from the best; None: no errors
+    best: int  # most gradients per second, whether simple or not
+    alike: tuple[int, int] | None  # least and largest k that is no worse at 95 %; None: errors are unknown
     largest: int  # k that the trace saw
     identified: bool  # no k beyond what was seen can be better
-    could_gain: float  # at most so much more per second by a larger k, as a share
-    against_all: Gain | None  # time per gradient, to waiting for everybody; None where that is not known
+    could_gain: float  # upper bound of what a larger k could add to the gradients per second, as a share
+    against_all: Gain | None  # time per gradient over that of waiting for everybody; None if nobody waited for all
     curve: pd.DataFrame  # per k: rate (gradients per second), error (of its log to that of the best)
 
 
 def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rng: np.random.Generator) -> KChoice:
-    """Maximise k / E[T_(k)] over the k seen, ``means`` being ``mean_arrivals`` of the ``arrivals`` of rounds.
+    """Maximise k / E[T_(k)] over the k seen; ``means`` is ``mean_arrivals`` of the ``arrivals`` of rounds.
 
-    Among the k within one standard error of the best, and MOST_WORSE of it, the largest.  The error is that of the
-    ratio, over the same rounds: what makes a whole round slow does not blur it.  Beyond the largest k seen the
-    gradients per second are at most n / E[T_(largest)], since arrivals only get later.
+    Takes the largest k within one standard error of the best, and within MOST_LOST_TO_SIMPLICITY of it.  The error is
+    that of the ratio over the same rounds, so a slow round, which delays all k alike, does not add to it.  Beyond the
+    largest k seen, the gradients per second are at most n / E[T_(largest)], because later arrivals take longer.
     """
     n = arrivals.shape[1]
     mean = means["mean"].to_numpy()
@@ -77,18 +89,18 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
     best = int(np.nanargmax(rate))
     error = _ratios(arrivals, mean, best, window, rng).stderr
     error[best] = 0.0
-    slack = np.minimum(np.nan_to_num(error, nan=0.0), MOST_WORSE)
+    slack = np.minimum(np.nan_to_num(error, nan=0.0), MOST_LOST_TO_SIMPLICITY)
     k = int(np.flatnonzero(np.log(rate) >= math.log(rate[best]) - slack)[-1])
-    alike = np.flatnonzero(np.log(rate) >= math.log(rate[best]) - TWO_SIDED * np.nan_to_num(error, nan=0.0))
+    alike = np.flatnonzero(np.log(rate) >= math.log(rate[best]) - STANDARD_ERRORS_95 * np.nan_to_num(error, nan=0.0))
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
     gain = None
     if largest + 1 == n:
-        found = _ratios(arrivals, mean, k, window, rng, only=n - 1)
+        ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
         # time per gradient of k over that of n; the deviations are those of log T_(n) - log T_(k)
         log = math.log(rate[n - 1] / rate[k])
         known = k + 1 == n or (means["reason"].iloc[k] == "" and means["reason"].iloc[n - 1] == "")
-        low, high = (log - found.high[0], log - found.low[0]) if known else (math.nan, math.nan)
+        low, high = (log - ratio.high[0], log - ratio.low[0]) if known else (math.nan, math.nan)
         gain = Gain(math.exp(log), math.exp(low), math.exp(high))
     return KChoice(
         k=k + 1,
@@ -105,7 +117,7 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
 def _ratios(
     arrivals: Array, mean: Array, to: int, window: NDArray[np.int64], rng: np.random.Generator, only: int | None = None
 ) -> intervals.Means:
-    """Sampling error of log E[T_(k)] - log E[T_(to + 1)] for each k, linearised: means of deviations, about 0."""
+    """Sampling error of log E[T_(k)] - log E[T_(to + 1)] for each k, linearised: means of deviations around 0."""
     columns = arrivals if only is None else arrivals[:, [only]]
     relative = columns / (mean if only is None else mean[only]) - arrivals[:, [to]] / mean[to]
     return intervals.means(relative, window, rng)
@@ -113,39 +125,39 @@ def _ratios(
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A k and max_staleness (inf: nobody restarts), as replayed, and what else was tried."""
+    """A k and max_staleness (inf: nobody restarts), as replayed, and the other candidates."""
 
     k: int
     max_staleness: float
-    alike: tuple[tuple[int, float], ...]  # candidates that a 95 % interval of the ratio does not tell from the best
+    alike: tuple[tuple[int, float], ...]  # candidates that are no worse than the best at 95 %
     played: Played
     tried: pd.DataFrame  # k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
 
 
 def choose_threshold(replay: Replay, k: int) -> Policy:
-    """The smallest ``max_staleness`` whose rounds at ``k`` are, within an error, as short as the shortest."""
+    """The smallest ``max_staleness`` whose rounds at ``k`` are within one standard error of the shortest."""
     thresholds = [t for t in THRESHOLDS if t <= 8 * replay.n / k] if k < replay.n else [0.0]
     cells = [(k, t) for t in [*thresholds, *([math.inf] if k < replay.n else [])]]
     return _simplest(replay, cells, [replay.play(*cell).round_time for cell in cells])
 
 
 def fastest(replay: Replay) -> Policy:
-    """The k and ``max_staleness`` with the most gradients per second, however stale: a ceiling, no advice."""
+    """The k and ``max_staleness`` with the most gradients per second, however stale: an upper limit, not advice."""
     n = replay.n
-    ks = np.unique(np.geomspace(1, n, FEWER_K).round().astype(int)).tolist()
+    ks = np.unique(np.geomspace(1, n, CEILING_K_VALUES).round().astype(int)).tolist()
     cells = [(k, t) for k in ks for t in ((1.0, 4.0, math.inf) if k < n else (0.0,))]
     return _simplest(replay, cells, [replay.play(*cell).round_time / cell[0] for cell in cells])
 
 
 def soonest(replay: Replay, model: FleetModel, constants: Constants, target: float, rng: np.random.Generator) -> Policy:
-    """The k and ``max_staleness`` soonest at ``target``: the model proposes candidates, the replayed trace decides.
+    """The k and ``max_staleness`` that reach ``target`` first: proposed by the model, decided by the replayed trace.
 
-    Candidates are the best of ``choose.best`` under the fitted laws, and a coarse grid; updates to the target are those
-    expected near a quadratic at the staleness replayed, seconds those of the replayed rounds.
+    Candidates are a coarse grid and the best of ``choose.best`` under the fitted laws.  The updates to the target are
+    those expected near a quadratic at the replayed staleness; the seconds are those of the replayed rounds.
     Raises ValueError as ``choose.best`` does.
     """
     n = replay.n
-    ks = np.unique(np.geomspace(1, n, FEW_K).round().astype(int)).tolist()
+    ks = np.unique(np.geomspace(1, n, FREE_K_VALUES).round().astype(int)).tolist()
     cells = {(k, t) for k in ks for t in ((0.0, 1.0, math.inf) if k < n else (0.0,))}
     cells = sorted(cells | set(_proposed(model, n, constants, target, rng)))
     played = [replay.play(*cell) for cell in cells]
@@ -158,12 +170,12 @@ def soonest(replay: Replay, model: FleetModel, constants: Constants, target: flo
 def times_to_target(cells: list[tuple[int, float]], played: list[Played], constants: Constants, target: float) -> Array:
     """Seconds until the mean squared gradient norm is ``target`` for each (k, max_staleness), at its best step.
 
-    Updates as expected near a quadratic at the staleness played, rounds as long as played; inf: never.
+    Updates are those expected near a quadratic at the replayed staleness, rounds last as long as replayed; inf: never.
     """
     k, threshold = (np.array(column) for column in zip(*cells, strict=True))
-    seconds = np.array([each.round_time for each in played])
-    stale = np.array([each.mean_staleness for each in played])
-    messages = 2 * k + np.array([each.restarts for each in played])
+    seconds = np.array([run.round_time for run in played])
+    stale = np.array([run.mean_staleness for run in played])
+    messages = 2 * k + np.array([run.restarts for run in played])
     n = played[0].participation.size
     rounds = Rounds(k, threshold, seconds, np.zeros(k.size), stale, messages, seconds, np.ones((k.size, 1)))
     table = candidates.outcomes(constants, n, rounds, None, Goal(target, None, "seconds", "expected"))
@@ -173,7 +185,7 @@ def times_to_target(cells: list[tuple[int, float]], played: list[Played], consta
 def _proposed(
     model: FleetModel, n: int, constants: Constants, target: float, rng: np.random.Generator
 ) -> list[tuple[int, float]]:
-    """The best candidates by the laws alone; none for laws that are all but constant, which no mean field covers."""
+    """The best candidates by the laws alone; none if the laws are almost constant, which no mean field covers."""
     laws = model.laws
     atoms = any(law.has_atoms for law in (laws if isinstance(laws, list) else [laws]))
     try:
@@ -181,7 +193,9 @@ def _proposed(
             curve = choose.best(laws, n, constants, target=target, rng=rng if atoms else None).curve
     except ValueError:
         return []
-    near = curve[curve["objective"] <= NEAR * curve["objective"].min()].nsmallest(CONTENDERS, "objective")
+    near = curve[curve["objective"] <= CONTENDER_FACTOR * curve["objective"].min()].nsmallest(
+        MOST_CONTENDERS, "objective"
+    )
     return [(int(k), float(t)) for k, t in zip(near["k"], near["max_staleness"], strict=True)]
 
 
@@ -200,10 +214,10 @@ def _simplest(replay: Replay, cells: list[tuple[int, float]], objective: list[fl
         rows.append((*cell, played.round_time, played.mean_staleness, value, log, error))
     names = ["k", "max_staleness", "round_time", "mean_staleness", "objective", "log_ratio", "error"]
     tried = pd.DataFrame(rows, columns=names)
-    good = tried[tried["log_ratio"] <= np.minimum(tried["error"], MOST_WORSE)]
+    good = tried[tried["log_ratio"] <= np.minimum(tried["error"], MOST_LOST_TO_SIMPLICITY)]
     row = good.sort_values(["k", "max_staleness"], ascending=[False, True]).iloc[0]
     k, threshold = int(row["k"]), float(row["max_staleness"])
-    alike = tried[tried["log_ratio"] <= TWO_SIDED * tried["error"]]
+    alike = tried[tried["log_ratio"] <= STANDARD_ERRORS_95 * tried["error"]]
     same = tuple((int(k), float(t)) for k, t in zip(alike["k"], alike["max_staleness"], strict=True))
     return Policy(k, threshold, same, replay.play(k, threshold), tried)
 
@@ -212,5 +226,18 @@ def gain(played: Played, gradients: int, other: Played, others: int) -> Gain:
     """Time per gradient of one policy over that of another, with a 95 % interval over bootstrap traces."""
     log, error = played.log_ratio(other)
     log += math.log(others / gradients)
-    half = TWO_SIDED * error
+    half = STANDARD_ERRORS_95 * error
     return Gain(math.exp(log), math.exp(log - half), math.exp(log + half))
+
+
+def gain_to_target(replay: Replay, policy: Policy) -> Gain:
+    """Time to the target of ``policy``, one of ``soonest``, over that of waiting for everybody."""
+
+    def updates(k: int, threshold: float) -> float:
+        cell = (policy.tried["k"] == k) & (policy.tried["max_staleness"] == threshold)
+        row = policy.tried[cell].iloc[0]
+        return row["objective"] / row["round_time"]
+
+    per_round = gain(policy.played, 1, replay.play(replay.n, 0.0), 1)
+    factor = updates(policy.k, policy.max_staleness) / updates(replay.n, 0.0)
+    return Gain(per_round.ratio * factor, per_round.low * factor, per_round.high * factor)

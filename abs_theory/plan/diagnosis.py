@@ -19,14 +19,14 @@ MODELS = {
     "rare stalls": "one law for all workers, a mixture that has the stalls",
     "almost i.i.d.": "one law for all workers",
 }
-NOTABLE = 0.1  # share of the variance that a model must have
-TAIL = 0.05  # share of the delays that tell its index, at least FEWEST_IN_TAIL of them
+NOTABLE_SHARE = 0.1  # of the variance, from which a model must contain an effect (a convention)
+TAIL_SHARE = 0.05  # of the delays, from which the tail index is estimated, but at least FEWEST_IN_TAIL
 FEWEST_IN_TAIL = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """Shares of the variance, which sum to 1, and what else a model must know."""
+    """Shares of the variance, which sum to 1, and the other properties that a model must reproduce."""
 
     worker_share: float
     round_share: float
@@ -46,77 +46,80 @@ class Diagnosis:
 
     @property
     def has_worker_effect(self) -> bool:
-        return self.worker_share >= NOTABLE or self.regime == REGIMES[0]
+        return self.worker_share >= NOTABLE_SHARE or self.regime == REGIMES[0]
 
     @property
     def has_round_effect(self) -> bool:
-        return self.round_share >= NOTABLE or self.regime == REGIMES[1]
+        return self.round_share >= NOTABLE_SHARE or self.regime == REGIMES[1]
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """All of it in words."""
+        """The diagnosis in words."""
         shares = (
             f"Of the variance of the delays {self.worker_share:.1%} is between workers, {self.round_share:.1%} between "
             f"rounds, {self.stall_share:.1%} due to stalls and {self.residual_share:.1%} left over."
         )
         also = [
-            words
-            for words, has in (("unequal workers", self.has_worker_effect), ("common slowdowns", self.has_round_effect))
-            if has and words != self.regime
+            name
+            for name, has in (("unequal workers", self.has_worker_effect), ("common slowdowns", self.has_round_effect))
+            if has and name != self.regime
         ]
         regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}; model: {MODELS[self.regime]}."
         return (regime, shares, self._windows(), self._stalls(), self._shape())
 
     def _windows(self) -> str:
         if len(self.levels) < 2:
-            levels = "The rounds are one stretch"
+            levels = "The rounds have no long gaps"
         elif self.shifted:
             first, last = (min(self.levels, key=lambda w: sign * self.levels[w]) for sign in (1, -1))
             ratio = self.levels[last] / self.levels[first] - 1
             levels = f"The level shifts between windows: window {last} is {ratio:.1%} slower than window {first}"
         else:
-            levels = f"The {len(self.levels)} windows are level"
+            levels = f"The {len(self.levels)} windows have the same mean level"
         if self.correlation_time > 1:
-            return f"{levels}; slow rounds come in spells: {self.correlation_time:.1f} rounds tell as much as one."
-        return f"{levels}, with no memory from round to round beyond that."
+            return (
+                f"{levels}. Slow rounds come in clusters: {self.correlation_time:.1f} rounds carry as much "
+                "information as one independent round."
+            )
+        return f"{levels}, and rounds are otherwise independent of each other."
 
     def _stalls(self) -> str:
         if not self.stalls:
             return "No stalls were seen."
         words = f"Stalls: {self.stalls:.2%} of the delays, {self.stall_factor:.1f} times the usual length on average"
         if self.clustering > 2:
-            words += f"; they strike together ({self.clustering:.1f} times the variance of independent ones)"
+            words += f"; they hit several workers at once ({self.clustering:.1f} times the independent variance)"
         elif self.clustering == self.clustering:
-            words += "; they strike one worker at a time"
+            words += "; they hit one worker at a time"
         if self.persistence > 2:
-            words += f"; and last: a stalled worker is {self.persistence:.1f} times as likely to stall again"
+            words += f"; they last: after a stall, another one is {self.persistence:.1f} times as likely"
         return words + "."
 
     def _shape(self) -> str:
-        skew = f"Worker and round taken out, the skewness is {self.skewness:.2g}"
+        skew = f"After removing worker and round effects, the skewness of the delays is {self.skewness:.2g}"
         if self.tail_index != self.tail_index:
-            return skew + "; too few delays to tell the tail."
+            return skew + "; there are too few delays to estimate the tail."
         if self.tail_index > 10:
             return skew + " and the tail is light."
-        heavy = " (no finite variance)" if self.tail_index < 2 else ""
-        return skew + f" and the tail falls like a power of about -{self.tail_index:.1f}{heavy}."
+        variance = "infinite" if self.tail_index < 2 else "finite"
+        return skew + f" and the tail is a power law of index {self.tail_index:.1f} ({variance} variance)."
 
 
 def diagnose(data: Table, parts: Effects | None = None) -> Diagnosis:
     """The regime of ``data``, by the largest of four shares of the variance.
 
     Variance components of the two-way layout without replication (unbiased, negative ones 0), first without the
-    stalls, whose share is what they add.  Where some attempts did not arrive, those that did are all there is.
+    stalls, whose share is what they add.  Only attempts that arrived are used.
     """
     parts = effects(data.delivered) if parts is None else parts
     x, usual = data.delivered, parts.worker * parts.round[:, None]
-    whole, bulk = _components(x), _components(np.where(parts.stalled, usual, x))
-    total = max(whole.sum(), bulk.sum())
-    worker, of_round, residual = bulk / total if total > 0 else (0.0, 0.0, 1.0)
-    shares = (worker, of_round, max(0.0, 1 - worker - of_round - residual), residual)
+    with_stalls, bulk = _components(x), _components(np.where(parts.stalled, usual, x))
+    total = max(with_stalls.sum(), bulk.sum())
+    worker, of_round, left_over = bulk / total if total > 0 else (0.0, 0.0, 1.0)
+    shares = (worker, of_round, max(0.0, 1 - worker - of_round - left_over), left_over)
     of_rounds = np.nanmean(np.where(parts.stalled, usual, x) / parts.worker, axis=1) if x.shape[0] else x[:, 0]
     of_rounds, window = of_rounds[np.isfinite(of_rounds)], data.window[np.isfinite(of_rounds)]
-    rest = parts.rest[np.isfinite(parts.rest)]
+    residual = parts.residual[np.isfinite(parts.residual)]
     stalls, at_once, again = _stall_counts(parts)
     return Diagnosis(
         *map(float, shares[:2]),
@@ -126,11 +129,11 @@ def diagnose(data: Table, parts: Effects | None = None) -> Diagnosis:
         shifted=level_shift(of_rounds, window),
         correlation_time=correlation_time(of_rounds, window),
         stalls=stalls,
-        stall_factor=float(parts.rest[parts.stalled].mean()) if stalls else float("nan"),
+        stall_factor=float(parts.residual[parts.stalled].mean()) if stalls else float("nan"),
         clustering=at_once,
         persistence=again,
-        skewness=float(stats.skew(rest)) if np.ptp(rest) > 1e-9 else 0.0,
-        tail_index=_hill(rest),
+        skewness=float(stats.skew(residual)) if np.ptp(residual) > 1e-9 else 0.0,
+        tail_index=_hill(residual),
         regime=REGIMES[int(np.argmax(shares))] if total > 0 else REGIMES[3],
         complete=int(data.observed.all(axis=1).sum()),
     )
@@ -144,9 +147,9 @@ def _components(x: Array) -> Array:
     grand = np.mean(x[known])
     column = np.nanmean(x, axis=0) - grand
     row = np.nanmean(x - column, axis=1) - grand
-    rest = np.where(known, x - column - row[:, None] - grand, 0.0)
+    residual = np.where(known, x - column - row[:, None] - grand, 0.0)
     per_worker, per_round = known.sum() / n, known.sum() / rounds
-    left = (rest**2).sum() / max(known.sum() - rounds - n + 1, 1)
+    left = (residual**2).sum() / max(known.sum() - rounds - n + 1, 1)
     between = [
         (size * (effect**2).sum() / (effect.size - 1) - left) / size if effect.size > 1 else 0.0
         for effect, size in ((column, per_worker), (row, per_round))
@@ -156,7 +159,7 @@ def _components(x: Array) -> Array:
 
 def _stall_counts(parts: Effects) -> tuple[float, float, float]:
     """Share of stalls; dispersion of their number per round; odds that the same worker stalls again."""
-    seen, stalled = np.isfinite(parts.rest), parts.stalled
+    seen, stalled = np.isfinite(parts.residual), parts.stalled
     share = float(stalled.sum() / seen.sum())
     if stalled.sum() < FEWEST_IN_TAIL:
         return share, float("nan"), float("nan")
@@ -170,7 +173,7 @@ def _stall_counts(parts: Effects) -> tuple[float, float, float]:
 
 def _hill(values: Array) -> float:
     """Tail index from the largest values (Hill 1975)."""
-    count = max(FEWEST_IN_TAIL, int(TAIL * values.size))
+    count = max(FEWEST_IN_TAIL, int(TAIL_SHARE * values.size))
     if values.size < 4 * FEWEST_IN_TAIL:
         return float("nan")
     largest = np.sort(values)[-count - 1 :]

@@ -1,7 +1,6 @@
-"""What measured delays are made of: a factor of the worker, one of the round, the rest, and stalls apart."""
+"""What measured delays are made of: a factor of the worker, a factor of the round, a residual, and stalls."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,9 @@ __all__ = ["Effects", "Table", "effects", "table"]
 
 Mask = NDArray[np.bool_]
 
-SWEEPS = 4  # of the median polish, which moves little after two
-FACTOR, SPREADS = 2.0, 4.0  # a stall: longer than usual by this factor, and by so many standard deviations of the rest
+POLISH_SWEEPS = 4  # of the median polish, which moves little after two
+# A stall is longer than usual by this factor, and by this many standard deviations of the residual (a convention).
+STALL_FACTOR, STALL_SPREADS = 2.0, 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +44,10 @@ class Table:
 
 
 def table(trace: Trace) -> Table:
-    """The attempts of ``trace`` by round and worker; what arrives after failures counts from the start of the first.
+    """The attempts of ``trace`` by round and worker; a retry counts from the start of the first attempt.
 
-    If some gradients were stale, workers did not start rounds together: row j then has the j-th attempt of each worker,
-    as many as all have made.
+    If some gradients were stale, workers did not start rounds together.  Row j then has the j-th attempt of each
+    worker, up to the smallest number of attempts that a worker made.
     """
     attempts = trace.attempts
     if {"version_read", "version_applied"} <= set(attempts) and _any_stale(attempts[attempts["observed"]]):
@@ -56,7 +56,7 @@ def table(trace: Trace) -> Table:
             row = attempts.groupby("worker").cumcount().to_numpy()
             early = row < counts.min()
             return _by_row(row[early], attempts[early], counts.min(), trace.n, lined_up=True)
-    rounds, row = np.unique(attempts["round"], return_inverse=True)
+    rounds, row = np.unique(attempts["round"].to_numpy(np.int64), return_inverse=True)
     given_up = ~attempts["observed"].to_numpy()
     order = np.argsort(attempts["seconds"].to_numpy()[given_up], kind="stable")  # the longest is kept
     data = _by_row(row[given_up][order], attempts[given_up].iloc[order], rounds.size, trace.n)
@@ -70,7 +70,7 @@ def _any_stale(deliveries: pd.DataFrame) -> bool:
     return bool((deliveries["version_applied"] > deliveries["version_read"]).any())
 
 
-def _by_row(row: NDArray[Any], attempts: pd.DataFrame, rows: int, n: int, lined_up: bool = False) -> Table:
+def _by_row(row: NDArray[np.integer], attempts: pd.DataFrame, rows: int, n: int, lined_up: bool = False) -> Table:
     seconds, observed = np.full((rows, n), np.nan), np.zeros((rows, n), dtype=bool)
     cell = row, attempts["worker"].to_numpy()
     seconds[cell], observed[cell] = attempts["seconds"], attempts["observed"]
@@ -79,15 +79,15 @@ def _by_row(row: NDArray[Any], attempts: pd.DataFrame, rows: int, n: int, lined_
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """seconds = worker x round x rest, by medians, so that stalls do not move the factors.
+    """seconds = worker x round x residual, by medians, so that stalls do not move the factors.
 
     A round in which half of the workers stall is a slow round.
     """
 
     worker: Array  # typical seconds of each worker in a round of factor 1; NaN if it never delivered
     round: Array  # factor of each round, median 1
-    rest: Array  # shape rounds x workers, NaN where nothing was delivered
-    stalled: Mask  # rest above FACTOR and beyond SPREADS standard deviations of its bulk
+    residual: Array  # shape rounds x workers, NaN where nothing was delivered
+    stalled: Mask  # residual above STALL_FACTOR and beyond STALL_SPREADS standard deviations of its bulk
 
 
 def effects(seconds: Array) -> Effects:
@@ -96,30 +96,30 @@ def effects(seconds: Array) -> Effects:
     Source: Tukey (1977), Exploratory Data Analysis, ch. 11.
     """
     rounds, n = seconds.shape
-    rest = np.log(seconds)
+    residual = np.log(seconds)
     worker, of_round = np.zeros(n), np.zeros(rounds)
-    seen = np.isfinite(rest)
+    seen = np.isfinite(residual)
     columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
-    for _ in range(SWEEPS):
+    for _ in range(POLISH_SWEEPS):
         if rounds > 1 or n == 1:
-            step = _median(rest, 0, columns)
+            step = _median(residual, 0, columns)
             worker += step
-            rest -= step
+            residual -= step
         if n > 1:
-            step = _median(rest, 1, rows)
+            step = _median(residual, 1, rows)
             of_round += step
-            rest -= step[:, None]
+            residual -= step[:, None]
     level = np.median(of_round[rows])
     worker[~seen.any(axis=0)] = np.nan
-    bulk = rest[seen]
+    bulk = residual[seen]
     spread = 1.4826 * float(np.median(np.abs(bulk - np.median(bulk))))
     with np.errstate(invalid="ignore"):
-        stalled = rest > max(np.log(FACTOR), SPREADS * spread)
-    return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(rest), stalled)
+        stalled = residual > max(np.log(STALL_FACTOR), STALL_SPREADS * spread)
+    return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(residual), stalled)
 
 
-def _median(values: Array, axis: int, some: NDArray[np.intp]) -> Array:
-    """Medians along ``axis``; 0 but for ``some``, which have a value."""
+def _median(values: Array, axis: int, known: NDArray[np.intp]) -> Array:
+    """Medians along ``axis``; 0 except at ``known``, which have values."""
     medians = np.zeros(values.shape[1 - axis])
-    medians[some] = np.nanmedian(np.take(values, some, axis=1 - axis), axis=axis)
+    medians[known] = np.nanmedian(np.take(values, known, axis=1 - axis), axis=axis)
     return medians

@@ -1,7 +1,7 @@
 """Delay laws from measured delays, some of them right-censored: maximum likelihood, with AIC and KS distance.
 
-A law smooths, extends to other numbers of workers and lets restarts be simulated; it is no better than its fit.  There
-is no plain exponential: measured delays have a least time.
+A law smooths the measured delays, extends to other numbers of workers and lets restarts be simulated.  The plain
+exponential law is left out, because measured delays have a least time.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ __all__ = ["BASELINE", "Fit", "best", "kaplan_meier", "ks_distance", "laws"]
 Mask = NDArray[np.bool_]
 
 BASELINE = "shifted exponential (baseline)"
-MOST = 20_000  # delays that a fit looks at
-SHIFTS = 30  # tried for the least time
+MOST_DELAYS = 20_000  # used by a fit, so that it takes less than a second
+SHIFTS_TRIED = 30  # for the least time
 LOG_2PI = float(np.log(2 * np.pi))
 COMPONENTS = (2, 3)  # of a mixture
-PER_PARAMETER = 5  # delays that a parameter takes
+PER_PARAMETER = 5  # delays needed for each parameter
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def laws(seconds: ArrayLike, observed: ArrayLike | None = None) -> tuple[Fit, ..
     """Fits of all kinds, the best AIC first: lognormal, shifted lognormal, mixtures, and the baseline.
 
     ``observed`` False marks delays known to be longer than ``seconds``.  Mixtures are of lognormals, by expectation
-    maximisation on the logarithms, and need every delay.  Of more than MOST delays every so-manieth, by size, is used.
+    maximisation on the logarithms, and need every delay.  Of more than MOST_DELAYS delays, MOST_DELAYS
+    are used, evenly spaced by rank.
     Source: the likelihood of a shifted lognormal grows without bound as the shift nears the least delay; the local
     maximum before that is taken (Cohen 1951).
     Raises ValueError unless there are at least two deliveries.
@@ -59,7 +60,7 @@ def laws(seconds: ArrayLike, observed: ArrayLike | None = None) -> tuple[Fit, ..
 
 
 def best(fits: tuple[Fit, ...]) -> Fit:
-    """The best that is not the baseline."""
+    """The fit with the least AIC, the baseline apart."""
     return next(fit for fit in fits if fit.name != BASELINE)
 
 
@@ -85,8 +86,8 @@ def _checked(seconds: ArrayLike, observed: ArrayLike | None) -> tuple[Array, Mas
     if seen.size != x.size or np.count_nonzero(seen) < 2:
         raise ValueError(f"a law takes two deliveries at least, got {np.count_nonzero(seen)} in {x.size} delays")
     order = np.argsort(x, kind="stable")
-    if x.size > MOST:
-        order = order[np.linspace(0, x.size - 1, MOST).round().astype(int)]
+    if x.size > MOST_DELAYS:
+        order = order[np.linspace(0, x.size - 1, MOST_DELAYS).round().astype(int)]
     return x[order], seen[order]
 
 
@@ -95,7 +96,7 @@ def _fit(name: str, law: Delay, log_likelihood: float, parameters: int, x: Array
 
 
 def _shifted_exponential(x: Array, seen: Mask) -> Fit:
-    """Closed form, the shift moved by its bias: the least of N is scale / N above it."""
+    """In closed form; the shift is corrected for its bias, as the least of N delays is scale / N above it."""
     least, count = x[seen].min(), int(seen.sum())
     scale = float(np.maximum(x - least, 0).sum()) / max(count - 1, 1)
     shift = max(float(least) - scale / x.size, 0.0)
@@ -118,8 +119,8 @@ def _normal(z: Array, seen: Mask) -> tuple[float, float, float]:
         slope = (s[seen].sum() + hazard.sum()) / np.exp(p[1])
         return -value, -np.array([slope, float(s[seen] @ s[seen]) - seen.sum() + float(hazard @ s[~seen])])
 
-    found = optimize.minimize(loss, [mean, np.log(sd)], jac=True, method="L-BFGS-B", options={"ftol": 1e-12})
-    return float(found.x[0]), float(np.exp(found.x[1])), -float(found.fun)
+    optimum = optimize.minimize(loss, [mean, np.log(sd)], jac=True, method="L-BFGS-B", options={"ftol": 1e-12})
+    return float(optimum.x[0]), float(np.exp(optimum.x[1])), -float(optimum.fun)
 
 
 def _lognormal(x: Array, seen: Mask) -> Fit:
@@ -128,9 +129,9 @@ def _lognormal(x: Array, seen: Mask) -> Fit:
 
 
 def _shifted_lognormal(x: Array, seen: Mask) -> Fit:
-    """The best shift below the least delay, by no less than the resolution of the sample there."""
+    """The best shift below the least delay; not nearer to it than the resolution of the sample there."""
     least, middle = float(x[seen].min()), float(np.median(x[seen]))
-    gap = np.geomspace((middle - least) / seen.sum() ** 0.5 or least * 1e-9, least, SHIFTS)
+    gap = np.geomspace((middle - least) / seen.sum() ** 0.5 or least * 1e-9, least, SHIFTS_TRIED)
     shifts = least - gap[:-1]
 
     def profile(shift: float) -> tuple[float, float, float]:
@@ -146,12 +147,12 @@ def _shifted_lognormal(x: Array, seen: Mask) -> Fit:
 
 def _mixture(x: Array, components: int) -> Fit:
     z = np.log(x)[:, None]
-    found: Any = GaussianMixture(
+    mixture: Any = GaussianMixture(
         components, n_init=2, max_iter=1000, random_state=0, reg_covar=1e-8 + 1e-4 * float(z.var())
     ).fit(z)
-    sds = np.sqrt(found.covariances_.ravel())
-    parts = [LogNormal(float(np.exp(m)), float(s)) for m, s in zip(found.means_.ravel(), sds, strict=True)]
-    weights = tuple((found.weights_ / found.weights_.sum()).tolist())
-    likelihood = float(found.score(z)) * x.size - float(z.sum())
+    sds = np.sqrt(mixture.covariances_.ravel())
+    parts = [LogNormal(float(np.exp(m)), float(s)) for m, s in zip(mixture.means_.ravel(), sds, strict=True)]
+    weights = tuple((mixture.weights_ / mixture.weights_.sum()).tolist())
+    likelihood = float(mixture.score(z)) * x.size - float(z.sum())
     law = Mixture(weights, tuple(parts))
     return _fit(f"mixture of {components} lognormals", law, likelihood, 3 * components - 1, x, np.ones(x.size, bool))

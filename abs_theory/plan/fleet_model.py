@@ -16,9 +16,9 @@ from abs_theory.typing import Array
 __all__ = ["FleetModel", "fleet_model", "resized"]
 
 
-MOST_GROUPS = 8  # of workers as fast as each other
-OWN = 30  # deliveries that make a law of one's own
-COPIES = 8  # fleets drawn to average over, when n changes
+MOST_GROUPS = 8  # of workers of similar speed, each with its own law
+DELIVERIES_FOR_OWN_LAW = 30  # of a group; with fewer it takes the shape of the law of all workers
+RESAMPLED_FLEETS = 8  # drawn and averaged when n changes; divides ``replayed.STARTS``
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class FleetModel:
 
     fits: tuple[tuple[Fit, ...], ...]
     group: NDArray[np.intp]  # of each worker
-    factor: float  # mean of what slows all workers of a round alike
+    factor: float  # mean factor of a round, common to all its workers
     words: str
 
     @property
@@ -38,10 +38,10 @@ class FleetModel:
 
 
 def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel:
-    """Laws for ``n`` workers: those of the trace, or as many like them, drawn evenly from slow to fast.
+    """Laws for ``n`` workers: those of the trace, or as many like them, evenly spaced from fast to slow.
 
-    Unequal workers are gathered into up to MOST_GROUPS groups by speed.  Common slowdowns are divided out first and
-    come back as their mean.  Attempts given up are right-censored.
+    Unequal workers are gathered into up to MOST_GROUPS groups by speed.  Common slowdowns are divided out first; their
+    mean is kept as ``factor``.  Attempts given up are right-censored.
     Raises ValueError if some group has no two deliveries: its law is not identified.
     """
     scale = parts.round[:, None] if diagnosis.has_round_effect else np.ones((data.seconds.shape[0], 1))
@@ -61,27 +61,27 @@ def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> Fl
         mine = tried & (group == g)
         if np.count_nonzero(data.observed & mine) < 2:
             raise ValueError("a worker has not delivered twice: its law is not identified by this trace")
-        if np.count_nonzero(data.observed & mine) >= OWN or not data.observed.all():
+        if np.count_nonzero(data.observed & mine) >= DELIVERIES_FOR_OWN_LAW or not data.observed.all():
             fits.append(fit.laws(seconds[mine], data.observed[mine]))
         else:  # the shape of all workers, at the speed of this group
-            rest = parts.rest * parts.round[:, None] / scale
+            residual = parts.residual * parts.round[:, None] / scale
             typical = np.exp(np.log(speed[group == g]).mean())
-            fits.append(fit.laws(typical * rest[np.isfinite(rest)]))
+            fits.append(fit.laws(typical * residual[np.isfinite(residual)]))
     if n != speed.size:
         group = group[order[np.linspace(0, speed.size - 1, n).round().astype(int)]]
-    words = f"{MODELS[diagnosis.regime]}: {', '.join(sorted({fit.best(each).name for each in fits}))}"
+    words = f"{MODELS[diagnosis.regime]}: {', '.join(sorted({fit.best(of_group).name for of_group in fits}))}"
     mean = float(parts.round[np.isfinite(parts.round)].mean()) if diagnosis.has_round_effect else 1.0
     return FleetModel(tuple(fits), group, mean, words)
 
 
 def resized(seconds: Array, parts: Effects, n: int, rng: np.random.Generator) -> Array:
-    """``seconds`` of complete rounds for ``n`` workers instead, shape ``COPIES x rounds x n``, by resampling workers.
+    """Complete rounds of ``n`` workers by resampling those of ``seconds``, shape ``RESAMPLED_FLEETS x rounds x n``.
 
-    Fewer: a random part of the workers in each copy.  More: all of them, and others like them, that is with the speed
-    of a worker of the trace, the factor of the round, and a rest drawn from that worker's.
+    Fewer workers: a random subset in each copy.  More workers: all of them and others like them.  Such a worker has the
+    speed of a worker of the trace, the factor of the round, and a residual drawn from those of that worker.
     """
     rounds, workers = seconds.shape
-    copies = np.empty((COPIES, rounds, n))
+    copies = np.empty((RESAMPLED_FLEETS, rounds, n))
     for copy in copies:
         if n <= workers:
             copy[:] = seconds[:, np.sort(rng.permutation(workers)[:n])]

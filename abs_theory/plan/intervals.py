@@ -1,9 +1,9 @@
-"""Confidence intervals for the means of correlated, skewed, windowed rounds: a block bootstrap that knows its limits.
+"""Confidence intervals for the means of correlated, skewed, windowed rounds: a studentised block bootstrap.
 
 Rounds of a trace are not independent: slow spells last several rounds, and whole windows differ in level.  Blocks of
 consecutive rounds within a window are resampled, not rounds, and the mean is studentised, which corrects for skewness
-(Hall 1992, The Bootstrap and Edgeworth Expansion, ch. 3; Politis & Romano 1994 on blocks).  Where too few rounds carry
-the mean, there is no interval: NaN, with the number of rounds that it would take.
+(Hall 1992, The Bootstrap and Edgeworth Expansion, ch. 3; Politis & Romano 1994 on blocks).  Where too few rounds
+determine the mean, there is no interval: NaN, with the number of rounds that an interval would need.
 """
 
 import math
@@ -20,15 +20,16 @@ __all__ = ["FEWEST", "Means", "correlation_time", "level_shift", "means", "resam
 
 Ints = NDArray[np.int64]
 
-FEWEST = 10  # independent rounds that carry an interval, if nothing is skewed
-FEWEST_SPELLS = 20  # correlation times that do, if rounds are correlated
-SKEWED = 8.0  # rounds needed for each unit of squared skewness: so many rare events must have been seen
+# Chosen so that the intervals hold their level in the regimes of ``arrivals``.
+FEWEST = 10  # independent rounds that an interval needs, if the rounds are not skewed
+FEWEST_SPELLS = 20  # correlation times that an interval needs, if rounds are correlated
+ROUNDS_PER_SQUARED_SKEWNESS = 8.0  # needed for each unit of squared skewness: about this many rare events seen
 FEWEST_BLOCKS = 4
 RESAMPLES = 1999
 MOST_BLOCKS = 200
 ALPHA = 0.05
-EQUAL = 1e-12  # relative spread that is rounding
-SIGNIFICANT = 1.5  # standard errors of an autocorrelation that counts
+ROUNDING = 1e-12  # relative spread below which values are taken as equal
+SIGNIFICANT_ERRORS = 1.5  # standard errors above which an autocorrelation counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Means:
     stderr: Array
     low: Array
     high: Array
-    needed: Array  # rounds that an interval would take, by the skewness and correlation seen
+    needed: Array  # rounds that an interval would need, by the skewness and correlation seen
     rounds: Array  # rounds the mean is over
 
     @property
@@ -51,7 +52,7 @@ def means(values: Array, window: Ints, rng: np.random.Generator) -> Means:
     """Means of the columns of ``values``, shape ``rounds x columns``; NaN is a round that does not count.
 
     ``window`` is the stretch that each round belongs to.  Not identified: fewer than FEWEST rounds after division by
-    the correlation time, or fewer than SKEWED times the squared skewness, as for a mean that hangs on a few stalls.
+    the correlation time, or fewer than ROUNDS_PER_SQUARED_SKEWNESS times the squared skewness (few stalls).
     Cost: O(RESAMPLES x blocks) per column.
     """
     check_rng(rng)
@@ -69,18 +70,20 @@ def means(values: Array, window: Ints, rng: np.random.Generator) -> Means:
 
 
 def _fill(result: Means, columns: NDArray[np.intp], x: Array, window: Ints, rng: np.random.Generator) -> None:
-    """Means and intervals of ``columns``, all known in the same rounds ``x``, by block length."""
+    """Fill in means and intervals of ``columns``, which are known in the same rounds ``x``."""
     rounds = x.shape[0]
     level = x.mean(axis=0)
     spread = x - level
     deviation = spread.std(axis=0)
-    deviation[deviation <= EQUAL * np.abs(level)] = 0.0
+    deviation[deviation <= ROUNDING * np.abs(level)] = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         skewness = np.where(deviation > 0, (spread**3).mean(axis=0) / deviation**3, 0.0)
     tau = np.array([correlation_time(column, window) for column in x.T])
-    needed = np.ceil(tau * np.maximum(np.where(tau > 1, FEWEST_SPELLS, FEWEST), SKEWED * skewness**2))
+    needed = np.ceil(
+        tau * np.maximum(np.where(tau > 1, FEWEST_SPELLS, FEWEST), ROUNDS_PER_SQUARED_SKEWNESS * skewness**2)
+    )
     result.mean[columns], result.needed[columns] = level, needed
-    lengths = np.array([_block_length(rounds, each) for each in tau])
+    lengths = np.array([_block_length(rounds, time) for time in tau])
     for length in np.unique(lengths):
         same = lengths == length
         stderr, low, high = _blocks(x[:, same], window, int(length), tau[same], deviation[same] == 0, rng)
@@ -97,10 +100,10 @@ def _blocks(
     level = x.mean(axis=0)
     block = row_blocks(window, length)
     size = np.bincount(block).astype(float)
-    m, lost = size.size, 1  # blocks; degrees of freedom that their means cost
+    m, lost = size.size, 1  # blocks; degrees of freedom used by their means
     sums = np.stack([np.bincount(block, column) for column in (x - level).T], axis=1) / size.mean()
     if m >= 2 * np.unique(window).size and level_shift(x.mean(axis=1), window):
-        # the levels of the windows are taken as they are: they are no sample of windows to come
+        # windows are fixed, not a sample of windows: their levels are subtracted
         of_block = np.zeros(m, dtype=np.int64)
         of_block[block] = np.unique(window, return_inverse=True)[1]
         totals = np.stack([np.bincount(of_block, column) for column in sums.T], axis=1)
@@ -124,14 +127,14 @@ def _blocks(
 
 
 def correlation_time(values: Array, window: Ints) -> float:
-    """1 + 2 sum of the autocorrelations within windows, up to the first that is not significant: rounds per round.
+    """1 + 2 sum of the autocorrelations within windows, up to the first that is not significant; in rounds.
 
-    The mean of R rounds is as uncertain as that of R / correlation_time independent ones.  Levels of windows are taken
-    off first: a jump between two of them is no memory.
+    The mean of R rounds is as uncertain as that of R / correlation_time independent ones.  Levels of windows are
+    subtracted first, because a jump between windows is not a correlation of rounds.
     """
     x = values - _levels(values, window)
     variance, total = float(x @ x) / x.size, 1.0
-    if variance <= (EQUAL * abs(float(values.mean()))) ** 2:
+    if variance <= (ROUNDING * abs(float(values.mean()))) ** 2:
         return total
     for lag in range(1, x.size // 3 + 1):
         same = window[lag:] == window[:-lag]
@@ -140,7 +143,7 @@ def correlation_time(values: Array, window: Ints) -> float:
             break
         correlation = float((x[lag:] * x[:-lag])[same].mean()) / variance
         correlation += (1 + 3 * correlation) / x.size  # bias of the estimate (Kendall 1954)
-        if correlation < SIGNIFICANT / math.sqrt(pairs):
+        if correlation < SIGNIFICANT_ERRORS / math.sqrt(pairs):
             break
         total += 2 * correlation
     return total
@@ -154,7 +157,7 @@ def level_shift(values: Array, window: Ints, significance: float = 1e-3) -> bool
     residual = values - _levels(values, window)
     within = float(residual @ residual) / (values.size - labels.size)
     between = float(((_levels(values, window) - values.mean()) ** 2).sum()) / (labels.size - 1)
-    if within <= (EQUAL * abs(float(values.mean()))) ** 2:
+    if within <= (ROUNDING * abs(float(values.mean()))) ** 2:
         return between > within
     tau = correlation_time(values, window)
     free = (values.size - labels.size) / tau
@@ -162,7 +165,7 @@ def level_shift(values: Array, window: Ints, significance: float = 1e-3) -> bool
 
 
 def row_blocks(window: Ints, length: int) -> Ints:
-    """The block of each round: consecutive rounds, about ``length`` of them, that do not straddle windows."""
+    """The block of each round: about ``length`` consecutive rounds of one window."""
     block, blocks = np.empty(window.size, dtype=np.int64), 0
     for label in np.unique(window):
         rows = np.flatnonzero(window == label)
@@ -175,7 +178,7 @@ def row_blocks(window: Ints, length: int) -> Ints:
 def resampled_rounds(values: Array, window: Ints, rng: np.random.Generator, copies: int) -> Ints:
     """Rows of ``copies`` bootstrap traces, shape ``copies x rounds``: blocks drawn within windows, in their order.
 
-    ``values``, one per round, says how long blocks must be.
+    The length of blocks follows from the correlation of ``values``, one per round.
     """
     block = row_blocks(window, _block_length(values.size, correlation_time(values, window)))
     rows = np.empty((copies, values.size), dtype=np.int64)
@@ -191,9 +194,9 @@ def resampled_rounds(values: Array, window: Ints, rng: np.random.Generator, copi
 
 
 def _block_length(rounds: int, tau: float) -> int:
-    """Long enough to hold the correlation, R^(1/3) at least, and few enough blocks to resample quickly."""
-    held = math.ceil(3 * tau) if tau > 1 else 1
-    return max(round(rounds ** (1 / 3)), held, math.ceil(rounds / MOST_BLOCKS))
+    """Three correlation times, but at least R^(1/3) rounds, and at most MOST_BLOCKS blocks."""
+    correlated = math.ceil(3 * tau) if tau > 1 else 1
+    return max(round(rounds ** (1 / 3)), correlated, math.ceil(rounds / MOST_BLOCKS))
 
 
 def _levels(values: Array, window: Ints) -> Array:

@@ -1,7 +1,8 @@
-"""A plan as one page of HTML with its pictures inside: no file or address outside of it."""
+"""A plan as one self-contained page of HTML, with its pictures inside, and as JSON."""
 
 import io
 import json
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from abs_theory.plan.words import advice, columns, limits, round_times, row_of, 
 __all__ = ["page", "write"]
 
 INK, CHOSEN, PALE = "#1b4965", "#c1440e", "#8a9ba8"
-MOST_DOTS = 20_000  # delays drawn one by one
+MOST_DOTS = 20_000  # delays drawn as single dots, so that the page stays small
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -38,20 +39,20 @@ def page(plan: Plan) -> str:
         f'<p class="small">From a trace of {plan.rounds} rounds and {plan.trace_workers} workers; '
         f"{plan.diagnosis.complete} rounds are complete. Regime: {plan.diagnosis.regime}</p>",
         '<div class="answer">' + _paragraphs(advice(plan)) + "</div>",
-        "<h2>What waiting for k workers costs and yields</h2>",
+        "<h2>Time and gradients per second for each k</h2>",
         _figure(
             _curves(plan),
-            "Left: mean time of the k-th arrival with its 95 % interval where one is identified, and as the model has "
-            "it. Right: gradients per second, the choice in orange; those to its left and right are what is given up.",
+            "Left: mean time of the k-th arrival, with its 95 % interval where one is identified, and the model's "
+            "prediction. Right: gradients per second, with the choice in orange.",
         ),
         _table(plan),
         "<h2>Round time, predicted and replayed</h2>",
         _list(line.strip() for line in round_times(plan)[1:]),
-        "<h2>What the trace is like</h2>",
+        "<h2>Properties of the trace</h2>",
         _list(plan.diagnosis.sentences),
         _figure(_delays(plan), _delays_caption(plan)),
-        "<h2>The input</h2>",
-        _list([*(plan.report or ("Nothing had to be mended.",)), plan.staleness]),
+        "<h2>How the input was read</h2>",
+        _list([*(plan.report or ("Nothing was changed.",)), plan.staleness]),
         "<h2>Limits</h2>",
         _list(limits(plan)),
         "</body></html>",
@@ -63,7 +64,7 @@ def _paragraphs(lines: list[str]) -> str:
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
-def _list(lines) -> str:
+def _list(lines: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
@@ -107,7 +108,7 @@ def _curves(plan: Plan) -> Figure:
     right.set(xlabel="k, workers waited for", ylabel="gradients per second", ylim=(0, None))
     right.legend(frameon=False)
     for ax in (left, right):
-        ax.xaxis.get_major_locator().set_params(integer=True)  # there is no half a worker
+        ax.xaxis.get_major_locator().set_params(integer=True)  # k is a whole number
     return figure
 
 
@@ -126,9 +127,9 @@ def _delays(plan: Plan) -> Figure:
     times, done = fit.kaplan_meier(x[tried], seen[tried])
     right.step(times, 1 - done, where="post", color=INK, label="all delays")
     if plan.model is not None and len(plan.model.fits) == 1 and plan.model.factor == 1:
-        for each, style in ((fit.best(plan.model.fits[0]), "-"), (_baseline(plan), ":")):
-            if each is not None:
-                right.plot(times, each.law.sf(times), style, color=CHOSEN, lw=1, label=each.name)
+        for fitted, style in ((fit.best(plan.model.fits[0]), "-"), (_baseline(plan), ":")):
+            if fitted is not None:
+                right.plot(times, fitted.law.sf(times), style, color=CHOSEN, lw=1, label=fitted.name)
     right.set(xlabel="t (s)", ylabel="share of delays longer than t", yscale="log", xscale="log")
     right.set_ylim(0.5 / max(int(seen.sum()), 2), 1.2)
     right.legend(frameon=False)
@@ -137,16 +138,26 @@ def _delays(plan: Plan) -> Figure:
 
 def _baseline(plan: Plan) -> fit.Fit | None:
     assert plan.model is not None
-    return next((each for each in plan.model.fits[0] if each.name == fit.BASELINE), None)
+    return next((fitted for fitted in plan.model.fits[0] if fitted.name == fit.BASELINE), None)
 
 
 def _delays_caption(plan: Plan) -> str:
     model = "" if plan.model is None else f" Model: {plan.model.words}."
-    return f"Left: every delivery. Right: their tail, by Kaplan and Meier where some were censored.{model}"
+    return f"Left: every delivery. Right: their tail, by Kaplan and Meier (1958) if some are censored.{model}"
 
 
 def write(plan: Plan, folder: Path) -> list[Path]:
-    """Write plan.html and plan.json into ``folder``, which is created if it does not exist."""
+    """Write plan.html and plan.json into ``folder``, which is created if it does not exist; returns both paths.
+
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from abs_theory import plan, traces
+    >>> rows = [(t, w, 9.0 if w == 2 else 1.0) for t in range(30) for w in range(3)]
+    >>> trace = traces.from_frame(pd.DataFrame(rows, columns=["round", "worker", "seconds"]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in plan.write(plan.plan(trace), Path(folder))]
+    ['plan.html', 'plan.json']
+    """
     folder.mkdir(parents=True, exist_ok=True)
     contents = {"plan.html": page(plan), "plan.json": json.dumps(plan.to_dict(), indent=1, allow_nan=False) + "\n"}
     for name, text in contents.items():

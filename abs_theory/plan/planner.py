@@ -1,7 +1,7 @@
 """From measured delays to a decision: how many workers to wait for, when one should restart, and what it saves.
 
-``plan`` goes from a trace to a ``Plan``; ``python -m abs_theory plan trace.csv`` prints it, and writes it as a page
-(``plan_page``) and as JSON.
+``plan`` goes from a trace to a ``Plan``; ``python -m abs_theory plan trace.csv`` prints it and writes it as a page
+and as JSON (``plan.page``).
 """
 
 import math
@@ -12,13 +12,12 @@ import pandas as pd
 
 from abs_theory import order_stats, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_count, check_positive
+from abs_theory.checks import check_positive
 from abs_theory.plan import decide
 from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
-from abs_theory.plan.decide import Gain
-from abs_theory.plan.diagnosis import Diagnosis, diagnose
-from abs_theory.plan.effects import Effects, Table, effects, table
-from abs_theory.plan.fleet_model import FleetModel, fleet_model, resized
+from abs_theory.plan.decide import Gain, KChoice, Policy
+from abs_theory.plan.evidence import Evidence, gather
+from abs_theory.plan.fleet_model import FleetModel, fleet_model
 from abs_theory.plan.intervals import FEWEST
 from abs_theory.plan.replayed import Replay
 from abs_theory.plan.result import Plan
@@ -39,62 +38,56 @@ def plan(
 ) -> Plan:
     """Diagnose ``trace``, choose k and max_staleness for ``n`` workers (those of the trace if None), and replay it.
 
-    With ``constants`` and ``target`` (mean squared gradient norm) what counts is the time to the target; without, k has
-    the most gradients per second when all workers start each round together, k / E[T_(k)], and max_staleness the
-    shortest rounds at that k.  Cost: seconds, for up to 1000 workers or so; ``seed`` is of the bootstrap.
-    Raises ValueError unless target and constants come together, and someone delivered twice.
+    Without ``constants``, k has the most gradients per second when all workers start each round together,
+    k / E[T_(k)], and ``max_staleness`` has the shortest rounds at that k.  With ``constants`` and ``target`` (a mean
+    squared gradient norm) both minimise the time to the target.  ``seed`` is of the bootstrap.  Cost: seconds, for up
+    to about 1000 workers.
+    Raises ValueError unless target and constants come together, and two attempts were delivered.
+
+    See also ``choose.best``, which chooses from a delay law instead of a trace.
+
+    >>> import pandas as pd
+    >>> from abs_theory import traces
+    >>> rows = [(t, w, 9.0 if w == 2 else 1.0 + 0.01 * (t % 3)) for t in range(30) for w in range(3)]
+    >>> answer = plan(traces.from_frame(pd.DataFrame(rows, columns=["round", "worker", "seconds"])))
+    >>> answer.k, answer.max_staleness, round(answer.replayed, 2)
+    (2, 0.0, 1.01)
     """
-    if (constants is None) != (target is None):
-        raise ValueError("the time to a target takes L, sigma2, gap and target, all four; give none for gradients/s")
-    if constants is not None:
-        check_positive("target", target)
-        check_positive("gap", constants.gap)
-    n = trace.n if n is None else n
-    check_count("n", n)
+    _check_goal(constants, target)
     rng = np.random.default_rng(seed)
-    data = table(trace)
-    if np.count_nonzero(data.observed) < 2:
-        raise ValueError("a plan takes two deliveries at least: the trace has fewer")
-    parts = effects(data.delivered)
-    diagnosis = diagnose(data, parts)
-    arrivals, means = _arrivals(data, parts, n, rng)
-    choice = decide.choose_k(arrivals, data.window[: len(arrivals)], means, rng)
-    model = _model_or_none(data, parts, diagnosis, n)
-    replay = _replay_or_none(data, parts, n, rng)
-    policy, savings, objective = None, choice.against_all, "gradients per second, k / E[T_(k)]"
-    restart = None
-    k = choice.k
-    if replay is not None and constants is not None and target is not None and model is not None:
-        policy = decide.soonest(replay, model, constants, target, rng)
+    evidence = gather(trace, n, rng)
+    means = mean_arrivals(evidence.rounds, evidence.round_effects, rng)
+    choice = decide.choose_k(evidence.rounds.arrivals, evidence.rounds.window, means, rng)
+    model = _model(evidence)
+    replay = _replay(evidence, rng)
+    if constants is not None and target is not None:
+        if replay is None or model is None:
+            raise ValueError(
+                f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
+                f"got {evidence.diagnosis.complete}"
+            )
+        policy: Policy | None = decide.soonest(replay, model, constants, target, rng)
         objective = f"seconds to a mean squared gradient norm of {target:g}"
-        all_, here = (_row(policy.tried, cell) for cell in ((n, 0.0), (policy.k, policy.max_staleness)))
-        savings = decide.gain(policy.played, 1, replay.play(n, 0.0), 1)
-        savings = _scaled(savings, here["objective"] / here["round_time"] / (all_["objective"] / all_["round_time"]))
-        k = policy.k
-    elif constants is not None:
-        raise ValueError(
-            f"the time to a target takes {FEWEST} rounds in which everybody delivered, got {diagnosis.complete}"
-        )
-    elif replay is not None:
-        policy = decide.choose_threshold(replay, k)
-    if policy is not None and replay is not None and k < n:
-        restart = decide.gain(policy.played, 1, replay.play(k, 0.0), 1)
-    threshold = policy.max_staleness if policy is not None else (0.0 if k == n else None)
-    laws = None if model is None else model.laws
-    by_model = np.full(n, math.nan) if laws is None else order_stats.means(laws, n) * model.factor  # pyright: ignore
-    found = Plan(
-        n=n,
+        savings: Gain | None = decide.gain_to_target(replay, policy)
+    else:
+        policy = None if replay is None else decide.choose_threshold(replay, choice.k)
+        objective = "gradients per second, k / E[T_(k)]"
+        savings = choice.against_all
+    k = choice.k if policy is None else policy.k
+    threshold = policy.max_staleness if policy is not None else (0.0 if k == evidence.n else None)
+    answer = Plan(
+        n=evidence.n,
         k=k,
         max_staleness=threshold,
         identified=choice.identified,
         objective=objective,
         savings=savings,
-        restart_savings=restart,
-        predicted=_predicted(model, k, n, threshold, rng),
+        restart_savings=_restart_savings(replay, policy),
+        predicted=_predicted(model, k, evidence.n, threshold, rng),
         replayed=math.nan if policy is None else policy.played.round_time,
-        full_wait_every=full_wait_every(choice.largest, n, len(data.seconds)),
-        curve=means.join(choice.curve).assign(model=np.where(means["rounds"] > 0, by_model, math.nan)),
-        diagnosis=diagnosis,
+        full_wait_every=full_wait_every(choice.largest, evidence.n, len(evidence.measured.seconds)),
+        curve=_curve(means, choice, model),
+        diagnosis=evidence.diagnosis,
         model=model,
         choice=choice,
         policy=policy,
@@ -102,43 +95,47 @@ def plan(
         report=trace.report,
         staleness=staleness_check(trace),
         trace_workers=trace.n,
-        rounds=len(data.seconds),
-        table=data,
+        rounds=len(evidence.measured.seconds),
+        table=evidence.measured,
     )
-    return replace(found, text="\n".join(sentences(found)))
+    return replace(answer, text="\n".join(sentences(answer)))
 
 
-def _arrivals(data: Table, parts: Effects, n: int, rng: np.random.Generator) -> tuple[Array, pd.DataFrame]:
-    """Arrivals of each round, and their means; of ``n`` other workers, the mean over fleets of such."""
-    if n == data.seconds.shape[1]:
-        return data.arrivals, mean_arrivals(data, parts, rng)
-    whole = data.observed.all(axis=1)
-    if np.count_nonzero(whole) < 2:
-        raise ValueError(
-            f"to plan for n={n} workers, not the {data.seconds.shape[1]} of the trace, takes two rounds in which all "
-            f"delivered, got {np.count_nonzero(whole)}"
-        )
-    copies = resized(data.complete, effects(data.complete), n, rng)
-    arrivals = np.sort(copies, axis=2).mean(axis=0)
-    like = Table(arrivals, np.ones(arrivals.shape, dtype=bool), data.window[whole])
-    return arrivals, mean_arrivals(like, effects(copies[0]), rng)
+def _check_goal(constants: Constants | None, target: float | None) -> None:
+    if (constants is None) != (target is None):
+        raise ValueError("the time to a target takes L, sigma2, gap and target, all four; give none for gradients/s")
+    if constants is not None:
+        check_positive("target", target)
+        check_positive("gap", constants.gap)
 
 
-def _model_or_none(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel | None:
+def _model(evidence: Evidence) -> FleetModel | None:
+    """Fitted laws; None if a worker never delivered."""
     try:
-        return fleet_model(data, parts, diagnosis, n)
-    except ValueError:  # a worker that never delivered
+        return fleet_model(evidence.measured, evidence.effects, evidence.diagnosis, evidence.n)
+    except ValueError:
         return None
 
 
-def _replay_or_none(data: Table, parts: Effects, n: int, rng: np.random.Generator) -> Replay | None:
-    whole = data.observed.all(axis=1)
-    seconds = data.complete
-    if len(seconds) < FEWEST:
+def _replay(evidence: Evidence, rng: np.random.Generator) -> Replay | None:
+    """The complete rounds, to be played again; None if there are too few."""
+    if evidence.diagnosis.complete < FEWEST:
         return None
-    if n != seconds.shape[1]:
-        seconds = resized(seconds, effects(seconds), n, rng)[0]
-    return Replay(seconds, data.window[whole], rng)
+    return Replay(evidence.fleets, evidence.fleet_window, rng)
+
+
+def _restart_savings(replay: Replay | None, policy: Policy | None) -> Gain | None:
+    """Round time of the policy over that of restarting every late worker."""
+    if replay is None or policy is None or policy.k == replay.n:
+        return None
+    return decide.gain(policy.played, 1, replay.play(policy.k, 0.0), 1)
+
+
+def _curve(means: pd.DataFrame, choice: KChoice, model: FleetModel | None) -> pd.DataFrame:
+    """Per k: the measured mean arrivals, the rates, and what the model predicts for the k that were seen."""
+    n = len(means)
+    by_model: Array = np.full(n, math.nan) if model is None else order_stats.means(model.laws, n) * model.factor
+    return means.join(choice.curve).assign(model=np.where(means["rounds"] > 0, by_model, math.nan))
 
 
 def _predicted(model: FleetModel | None, k: int, n: int, threshold: float | None, rng: np.random.Generator) -> float:
@@ -154,11 +151,3 @@ def _predicted(model: FleetModel | None, k: int, n: int, threshold: float | None
     except ValueError:  # atoms, or laws that are all but constant
         seconds = steady_state.abs_sgd(laws, k, n, threshold, "monte-carlo", rng).round_time
     return float(seconds) * model.factor
-
-
-def _row(tried: pd.DataFrame, cell: tuple[int, float]) -> pd.Series:
-    return tried[(tried["k"] == cell[0]) & (tried["max_staleness"] == cell[1])].iloc[0]
-
-
-def _scaled(gain: Gain, factor: float) -> Gain:
-    return Gain(gain.ratio * factor, gain.low * factor, gain.high * factor)

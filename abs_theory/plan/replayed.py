@@ -1,4 +1,4 @@
-"""A measured trace played again under another policy: timing only, no law assumed.
+"""A measured trace replayed under another policy: timing only, without a delay law.
 
 Each worker's attempts last as long as they did, one after another: attempt j of worker i is row j of its column, under
 every policy.  With ``max_staleness`` 0 all start together and a round lasts exactly as long as its k-th arrival did.
@@ -20,14 +20,14 @@ from abs_theory.typing import Array
 __all__ = ["Played", "Replay"]
 
 
-STARTS = 8  # rows to begin with, evenly spaced
+STARTS = 8  # rows to begin with, evenly spaced: a multiple of the number of resampled fleets
 MOST_ROUNDS = 1000  # to be played
-SETTLED = 4  # times n / k rounds, after which the common start is forgotten
+WARMUP_TURNS = 4  # times n / k rounds, after which the common start is forgotten
 
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """What one policy would have done, per round; ``resampled`` round times are those of bootstrap traces."""
+    """Results of one policy per round, in seconds; ``resampled`` holds the round times of bootstrap traces."""
 
     round_time: float
     resampled: Array
@@ -36,25 +36,33 @@ class Played:
     participation: Array  # gradients of each worker per round
 
     def log_ratio(self, other: "Played") -> tuple[float, float]:
-        """log(round time / other's) and its standard error, by the bootstrap traces that both played."""
+        """log(round time / other's) and its standard error, over the bootstrap traces that both have played."""
         ratios = np.log(self.resampled / other.resampled)
         return math.log(self.round_time / other.round_time), float(ratios.std(ddof=1))
 
 
 class Replay:
-    """Plays complete rounds, shape ``rounds x workers``, under any k and max_staleness; remembers what it has played.
+    """Plays complete rounds under any k and max_staleness, and remembers what it has played.
 
-    ``copies`` bootstrap traces, of blocks of rounds within the ``window`` each round belongs to, tell the error.
+    ``seconds`` has the shape ``rounds x workers``, or ``fleets x rounds x workers`` for several fleets of like workers,
+    which are averaged.  ``window`` is the window of each round.  The error comes from ``copies`` bootstrap traces,
+    made of blocks of rounds within windows.
     Cost: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)) for each policy.
     """
 
     def __init__(self, seconds: Array, window: NDArray[np.int64], rng: np.random.Generator, copies: int = 32) -> None:
         check_rng(rng)
-        self.seconds = checked_array("seconds", seconds, positive=True)
-        rounds = self.seconds.shape[0]
-        starts = np.linspace(0, rounds, STARTS, endpoint=False).astype(np.int64)
-        turned = (np.arange(rounds) + starts[:, None]) % rounds
-        self.rows = np.concatenate([turned, resampled_rounds(self.seconds.mean(axis=1), window, rng, copies)])
+        fleets = checked_array("seconds", seconds, positive=True)
+        fleets = fleets[None] if fleets.ndim == 2 else fleets
+        count, self.rounds, n = fleets.shape
+        if STARTS % count:
+            raise ValueError(f"the number of fleets must divide {STARTS}, got {count}")
+        starts = np.linspace(0, self.rounds, STARTS, endpoint=False).astype(np.int64)
+        turned = (np.arange(self.rounds) + starts[:, None]) % self.rounds
+        rows = np.concatenate([turned, resampled_rounds(fleets.mean(axis=(0, 2)), window, rng, copies)])
+        fleet = np.arange(len(rows)) % count  # played by each replicate
+        self.seconds = fleets.reshape(-1, n)  # the fleets one below the other
+        self.rows = rows + self.rounds * fleet[:, None]
         self.play = cache(self._play)
 
     @property
@@ -67,11 +75,11 @@ class Replay:
         check_max_staleness(max_staleness)
         bound = math.inf if max_staleness is None else float(max_staleness)
         together = bound == 0 or k == self.n
-        rounds = self.seconds.shape[0]
+        rounds = self.rounds
         if not together:
             rounds = min(math.ceil(rounds * self.n / k), MOST_ROUNDS)
-        warmup = 0 if together else math.ceil(SETTLED * self.n / k)
-        fleet = _Retold(self.seconds, self.rows)
+        warmup = 0 if together else math.ceil(WARMUP_TURNS * self.n / k)
+        fleet = _MeasuredFleet(self.seconds, self.rows)
         time, stale, restarts = np.zeros((3, len(self.rows)))
         delivered = np.zeros(self.n)
         for update in range(warmup + rounds):
@@ -91,7 +99,7 @@ class Replay:
         )
 
 
-class _Retold(Fleet):
+class _MeasuredFleet(Fleet):
     """A fleet whose attempts are those of a trace, in the order of the rows of each replicate."""
 
     def __init__(self, seconds: Array, rows: NDArray[np.int64]) -> None:

@@ -1,8 +1,7 @@
-"""A plan: what a trace says about k and the threshold, as a value."""
+"""A plan: the chosen k and threshold with their evidence, as a value."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -17,27 +16,27 @@ __all__ = ["Plan"]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What to run, what is known of it, and what is not; times in seconds."""
+    """What to run, how well it is known, and what is not known; times in seconds."""
 
     n: int  #: workers that the plan is for
     k: int  #: gradients to wait for
     max_staleness: float | None  #: inf: nobody restarts; None: not identified by this trace
-    identified: bool  #: whether it is sure that no larger k, which no round has seen, is better
+    identified: bool  #: whether no larger k, which no round has seen, can be better
     objective: str  #: what was optimised
-    savings: Gain | None  #: time per gradient (to the target: in all) against waiting for everybody
-    restart_savings: Gain | None  #: round time against restarting all late workers
-    predicted: float  #: round time of the choice by the fitted laws; NaN if there are none
-    replayed: float  #: the same by replaying the trace itself; NaN if it has too few complete rounds
-    full_wait_every: int  #: wait for everybody once in so many rounds, to learn what is not identified; 0: no need
+    savings: Gain | None  #: time per gradient (with a target: time to it) over that of waiting for everybody
+    restart_savings: Gain | None  #: round time over that of restarting all late workers
+    predicted: float  #: round time of the choice by the fitted laws; NaN without laws
+    replayed: float  #: round time of the choice by replaying the trace; NaN if too few rounds are complete
+    full_wait_every: int  #: rounds from one full wait to the next, to learn what is not identified; 0: no need
     curve: pd.DataFrame  #: per k: mean, stderr, low, high, rounds, reason, rate, error, model
     diagnosis: Diagnosis  #: what the variance of the delays comes from
     model: FleetModel | None  #: fitted laws of the workers; None if there are none
     choice: KChoice  #: how k was chosen by gradients per second
     policy: Policy | None  #: k and threshold as replayed; None if the trace has too few complete rounds
-    #: k and threshold with the most gradients per second, however stale: a ceiling, no advice; None with a target
+    #: k and threshold with the most gradients per second, however stale: a limit, not advice; None with a target
     ceiling: Policy | None
     report: tuple[str, ...]  #: what reading the trace did and noticed
-    staleness: str  #: how stale gradients were, and whether that obeys a conservation law, in one sentence
+    staleness: str  #: mean staleness of the trace, and whether it obeys a conservation law, in one sentence
     trace_workers: int  #: workers of the trace
     rounds: int  #: of the trace
     table: Table  #: the trace as arrays
@@ -45,7 +44,7 @@ class Plan:
 
     @property
     def k_alike(self) -> tuple[int, int] | None:
-        """From least to largest k, those that the trace does not tell from the best (95 %); None: too few rounds."""
+        """Least and largest k that are statistically as good as the best (95 %); None: too few rounds."""
         if self.policy is None or self.objective.startswith("gradients"):
             return self.choice.alike
         ks = [k for k, _ in self.policy.alike]
@@ -53,14 +52,14 @@ class Plan:
 
     @property
     def thresholds_alike(self) -> tuple[float, ...]:
-        """At the chosen k, the max_staleness that the trace does not tell from the best (95 %)."""
+        """At the chosen k, each max_staleness that is statistically as good as the best (95 %)."""
         return () if self.policy is None else tuple(sorted(t for k, t in self.policy.alike if k == self.k))
 
     def __str__(self) -> str:
         return self.text
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it but the data, for JSON: infinite and unknown numbers are the texts "none" and null."""
+    def to_dict(self) -> dict[str, object]:
+        """Everything except the data, for JSON: infinite numbers become the text "none", unknown ones null."""
         model = self.model
         return {
             "n": self.n,
@@ -81,7 +80,7 @@ class Plan:
             "laws": []
             if model is None
             else [
-                [{"name": f.name, "law": repr(f.law), "aic": _number(f.aic), "ks": f.ks} for f in fits]
+                [{"name": fit.name, "law": repr(fit.law), "aic": _number(fit.aic), "ks": fit.ks} for fit in fits]
                 for fits in model.fits
             ],
             "group_of_worker": None if model is None else model.group.tolist(),
@@ -102,15 +101,15 @@ class Plan:
         }
 
 
-def _gain(gain: Gain | None) -> dict[str, Any] | None:
+def _gain(gain: Gain | None) -> dict[str, object] | None:
     return None if gain is None else {name: _number(value) for name, value in vars(gain).items()}
 
 
-def _number(value: Any) -> Any:
-    """As JSON has it: no NaN, no infinity."""
+def _number(value: float | str | None) -> float | str | None:
+    """A value for JSON, which has no NaN and no infinity."""
     if value is None or isinstance(value, str):
         return value
     if is_integer(value):
         return int(value)
-    value = float(value)
-    return None if math.isnan(value) else "none" if math.isinf(value) else value
+    number = float(value)
+    return None if math.isnan(number) else "none" if math.isinf(number) else number

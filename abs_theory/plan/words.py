@@ -1,9 +1,9 @@
-"""A plan in words: what to do, what it saves, and what the trace cannot tell."""
+"""A plan in words: what to do, what it saves, and what the trace does not show."""
 
 import math
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
@@ -11,21 +11,30 @@ from abs_theory.traces import counted
 
 __all__ = ["advice", "columns", "limits", "round_times", "row_of", "sentences", "threshold_words"]
 
-RARE = 0.05  # gradients per round, of those of an equal share, below which a worker hardly takes part
-PERSISTENT = 2  # times as likely to stall again
-SHOWN = 12  # rows of the curve
+RARE_SHARE = 0.05  # of an equal share of gradients, below which a worker hardly takes part
+PERSISTENT_FACTOR = 2  # times as likely to stall again, from which stalls are called persistent
+MOST_NAMED = 8  # workers named in one sentence
+ROWS_SHOWN = 12  # of the curve
 
 
 def sentences(plan: Plan) -> list[str]:
-    """The page of text, line by line; the last is the table."""
-    lines = [*advice(plan), "", *round_times(plan), "", "What the trace is like", *plan.diagnosis.sentences]
-    lines += ["", "What was done to the input", *(plan.report or ("nothing",)), plan.staleness]
+    """The plan as lines of text, the last one being the table; ``str(plan)`` joins them.
+
+    >>> import pandas as pd
+    >>> from abs_theory import plan, traces
+    >>> rows = [(t, w, 9.0 if w == 2 else 1.0) for t in range(30) for w in range(3)]
+    >>> trace = traces.from_frame(pd.DataFrame(rows, columns=["round", "worker", "seconds"]))
+    >>> plan.sentences(plan.plan(trace))[0]
+    'Wait for k = 2 of n = 3 workers, max_staleness = 0.'
+    """
+    lines = [*advice(plan), "", *round_times(plan), "", "Properties of the trace", *plan.diagnosis.sentences]
+    lines += ["", "How the input was read", *(plan.report or ("nothing",)), plan.staleness]
     lines += ["", "Limits", *limits(plan), "", *_not_identified(plan)]
     return [*lines, f"E[T_(k)], seconds, with 95 % intervals, and gradients per second (n = {plan.n})", _table(plan)]
 
 
 def threshold_words(max_staleness: float | None) -> str:
-    """``max_staleness`` as it is said."""
+    """``max_staleness`` in words."""
     if max_staleness is None:
         return "not identified"
     return "none" if math.isinf(max_staleness) else f"{max_staleness:.0f}"
@@ -36,33 +45,35 @@ def advice(plan: Plan) -> list[str]:
     choice, n, k = plan.choice, plan.n, plan.k
     lines = [f"Wait for k = {k} of n = {n} workers, max_staleness = {threshold_words(plan.max_staleness)}."]
     if plan.k_alike is None:
-        alike = "Which other k are as good is not identified: too few rounds"
+        alike = "Whether other k are as good is not identified: too few rounds"
     else:
         low, high = plan.k_alike
-        alike = f"As good, as far as 95 % intervals tell: k = {low if low == high else f'{low} to {high}'}"
+        alike = f"k = {low} to {high} are statistically as good"
+        if low == high:
+            alike = f"No other k{'' if choice.largest == n else f' up to {choice.largest}'} is statistically as good"
     if len(plan.thresholds_alike) > 1:
-        alike += f"; at this k max_staleness = {', '.join(map(threshold_words, plan.thresholds_alike))}"
+        alike += f"; at this k, so are max_staleness = {', '.join(map(threshold_words, plan.thresholds_alike))}"
     lines.append(alike + ".")
     if k < n:
         lines.append(_restart(plan))
     if plan.savings is not None and k < n:
-        what = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
-        lines.append(f"{what}, against waiting for everybody: {plan.savings}.")
+        quantity = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
+        lines.append(f"{quantity}, compared with waiting for everybody: {plan.savings}.")
     elif k == n:
-        lines.append("If all start together, waiting for fewer gains nothing that this trace can tell from chance.")
+        lines.append("If all workers start together, waiting for fewer brings no statistically significant gain.")
     if plan.restart_savings is not None and plan.max_staleness != 0:
-        lines.append(f"Round time, against restarting every late worker: {plan.restart_savings}.")
+        lines.append(f"Round time, compared with restarting every late worker: {plan.restart_savings}.")
     lines += _faster(plan)
     if not plan.identified:
         lines.append(
-            f"Not identified by this trace: whether a k beyond {choice.largest}, the most arrivals that a round saw, "
-            f"would be better (by {choice.could_gain:.0%} at most). Wait for everybody every "
-            f"{plan.full_wait_every} rounds to learn it."
+            f"Not identified by this trace: whether a k above {choice.largest}, the most arrivals seen in a round, "
+            f"would be better (by at most {choice.could_gain:.0%}). To find out, wait for everybody once every "
+            f"{plan.full_wait_every} rounds."
         )
     elif plan.full_wait_every:
         lines.append(
-            f"No k beyond {choice.largest}, the most arrivals that a round saw, can be better. How long a full wait "
-            f"takes is not identified by this trace; one every {plan.full_wait_every} rounds would tell."
+            f"No k above {choice.largest}, the most arrivals seen in a round, can be better. The time of a full "
+            f"wait is not identified by this trace; one full wait every {plan.full_wait_every} rounds would measure it."
         )
     return lines + _participation(plan)
 
@@ -71,28 +82,29 @@ def _restart(plan: Plan) -> str:
     bound = plan.max_staleness
     if bound is None:
         return (
-            "When a late worker should restart is not identified by this trace: in too few rounds everybody delivered. "
-            "With max_staleness = 0 all start together, and a round lasts as long as the k-th arrival."
+            "When a late worker should restart is not identified by this trace: too few rounds are complete. "
+            "With max_staleness = 0 all workers start together, and a round lasts until the k-th arrival."
         )
     if math.isinf(bound):
-        return "A late worker goes on: restarts do not pay."
+        return "A late worker continues its task: restarts do not pay."
     if bound == 0:
         return "Every late worker restarts with the next round: all gradients are fresh."
     return f"A worker restarts when its gradient would be more than {counted(int(bound), 'update')} late."
 
 
 def _faster(plan: Plan) -> list[str]:
-    """Why the policy with the most gradients per second is not the choice, if it is another."""
+    """What the policy with the most gradients per second would deliver, if it is not the choice."""
     top, mine = plan.ceiling, plan.policy
     if top is None or mine is None or top.k / top.played.round_time <= mine.k / mine.played.round_time:
         return []
-    rates = [f"{each.k / each.played.round_time:.4g}" for each in (top, mine)]
-    stale = [f"{each.played.mean_staleness:.3g}" for each in (top, mine)]
+    rates = [policy.k / policy.played.round_time for policy in (top, mine)]
+    stale = [policy.played.mean_staleness for policy in (top, mine)]
+    restarts = threshold_words(top.max_staleness)
     return [
-        f"Not the most gradients per second: k = {top.k}, max_staleness = {threshold_words(top.max_staleness)} gives "
-        f"{rates[0]} at a mean staleness of {stale[0]}, this choice {rates[1]} at {stale[1]}. It is not chosen because "
-        "how much stale gradients and small updates are worth is not in a trace: --L, --sigma2, --gap and --target "
-        "tell, and then the time to the target decides."
+        f"k = {top.k} with max_staleness = {restarts} would deliver {rates[0] / rates[1] - 1:.0%} more gradients per "
+        f"second ({rates[0]:.4g} instead of {rates[1]:.4g}), but they would be {stale[0]:.3g} updates old on average "
+        f"instead of {stale[1]:.3g}. Timing data alone cannot say whether that pays: describe your problem (--L, "
+        "--sigma2, --gap, --target), and the time to the target decides."
     ]
 
 
@@ -100,18 +112,18 @@ def _participation(plan: Plan) -> list[str]:
     if plan.policy is None or plan.n != plan.trace_workers:
         return []
     share = plan.policy.played.participation
-    rare = np.flatnonzero(share < RARE * plan.k / plan.n)
+    rare = np.flatnonzero(share < RARE_SHARE * plan.k / plan.n)
     if not rare.size:
         return []
-    names = ", ".join(str(worker) for worker in rare[:8]) + (", ..." if rare.size > 8 else "")
+    names = ", ".join(str(worker) for worker in rare[:MOST_NAMED]) + (", ..." if rare.size > MOST_NAMED else "")
     return [
-        f"Note: worker {names} would hardly ever deliver ({share[rare].mean():.2g} gradients per round): if data are "
-        "not shared among workers, theirs would be ignored."
+        f"Note: worker {names} would hardly ever deliver ({share[rare].mean():.2g} gradients per round). If each "
+        "worker has its own data, these data would be ignored."
     ]
 
 
 def round_times(plan: Plan) -> list[str]:
-    """Predicted and replayed, side by side."""
+    """Round times by replay, by the model, and measured with all workers starting together."""
     row = row_of(plan, plan.k)
     interval = "not identified" if row["reason"] else f"{row['low']:.4g} to {row['high']:.4g} s"
     lines = ["Round time of this choice"]
@@ -130,58 +142,60 @@ def round_times(plan: Plan) -> list[str]:
 def _fits(plan: Plan) -> str:
     assert plan.model is not None
     fits = plan.model.fits[0]
-    words = ", ".join(f"{each.name} {each.aic:.0f} ({each.ks:.3f})" for each in fits)
+    words = ", ".join(f"{law.name} {law.aic:.0f} ({law.ks:.3f})" for law in fits)
     if len(plan.model.fits) > 1:
-        worst = max(fit.best(each).ks for each in plan.model.fits)
-        words += f"; that is the fastest of {len(plan.model.fits)} groups of workers, the worst KS is {worst:.3f}"
+        worst = max(fit.best(of_group).ks for of_group in plan.model.fits)
+        words += f"; the fastest of {len(plan.model.fits)} groups of workers; the largest KS is {worst:.3f}"
     return words
 
 
 def limits(plan: Plan) -> list[str]:
-    """What the answer rests on."""
+    """The assumptions and limits of the answer."""
     lines = []
     if plan.objective.startswith("gradients"):
         lines.append(
-            "Objective: gradients per second, k / E[T_(k)], all workers starting together; then the shortest rounds at "
-            "this k. It counts each gradient alike: not that many gradients per update help less and less, nor that "
-            "stale ones do. Give --L, --sigma2, --gap and --target to minimise the time to a target."
+            "Objective: gradients per second, k / E[T_(k)], with all workers starting together; then the shortest "
+            "rounds at this k. Every gradient counts the same, although large batches and stale gradients help less. "
+            "Give --L, --sigma2, --gap and --target to minimise the time to a target."
         )
     else:
         lines.append(
-            f"Objective: {plan.objective}, updates as expected near a quadratic at the staleness replayed, seconds "
-            "from the replay. It is as good as the constants given."
+            f"Objective: {plan.objective}. The number of updates is that expected near a quadratic at the replayed "
+            "staleness; the seconds come from the replay. The result is only as good as the given constants."
         )
     if plan.n != plan.trace_workers:
         lines.append(
-            f"The trace has {plan.trace_workers} workers: for n = {plan.n} workers like them were resampled. Which "
-            "workers come or go is not in the intervals."
+            f"The trace has {plan.trace_workers} workers; for n = {plan.n}, workers like them were resampled. The "
+            "intervals do not cover the choice of workers that are added or removed."
         )
     if plan.table.lined_up:
         lines.append(
-            "Workers of the trace did not start rounds together: their attempts are lined up one by one. What slows "
-            "all at a time is seen as far as they keep step."
+            "Workers of the trace did not start rounds together: their attempts are lined up one by one. A common "
+            "slowdown is seen only while their attempts stay aligned in time."
         )
-    if plan.diagnosis.persistence > PERSISTENT:
-        lines.append("Stalls persist: the laws do not know it, the replay does. Trust the replay where they differ.")
+    if plan.diagnosis.persistence > PERSISTENT_FACTOR:
+        lines.append(
+            "Stalls persist, which only the replay contains. Where it differs from the laws, trust the replay."
+        )
     if plan.diagnosis.shifted:
         lines.append(
-            "The level differs between windows: intervals are for the windows seen, others may differ as much."
+            "The level differs between windows: intervals are for these windows, and later ones may differ as much."
         )
     lines.append(
-        "Nothing rarer than one round in "
-        f"{max(plan.rounds // 3, 1)} can be excluded: a stall not seen in {plan.rounds} rounds is in no interval."
+        f"Events rarer than about 1 round in {max(plan.rounds // 3, 1)} may not have occurred in these {plan.rounds} "
+        "rounds; the intervals do not cover them."
     )
     return lines
 
 
-def row_of(plan: Plan, k: int) -> dict[str, Any]:
+def row_of(plan: Plan, k: int) -> pd.Series:
     """The row of the curve for ``k``."""
-    return dict(plan.curve.loc[k])
+    return plan.curve.loc[[k]].iloc[0]
 
 
 def columns(plan: Plan) -> list[int]:
-    """The k to be shown in a short table."""
-    keep = set(np.unique(np.geomspace(1, plan.n, SHOWN).round().astype(int)).tolist())
+    """The values of k in a short table."""
+    keep = set(np.unique(np.geomspace(1, plan.n, ROWS_SHOWN).round().astype(int)).tolist())
     return sorted(keep | {plan.k, plan.choice.best, plan.choice.largest, plan.n})
 
 
@@ -192,8 +206,8 @@ def _table(plan: Plan) -> str:
 
 
 def _not_identified(plan: Plan) -> list[str]:
-    """Why the table has no interval for some k, each reason once."""
+    """Why some k have no interval; k with the same reason share a sentence."""
     ks: dict[str, list[str]] = {}
     for k in columns(plan):
         ks.setdefault(row_of(plan, k)["reason"], []).append(str(k))
-    return [f"No interval for k = {', '.join(those)}: {reason}." for reason, those in ks.items() if reason]
+    return [f"No interval for k = {', '.join(values)}: {reason}." for reason, values in ks.items() if reason]

@@ -64,7 +64,7 @@ def test_stalls_are_counted_by_their_share_length_and_clustering():
     assert one.clustering < 1.5
     assert many.stalls == pytest.approx(together.mean(), rel=0.1)  # half of the workers at once: a slow round
     assert many.clustering > 2
-    assert "strike together" in many.sentences[3]
+    assert "several workers at once" in many.sentences[3]
 
 
 def test_a_level_shift_is_no_memory():
@@ -82,7 +82,7 @@ def test_memory_is_seen():
     frame = synthetic_traces.common_slowdowns(np.random.default_rng(5), num=400, persistence=0.8)
     found = diagnose(table(traces.from_frame(frame, warmup=0)))
     assert 4 < found.correlation_time < 16  # (1 + .8) / (1 - .8) = 9
-    assert "spells" in found.sentences[2]
+    assert "clusters" in found.sentences[2]
 
 
 def test_the_tail_index_is_found():
@@ -105,7 +105,7 @@ def test_effects_multiply_back():
     x = np.exp(rng.standard_normal((30, 5)))
     x[3, 2] = np.nan
     parts = effects(x)
-    assert np.allclose(parts.worker * parts.round[:, None] * parts.rest, x, equal_nan=True)
+    assert np.allclose(parts.worker * parts.round[:, None] * parts.residual, x, equal_nan=True)
 
 
 def test_stale_attempts_are_lined_up_by_worker():

@@ -1,0 +1,65 @@
+"""What a trace says about rounds of n workers: gathered once, then handed to every step of a plan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abs_theory.checks import check_count
+from abs_theory.plan.diagnosis import Diagnosis, diagnose
+from abs_theory.plan.effects import Effects, Table, effects, table
+from abs_theory.plan.fleet_model import resized
+from abs_theory.traces import Trace
+from abs_theory.typing import Array
+
+__all__ = ["Evidence", "gather"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A trace as arrays, and the rounds of ``n`` workers that it stands for; seconds."""
+
+    n: int  #: workers that the plan is for
+    trace: Trace  #: as it was read
+    measured: Table  #: the trace, shape rounds x workers of the trace
+    effects: Effects  #: factors of its workers and rounds
+    diagnosis: Diagnosis  #: what the variance of its delays comes from
+    #: complete rounds of n workers, shape fleets x rounds x n: one fleet, that of the trace, or several resampled ones
+    fleets: Array
+    fleet_window: NDArray[np.int64]  #: window of each complete round
+    rounds: Table  #: rounds of n workers: those of the trace, or the mean k-th arrivals over the resampled fleets
+    round_effects: Effects  #: factors of those rounds
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the plan is for another number of workers than the trace has."""
+        return self.n != self.trace.n
+
+
+def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
+    """The evidence of ``trace`` for a plan of ``n`` workers (None: those of the trace).
+
+    For another n, ``rng`` draws the fleets once.  Everything later is computed from them, so the chosen and the
+    replayed round time are those of the same fleets.
+    Raises ValueError unless two attempts were delivered; for another n, unless two rounds are complete.
+    """
+    n = trace.n if n is None else n
+    check_count("n", n)
+    measured = table(trace)
+    if np.count_nonzero(measured.observed) < 2:
+        raise ValueError("a plan takes two deliveries at least: the trace has fewer")
+    factors = effects(measured.delivered)
+    diagnosis = diagnose(measured, factors)
+    complete = measured.observed.all(axis=1)
+    seconds, window = measured.seconds[complete], measured.window[complete]
+    if n == trace.n:
+        return Evidence(n, trace, measured, factors, diagnosis, seconds[None], window, measured, factors)
+    if len(seconds) < 2:
+        raise ValueError(
+            f"to plan for n={n} workers, not the {trace.n} of the trace, takes two rounds in which all "
+            f"delivered, got {len(seconds)}"
+        )
+    fleets = resized(seconds, effects(seconds), n, rng)
+    arrivals = np.sort(fleets, axis=2).mean(axis=0)
+    rounds = Table(arrivals, np.ones(arrivals.shape, dtype=bool), window)
+    return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, effects(fleets[0]))
