@@ -19,8 +19,7 @@ from simulations import protocols
 from simulations.experiment import simulate
 from simulations.fleets import Independent
 from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron_digits, softmax_digits
-from simulations.server import Protocol, Server
-from simulations.server.run import run
+from simulations.server import Budget, Protocol, Run, Server, drive
 from simulations.streams import streams, task_times
 from simulations.threads import one_thread
 
@@ -30,18 +29,21 @@ STEP = 0.01
 MOST_CALLS = 8  # of one task in ``seconds``
 
 
+def run_of(problem: Problem, protocol: Protocol, n: int, updates: int, delay: Delay = LAW) -> Run:
+    """What is run: ``n`` equal workers, ``updates`` updates."""
+    return Run(
+        protocol=protocol, problem=problem, fleet=Independent((delay,) * n), step_size=STEP, seed=0,
+        budget=Budget(num_updates=updates),
+    )  # fmt: skip
+
+
 def our_run(problem: Problem, protocol: Protocol, n: int, updates: int, delay: Delay = LAW) -> Callable[[], Server]:
     """A run of ``updates`` updates, of a new server on each call; the servers are made beforehand."""
-
-    def server() -> Server:
-        return Server(
-            problem, Independent((delay,) * n).times(0, 0), streams(0, 0, "batch", n), protocol, step_size=STEP
-        )
-
-    waiting = [server() for _ in range(MOST_CALLS)]
+    run = run_of(problem, protocol, n, updates, delay)
+    waiting = [Server(run) for _ in range(MOST_CALLS)]
 
     def go() -> Server:
-        run(waiting[-1], num_updates=updates)
+        drive(waiting[-1])
         return waiting.pop()
 
     return go
@@ -119,14 +121,13 @@ def against_rivals() -> list[Line]:
 
 def per_job(n: int, k: int, bound: float) -> float:
     """Microseconds for each task that was begun: the median of three stretches of one run."""
-    server = Server(
-        TimingOnly(), Independent((LAW,) * n).times(0, 0), streams(0, 0, "batch", n), protocols.abs_sgd(k, bound),
-        step_size=STEP,
-    )  # fmt: skip
+    updates = max(20_000 // k, 4)  # of a stretch
+    server = Server(run_of(TimingOnly(), protocols.abs_sgd(k, bound), n, 4 * updates))
     times, jobs = [], []
     for stretch in range(1, 5):
         start = time.process_time()
-        run(server, num_updates=stretch * max(20_000 // k, 4))
+        while server.updates < stretch * updates and (job := server.next_arrival()):
+            server.protocol.on_arrival(server, job)
         times.append(time.process_time() - start)
         jobs.append(sum(row.downlinks for row in server.books.rounds))
     return 1e6 * float(np.median(np.array(times[1:]) / np.diff(jobs)))

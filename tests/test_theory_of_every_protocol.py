@@ -16,8 +16,7 @@ from abs_theory.round_time.stale_synchronous import ssp
 from simulations import protocols
 from simulations.fleets import Independent
 from simulations.problems import TimingOnly
-from simulations.server import Server
-from simulations.streams import streams
+from simulations.server import Budget, Run, Server
 
 N = 6
 STEPS = 3  # of local SGD and its like
@@ -77,17 +76,22 @@ def laws_of(law, fleet):
     return [LAWS[law](mean) for mean in FLEETS[fleet]]
 
 
+def timing_run(protocol, laws, updates, local_steps=1):
+    """A run of workers with these laws that trains nothing."""
+    return Run(
+        protocol=protocol, problem=TimingOnly(), fleet=Independent(tuple(laws)), step_size=1.0,
+        local_steps=local_steps, seed=11, budget=Budget(num_updates=updates),
+    )  # fmt: skip
+
+
 @cache
 def simulated(name, k, law, fleet, tasks, replicates):
     """Mean round time, uploads and local steps per round over the last three quarters of each replicate."""
     factory, local_steps = (EXACT[name][0], EXACT[name][3]) if name in EXACT else (APPROXIMATE[name][0], 1)
-    workers, updates = Independent(tuple(laws_of(law, fleet))), max(tasks // k, 120)
-    rows = []
+    updates, rows = max(tasks // k, 120), []
+    run = timing_run(factory(k), laws_of(law, fleet), updates, local_steps)
     for replicate in range(replicates):
-        server = Server(
-            TimingOnly(), workers.times(11, replicate), streams(11, replicate, "batch", N), factory(k), step_size=1.0,
-            local_steps=local_steps,
-        )  # fmt: skip
+        server = Server(run, replicate)
         while server.updates < updates:
             server.protocol.on_arrival(server, server.next_arrival())
         table = np.array([(row.time, row.uplinks, row.computed) for row in server.finish()])
@@ -134,12 +138,10 @@ def test_ssp(fleet, slack):
     """Two simulations of different make: the event queue, and the recursion in max and plus."""
     laws = laws_of("lognormal", fleet)
     recursion = ssp(laws, N, slack, np.random.default_rng(1), num_ticks=200, replicates=64)
-    workers, ticks, rows = Independent(tuple(laws)), 120, []
+    ticks, rows = 120, []
+    run = timing_run(protocols.ssp(slack), laws, ticks)
     for replicate in range(24):
-        server = Server(
-            TimingOnly(), workers.times(11, replicate), streams(11, replicate, "batch", N), protocols.ssp(slack),
-            step_size=1.0,
-        )  # fmt: skip
+        server = Server(run, replicate)
         began = 0.0
         done = server.notes.done
         while min(done[worker] for worker in range(N)) < ticks:

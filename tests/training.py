@@ -4,7 +4,7 @@ import numpy as np
 
 from abs_theory.bounds import recorded
 from simulations.fleets import Independent
-from simulations.server import Server
+from simulations.server import Budget, Run, Server
 from simulations.streams import streams
 
 
@@ -13,9 +13,13 @@ def train(protocol, problem, delays, *, step_size, num_updates, seed, replicate=
 
     The same numbers as ``simulate``; with ``noise_replicate`` the timing of one replicate meets the samples of another.
     """
-    fleet, n = Independent(tuple(delays)), len(delays)
-    samples = streams(seed, replicate if noise_replicate is None else noise_replicate, "batch", n)
-    server = Server(problem, fleet.times(seed, replicate), samples, protocol, step_size=step_size, keep_jobs=True)
+    run = Run(
+        protocol=protocol, problem=problem, fleet=Independent(tuple(delays)), step_size=step_size, seed=seed,
+        budget=Budget(num_updates=num_updates), keep_tasks=True,
+    )  # fmt: skip
+    server = Server(run, replicate)
+    if noise_replicate is not None:
+        server.rngs = streams(seed, noise_replicate, "batch", len(delays))
     models = [server.params]
     while server.updates < num_updates:
         protocol.on_arrival(server, server.next_arrival())

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from abs_theory.checks import check_positive, is_finite
+from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
 from simulations.experiment.reading import Reading, check_names, read_arguments, read_call
-from simulations.experiment.simulator import _check_numbers, _checked, _chosen, simulate
+from simulations.experiment.simulator import checked_replicates, simulate
 from simulations.experiment.toml import Table, from_toml, to_toml
 from simulations.fleets import as_fleet
-from simulations.server import Policy, begin
+from simulations.server import Budget, Policy, Run, Server
 
 Made = TypeVar("Made")
 
@@ -58,11 +58,11 @@ class Experiment:
             raise ValueError("give delay, the law of a local step, or a fleet")
         for name, value in self._reading.plain.items():
             object.__setattr__(self, name, value)
-        _check_numbers(
-            n=self.n, num_updates=self.num_updates, time_budget=self.time_budget, local_steps=self.local_steps,
-            seed=self.seed, eval_every=self.eval_every, target=self.target,
-        )  # fmt: skip
-        _chosen(self.replicates)
+        check_count("n", self.n)
+        check_count("local_steps", self.local_steps)
+        check_count("seed", self.seed, minimum=0)
+        _ = self._budget
+        checked_replicates(self.replicates)
         if isinstance(self.step_size, int | float):
             check_positive("step_size", self.step_size)
 
@@ -92,7 +92,7 @@ class Experiment:
     @property
     def which(self) -> tuple[int, ...]:
         """The replicates to run."""
-        return tuple(_chosen(self.replicates))
+        return checked_replicates(self.replicates)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -113,16 +113,21 @@ class Experiment:
         much to compute.
         """
         made = self._make()
-        protocol, problem, step_size = made["protocol"], made["problem"], made["step_size"]
-        fleet = _checked(protocol, problem, made["delay"], self.n, made.get("target"))
+        run = Run(
+            protocol=made["protocol"], problem=made["problem"], fleet=as_fleet(made["delay"], self.n),
+            step_size=made["step_size"], local_steps=self.local_steps, seed=self.seed, budget=self._budget,
+        )  # fmt: skip
         try:
-            begin(
-                protocol, problem, fleet, seed=self.seed, replicate=self.which[0], step_size=step_size,
-                local_steps=self.local_steps,
-            )  # fmt: skip
+            Server(run, self.which[0])
         except ValueError as refused:
             own = str(refused).startswith("step_size")
             raise ValueError(f"{'' if own else 'protocol: '}{refused}") from None
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget(
+            num_updates=self.num_updates, time_budget=self.time_budget, eval_every=self.eval_every, target=self.target
+        )
 
     def _make(self) -> dict[str, Any]:
         """The arguments of ``simulate``."""

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from abs_theory.checks import instead
 from abs_theory.delays import Delay
 from abs_theory.delays.text import delay_law, delay_laws, delay_text
+from abs_theory.typing import Law
 from simulations.experiment.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, Kind, is_rule
 from simulations.experiment.toml import Table, frozen
 from simulations.server import Progress
@@ -205,7 +206,8 @@ def _parameters(factory: Any) -> dict[str, tuple[Any, Any]]:
     for name, each in signature(factory).parameters.items():
         if each.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
             hint = hints.get(name, Any)
-            parameters[name] = (_LAW_OF_EACH if hint is Any and name == "delay" else hint, each.default)
+            law = name == "delay" and (hint is Any or Law in typing.get_args(hint))
+            parameters[name] = (_LAW_OF_EACH if law else hint, each.default)
     return parameters
 
 

@@ -2,26 +2,49 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any
+from typing import Literal, Required, TypedDict, Unpack, overload
 
 import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from abs_theory.checks import check_count, check_positive, is_finite, is_integer
-from abs_theory.delays import Delay
+from abs_theory.checks import check_count, is_integer
+from abs_theory.typing import Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
-from simulations.server import Policy, Protocol, begin, check_protocol, run_replicate
+from simulations.server import Budget, Policy, Protocol, Run, check_protocol, run_replicate
 
-__all__ = ["simulate"]
+__all__ = ["checked_replicates", "simulate"]
 
 
+class Options(TypedDict, total=False):
+    """The keywords of ``simulate``, apart from ``jobs``."""
+
+    step_size: Required[Policy]
+    num_updates: int | None
+    time_budget: float | None
+    local_steps: int
+    seed: Required[int]
+    replicates: int | Sequence[int]
+    eval_every: float
+    target: tuple[str, float] | None
+    n_jobs: int
+
+
+@overload
+def simulate(
+    protocol: Protocol, problem: Problem, delay: Laws | Fleet, n: int, *, jobs: Literal[False] = ...,
+    **options: Unpack[Options],
+) -> pd.DataFrame: ...  # fmt: skip
+@overload
+def simulate(
+    protocol: Protocol, problem: Problem, delay: Laws | Fleet, n: int, *, jobs: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[pd.DataFrame, pd.DataFrame]: ...  # fmt: skip
 def simulate(  # noqa: PLR0913
     protocol: Protocol,
     problem: Problem,
-    delay: Delay | Sequence[Delay] | Fleet,
+    delay: Laws | Fleet,
     n: int,
     *,
     step_size: Policy,
@@ -34,7 +57,7 @@ def simulate(  # noqa: PLR0913
     target: tuple[str, float] | None = None,
     jobs: bool = False,
     n_jobs: int = -1,
-) -> Any:
+) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
     """Train ``replicates`` times (a number, or which ones) and return a table with one row per update.
 
     Columns: replicate, update, time (s), k and max_staleness in force (inf if none), mean_staleness and
@@ -56,25 +79,15 @@ def simulate(  # noqa: PLR0913
     A replicate that makes no update in its budget has no row.  Raises ValueError for bad arguments; policies are
     checked as they decide.
     """
-    fleet = _checked(protocol, problem, delay, n, target)
-    _check_numbers(
-        n=n, num_updates=num_updates, time_budget=time_budget, local_steps=local_steps, seed=seed,
-        eval_every=eval_every, target=target,
+    check_protocol(protocol)
+    run = Run(
+        protocol=protocol, problem=problem, fleet=as_fleet(delay, n), step_size=step_size, local_steps=local_steps,
+        seed=seed, keep_tasks=jobs,
+        budget=Budget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target),
     )  # fmt: skip
-    chosen = _chosen(replicates)
-
-    def one(replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        server_of = partial(
-            begin, protocol, problem, fleet, seed=seed, replicate=replicate, step_size=step_size,
-            local_steps=local_steps, jobs=jobs,
-        )  # fmt: skip
-        return run_replicate(
-            server_of, replicate, num_updates=num_updates or math.inf, time_budget=time_budget or math.inf,
-            eval_every=eval_every, target=target,
-        )  # fmt: skip
-
+    chosen = checked_replicates(replicates)
     parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
-    results = parallel(joblib.delayed(one)(replicate) for replicate in chosen)
+    results = parallel(joblib.delayed(run_replicate)(run, replicate) for replicate in chosen)
     several = len(chosen) > 1  # a single run is often one of many, in a process that has no use for a bar
     bar = tqdm(results, total=len(chosen), unit="run", disable=None, leave=False) if several else results
     rounds, tasks = zip(*bar, strict=True)
@@ -82,48 +95,14 @@ def simulate(  # noqa: PLR0913
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
 
 
-def _checked(protocol: Any, problem: Any, delay: Any, n: Any, target: Any) -> Fleet:
-    """The workers.  Raises ValueError for what is not of its kind, or does not go together."""
-    check_protocol(protocol)
-    if isinstance(problem, type) or not isinstance(problem, Problem):
-        raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
-    fleet = as_fleet(delay, n)
-    if getattr(problem, "n", n) != n:
-        raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
-    if target is not None:
-        names = ["loss", *problem.metrics(problem.initial)]
-        if not (isinstance(target, tuple) and len(target) == 2 and target[0] in names and is_finite(target[1])):
-            raise ValueError(
-                f"target must be a column and a finite number to reach, such as {('loss', 0.1)}, got {target!r}; "
-                f"the columns of this problem are {', '.join(names)}"
-            )
-    return fleet
-
-
-def _check_numbers(
-    *, n: Any, num_updates: Any, time_budget: Any, local_steps: Any, seed: Any, eval_every: Any, target: Any
-) -> None:
-    check_count("n", n)
-    if num_updates is None and time_budget is None:
-        raise ValueError("give num_updates or time_budget (seconds), or both: a run needs an end")
-    if num_updates is not None:
-        check_count("num_updates", num_updates)
-    if time_budget is not None:
-        check_positive("time_budget", time_budget)
-    if eval_every != math.inf:
-        check_positive("eval_every", eval_every)
-    check_count("local_steps", local_steps)
-    check_count("seed", seed, minimum=0)
-    if target is not None and eval_every == math.inf:
-        raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
-
-
-def _chosen(replicates: Any) -> Sequence[int]:
+def checked_replicates(replicates: int | Iterable[int]) -> tuple[int, ...]:
     """Which replicates to run.  Raises ValueError unless they are at least one, none of them twice."""
-    chosen = range(replicates) if is_integer(replicates) else replicates
-    if not isinstance(chosen, Iterable):
+    if isinstance(replicates, Iterable):
+        chosen = tuple(replicates)
+    elif is_integer(replicates):
+        chosen = tuple(range(replicates))
+    else:
         raise ValueError(f"replicates must be a number >= 1 or which ones to run, got {replicates!r}")
-    chosen = tuple(chosen)
     for replicate in chosen:
         check_count("replicate", replicate, minimum=0)
     if not chosen or len(set(chosen)) < len(chosen):

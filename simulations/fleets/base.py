@@ -16,6 +16,7 @@ import numpy as np
 
 from abs_theory.checks import check_count, check_positive, checked_array, is_integer
 from abs_theory.delays import Delay, Exponential, as_delay
+from abs_theory.typing import Laws
 from simulations.streams import streams, task_times
 
 
@@ -70,7 +71,7 @@ class Independent:
         return [Times(_in_turn(task_times(law, rng))) for law, rng in zip(self.laws, rngs, strict=True)]
 
 
-def as_fleet(delay: Any, n: Any) -> Fleet:
+def as_fleet(delay: Laws | Fleet, n: int) -> Fleet:
     """``n`` workers: a Fleet of that size, one law of the step times of all, or a sequence of n laws.
 
     A law is a Delay or a frozen scipy distribution.  Raises ValueError for anything else.
@@ -82,7 +83,7 @@ def as_fleet(delay: Any, n: Any) -> Fleet:
         return delay
     laws: tuple[Any, ...] = tuple(delay) if isinstance(delay, Sequence) else (delay,) * n
     if len(laws) != n or not all(isinstance(law, Delay) or hasattr(law, "dist") for law in laws):
-        text, number = "; abs_theory.parse.delay_law reads a text", "; give one such as Exponential(mean=1.0)"
+        text, number = "; abs_theory.delays.text.delay_law reads a text", "; give one such as Exponential(mean=1.0)"
         mend = text if isinstance(delay, str) else "" if isinstance(delay, Sequence) else number
         raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}{mend}")
     return Independent(laws if isinstance(delay, Sequence) else (as_delay(delay),) * n)
@@ -136,7 +137,7 @@ class Scaled(Wrapper):
         return list(map(scaled, self.fleet.times(seed, replicate), self.factors))
 
 
-def one_slow(delay: Any, n: int, factor: float, worker: int = 0) -> Scaled:
+def one_slow(delay: Laws | Fleet, n: int, factor: float, worker: int = 0) -> Scaled:
     """``n`` workers as in ``as_fleet``, one of which takes ``factor`` times as long for every step."""
     fleet = as_fleet(delay, n)
     check_count("worker", worker, minimum=0)
@@ -177,7 +178,7 @@ class Where:
         return times
 
 
-def checked_law(name: str, value: Any) -> Delay:
+def checked_law(name: str, value: object) -> Delay:
     """``value`` as a Delay; an error says which argument is wrong."""
     try:
         return as_delay(value)
@@ -185,7 +186,7 @@ def checked_law(name: str, value: Any) -> Delay:
         raise ValueError(f"{name}: {error}") from None
 
 
-def duration_law(name: str, value: Any) -> Delay:
+def duration_law(name: str, value: object) -> Delay:
     """The law of a duration; a number is the mean of an exponential law."""
     if not isinstance(value, Real):
         return checked_law(name, value)

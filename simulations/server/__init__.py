@@ -1,19 +1,21 @@
 """The parameter server: a clock, the jobs in flight, and the verbs protocols are written in."""
 
+from simulations.server.budget import Budget
 from simulations.server.decisions import Policy, Progress
 from simulations.server.job import Job, Round
-from simulations.server.run import begin, run, run_replicate
-from simulations.server.server import Protocol, Server, check_protocol
+from simulations.server.run import drive, run_replicate
+from simulations.server.server import Protocol, Run, Server, check_protocol
 
 __all__ = [
+    "Budget",
     "Job",
     "Policy",
     "Progress",
     "Protocol",
     "Round",
+    "Run",
     "Server",
-    "begin",
     "check_protocol",
-    "run",
+    "drive",
     "run_replicate",
 ]

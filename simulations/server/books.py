@@ -6,31 +6,37 @@ from simulations.server.job import Job, Round
 class Books:
     """Counters since the last update, the rounds closed so far, and, if asked for, one line per task."""
 
-    def __init__(self, keep_jobs: bool):
+    def __init__(self, keep_tasks: bool):
         self.rounds: list[Round] = []
-        self.tasks: list[list] | None = [] if keep_jobs else None
+        self.tasks: list[list] | None = [] if keep_tasks else None
         self._reset()
 
-    def log(self, job: Job, end: float, version: int, outcome: str) -> None:
-        """Write the line of a task that ended when there had been ``version`` updates.
-
-        What becomes of a gradient that was delivered is filled in later.
-        """
+    # ------------------------------------------------------------------ what happens to a task
+    def deliver(self, job: Job, version: int) -> None:
+        """Note a gradient that has arrived when there had been ``version`` updates."""
+        self._uplinks += 1
+        self._computed += job.local_steps
         if self.tasks is not None:
-            job.line = [job.worker, job.start, end, job.version, version, -1, outcome]
-            self.tasks.append(job.line)
+            self._write(job, job.finish, version, "unfinished")  # until it is applied or discarded
 
-    def waste(self, job: Job, end: float, version: int, outcome: str) -> None:
-        """Note a task that is thrown away before it is delivered."""
-        self.wasted += end - job.start
-        if self.tasks is not None:
-            self.log(job, end, version, outcome)
+    def restart(self, job: Job, end: float, version: int) -> None:
+        """Note a task that is dropped because its busy worker is given a new model."""
+        self._restarts += 1
+        self._waste(job, end, version, "restarted")
+
+    def cut_off(self, job: Job, end: float, version: int) -> None:
+        """Note a task that was given up because it took too long."""
+        self._waste(job, end, version, "cut off")
+
+    def lose(self, job: Job, end: float, version: int) -> None:
+        """Note a task that was lost because its worker went away."""
+        self._waste(job, end, version, "lost")
 
     def apply(self, jobs: list[Job], version: int) -> None:
         """Note the first update that each gradient goes into.  Raises ValueError if one goes into it twice."""
         for job in jobs:
             if not job.applied:
-                self.used += job.local_steps
+                self._used += job.local_steps
                 if job.line is not None:
                     job.line[-2:] = version, "applied"
             elif job.applied == version:
@@ -42,29 +48,60 @@ class Books:
 
     def discard(self, job: Job) -> None:
         """Note a gradient that goes into no update."""
-        self.wasted += job.finish - job.start
+        self._wasted += job.finish - job.start
         if job.line is not None:
             job.line[-1] = "discarded"
 
+    def leave_unfinished(self, job: Job, end: float, version: int) -> None:
+        """Note a task that is still in progress when the run ends."""
+        if self.tasks is not None:
+            self._write(job, end, version, "unfinished")
+
+    # ------------------------------------------------------------------ messages, and seconds of workers
+    def send(self, models: int) -> None:
+        """Count ``models`` sent to workers."""
+        self._downlinks += models
+
+    def rest(self, idle: float, away: float = 0.0) -> None:
+        """Add seconds in which workers had nothing to do, and seconds in which they were away."""
+        self._idle += idle
+        self._away += away
+
+    def stop(self, seconds: float) -> None:
+        """Add seconds of work on a local step that was stopped before its end."""
+        self._wasted += seconds
+
+    # ------------------------------------------------------------------ rounds
     def close_round(self, applied: tuple) -> None:
         """Write the line of an update, ``applied`` being its first columns, and begin to count anew."""
-        computed, used = self.computed, self.used
-        counts = (self.uplinks, self.downlinks, self.restarts, computed, used, computed - used)
-        self.rounds.append(Round._make((*applied, *counts, self.idle, self.wasted, self.away)))
+        computed, used = self._computed, self._used
+        counts = (self._uplinks, self._downlinks, self._restarts, computed, used, computed - used)
+        self.rounds.append(Round._make((*applied, *counts, self._idle, self._wasted, self._away)))
         self._reset()
 
     def extend_last_round(self) -> None:
-        """Charge the seconds counted since the last update to it: there will be no other."""
+        """Add the seconds counted since the last update to its line: there will be no other update."""
         if self.rounds:
             last = self.rounds[-1]
             self.rounds[-1] = last._replace(
-                idle_seconds=last.idle_seconds + self.idle,
-                wasted_seconds=last.wasted_seconds + self.wasted,
-                away_seconds=last.away_seconds + self.away,
+                idle_seconds=last.idle_seconds + self._idle,
+                wasted_seconds=last.wasted_seconds + self._wasted,
+                away_seconds=last.away_seconds + self._away,
             )
             self._reset()
 
+    # ------------------------------------------------------------------ inside
+    def _waste(self, job: Job, end: float, version: int, outcome: str) -> None:
+        self._wasted += end - job.start
+        if self.tasks is not None:
+            self._write(job, end, version, outcome)
+
+    def _write(self, job: Job, end: float, version: int, outcome: str) -> None:
+        job.line = [job.worker, job.start, end, job.version, version, -1, outcome]
+        if self.tasks is not None:
+            self.tasks.append(job.line)
+
     def _reset(self) -> None:
-        self.uplinks = self.downlinks = self.restarts = 0
-        self.computed = self.used = 0
-        self.idle = self.wasted = self.away = 0.0
+        self._uplinks = self._downlinks = self._restarts = 0
+        self._computed = self._used = 0
+        self._idle = self._wasted = self._away = 0.0

@@ -11,20 +11,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
-
-from simulations.fleets import Times
+from abs_theory.checks import check_count
+from simulations.fleets import Fleet
 from simulations.problems import Problem
 from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
 from simulations.server.books import Books
+from simulations.server.budget import Budget
 from simulations.server.decisions import Decisions, Policy
 from simulations.server.job import Job, Round
 from simulations.server.steps import differences, gradients, remembered, weighted_sum
-from simulations.server.task_times import Planner
+from simulations.server.task_times import TaskPlanner
+from simulations.streams import streams
 
-__all__ = ["Protocol", "Server", "check_protocol"]
+__all__ = ["Protocol", "Run", "Server", "check_protocol"]
 
 LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
 PATIENCE = 1_000_000  # arrivals, or returns, without an update after which a run is given up; 100 more per worker
@@ -42,38 +42,66 @@ class Protocol:
     batch: bool = False  #: a worker may deliver more than once to an update, so k may exceed n
     keeps_going: bool = False  #: a worker that has done its local steps goes on until it is collected
     cut_off: Sequence[float] | None = None  #: seconds after which each worker gives a task up; None: never
-    notes: Callable[[], Any] = SimpleNamespace  #: makes what it remembers during one run, as it is at the start
+    notes: Callable[[], SimpleNamespace] = SimpleNamespace  #: makes what it remembers during one run
 
 
-def check_protocol(protocol: Any) -> None:
+def check_protocol(protocol: object) -> None:
     """Raise ValueError unless this is a protocol, not the function that makes it."""
     if not isinstance(protocol, Protocol):
         raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that the replicates of a run have in common: what is trained, by whom, how, and until when.
+
+    Raises ValueError for parts that are not of their kind or do not fit each other.
+    """
+
+    protocol: Protocol  #: what the server does when a gradient arrives
+    problem: Problem  #: what it trains on
+    fleet: Fleet  #: its workers
+    step_size: Policy  #: of an update, or of a local step if there are several
+    local_steps: int = 1  #: per task, unless the protocol says it
+    seed: int  #: of all that is drawn
+    budget: Budget  #: when it ends
+    keep_tasks: bool = False  #: whether the books have a line for each task
+
+    def __post_init__(self) -> None:
+        check_protocol(self.protocol)
+        problem, n = self.problem, self.fleet.n
+        if isinstance(problem, type) or not isinstance(problem, Problem):
+            raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
+        if getattr(problem, "n", n) != n:
+            raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
+        check_count("local_steps", self.local_steps)
+        check_count("seed", self.seed, minimum=0)
+        if self.budget.target is not None:
+            self.budget.check_target(self.evaluated)
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The columns of an evaluation: the loss and the problem's metrics."""
+        return ["loss", *self.problem.metrics(self.problem.initial)]
+
+
 class Server:
     """A clock, ``n`` workers with their jobs, the model, and the verbs accept / discard / update / assign.
 
-    ``times[i]`` says how long worker i takes.  All workers receive the first model at time 0.  A worker that has
-    delivered is idle until ``assign`` gives it a model; ``assign`` to a busy worker drops its unfinished work (a
-    restart).  A worker that goes away loses its work and hears nothing; when it is back it receives the current model.
+    The fleet of the ``run`` says how long each worker takes in this ``replicate``.  All workers receive the first model
+    at time 0.  A worker that has delivered is idle until ``assign`` gives it a model; ``assign`` to a busy worker drops
+    its unfinished work (a restart).  A worker that goes away loses its work and hears nothing; when it is back it
+    receives the current model.
 
     A protocol may also read ``k`` and ``max_staleness`` in force, ``accepted``, ``arrivals`` (since the last update),
     the ``idle`` workers, the ``jobs`` of the others, and keep ``notes`` of its own for the length of one run.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        times: Sequence[Times],
-        rngs: Sequence[np.random.Generator],
-        protocol: Protocol,
-        *,
-        step_size: Policy,
-        local_steps: Policy = 1,
-        keep_jobs: bool = False,
-    ):
-        self.problem, self.times, self.rngs, self.protocol = problem, times, rngs, protocol
+    def __init__(self, run: Run, replicate: int = 0):
+        self.run = run
+        self.problem, self.protocol = problem, protocol = run.problem, run.protocol
+        self.times = times = run.fleet.times(run.seed, replicate)
+        self.rngs = streams(run.seed, replicate, "batch", run.fleet.n)  # of the samples each worker draws
         self.n, self.workers = len(times), range(len(times))
         if protocol.cut_off is not None and len(protocol.cut_off) != self.n:
             raise ValueError(f"the protocol was made for n={len(protocol.cut_off)} workers, the run has n={self.n}")
@@ -85,28 +113,27 @@ class Server:
         self.time, self.updates, self.arrivals = 0.0, 0, 0
         self.accepted: list[Job] = []
         self._weights: list[float] = []  # of the accepted gradients
-        # in flight, by worker, the oldest model first; a dict would find the first only in O(n) after many deletions
+        # by worker, the oldest model first; a dict would find the first only in O(n) after many deletions
         self.jobs: OrderedDict[int, Job] = OrderedDict()
         self.notes = protocol.notes()
-        self.books = Books(keep_jobs)
+        self.books = Books(run.keep_tasks)
         self.initial_loss = self.loss = problem.loss(self.params)
-        if protocol.local_steps is not None:
-            local_steps = protocol.local_steps
+        local_steps: Policy = run.local_steps if protocol.local_steps is None else protocol.local_steps
         most = math.inf if protocol.batch else self.n
-        self._decisions = Decisions(protocol.k, protocol.max_staleness, step_size, local_steps, most)
+        self._decisions = Decisions(protocol.k, protocol.max_staleness, run.step_size, local_steps, most)
         self._single = local_steps == 1 and not protocol.keeps_going  # every task is one step
         plain = self._single and protocol.cut_off is None
         self._steps = [
             t.step if plain and t.download is t.upload is t.absences is None else None for t in times
         ]  # of the workers on whose way nothing but one step can happen
-        self._planner = Planner(times, protocol.cut_off)
+        self._planner = TaskPlanner(times, protocol.cut_off)
         self._keeps_going = protocol.keeps_going
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
         self._agenda: Agenda = []  # the jobs by when they end, and dropped ones whose time has not come
         self._dropped = 0  # of them, at most
         self._returns, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
-        self._applied: tuple[Any, ...] = ()  # what is known of the round that the next event will close
+        self._applied: tuple = ()  # what is known of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
 
@@ -197,7 +224,8 @@ class Server:
             raise ValueError(f"workers must be indices in 0..{self.n - 1}, got {order}")
         now, version, jobs, books = self.time, self.updates, self.jobs, self.books
         params, local_steps, step_size = self.params, self.local_steps, self.step_size
-        steps, holds, idle_since, idle = self._steps, self._holds, self._idle_since, 0.0
+        steps, holds, idle_since = self._steps, self._holds, self._idle_since
+        idle, models = 0.0, 0  # seconds, and sent
         run: list[Entry] = []
         for worker in order:
             job, step = jobs.get(worker), steps[worker]
@@ -206,8 +234,7 @@ class Server:
                     continue  # away
                 del jobs[worker]
                 self._dropped += 1
-                books.restarts += 1
-                books.waste(job, now, version, "restarted")
+                books.restart(job, now, version)
             elif step is not None:
                 idle += now - idle_since[worker]
             else:
@@ -220,10 +247,11 @@ class Server:
                 finish = self._planner.plan(job)
             if holds[worker] != version and now < job.lost_at:
                 holds[worker] = version
-                books.downlinks += 1
+                models += 1
             jobs[worker] = job
             run.append((finish, worker, job, run))
-        books.idle += idle
+        books.rest(idle)
+        books.send(models)
         if run:
             add(self._agenda, run)
         if self._dropped > 4 * self.n:  # at amortised cost O(1) per restart
@@ -261,7 +289,7 @@ class Server:
             if job.local_steps:
                 job.finish = job.marks[job.local_steps - 1]
                 self._deliver(job)
-                self.books.wasted += self.time - job.finish
+                self.books.stop(self.time - job.finish)
                 collected.append(job)
             else:
                 job.local_steps = len(job.marks)
@@ -275,7 +303,7 @@ class Server:
             self._rest(worker)
         for job in self.jobs.values():
             if self.time < job.lost_at:
-                self.books.log(job, self.time, self.updates, "unfinished")
+                self.books.leave_unfinished(job, self.time, self.updates)
             else:
                 self._lose(job)
         self.books.extend_last_round()
@@ -305,21 +333,17 @@ class Server:
         del self.jobs[worker]
         self._idle_since[worker] = self.time
         if job.cut:
-            books.waste(job, self.time, self.updates, "cut off")
-            return
-        books.uplinks += 1
-        books.computed += job.local_steps
-        if books.tasks is not None:
-            books.log(job, job.finish, self.updates, "unfinished")
+            books.cut_off(job, self.time, self.updates)
+        else:
+            books.deliver(job, self.updates)
 
     def _rest(self, worker: int) -> None:
         """Account for the time since this idle worker delivered."""
         since = self._idle_since[worker]
-        self.books.idle += self.time - since
+        self.books.rest(self.time - since)
         if self._steps[worker] is None:
             away = self._planner.away(worker, since, self.time)
-            self.books.idle -= away
-            self.books.away += away
+            self.books.rest(-away, away)
 
     def _come_back(self, job: Job) -> None:
         self._returns += 1
@@ -334,10 +358,10 @@ class Server:
 
     def _lose(self, job: Job) -> None:
         """The worker of this job left before it was done, and has been away until now."""
-        self.books.away += self.time - job.lost_at
+        self.books.rest(0.0, self.time - job.lost_at)
         if job.start < job.lost_at:
             version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
-            self.books.waste(job, job.lost_at, version, "lost")
+            self.books.lose(job, job.lost_at, version)
 
     def _no_update(self, what: str) -> RuntimeError:
         return RuntimeError(f"no update up to t={self.time:.3g}, after {self.updates} updates, though {what}")

@@ -6,7 +6,7 @@ from simulations.fleets import Times
 from simulations.server.job import Job
 
 
-class Planner:
+class TaskPlanner:
     """Plans tasks of the workers whose seconds come from ``times``; each knows when its worker goes away next."""
 
     def __init__(self, times: Sequence[Times], cut_off: Sequence[float] | None):

@@ -7,33 +7,46 @@ parameters by -w / 2, and all numbers are exact in binary.
 import gc
 import math
 import weakref
-from itertools import repeat
+from itertools import chain, repeat
 
-import numpy as np
 import pytest
 
 from abs_theory.delays import Exponential, Uniform
 from simulations import policies, protocols
 from simulations.fleets import Times
 from simulations.problems import NoisyQuadratic
-from simulations.server import Progress, Protocol, Server
-from simulations.server.run import run
+from simulations.server import Budget, Progress, Protocol, Run, Server, drive
 
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.0)
 
 
-def scripted(seconds):
-    """Steps that take these seconds one after the other."""
-    following = iter(seconds)
-    return lambda time, version: next(following)
+class Scripted:
+    """Workers whose steps take these seconds one after the other, then 100 s each."""
+
+    def __init__(self, *rows):
+        self.rows, self.n = rows, len(rows)
+
+    def times(self, seed, replicate):
+        def steps(row):
+            following = chain(row, repeat(100.0))
+            return lambda time, version: next(following)
+
+        return [Times(steps(row)) for row in self.rows]
+
+
+def server_of(protocol, *times, num_updates, problem=QUADRATIC, step_size=0.5, local_steps=1):
+    """A server of workers with these task times."""
+    run = Run(
+        protocol=protocol, problem=problem, fleet=Scripted(*times), step_size=step_size, local_steps=local_steps,
+        seed=0, budget=Budget(num_updates=num_updates), keep_tasks=True,
+    )  # fmt: skip
+    return Server(run)
 
 
 def play(protocol, *times, num_updates, **options):
-    """Run with the given task times of each worker, then 100 s each; return (rows, final w, task log)."""
-    endless = [Times(scripted([*row, *repeat(100.0, 50)])) for row in times]
-    rngs = [np.random.default_rng(0) for _ in times]
-    server = Server(QUADRATIC, endless, rngs, protocol, keep_jobs=True, **({"step_size": 0.5} | options))
-    table = run(server, num_updates=num_updates)
+    """Run with the given task times of each worker; return (rows, final w, task log)."""
+    server = server_of(protocol, *times, num_updates=num_updates, **options)
+    table = drive(server)
     return table, server.params[0], list(map(tuple, server.books.tasks))
 
 
@@ -222,12 +235,11 @@ def test_ringleader_computes_what_it_keeps_only_once():
 
     for local_steps in (1, 2):
         Counting.seen = 0
-        times = [Times(scripted(repeat(1.0))), Times(scripted(repeat(2.0)))]
-        server = Server(
-            Counting((1.0,), 1.0), times, [np.random.default_rng(w) for w in (0, 1)], protocols.ringleader(),
+        server = server_of(
+            protocols.ringleader(), repeat(1.0), repeat(2.0), num_updates=2, problem=Counting((1.0,), 1.0),
             step_size=0.1, local_steps=local_steps,
         )  # fmt: skip
-        table = run(server, num_updates=2)
+        table = drive(server)
         assert Counting.seen == table["used"].sum() > 2 * local_steps  # the table is used twice
 
 
@@ -314,11 +326,8 @@ def test_to_be_assigned_twice_is_to_be_assigned_once():
 
 def test_a_finished_run_keeps_no_model_alive():
     def jobs_of_a_run():
-        server = Server(
-            QUADRATIC, [Times(scripted(repeat(1.0 + w))) for w in range(3)], [np.random.default_rng(0)] * 3,
-            protocols.abs_sgd(1, 1), step_size=0.5,
-        )  # fmt: skip
-        run(server, num_updates=1)
+        server = server_of(protocols.abs_sgd(1, 1), *(repeat(1.0 + w) for w in range(3)), num_updates=1)
+        drive(server)
         return list(map(weakref.ref, server.jobs.values()))
 
     gc.disable()
