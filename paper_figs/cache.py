@@ -1,25 +1,18 @@
-"""Results of slow computations on disk, each good for one configuration and one state of the source behind it."""
+"""Results of slow computations on disk, each good for one configuration and for the definitions it was made by."""
 
-import ast
-import hashlib
 import os
 import pickle
-import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
+if TYPE_CHECKING:  # loading pandas takes longer than a look at the cache should
+    import pandas as pd
 
-import abs_theory
-import paper_figs
-import simulations
-from simulations.sweeps import versions
+__all__ = ["Result", "State", "entry", "load_or_compute", "state"]
 
-_ROOTS = {package.__name__: Path(package.__path__[0]) for package in (abs_theory, simulations, paper_figs)}
-_DRAWING_ONLY = {_ROOTS["paper_figs"] / "style.py"}
+NAMED = 3  # changes that are told by name; of more, the number
 
 
 class State(NamedTuple):
@@ -33,7 +26,7 @@ class State(NamedTuple):
 class Result(NamedTuple):
     """A table, whether it came from the cache, and how long it took to compute (s)."""
 
-    table: pd.DataFrame  #: the result
+    table: "pd.DataFrame"  #: the result
     cached: bool  #: whether it came from the cache
     seconds: float  #: how long it took to compute
 
@@ -43,88 +36,55 @@ def entry(folder: Path, name: str) -> Path:
     return folder / f"{name}.pickle"
 
 
-def state(folder: Path, name: str, config: dict[str, Any], compute: Callable[..., pd.DataFrame]) -> State:
-    """Whether the result of ``compute(**config)`` is in the cache, and if not, what has changed since it was."""
+def state(folder: Path, name: str, config: Mapping[str, object], sources: Callable[[], Mapping[str, str]]) -> State:
+    """Whether the result called ``name`` can be used, and if not, what has changed since it was computed.
+
+    ``sources`` returns what the result depends on, besides ``config``: a digest of each thing, by its name.
+    """
     path = entry(folder, name)
     if not path.exists():
         return State(False, "never computed", None)
     try:
         with path.open("rb") as file:
-            kept = pickle.load(file)
-        before, source, seconds = kept["config"], kept["source"], kept["seconds"]
+            stored = pickle.load(file)
+        config_then, sources_then, seconds = stored["config"], stored["source"], stored["seconds"]
     except Exception:  # whatever a damaged file makes of unpickling
         return State(False, "the stored result cannot be read", None)
-    for what, old, new in (("configuration", before, config), ("source", source, sources(compute))):
-        if changed := sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            return State(False, f"{what} changed: {', '.join(changed[:3])}{more}", seconds)
+    if why := _difference("configuration", config_then, config) or _difference("source", sources_then, sources()):
+        return State(False, why, seconds)
     return State(True, "", seconds)
 
 
-def load_or_compute(folder: Path, name: str, config: dict[str, Any], compute: Callable[..., pd.DataFrame]) -> Result:
+def load_or_compute(
+    folder: Path,
+    name: str,
+    config: Mapping[str, object],
+    sources: Callable[[], Mapping[str, str]],
+    compute: Callable[..., "pd.DataFrame"],
+) -> Result:
     """The result of ``compute(**config)``, from the cache if it is valid; a new one replaces that of the same name."""
-    path, found = entry(folder, name), state(folder, name, config, compute)
-    if found.valid:
+    path, stored = entry(folder, name), state(folder, name, config, sources)
+    if stored.valid:
         try:
             with path.open("rb") as file:
                 pickle.load(file)
-                return Result(pickle.load(file), True, found.seconds or 0.0)
+                return Result(pickle.load(file), True, stored.seconds or 0.0)
         except Exception:  # a table cut off is computed again
             pass
-    source, begin = sources(compute), time.perf_counter()  # as it is before: an edit on the way is noticed
+    source, begin = dict(sources()), time.perf_counter()  # as it is before: an edit on the way is noticed
     table = compute(**config)
     seconds = time.perf_counter() - begin
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
     with unfinished.open("wb") as file:
-        pickle.dump({"config": config, "source": source, "seconds": seconds}, file)
+        pickle.dump({"config": dict(config), "source": source, "seconds": seconds}, file)
         pickle.dump(table, file)
     unfinished.replace(path)  # atomic: a half-written file is never mistaken for a result
     return Result(table, False, seconds)
 
 
-# ---------------------------------------------------------------------- what a result depends on
-def sources(compute: Callable) -> dict[str, str]:
-    """Hashes of all files of this toolkit that the module of ``compute`` imports, directly or not, and versions.
-
-    So that a change of one figure does not ask for all others to be computed again.
-    """
-    first = Path(str(sys.modules[compute.__module__].__file__))
-    found, left = {first}, [first]
-    while left:
-        new = set(_imports(left.pop())) - found - _DRAWING_ONLY
-        found |= new
-        left += new
-    beneath = {name: version for name, version in versions().items() if name != "toolkit"}
-    return {_short(path): _hash(path) for path in sorted(found)} | beneath
-
-
-def _short(path: Path) -> str:
-    """A file named from its package on."""
-    inside = [root for root in _ROOTS.values() if root in path.parents]
-    return path.relative_to(inside[0].parent).as_posix() if inside else path.name
-
-
-@cache
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-@cache
-def _imports(path: Path) -> tuple[Path, ...]:
-    """The files of this toolkit that a file imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return tuple(file for name in names for file in _files(name))
-
-
-def _files(name: str) -> Iterator[Path]:
-    """The file of a module, where it is one of ours."""
-    package, *rest = name.split(".")
-    if package in _ROOTS:
-        base = _ROOTS[package].joinpath(*rest)
-        yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+def _difference(what: str, then: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """What of this kind has changed, in words; empty if nothing has."""
+    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    return f"{what} changed: {', '.join(changed[:NAMED])}{more}" if changed else ""

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from paper_figs.figures import FIGURES
+from paper_figs.catalogue import FIGURES
 
 ROWS = 250  # of a table that are shown; the file it links to has all
 
@@ -84,18 +84,18 @@ the mean delay of a worker is 1 s unless said otherwise.</p>
 
 def section(out: Path, name: str) -> str:
     """One figure, or how to draw it if it is not there yet."""
-    module, card = FIGURES[name], Card.read(out, name)
-    title = html.escape(str(module.__doc__).strip().splitlines()[0].rstrip("."))
+    figure, card = FIGURES[name], Card.read(out, name)
+    title = html.escape(figure.title)
     head = f'<section id="{name}"><h2>{name}</h2><p>{title}.</p>'
     size = "" if card is None or card.size == "default" else f" --{card.size}"
     command = f"<pre>python -m paper_figs {name}{size}</pre>"
     if card is None:
         return f'{head}<p class="missing">Not drawn yet:</p>{command}</section>'
-    claim, data = html.escape(module.CLAIM), (out / f"{name}.csv").read_bytes()
+    claim, data = html.escape(figure.claim), (out / f"{name}.csv").read_bytes()
     picture = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
-    table = getattr(module, "numbers", lambda table: table)(pd.read_csv(out / f"{name}.csv"))
+    table = getattr(figure.load(), "numbers", lambda table: table)(pd.read_csv(out / f"{name}.csv"))
     config = html.escape(json.dumps(card.config, indent=1))
-    smaller = card.size == "quick" and module.QUICK != module.DEFAULT
+    smaller = card.size == "quick" and figure.config("quick") != figure.config("default")
     look = " <em>Quick size, for a look: the claim is about the default size.</em>" if smaller else ""
     return f"""{head}
 <figure><img alt="{claim}" src="data:image/png;base64,{picture}"><figcaption>{claim}{look}</figcaption></figure>

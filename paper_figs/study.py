@@ -15,7 +15,8 @@ import pandas as pd
 
 from abs_theory import choose
 from abs_theory.choose import Choice
-from abs_theory.delays import Delay, HyperExponential, LogNormal, ShiftedExponential
+from abs_theory.delays import Delay
+from paper_figs import laws
 from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
 from simulations.experiment import simulate
@@ -36,9 +37,9 @@ class Setting(NamedTuple):
 
 
 LAWS = {
-    "increasing hazard": Setting(ShiftedExponential(shift=0.5, scale=0.5), 1.0, 40.0),
-    "decreasing hazard": Setting(HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)), 0.2, 12.0),
-    "lognormal": Setting(LogNormal(median=math.exp(-0.5), sigma=1.0), 0.5, 30.0),
+    "increasing hazard": Setting(laws.LAWS["increasing hazard"], 1.0, 40.0),
+    "decreasing hazard": Setting(laws.LAWS["decreasing hazard"], 0.2, 12.0),
+    "lognormal": Setting(laws.LAWS["neither"], 0.5, 30.0),
 }
 TUNING_SEED, SHOWN_SEED = 1, 2
 FINALISTS = 3
@@ -226,8 +227,8 @@ def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float,
 
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
-    "n": 20, "laws": list(LAWS), "easy": 0.9, "hard": 0.94, "replicates": 20, "path": 256,
-    "tuning": {"budget": 18, "replicates": 2, "finals": 8},
+    "n": 20, "laws": ["increasing hazard", "decreasing hazard", "lognormal"], "easy": 0.9, "hard": 0.94,
+    "replicates": 20, "path": 256, "tuning": {"budget": 18, "replicates": 2, "finals": 8},
 }  # fmt: skip
 FULL = DEFAULT | {"replicates": 40, "tuning": {"budget": 30, "replicates": 4, "finals": 20}}
 QUICK = {

@@ -1,14 +1,15 @@
 """The command that draws the figures: what it keeps, what it says about it, and how it fails."""
 
+import subprocess
 import sys
 from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
-from paper_figs import cache, page, study
-from paper_figs.__main__ import make, run, told
-from paper_figs.figures import FIGURES, timeline
+from paper_figs import cache, page
+from paper_figs.__main__ import make, run, state_in_words, toolkit_for
+from paper_figs.catalogue import FIGURES, ROOT
 
 
 def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
@@ -28,15 +29,22 @@ def double(x):
     return pd.DataFrame({"x": [2 * x]})
 
 
+def sources():
+    return {"abs_theory.delays.base.Delay": "1", "numpy": "2.1"}
+
+
 calls = []
 
 
-def test_the_cache_asks_for_config_and_source_and_says_what_changed(tmp_path, monkeypatch):
-    def state(x):
-        return cache.state(tmp_path, "t", {"x": x}, double)
+def test_the_cache_asks_for_config_and_source_and_says_what_changed(tmp_path):
+    def state(x, sources=sources):
+        return cache.state(tmp_path, "t", {"x": x}, sources)
 
-    def load(x):
-        return cache.load_or_compute(tmp_path, "t", {"x": x}, double)
+    def load(x, sources=sources):
+        return cache.load_or_compute(tmp_path, "t", {"x": x}, sources, double)
+
+    def changed():
+        return sources() | {"simulations.server.run.run": "changed"}
 
     calls.clear()
     assert state(1) == (False, "never computed", None)
@@ -45,42 +53,38 @@ def test_the_cache_asks_for_config_and_source_and_says_what_changed(tmp_path, mo
     assert state(1)[:2] == (True, "")
     assert state(2).why == "configuration changed: x"
     assert load(2).table["x"].tolist() == [4]
-    before = cache.sources(double)
-    monkeypatch.setattr(cache, "sources", lambda compute: before | {"simulations/server/server.py": "changed"})
-    assert state(2)[:2] == (False, "source changed: simulations/server/server.py")
-    assert state(2).seconds > 0
-    assert not load(2).cached
+    assert state(2, changed)[:2] == (False, "source changed: simulations.server.run.run")
+    assert state(2, changed).seconds > 0
+    assert (
+        state(2, lambda: dict.fromkeys("abc", "")).why
+        == "source changed: a, abs_theory.delays.base.Delay, b and 2 more"
+    )
+    assert not load(2, changed).cached
     assert calls == [1, 2, 2]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_damaged_result_is_computed_again(share, tmp_path):
     calls.clear()
-    cache.load_or_compute(tmp_path, "t", {"x": 3}, double)
+    cache.load_or_compute(tmp_path, "t", {"x": 3}, sources, double)
     path = cache.entry(tmp_path, "t")
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    again = cache.load_or_compute(tmp_path, "t", {"x": 3}, double)
+    again = cache.load_or_compute(tmp_path, "t", {"x": 3}, sources, double)
     assert not again.cached
     assert again.table["x"].tolist() == [6]
-    assert cache.state(tmp_path, "t", {"x": 3}, double).valid
-
-
-def test_a_result_depends_on_what_its_module_imports_and_on_no_other_figure():
-    files = cache.sources(study.compute)
-    assert {"paper_figs/study.py", "simulations/server/server.py", "abs_theory/order_stats/ranks.py", "numpy"} <= set(
-        files
-    )
-    assert not any(name.startswith("paper_figs/figures") or name.endswith("style.py") for name in files)
-    assert "paper_figs/study.py" not in cache.sources(timeline.compute)
+    assert cache.state(tmp_path, "t", {"x": 3}, sources).valid
 
 
 def test_sizes_do_not_replace_each_other_and_shared_computations_are_named(tmp_path):
+    def state(name, size):
+        return state_in_words(toolkit_for(tmp_path), name, size, tmp_path)
+
     make(["timeline"], "quick", tmp_path)
-    assert told(tmp_path, "timeline", "quick").startswith("cached (took ")
-    assert told(tmp_path, "timeline", "full") == "to be computed (never computed)"
+    assert state("timeline", "quick").startswith("cached (took ")
+    assert state("timeline", "full") == "to be computed (never computed)"
     make(["timeline"], "full", tmp_path)
-    assert told(tmp_path, "timeline", "quick").startswith("cached")
-    assert "one computation with loss-communication, adaptation" in told(tmp_path, "loss-time", "quick")
+    assert state("timeline", "quick").startswith("cached")
+    assert "one computation with loss-communication, adaptation" in state("loss-time", "quick")
 
 
 class Ended(NamedTuple):
@@ -163,3 +167,16 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(comman
     refused = command("budget", "--out", "/proc/figures")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "paper_figs: /proc/figures: No such file or directory\n"
+
+
+def test_listing_the_figures_loads_nothing_that_computes_or_draws(tmp_path):
+    code = (
+        "import sys; from paper_figs.__main__ import run; "
+        "import atexit; atexit.register(lambda: print(*sys.modules)); run()"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", code, "--list", "--out", str(tmp_path / "figures")],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    ).stdout.split()  # fmt: skip
+    assert {"timeline", "budget", "paper_figs.catalogue"} <= set(listed)
+    assert not {"numpy", "scipy", "pandas", "matplotlib", "seaborn", "sklearn", "joblib"} & set(listed)

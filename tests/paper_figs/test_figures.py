@@ -11,8 +11,9 @@ import pytest
 from abs_theory import steady_state
 from abs_theory.delays import Exponential
 from paper_figs import curves, study, style
+from paper_figs.catalogue import FIGURES, SIZES
 from paper_figs.figures import (
-    FIGURES,
+    ablation,
     adaptation,
     budget,
     heterogeneity,
@@ -35,7 +36,7 @@ CONFIGS = {
         "tuning": {"budget": 1, "replicates": 1, "finals": 1},
     },
 }  # fmt: skip
-OF_THE_STUDY = [name for name, figure in FIGURES.items() if figure.compute is study.compute]
+OF_THE_STUDY = [name for name, figure in FIGURES.items() if figure.compute == "paper_figs.study:compute"]
 NAMES = [*CONFIGS, *OF_THE_STUDY]  # the others are tested with the theory
 
 
@@ -48,7 +49,7 @@ def runs():
 @pytest.fixture(scope="module")
 def tables(request):
     def table(name):
-        figure = FIGURES[name]
+        figure = FIGURES[name].load()
         with joblib.parallel_config("sequential"):
             shared = name in OF_THE_STUDY
             whole = request.getfixturevalue("runs") if shared else figure.compute(**CONFIGS[name])
@@ -63,7 +64,7 @@ LONG = [pytest.param(name, marks=pytest.mark.slow) if name in ("ablation", "hete
 @pytest.mark.parametrize("name", LONG)
 def test_every_figure_is_drawn_within_its_page_with_units_and_no_text_cut_off(name, tables, tmp_path):
     with style.applied():
-        figure = FIGURES[name].draw(tables(name))
+        figure = FIGURES[name].load().draw(tables(name))
         figure.savefig(tmp_path / "figure.png")
         figure.canvas.draw()
         page = figure.bbox.padded(2)
@@ -76,11 +77,19 @@ def test_every_figure_is_drawn_within_its_page_with_units_and_no_text_cut_off(na
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_profiles_have_the_same_knobs_and_the_claim_is_written_down(name):
-    figure = FIGURES[name]
+def test_sizes_have_the_same_knobs_and_what_is_read_from_the_source_is_what_the_file_defines(name):
+    listed, figure = FIGURES[name], FIGURES[name].load()
     assert figure.QUICK.keys() == figure.DEFAULT.keys() == figure.FULL.keys()
-    assert figure.CLAIM.endswith(".")
-    assert len(figure.__doc__.strip().splitlines()[0]) > 40
+    assert [listed.config(size) for size in SIZES] == [figure.QUICK, figure.DEFAULT, figure.FULL]
+    assert listed.claim == figure.CLAIM
+    assert listed.claim.endswith(".")
+    assert listed.title == figure.__doc__.strip().splitlines()[0].rstrip(".")
+    assert len(listed.title) > 39
+    assert listed.compute == f"{figure.compute.__module__}:compute"
+
+
+def test_the_study_names_its_laws():
+    assert study.DEFAULT["laws"] == ablation.DEFAULT["laws"] == list(study.LAWS)
 
 
 def test_every_method_has_a_colour_and_a_marker_of_its_own_and_the_marker_alone_tells_it():

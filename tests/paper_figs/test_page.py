@@ -13,7 +13,7 @@ from PIL import Image
 
 from paper_figs import page
 from paper_figs.__main__ import make
-from paper_figs.figures import FIGURES
+from paper_figs.catalogue import FIGURES
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 REFERENCES = {"src", "href", "srcset", "data", "poster", "action", "background", "cite", "manifest"}
@@ -52,7 +52,7 @@ def test_the_page_holds_every_figure_with_claim_numbers_configuration_and_comman
     assert set(parsed.text) >= set(FIGURES)
     drawn = parsed.text["timeline"]
     for part in (
-        FIGURES["timeline"].CLAIM,
+        FIGURES["timeline"].claim,
         "python -m paper_figs timeline\n",
         '"max_staleness": 2',
         "restarts",
@@ -93,7 +93,7 @@ def test_a_long_table_is_shown_in_part_and_says_so_and_text_is_escaped():
 
 def test_the_card_of_a_figure_says_how_it_was_made(written):
     card = json.loads((written.parent / "timeline.json").read_text())
-    assert card["config"] == FIGURES["timeline"].DEFAULT
+    assert card["config"] == FIGURES["timeline"].config("default")
     assert card["size"] == "default"
     assert page.Card.read(written.parent, "ablation") is None
 
