@@ -12,7 +12,10 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this source, whatever is installed
+import rooms
+
 from simulations.experiment import Experiment
 from simulations.fleets import Fleet
 from simulations.problems import Problem
@@ -23,8 +26,9 @@ exclude_patterns = ["site"]
 templates_path = ["_templates"]
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["ray", "torch"]
-autosummary_ignore_module_all = False  # what a module lists is its own, wherever it is written
-myst_enable_extensions = ["dollarmath"]
+autosummary_context = {"contents": rooms.contents}
+suppress_warnings = ["config.cache"]  # that context is a function: all pages are made anew
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 html_theme = "furo"
 html_title = "abs-toolkit"
 html_math_renderer = "mathml"
@@ -67,12 +71,8 @@ def _read(app, what, name, thing, options, lines) -> None:
 def _check_that_all_is_explained(app, doctree) -> None:
     """Warn, which fails the build, of a public name with nothing to read below it."""
     for entry in doctree.findall(desc):
-        if NO_WORDS.fullmatch(entry[-1].astext()):
+        if entry["objtype"] != "data" and NO_WORDS.fullmatch(entry[-1].astext()):
             logging.getLogger(__name__).warning("%s is public and has no docstring", entry[0]["ids"][0], location=entry)
-
-
-def _said_elsewhere(app, what, name, thing, skip, options) -> bool | None:
-    return True if name == "Protocol" and app.env.docname == "reference/simulations.protocols" else None
 
 
 def _short(app, what, name, thing, options, signature, returns) -> tuple[str | None, ...]:
@@ -96,6 +96,5 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _read)
     app.connect("autodoc-process-signature", _short)
-    app.connect("autodoc-skip-member", _said_elsewhere)
     app.connect("doctree-read", _check_that_all_is_explained)
     app.connect("build-finished", _check_no_trace_of_this_machine)

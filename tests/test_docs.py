@@ -1,10 +1,12 @@
-"""The reference: every public name has a docstring, every module it lists exists, nothing is fetched."""
+"""The docs: every public name has a docstring and one page, every name they use exists, nothing is fetched."""
 
 import ast
 import importlib
 import inspect
 import json
 import re
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ from simulations.problems import Problem
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("abs_theory", "simulations", "paper_figs")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-LISTED = re.findall(r"^   ((?:\w+\.)+\w+)$", (ROOT / "docs" / "reference.rst").read_text(), flags=re.MULTILINE)
+sys.path.insert(0, str(ROOT / "docs"))
+import rooms  # noqa: E402
+
+LISTED = rooms.PAGES
 SAID_ONCE = vars(Problem).keys() | vars(Fleet).keys()  # what all objects of their kind have
 
 
@@ -57,6 +62,77 @@ def test_the_reference_leaves_nothing_without_words(name):
                 if callable(value) or isinstance(value, property) or hasattr(value, "func"):
                     said = member in SAID_ONCE or any(inspect.getdoc(vars(base).get(member)) for base in thing.__mro__)
                     assert said, f"{name}.{key}.{member} is public and has no docstring"
+
+
+DOORS = [
+    ".".join(path.parent.relative_to(ROOT).parts)
+    for package in PACKAGES
+    for path in sorted((ROOT / package).glob("*/__init__.py"))
+]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_has_a_page_and_every_name_behind_it_is_explained_once(door):
+    assert door in LISTED
+    for key, thing in rooms.public(door).items():
+        there = rooms.home(door, key, thing)
+        assert there in LISTED, f"{door}.{key} needs a page in docs/reference.rst"
+        page = rooms.contents(there)
+        named = [*page.functions, *page.classes, *(constant[0] for constant in page.constants)]
+        assert inspect.ismodule(thing) or key in named
+
+
+def test_no_name_is_explained_on_two_pages():
+    pages = {name: rooms.contents(name) for name in LISTED}
+    things = Counter(
+        id(getattr(importlib.import_module(name), key))
+        for name, page in pages.items()
+        for key in [*page.functions, *page.classes]
+    )
+    assert set(things.values()) == {1}
+
+
+CLASSES = [(name, key) for name in LISTED for key in rooms.contents(name).classes]
+
+
+@pytest.mark.parametrize(("name", "key"), CLASSES, ids=lambda text: text)
+def test_every_public_field_is_explained_beside_it(name, key):
+    """By a comment that begins with ``#:``, or a text below, which the reference shows."""
+    source = inspect.getsource(getattr(importlib.import_module(name), key))
+    lines = source.splitlines()
+    for field in ast.parse(source).body[0].body:
+        if isinstance(field, ast.AnnAssign) and not field.target.id.startswith("_"):
+            *near, below = lines[field.lineno - 2 : field.end_lineno + 1]
+            explained = any("#:" in line for line in near) or below.lstrip().startswith('"""')
+            assert explained, f"{name}.{key}.{field.target.id} needs a comment #: ..."
+
+
+WHICH = re.findall(r"{py:obj}`([\w.]+)`", (ROOT / "docs" / "which_function.md").read_text())
+
+
+def test_the_page_which_function_names_what_the_reference_explains_and_leaves_out_no_room():
+    for name in WHICH:
+        if name in LISTED:
+            continue
+        page, _, key = name.rpartition(".")
+        if page not in LISTED:  # a member of a class
+            (page, _, owner), member = page.rpartition("."), key
+            assert hasattr(getattr(importlib.import_module(page), owner), member), name
+            key = owner
+        there = rooms.contents(page)
+        assert key in there.functions + there.classes, f"{name} is not explained under this name"
+    rooms_named = {name for name in LISTED if any(f"{link}.".startswith(f"{name}.") for link in WHICH)}
+    assert set(DOORS) - rooms_named == set()
+
+
+def test_every_word_is_explained_once_in_two_or_three_sentences():
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    entries = re.findall(r"^(\w[^\n]*)\n((?:  [^\n]*\n)+)", text.split(":sorted:")[1], flags=re.MULTILINE)
+    words = [word for word, _ in entries]
+    assert len(words) == len(set(words)) >= 50
+    assert all(1 <= len(re.findall(r"[.:](?=\s)", about)) <= 6 for _, about in entries)
+    used = set(re.findall(r":term:`(?:[^`<]*<)?([^`>]*)>?`", "".join(path.read_text() for path in FILES)))
+    assert used <= set(words), "words that the docstrings link to, and the glossary lacks"
 
 
 def test_the_reference_has_a_page_for_whatever_notebooks_and_readme_import():

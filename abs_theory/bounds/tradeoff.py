@@ -15,10 +15,10 @@ class Tradeoff(NamedTuple):
     All are arrays that broadcast, >= 0.
     """
 
-    start: Array  # what is left of where training began
-    noise: Array  # of fresh gradients
-    drift: Array  # what staleness adds to it
-    limit: Array  # of the step
+    start: Array  #: what is left of where training began
+    noise: Array  #: of fresh gradients
+    drift: Array  #: what staleness adds to it
+    limit: Array  #: of the step
 
     def value(self, step_size: Array | float, num_updates: Array | float) -> Array:
         """The mean over ``num_updates``; inf at step 0, which learns nothing."""

@@ -75,14 +75,14 @@ def grid(ks: Counts, n: int, thresholds: Array | None, has_mean: bool) -> tuple[
 class Rounds:
     """One entry per candidate, and per round."""
 
-    k: Counts
-    max_staleness: Array
-    seconds: Array
-    error: Array  # half-width of the round time
-    mean_staleness: Array
-    messages: Array
-    charged: Array  # seconds with those of the messages
-    staleness_pmf: Array  # one row each; all in the last entry where not known, or not needed for the threshold
+    k: Counts  #: workers waited for
+    max_staleness: Array  #: the threshold, inf for none
+    seconds: Array  #: of a round, on average
+    error: Array  #: half-width of the round time
+    mean_staleness: Array  #: of an applied gradient, in updates
+    messages: Array  #: uplinks and downlinks
+    charged: Array  #: seconds with those of the messages
+    staleness_pmf: Array  #: one row each; all in the last entry where not known, or not needed for the threshold
 
 
 def rounds(
@@ -142,12 +142,12 @@ _steady_state = lru_cache(maxsize=16)(steady_state.abs_sgd)
 class Goal:
     """What is given, and the column of the table to be minimised."""
 
-    target: float | None  # mean squared gradient norm
-    time_budget: float | None  # seconds; one of the two is None
-    column: str  # "seconds", "messages" or "gradient_norm2"
-    model: str  # "expected" or "bound"
-    delta: float = 0.01  # of a bound: probability allowed for a gradient staler than is reckoned with
-    gamma: float | None = None  # of a bound: the assumption of Dutta et al. (2018), in place of the staleness
+    target: float | None  #: mean squared gradient norm
+    time_budget: float | None  #: seconds; one of the two is None
+    column: str  #: "seconds", "messages" or "gradient_norm2"
+    model: str  #: "expected" or "bound"
+    delta: float = 0.01  #: of a bound: probability allowed for a gradient staler than is reckoned with
+    gamma: float | None = None  #: of a bound: the assumption of Dutta et al. (2018), in place of the staleness
 
 
 def tradeoff(constants: Constants, k: Counts, n: int, mean_staleness: Array, largest: Array, goal: Goal) -> Tradeoff:

@@ -48,9 +48,9 @@ CEILING_K_VALUES = 3  # values of k tried for the ceiling, which is at k = 1 unl
 class Gain:
     """A ratio of times, 0.9 being 10 % saved; low and high are NaN where the interval is not identified."""
 
-    ratio: float
-    low: float
-    high: float
+    ratio: float  #: of two times
+    low: float  #: lower end of its 95 % interval
+    high: float  #: upper end
 
     def __str__(self) -> str:
         kind = "less" if self.ratio <= 1 else "more"
@@ -65,14 +65,14 @@ class Gain:
 class KChoice:
     """The k with the most gradients per second, and whether the trace identifies it."""
 
-    k: int
-    best: int  # most gradients per second, whether simple or not
-    alike: tuple[int, int] | None  # least and largest k that is no worse at 95 %; None: errors are unknown
-    largest: int  # k that the trace saw
-    identified: bool  # no k beyond what was seen can be better
-    could_gain: float  # upper bound of what a larger k could add to the gradients per second, as a share
-    against_all: Gain | None  # time per gradient over that of waiting for everybody; None if nobody waited for all
-    curve: pd.DataFrame  # per k: rate (gradients per second), error (of its log to that of the best)
+    k: int  #: workers waited for
+    best: int  #: most gradients per second, whether simple or not
+    alike: tuple[int, int] | None  #: least and largest k that is no worse at 95 %; None: errors are unknown
+    largest: int  #: k that the trace saw
+    identified: bool  #: no k beyond what was seen can be better
+    could_gain: float  #: upper bound of what a larger k could add to the gradients per second, as a share
+    against_all: Gain | None  #: time per gradient over that of waiting for everybody; None if nobody waited for all
+    curve: pd.DataFrame  #: per k: rate (gradients per second), error (of its log to that of the best)
 
 
 def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rng: np.random.Generator) -> KChoice:
@@ -127,11 +127,11 @@ def _ratios(
 class Policy:
     """A k and max_staleness (inf: nobody restarts), as replayed, and the other candidates."""
 
-    k: int
-    max_staleness: float
-    alike: tuple[tuple[int, float], ...]  # candidates that are no worse than the best at 95 %
-    played: Played
-    tried: pd.DataFrame  # k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
+    k: int  #: workers waited for
+    max_staleness: float  #: threshold, in updates
+    alike: tuple[tuple[int, float], ...]  #: candidates that are no worse than the best at 95 %
+    played: Played  #: what the replay gave
+    tried: pd.DataFrame  #: k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
 
 
 def choose_threshold(replay: Replay, k: int) -> Policy:

@@ -111,9 +111,10 @@ class Server:
             )
         self.params = problem.initial
         self.time, self.updates, self.arrivals = 0.0, 0, 0
-        self.accepted: list[Job] = []
+        self.accepted: list[Job] = []  #: delivered since the last update
         self._weights: list[float] = []  # of the accepted gradients
-        # by worker, the oldest model first; a dict would find the first only in O(n) after many deletions
+        # not a dict, which would find the first only in O(n) after many deletions
+        #: in flight, by worker, the oldest model first
         self.jobs: OrderedDict[int, Job] = OrderedDict()
         self.notes = protocol.notes()
         self.books = Books(run.keep_tasks)

@@ -46,6 +46,7 @@ class Store:
         cast(IO, self._lock).close()
 
     def path(self, key: str) -> Path:
+        """The file that keeps the tables under ``key``."""
         return self.folder / f"{key}.result"
 
     def save(self, key: str, tables: Tables) -> Tables:
