@@ -15,6 +15,7 @@ from abs_theory.choose import candidates
 from abs_theory.command_line import Command, check_file, check_folder, run_app, wrapped
 from abs_theory.delays import Delay
 from abs_theory.delays.text import delay_laws
+from abs_theory.traces import format_names
 from abs_theory.workers import as_workers
 
 app = typer.Typer(
@@ -164,7 +165,7 @@ def plan_(  # noqa: PLR0913
     unit: Annotated[str | None, _option("UNIT", "of the times in the file: s, ms, us or ns")] = None,
     dataset: Annotated[str | None, _option("NAME", "which, if the file has several")] = None,
     warmup: Annotated[str, _option("ROUNDS", "first rounds to leave out, or auto")] = "auto",
-    format: Annotated[str | None, _option("WORD", "long, wide, parquet, kineto or chrome [by its look]")] = None,
+    format: Annotated[str | None, _option("WORD", f"{format_names()} [by its content]")] = None,
     seed: Seed = 0,
     out: Annotated[Path, _option("FOLDER", "folder for plan.html and plan.json")] = Path("plan"),
 ) -> None:

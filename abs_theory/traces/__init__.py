@@ -1,4 +1,4 @@
-"""Measured worker delays: read, checked, and told what was done to them.
+"""Measured worker delays: read, checked, with a report of what was done to them.
 
 ``read`` takes a file or a folder, ``from_frame`` a pandas DataFrame.  Either one row per attempt, with the columns
 
@@ -7,19 +7,11 @@
     unit         s, ms, us or ns, of seconds, start and end                optional: s, or the argument ``unit``
     k_waited, version_read, version_applied, compute_s, comm_s, dataset    optional
 
-or a table of rounds x workers, or a profiler's timeline (see ``formats`` and ``timelines``).
-What is wrong with single rows is mended or left out and written to ``Trace.report``; what makes the whole unusable is a
-ValueError.  Nothing is rescaled, dropped or guessed in silence.
+or a table of rounds x workers, or a profiler's timeline; ``FORMATS`` lists the kinds of files.
+Faults of single rows are mended, or the rows are left out, and ``Trace.report`` says so.  A fault that makes the whole
+trace unusable is a ValueError.  Nothing is rescaled, dropped or guessed without a word.
 """
 
-from abs_theory.traces.columns import counted
-from abs_theory.traces.staleness import staleness_check
-from abs_theory.traces.trace import Trace, from_frame, read
+import lazy_loader
 
-__all__ = [
-    "Trace",
-    "counted",
-    "from_frame",
-    "read",
-    "staleness_check",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,4 @@
-"""From rows as they came to usable attempts: every step that changes something says so in the report."""
-
-from typing import Any
+"""From rows as they came to usable attempts; every step that changes something adds a sentence to the report."""
 
 import numpy as np
 import pandas as pd
@@ -11,6 +9,7 @@ from abs_theory.traces.clocks import check_clocks
 from abs_theory.traces.columns import (
     Floats,
     Mask,
+    Names,
     counted,
     durations,
     named,
@@ -25,15 +24,17 @@ from abs_theory.traces.notices import notices
 
 __all__ = ["clean", "warmup_rounds", "windows"]
 
-EXTRAS = ("k_waited", "version_read", "version_applied", "compute_s", "comm_s")
-SOME, FEW = 0.05, 3  # share and number of contradicting rows above which the numbering must be wrong
-LONG_GAP = 10  # times the usual step between round numbers
-WARMUP_FACTOR, WARMUP_SHARE = 2.0, 0.1
+OPTIONAL = ("k_waited", "version_read", "version_applied", "compute_s", "comm_s")
+# Conventions: what a person who looks at the data would call an exception.
+MOST_CONTRADICTING_SHARE, MOST_CONTRADICTING = 0.05, 3  # of the rows; with more, the numbering of rounds must be wrong
+LONG_GAP_STEPS = 10  # usual steps between round numbers, from which a gap separates two windows
+WARMUP_FACTOR = 2.0  # times the median of the fastest arrivals, from which a first round is slow
+WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 
 
 def clean(
     frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
-) -> tuple[pd.DataFrame, tuple[Any, ...], list[str]]:
+) -> tuple[pd.DataFrame, Names, list[str]]:
     """Attempts as ``traces.Trace`` has them, the names of the workers, and the report."""
     if not (warmup == "auto" or (is_integer(warmup) and int(warmup) >= 0)):
         raise ValueError(f'warmup must be "auto" or a number of rounds >= 0, got {warmup!r}')
@@ -68,8 +69,8 @@ def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     return frame.assign(round=values.astype(np.int64))
 
 
-def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple[pd.DataFrame, tuple[Any, ...]]:
-    """Seconds, whether delivered, and whether usable (NaN seconds: lost, to be censored when the round is known)."""
+def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple[pd.DataFrame, Names]:
+    """Seconds, whether delivered, and whether usable; lost calls have NaN seconds until their round is known."""
     worker, workers = _worker_codes(frame["worker"])
     factor = unit_factors(frame, unit, report)
     seconds, text, start = durations(frame, factor)
@@ -86,8 +87,8 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     }
     bad = np.logical_or.reduce(list(reasons.values()))
     if bad.any():
-        found = ", ".join(f"{name} {mask.sum()}" for name, mask in reasons.items() if mask.any())
-        report.append(f"{counted(int(bad.sum()), 'row')} left out, seconds must be a number > 0: {found}")
+        counts = ", ".join(f"{name} {mask.sum()}" for name, mask in reasons.items() if mask.any())
+        report.append(f"{counted(int(bad.sum()), 'row')} left out, seconds must be a number > 0: {counts}")
     lost = unknown & ~bad
     if lost.any():
         report.append(
@@ -109,7 +110,7 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
         table["start"] = start
     if status is not None:
         table["status"] = status
-    for name in EXTRAS:
+    for name in OPTIONAL:
         if name in frame:
             table[name] = _extra(name, frame[name], report)
     if {"version_read", "version_applied"} <= set(table.columns):
@@ -120,18 +121,18 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     return table, workers
 
 
-def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], Names]:
     """Codes 0..n-1 in the order of the names: numbers by size, text by the alphabet."""
     codes, names = pd.factorize(column)
     values, _ = numbers(pd.Series(names))
-    whole = bool(np.all((values == np.floor(values)) & (np.abs(values) < 2**53)))
-    keys = values.astype(np.int64) if whole else np.array([str(name).strip() for name in names], dtype=object)
+    are_numbers = bool(np.all((values == np.floor(values)) & (np.abs(values) < 2**53)))
+    keys = values.astype(np.int64) if are_numbers else np.array([str(name).strip() for name in names], dtype=object)
     order, workers = pd.factorize(keys, sort=True)
     return order[codes].astype(np.int64), tuple(workers.tolist())
 
 
 def _report_given_up(
-    seconds: Floats, status: pd.Categorical, given_up: Mask, delivered: Mask, report: list[str]
+    seconds: Floats, status: "pd.Categorical[str]", given_up: Mask, delivered: Mask, report: list[str]
 ) -> None:
     counts = status[given_up].value_counts()
     which = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -146,15 +147,15 @@ def _report_given_up(
 
 
 def _extra(name: str, column: pd.Series, report: list[str]) -> Floats:
-    """An optional column; NaN where it makes no sense."""
+    """An optional column; NaN where its value is impossible."""
     values, text = numbers(column)
     least = 1 if name == "k_waited" else -np.inf if name.startswith("version") else 0
-    whole = not name.endswith("_s")
+    is_count = not name.endswith("_s")
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        wrong = text | np.isinf(values) | (known & ((values < least) | (whole & (values != np.floor(values)))))
+        wrong = text | np.isinf(values) | (known & ((values < least) | (is_count & (values != np.floor(values)))))
     if wrong.any():
-        report.append(f"{name} is not used in {counted(int(wrong.sum()), 'row')} where it is no possible value")
+        report.append(f"{name} is not used in {counted(int(wrong.sum()), 'row')} where its value is impossible")
     return np.where(wrong, np.nan, values)
 
 
@@ -169,7 +170,7 @@ def _sorted(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
 
 
 def _steps(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Of the round from row to row, or of the worker where the round stays."""
+    """Difference of the round from row to row, or of the worker within a round."""
     step = np.diff(table["round"])
     return np.where(step == 0, np.diff(table["worker"]), step)
 
@@ -177,8 +178,8 @@ def _steps(table: pd.DataFrame) -> NDArray[np.int64]:
 def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     """One delivery per round and worker: equal rows are dropped, of contradicting ones the first is kept.
 
-    Rows that are told apart by their start or their versions do not contradict each other: in K-batch-async a worker
-    may deliver twice in a round.
+    Rows with different starts or versions do not contradict each other: in K-batch-async a worker may deliver twice in
+    a round.
     """
     where = ["round", "worker"]
     if np.all(_steps(table) > 0):
@@ -187,11 +188,11 @@ def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     if equal.any():
         report.append(f"{counted(int(equal.sum()), 'duplicate row')} dropped")
         table = table[~equal]
-    told_apart = "start" in table or "version_read" in table
+    distinguishable = "start" in table or "version_read" in table
     contradicting = table["observed"] & table.duplicated([*where, "observed"])
-    if contradicting.any() and not told_apart:
+    if contradicting.any() and not distinguishable:
         count = int(contradicting.sum())
-        if count > max(FEW, SOME * len(table)):
+        if count > max(MOST_CONTRADICTING, MOST_CONTRADICTING_SHARE * len(table)):
             raise ValueError(
                 f"round and worker must name one delivery, but {count} of {len(table)} rows repeat a pair with other "
                 "seconds: number rounds through (epochs?), or tell several jobs apart by a column dataset"
@@ -204,13 +205,13 @@ def _without_repeats(table: pd.DataFrame, report: list[str]) -> pd.DataFrame:
 def windows(rounds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Window 0, 1, ... of each row, from its round number in ascending order.
 
-    A window ends where the next round is more than 10 times the usual (median) step away: what follows may be another
-    regime.  Traces sampled every few rounds, or missing a round here and there, are not cut to pieces.
+    A window ends where the next round is more than 10 times the usual (median) step away, because conditions may have
+    changed.  Traces that are sampled every few rounds, or that miss single rounds, stay in one window.
     """
     distinct, place = numbered(rounds)
     steps = np.diff(distinct)
     usual = np.median(steps) if len(steps) else 1
-    return np.concatenate([[0], np.cumsum(steps > LONG_GAP * usual)])[place].astype(np.int64)
+    return np.concatenate([[0], np.cumsum(steps > LONG_GAP_STEPS * usual)])[place].astype(np.int64)
 
 
 def _without_warmup(table: pd.DataFrame, warmup: int | str, report: list[str]) -> pd.DataFrame:
@@ -226,10 +227,10 @@ def _without_warmup(table: pd.DataFrame, warmup: int | str, report: list[str]) -
 
 
 def warmup_rounds(table: pd.DataFrame) -> int:
-    """How many first rounds were slow for everybody, as while caches fill and code is compiled.
+    """Number of first rounds that were slow for every worker, for example while caches fill and code is compiled.
 
-    The first rounds, at most a tenth of all, whose *fastest* arrival took twice the median of the fastest arrivals and
-    longer than in any later round; a stall of one worker does not count.
+    These are the first rounds, at most a tenth of all, whose *fastest* arrival took more than twice the median of the
+    fastest arrivals, and longer than in any later round.  A stall of one worker does not count.
     """
     fastest = table.loc[table["observed"]].groupby("round")["seconds"].min().to_numpy()
     most = int(WARMUP_SHARE * len(fastest))

@@ -1,17 +1,15 @@
 """Start and end of an attempt must come from one clock: the difference of two clocks contains their offset."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from abs_theory.traces.columns import Floats
+from abs_theory.traces.columns import Floats, Names
 
 __all__ = ["check_clocks"]
 
-HALF = 0.5
-FAR_APART = 10  # times the median attempt
+MOST_WRONG_SHARE = 0.5  # of a worker's attempts, above which its clocks must differ
+FAR_APART_ATTEMPTS = 10  # median attempts between starts of one round, from which clocks have different origins
 
 
 def check_clocks(
@@ -19,10 +17,10 @@ def check_clocks(
     worker: NDArray[np.int64],
     start: Floats,
     seconds: Floats,
-    workers: tuple[Any, ...],
+    workers: Names,
     report: list[str],
 ) -> None:
-    """Refuse differences across clocks as far as the times betray them, and report clocks of different origin.
+    """Refuse times that must come from two clocks, and report clocks of different origin.
 
     Raises ValueError if for some worker most attempts end before they start, or most end after the same worker's next
     one has started.  An offset that is smaller than the attempts and the pauses between them cannot be seen.
@@ -39,18 +37,18 @@ def check_clocks(
     starts = table.groupby("round")["start"]
     spread = (starts.max() - starts.min()).median()
     usual = table["seconds"].median()
-    if spread > FAR_APART * usual:
+    if spread > FAR_APART_ATTEMPTS * usual:
         report.append(
             f"starts of one round are {spread:.3g} s apart, an attempt takes {usual:.3g} s: clocks of different "
             "origin; only end - start of the same row is used"
         )
 
 
-def _refuse(share: pd.Series, workers: tuple[Any, ...], what: str) -> None:
-    wrong = share[share > HALF]
+def _refuse(share: pd.Series, workers: Names, fault: str) -> None:
+    wrong = share[share > MOST_WRONG_SHARE]
     if len(wrong):
         more = f" and of {len(wrong) - 1} more workers" if len(wrong) > 1 else ""
         raise ValueError(
             f"start and end must be read from one clock, but {wrong.iloc[0]:.0%} of the attempts of worker "
-            f"{workers[int(wrong.index[0])]}{more} {what}: give seconds, or both times by the same clock"
+            f"{workers[int(wrong.index[0])]}{more} {fault}: give seconds, or both times by the same clock"
         )

@@ -1,6 +1,4 @@
-"""The columns of a trace as they come from a file: names, units, numbers that may be text, clocks that may differ."""
-
-from typing import Any
+"""The columns of a trace as they come from a file: names, units, and numbers that may be text."""
 
 import numpy as np
 import pandas as pd
@@ -16,6 +14,7 @@ __all__ = [
     "numbered",
     "numbers",
     "one_dataset",
+    "one_line",
     "statuses",
     "unit_factors",
 ]
@@ -26,8 +25,9 @@ _UNIT_NAMES = {"sec": "s", "second": "s", "seconds": "s", "\u00b5s": "us", "\u03
 STATUSES = ("ok", "failed", "cancelled", "censored")
 _STATUS_NAMES = {"canceled": "cancelled", "": "ok"}
 
-NOTHING = ("", "nan", "+nan", "-nan", "none", "null", "<na>")
+MISSING = ("", "nan", "+nan", "-nan", "none", "null", "<na>")
 
+Names = tuple[int | str, ...]  # of workers, in the order of their numbers
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
-    """The rows of ``dataset``, or all if there is no choice to make."""
+    """The rows of ``dataset``; all rows if there is only one data set."""
     if "dataset" not in frame:
         if dataset is not None:
             raise ValueError(f"dataset={dataset!r} was asked for, but there is no column named dataset")
@@ -68,14 +68,14 @@ def one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
 
 
 def numbers(column: pd.Series) -> tuple[Floats, Mask]:
-    """The values as floats, NaN where there is none, and where there is text that is no number."""
+    """The values as floats (NaN where there is none), and a mask of text that is not a number."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     odd = np.flatnonzero(np.isnan(values))
     written = column.iloc[odd].astype(str).str.strip().str.lower()
     text = np.zeros(len(values), bool)
-    text[odd] = ~(column.iloc[odd].isna() | written.isin(NOTHING)).to_numpy()
+    text[odd] = ~(column.iloc[odd].isna() | written.isin(MISSING)).to_numpy()
     return values, text
 
 
@@ -97,7 +97,7 @@ def unit_factors(frame: pd.DataFrame, unit: str | None, report: list[str]) -> fl
     return np.asarray(column.map({name: UNITS[plain] for name, plain in known.items()}), dtype=np.float64)
 
 
-def _unit(name: Any) -> str:
+def _unit(name: object) -> str:
     plain = str(name).strip().lower()
     plain = _UNIT_NAMES.get(plain, plain)
     if plain not in UNITS:
@@ -105,8 +105,8 @@ def _unit(name: Any) -> str:
     return plain
 
 
-def statuses(frame: pd.DataFrame) -> Any:
-    """The status of each row as a pandas Categorical, None without the column; an empty one is ok."""
+def statuses(frame: pd.DataFrame) -> "pd.Categorical[str] | None":
+    """The status of each row, None without the column; an empty status is ok."""
     if "status" not in frame:
         return None
     codes, names = pd.factorize(frame["status"], use_na_sentinel=True)
@@ -120,7 +120,7 @@ def statuses(frame: pd.DataFrame) -> Any:
 
 
 def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask, Floats | None]:
-    """Seconds of each row, where there is text instead, and the start if it is given (seconds after the first one).
+    """Seconds of each row, a mask of text, and the start if it is given (seconds after the first one).
 
     Without a column ``seconds`` they are ``end - start``: numbers in the unit that ``factor`` stands for, or ISO dates.
     """
@@ -141,17 +141,17 @@ def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask
         first, last = start.to_numpy(np.int64), end.to_numpy(np.int64)  # a float cannot hold nanoseconds since 1970
         return (last - first) * factor, np.zeros(len(frame), bool), (first - first.min()) * factor
     (first, first_text), (last, last_text) = _instants(start), _instants(end)
-    if isinstance(first, pd.Series) != isinstance(last, pd.Series):
+    if isinstance(first, pd.Series) and isinstance(last, pd.Series):
+        elapsed, since = (last - first).dt.total_seconds(), (first - first.min()).dt.total_seconds()
+        return elapsed.to_numpy(np.float64), first_text | last_text, since.to_numpy(np.float64)
+    if isinstance(first, pd.Series) or isinstance(last, pd.Series):
         raise ValueError("start and end must be both numbers or both dates")
-    if not isinstance(first, pd.Series):
-        origin = np.nanmin(first, initial=np.inf)
-        return (last - first) * factor, first_text | last_text, (first - origin) * factor
-    elapsed, since = (last - first).dt.total_seconds(), (first - first.min()).dt.total_seconds()
-    return elapsed.to_numpy(np.float64), first_text | last_text, since.to_numpy(np.float64)
+    origin = np.nanmin(first, initial=np.inf)
+    return (last - first) * factor, first_text | last_text, (first - origin) * factor
 
 
-def _instants(column: pd.Series) -> tuple[Any, Mask]:
-    """Points in time, as floats or as a series of dates, and where there is other text."""
+def _instants(column: pd.Series) -> tuple[Floats | pd.Series, Mask]:
+    """Points in time, as floats or as a series of dates, and a mask of other text."""
     if not pd.api.types.is_datetime64_any_dtype(column):
         values, text = numbers(column)
         if not text.any():
@@ -164,17 +164,26 @@ def _instants(column: pd.Series) -> tuple[Any, Mask]:
 
 
 def numbered(ascending: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct values of an array in ascending order, and the place of each entry among them: O(size), no sort."""
+    """Distinct values of an ascending array, and the place of each entry among them; O(size)."""
     place = np.concatenate([[0], np.cumsum(np.diff(ascending) != 0)])[: len(ascending)]
     first = np.flatnonzero(np.diff(place, prepend=-1))
     return ascending[first], place
 
 
 def counted(number: int, what: str) -> str:
-    """A number with what it counts, as in "1 row" or "2 rows"."""
+    """A number with its noun, plural unless it is 1.
+
+    >>> counted(1, "row"), counted(2, "row")
+    ('1 row', '2 rows')
+    """
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def listed(names: list[str], most: int = 8) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def one_line(text: str) -> str:
+    """The text with every kind of white space, line breaks too, as a single space."""
+    return " ".join(text.split())

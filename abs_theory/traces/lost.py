@@ -1,8 +1,8 @@
-"""Attempts that nobody saw arrive, and attempts that nobody wrote down.
+"""Attempts that did not arrive, and attempts without a row.
 
-An attempt whose delivery was not seen is right-censored, not dropped: leaving out what never arrived would make the
-workers look faster than they are.  It is censored at the time it was given up; if nobody noted that (a lost call, or no
-row at all), at the last arrival of its round, up to which the server must have waited in vain.
+Such an attempt is right-censored, not dropped, because without it the workers would look faster than they are.  It is
+censored at the time it was given up.  If that time is unknown (a lost call, or no row), it is censored at the last
+arrival of its round, because the server waited at least until then.
 """
 
 import numpy as np
@@ -16,22 +16,22 @@ __all__ = ["membership", "with_lost_calls"]
 
 Ints = NDArray[np.int64]
 
-MOST_FILLED = 20_000_000  # rows
+MOST_FILLED_ROWS = 20_000_000  # added for missing attempts; more would not fit into memory
 
 
 def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFrame:
-    """Times for lost calls (NaN seconds), rows for workers that a round is missing; rows that are not usable go.
+    """Add times for lost calls (NaN seconds) and rows for missing workers; remove rows that are not usable.
 
     ``table`` is sorted by round and worker and has a delivery.
     """
     rounds, place = numbered(table["round"].to_numpy())
     last = np.full(len(rounds), -np.inf)
     np.maximum.at(last, place, np.where(table["observed"], table["seconds"], -np.inf))
-    heard = last > 0
-    if not heard.all():
-        report.append(f"{counted(int((~heard).sum()), 'round')} in which nothing arrived left out")
-        table = table[heard[place]]
-        rounds, last = rounds[heard], last[heard]
+    with_arrivals = last > 0
+    if not with_arrivals.all():
+        report.append(f"{counted(int((~with_arrivals).sum()), 'round')} in which nothing arrived left out")
+        table = table[with_arrivals[place]]
+        rounds, last = rounds[with_arrivals], last[with_arrivals]
         place = numbered(table["round"].to_numpy())[1]
     missing = _missing(table, place, n, report)
     keep = table["usable"].to_numpy()
@@ -58,7 +58,7 @@ def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFr
 
 
 def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Ints:
-    """Pairs (round index, worker) without a row although the worker took part, shape (count, 2)."""
+    """Pairs (round index, worker) of members without a row, shape (count, 2)."""
     none = np.empty((0, 2), np.int64)
     worker = table["worker"].to_numpy()
     first, last = membership(place, worker, n)
@@ -73,10 +73,10 @@ def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Int
     ):
         report.append(f"{where}: still busy with an older version")
         return none
-    told = "k_waited" in table
-    if absent > MOST_FILLED or (absent > expected / 2 and not told):
+    k_known = "k_waited" in table
+    if absent > MOST_FILLED_ROWS or (absent > expected / 2 and not k_known):
         hint = "; if the server did not wait for them, say so in a column k_waited"
-        report.append(f"{where}: taken as not asked{'' if told else hint}")
+        report.append(f"{where}: taken as not asked{'' if k_known else hint}")
         return none
     report.append(
         f"{counted(absent, 'attempt')} of {expected} without a row: censored at the last arrival of the round"
@@ -91,8 +91,8 @@ def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Int
 def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:
     """First and last round (as an index) in which each worker took part, in ascending order of ``place`` per worker.
 
-    A worker without a row in the first rounds joined later, unless it is absent as long in between too.  A worker that
-    is not there at all has its last round before its first.
+    A worker without a row in the first rounds joined later, unless it is absent equally long in between.  A worker
+    without any row has its last round before its first.
     """
     num = int(place.max()) + 1
     first, last, longest = np.full(n, num), np.full(n, -1), np.ones(n, np.int64)

@@ -1,21 +1,19 @@
-"""What a reader of a trace should know before believing it; nothing is changed here."""
-
-from typing import Any
+"""Warnings about a trace that its reader should know; nothing is changed here."""
 
 import numpy as np
 import pandas as pd
 
-from abs_theory.traces.columns import counted, listed, numbered
+from abs_theory.traces.columns import Names, counted, listed, numbered
 from abs_theory.traces.lost import membership
 
 __all__ = ["notices"]
 
-JUMP = 10**2.5  # half-way, on a log scale, between a factor of 100 and one of 1000
-LONG, SHORT = 3600.0, 1e-6  # seconds; outside, the unit is worth a second look
+UNIT_FACTOR = 10**2.5  # from which a jump may be another unit: the geometric mean of 100 and 1000
+LONGEST_USUAL_S, SHORTEST_USUAL_S = 3600.0, 1e-6  # median delay; outside, the unit may be wrong
 
 
-def notices(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
-    """Sentences on gaps, units, workers that come and go, and traces too small or too even to learn from."""
+def notices(table: pd.DataFrame, workers: Names) -> list[str]:
+    """Sentences on gaps, units, workers that join or leave, and traces that are too small or too uniform."""
     arrived = table[table["observed"]]
     return [
         *_gaps(table),
@@ -35,19 +33,19 @@ def _gaps(table: pd.DataFrame) -> list[str]:
     return [f"round numbers have gaps: {len(rounds)} of {span} rounds are there, in {counted(number, 'window')}"]
 
 
-def _members(table: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
+def _members(table: pd.DataFrame, workers: Names) -> list[str]:
     rounds, place = numbered(table["round"].to_numpy())
     first, last = membership(place, table["worker"].to_numpy(), len(workers))
     there = last >= 0
     sentences = []
-    for who, what in (
+    for who, event in (
         (there & (first > 0), "joining after the first round"),
         (there & (last < len(rounds) - 1), "leaving before the last round"),
         (~there, "without a usable attempt"),
     ):
         if who.any():
             names = listed([str(workers[code]) for code in np.flatnonzero(who)], 5)
-            sentences.append(f"{counted(int(who.sum()), 'worker')} {what}: {names}")
+            sentences.append(f"{counted(int(who.sum()), 'worker')} {event}: {names}")
     return sentences
 
 
@@ -59,11 +57,11 @@ def _waiting(table: pd.DataFrame) -> list[str]:
     return [f"fewer arrived than k_waited says in {counted(fewer, 'round')}"] if fewer else []
 
 
-def _units(arrived: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
-    """Factors of about 1000 between workers, between rounds and within a worker; large ones are seldom real."""
+def _units(arrived: pd.DataFrame, workers: Names) -> list[str]:
+    """Factors of about 1000 between workers, between rounds and within a worker: probably another unit."""
     sentences = []
     usual = arrived.groupby("worker")["seconds"].median()
-    apart = usual[np.abs(np.log(usual / usual.median())) > np.log(JUMP)]
+    apart = usual[np.abs(np.log(usual / usual.median())) > np.log(UNIT_FACTOR)]
     for code, seconds in apart.head(3).items():
         sentences.append(
             f"worker {workers[code]} takes {seconds:.3g} s where the median worker takes {usual.median():.3g} s: "
@@ -72,28 +70,28 @@ def _units(arrived: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
     within = arrived[~arrived["worker"].isin(apart.index)]
     by_round = within.groupby("round")["seconds"].median()
     steps = np.abs(np.diff(np.log(by_round)))
-    for place in np.flatnonzero(steps > np.log(JUMP))[:3]:
+    for place in np.flatnonzero(steps > np.log(UNIT_FACTOR))[:3]:
         before, after = by_round.iloc[place], by_round.iloc[place + 1]
         sentences.append(
             f"the median of a round jumps from {before:.3g} s to {after:.3g} s at round {by_round.index[place + 1]}: "
             "another unit? Nothing was rescaled, give a column unit"
         )
-    if not len(apart) and not np.any(steps > np.log(JUMP)):
+    if not len(apart) and not np.any(steps > np.log(UNIT_FACTOR)):
         ratio = arrived["seconds"].to_numpy() / arrived["worker"].map(usual).to_numpy()
-        far = int((np.abs(np.log(ratio)) > np.log(JUMP)).sum())
+        far = int((np.abs(np.log(ratio)) > np.log(UNIT_FACTOR)).sum())
         if far:
             sentences.append(
                 f"{counted(far, 'delay')} about 1000 times off the worker's median: stalls, or another unit"
             )
     median = arrived["seconds"].median()
-    if not SHORT <= median <= LONG:
+    if not SHORTEST_USUAL_S <= median <= LONGEST_USUAL_S:
         sentences.append(
             f"the median delay is {median:.3g} s: if that is not seconds, give unit=... (nothing was rescaled)"
         )
     return sentences
 
 
-def _size(arrived: pd.DataFrame, workers: tuple[Any, ...]) -> list[str]:
+def _size(arrived: pd.DataFrame, workers: Names) -> list[str]:
     sentences = []
     if len(workers) == 1:
         sentences.append("there is one worker: no number to wait for can be chosen")

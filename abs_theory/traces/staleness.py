@@ -1,4 +1,4 @@
-"""Do the versions in a trace add up?  Staleness is conserved, whatever the delays."""
+"""Whether the versions in a trace add up: the sum of staleness is conserved under any delays."""
 
 import numpy as np
 import pandas as pd
@@ -9,16 +9,23 @@ __all__ = ["staleness_check"]
 
 
 def staleness_check(trace: Trace) -> str:
-    """One sentence: the mean staleness of ``trace``, and whether it obeys a conservation law.
+    """The mean staleness of ``trace``, and whether it obeys a conservation law, in one sentence.
 
     The staleness of an attempt is ``version_applied - version_read``, the updates made while it ran.  Each update adds
     1 to every attempt in flight: n - k of them in K-async, n - 1 in K-batch-async, where senders start again at once.
-    Each attempt leaves with what it has, so the sums agree exactly, whatever the delays, up to what is in flight at the
-    end: at most n times the largest staleness and one.  In the long run the mean is (n - k) / k, or (n - 1) / k.  An
-    attempt that restarts counts if it has a row with the version at which it was cancelled.
+    Each attempt takes its staleness away when it is applied, so both sums agree exactly under any delays, up to the
+    staleness in flight at the end: at most n times the largest staleness plus one.  In the long run the mean is
+    (n - k) / k, or (n - 1) / k.  A restarted attempt counts if it has a row with the version at its cancellation.
 
     Ours: the identity per update behind the mean staleness n - 1 of asynchronous SGD (Koloskova, Stich & Jaggi 2022,
     remark 5).
+
+    >>> import pandas as pd
+    >>> from abs_theory.traces import from_frame
+    >>> rows = [(t, w, 1.0, t, t) for t in range(4) for w in range(2)]
+    >>> names = ["round", "worker", "seconds", "version_read", "version_applied"]
+    >>> staleness_check(from_frame(pd.DataFrame(rows, columns=names)))
+    'Every gradient is fresh (staleness 0), as when all workers start each round together.'
     """
     table = trace.attempts
     if not {"version_read", "version_applied"} <= set(table.columns):
@@ -31,9 +38,9 @@ def staleness_check(trace: Trace) -> str:
     if not staleness.any():
         return "Every gradient is fresh (staleness 0), as when all workers start each round together."
     mean = f"Mean staleness {staleness.mean():.3g}"
-    updates, most = applied["version_applied"].nunique(), _most_in_flight(table, trace.n)
+    updates, in_flight = applied["version_applied"].nunique(), _most_in_flight(table, trace.n)
     k = len(applied) / updates
-    if updates * (trace.n - k) < 2 * most:
+    if updates * (trace.n - k) < 2 * in_flight:
         return f"{mean}: {updates} updates are too few to check it, {trace.n} attempts run at a time."
     k_async, batch = (trace.n - k) / k, (trace.n - 1) / k
     with_n_and_k = f"with n = {trace.n} and k = {k:.3g}"
@@ -53,9 +60,9 @@ def staleness_check(trace: Trace) -> str:
 
 
 def _adds_up(table: pd.DataFrame, n: int, idle: bool) -> bool:
-    """Whether all the staleness that updates added left again, or may be in flight; ``idle``: senders wait (K-async).
+    """Whether the staleness added by updates was applied again, or may be in flight; ``idle``: senders wait (K-async).
 
-    Stretches of consecutive versions are taken by themselves; what an attempt gathered before its stretch is left out.
+    Each stretch of consecutive versions is checked alone; staleness from before the stretch is left out.
     """
     applied, read = (table[name].to_numpy(np.int64) for name in ("version_applied", "version_read"))
     versions, accepted = np.unique(applied[table["observed"].to_numpy()], return_counts=True)

@@ -1,7 +1,7 @@
 """Timelines to rows: PyTorch's profiler (Kineto), one file per rank, and Chrome traces as ``ray timeline`` writes them.
 
 Both are JSON in Chrome's trace event format: complete events (``ph`` is X) with ``ts`` and ``dur`` in microseconds,
-whatever ``displayTimeUnit`` says, which is only for the viewer.
+``displayTimeUnit`` is only for the viewer.
 
 Source: the Trace Event Format of Chrome; Kineto's ``output_json.cpp`` (annotations ``ProfilerStep#N``, kernels of
 category ``kernel``, ``distributedInfo``); Ray's ``profiling.py`` (an event ``task::NAME`` around each task, ``pid`` and
@@ -20,25 +20,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.traces.columns import listed
+from abs_theory.traces.files import Loaded, Source
 
 __all__ = ["read_timeline"]
 
 STEP = re.compile(r"ProfilerStep\s*#(\d+)")
 RANK = re.compile(r"rank[-_ ]?(\d+)", re.IGNORECASE)
 COLLECTIVES = ("gloo:", "mpi:", "ucc:")  # on the host; those of NCCL only launch a kernel there
-MICRO = 1e-6
+MICROSECOND = 1e-6
 
 Event = dict[str, Any]
 Spans = NDArray[np.float64]  # shape (count, 2): begin and end
 
 
-def read_timeline(path: Path, kind: str | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Rows round, worker, seconds (in microseconds) and more, and what there is to report.
+def read_timeline(source: Source) -> Loaded:
+    """Attempts in a timeline: steps of the profiler, or tasks.
 
-    ``kind`` is "kineto", "chrome", or None: kineto if there are annotations ``ProfilerStep#N``.  Raises ValueError if
-    the file is not a timeline or has no events to take for attempts.
+    Without a format by name it is kineto if there are annotations ``ProfilerStep#N``, else chrome.  Raises ValueError
+    if the file is not a timeline, or has no events to take for attempts.
     """
-    text = _text(path)
+    text = _text(source.path)
     try:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as problem:
@@ -52,13 +53,13 @@ def read_timeline(path: Path, kind: str | None) -> tuple[pd.DataFrame, tuple[str
     if not spans:
         raise ValueError(f"there are no complete events (ph X, with ts and dur) among {len(events)} events")
     steps = [event for event in spans if STEP.search(str(event.get("name")))]
-    if kind == "kineto" and not steps:
+    if source.format == "kineto" and not steps:
         raise ValueError("there is no annotation ProfilerStep#N: call profiler.step() once in each training step")
-    if kind == "chrome" or not steps:
+    if source.format == "chrome" or not steps:
         return _tasks(spans, [event for event in events if isinstance(event, dict) and event.get("ph") == "M"])
     info = document.get("distributedInfo") if isinstance(document, dict) else None
     rank = info.get("rank") if isinstance(info, dict) else None
-    return _steps(path, spans, steps, rank)
+    return _steps(source.path, spans, steps, rank)
 
 
 def _text(path: Path) -> bytes:
@@ -66,8 +67,8 @@ def _text(path: Path) -> bytes:
     return gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
 
 
-def _unclosed(text: bytes) -> Any:
-    """A list of events may end without its bracket, for programs that are killed; None if it is not that."""
+def _unclosed(text: bytes) -> object:
+    """The events of a list without its closing bracket, as a killed program leaves it; None if it is none."""
     if not text.lstrip().startswith(b"["):
         return None
     try:
@@ -80,11 +81,11 @@ def _is_span(event: Event) -> bool:
     return event.get("ph", "X") == "X" and all(isinstance(event.get(key), int | float) for key in ("ts", "dur"))
 
 
-def _steps(path: Path, spans: list[Event], steps: list[Event], rank: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Duration of each profiler step on the host, less the communication that no other kernel hides.
+def _steps(path: Path, spans: list[Event], steps: list[Event], rank: object) -> Loaded:
+    """Duration of each profiler step on the host, minus the communication that no computation overlaps.
 
-    A collective ends when the last worker has joined it, so the wait for the others is inside it: with it all workers
-    would look equally slow.  What runs behind computation does not prolong the step and is not subtracted.
+    A collective ends when the last worker has joined it.  It therefore contains the wait for the others, and with it
+    all workers would look equally slow.  Communication that overlaps computation does not prolong the step.
     """
     host = [step for step in steps if not str(step.get("cat", "")).lower().startswith("gpu")] or steps
     by_process: dict[Any, list[Event]] = defaultdict(list)
@@ -109,25 +110,26 @@ def _steps(path: Path, spans: list[Event], steps: list[Event], rank: Any) -> tup
             }
         )
         if not several:
-            part["comm_s"] = MICRO * _within(communication, begin, end)
+            part["comm_s"] = MICROSECOND * _within(communication, begin, end)
             if len(computation):
-                part["compute_s"] = MICRO * busy
+                part["compute_s"] = MICROSECOND * busy
         rows.append(part)
     if several:
-        found = "several processes in one file: communication is not subtracted, give one file per rank"
+        waiting = "several processes in one file: communication is not subtracted, give one file per rank"
     elif len(communication):
-        found = "communication that no computation hides is subtracted from each step, with the wait inside it"
+        waiting = "communication that no computation hides is subtracted from each step, with the wait inside it"
     else:
-        found = "no communication is on the timeline: if workers synchronise within a step, the wait is in its time"
-    return pd.concat(rows, ignore_index=True), ("steps of the PyTorch profiler (ProfilerStep#N, on the host)", found)
+        waiting = "no communication is on the timeline: if workers synchronise within a step, the wait is in its time"
+    report = ("steps of the PyTorch profiler (ProfilerStep#N, on the host)", waiting)
+    return Loaded(pd.concat(rows, ignore_index=True), "us", report)
 
 
-def _worker(path: Path, rank: Any) -> Any:
+def _worker(path: Path, rank: object) -> int | str:
     """The rank, from the trace or the name of its file; else that name up to the time stamp."""
     if isinstance(rank, int):
         return rank
-    named = RANK.search(path.name)
-    return int(named.group(1)) if named else path.name.split(".")[0]
+    in_name = RANK.search(path.name)
+    return int(in_name.group(1)) if in_name else path.name.split(".")[0]
 
 
 def _communicates(kernel: Event) -> bool:
@@ -146,7 +148,7 @@ def _union(events: list[Event]) -> Spans:
 
 
 def _merged(spans: Spans) -> Spans:
-    """The same points in time as disjoint spans in order."""
+    """The union of the spans as disjoint spans in order."""
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     reach = np.maximum.accumulate(spans[:, 1])
     first = np.append(True, spans[1:, 0] > reach[:-1])[: len(spans)]
@@ -163,16 +165,16 @@ def _within(spans: Spans, begin: NDArray[np.float64], end: NDArray[np.float64]) 
     return np.interp(end, times, covered) - np.interp(begin, times, covered)
 
 
-def _tasks(spans: list[Event], metadata: list[Event]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """One row per task, its name as the data set; rounds are the order of the tasks of one name on one worker."""
+def _tasks(spans: list[Event], metadata: list[Event]) -> Loaded:
+    """One row per task, with its name as the data set; round j is the j-th task of that name on a worker."""
     processes = {event.get("pid"): _label(event) for event in metadata if event.get("name") == "process_name"}
     threads = {
         (event.get("pid"), event.get("tid")): _label(event) for event in metadata if event.get("name") == "thread_name"
     }
-    whole = [event for event in spans if str(event.get("cat", "")).startswith("task::")]
+    tasks = [event for event in spans if str(event.get("cat", "")).startswith("task::")]
     executed = [event for event in spans if event.get("cat") == "task:execute"]
     rows = []
-    for event in whole or executed or spans:
+    for event in tasks or executed or spans:
         pid, tid = event.get("pid"), event.get("tid")
         thread = threads.get((pid, tid), str(tid))
         if thread.startswith("driver"):
@@ -192,7 +194,7 @@ def _tasks(spans: list[Event], metadata: list[Event]) -> tuple[pd.DataFrame, tup
     if not all(isinstance(number, int) for number in frame["round"]):
         frame["round"] = frame.groupby(["dataset", "worker"]).cumcount()
         report.append("rounds are the order of each worker's tasks, the timeline numbers none")
-    return frame.drop(columns="begin"), tuple(report)
+    return Loaded(frame.drop(columns="begin"), "us", tuple(report))
 
 
 def _label(event: Event) -> str:

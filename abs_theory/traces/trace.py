@@ -4,15 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from abs_theory.checks import check_count
 from abs_theory.traces.cleaning import clean
-from abs_theory.traces.columns import numbered
-from abs_theory.traces.formats import load
+from abs_theory.traces.columns import numbered, one_line
+from abs_theory.traces.files import load
 
 __all__ = ["Trace", "from_frame", "read"]
 
@@ -26,14 +25,14 @@ class Trace:
     - ``round`` (int64) and ``worker`` (int64, 0..n-1; the names stand in ``workers``),
     - ``seconds`` (float64): time until the delivery, or until it was given up,
     - ``observed`` (bool): False if right-censored, that is failed, cancelled, lost, or censored by the server,
-    - ``window`` (int64): stretch of rounds without a long gap, see ``trace_checks.windows``,
+    - ``window`` (int64): number of the stretch of rounds without a long gap,
 
     and of k_waited, version_read, version_applied, compute_s, comm_s and status those that were given.
     ``report`` says in short sentences what was done and noticed.
     """
 
     attempts: pd.DataFrame  #: one row per usable attempt, with the columns above
-    workers: tuple[Any, ...]  #: names, in the order of their numbers
+    workers: tuple[int | str, ...]  #: names, in the order of their numbers
     report: tuple[str, ...] = ()  #: what was done and noticed, in short sentences
 
     @property
@@ -48,7 +47,7 @@ class Trace:
 
     @cached_property
     def deliveries(self) -> pd.DataFrame:
-        """Columns round, worker, seconds and window of what arrived; an attempt that failed first adds its time."""
+        """Columns round, worker, seconds and window of the deliveries; a failed attempt adds its time to the retry."""
         frame = self.attempts[["round", "worker", "seconds", "observed", "window"]]
         again = frame.duplicated(["round", "worker"], keep=False)
         if again.any():
@@ -82,7 +81,7 @@ class Trace:
 
     @cached_property
     def k_waited_max(self) -> int:
-        """Largest k whose arrival was observed in every round: beyond it all is censored (Type II) somewhere."""
+        """Largest k whose arrival was observed in every round; larger k are censored (Type II) in some round."""
         counts = self.attempts.groupby("round")["observed"].sum()
         return int(counts.min())
 
@@ -94,7 +93,7 @@ class Trace:
         return replace(self, attempts=chosen.reset_index(drop=True))
 
     def waiting_for(self, k: int) -> "Trace":
-        """What a server would have measured that waits for ``k`` arrivals: later ones are censored at the k-th."""
+        """The trace of a server that waits for ``k`` arrivals: later attempts are censored at the k-th arrival."""
         check_count("k", k)
         if k > self.k_waited_max:
             raise ValueError(f"k must be at most the arrivals seen in every round, {self.k_waited_max}, got k={k}")
@@ -114,14 +113,23 @@ def read(
     format: str | None = None,
     dataset: str | None = None,
 ) -> Trace:
-    """The trace in a file, or in a folder of files.
+    r"""The trace in a file, or in a folder of files.
 
-    ``unit``: of the times in the file, if no column says it (profiler timelines are in microseconds always).
-    ``warmup``: so many first rounds are left out; "auto" leaves out what ``trace_checks.warmup_rounds`` finds.
-    ``format``: "long", "wide", "parquet", "kineto" or "chrome"; None looks at the file.
-    ``dataset``: which one, where a column ``dataset`` (or, in a timeline, the task's name) names several.
+    ``unit``: of the times, s, ms, us or ns, if no column says it (timelines of profilers are always in microseconds).
+    ``warmup``: number of first rounds to leave out; "auto" leaves out those that were slow for every worker.
+    ``format``: a name in ``traces.FORMATS``; None recognises the format by the content of the file.
+    ``dataset``: which one to read, if a column ``dataset`` (or, in a timeline, the task's name) names several.
 
     Raises ValueError if the file holds no usable trace, with what is needed; OSError if it cannot be opened.
+    See also ``from_frame``, for data that are in memory.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "trace.csv"
+    ...     _ = path.write_text("round,worker,seconds\n0,a,1.5\n0,b,2.0\n1,a,1.0\n1,b,3.0\n")
+    ...     trace = read(path)
+    >>> trace.workers, trace.rounds, trace.arrivals[2].tolist()
+    (('a', 'b'), 2, [2.0, 3.0])
     """
     loaded = load(Path(path), format)
     if loaded.unit is not None and unit not in (None, loaded.unit):
@@ -130,12 +138,21 @@ def read(
         trace = from_frame(loaded.frame, unit=loaded.unit or unit, warmup=warmup, dataset=dataset)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
-    return replace(trace, report=(*loaded.report, *trace.report))
+    return replace(trace, report=(*map(one_line, loaded.report), *trace.report))
 
 
 def from_frame(
     frame: pd.DataFrame, *, unit: str | None = None, warmup: int | str = "auto", dataset: str | None = None
 ) -> Trace:
-    """The trace in a DataFrame with one row per attempt, with the columns and the arguments of ``read``."""
-    attempts, workers, report = clean(frame, unit, warmup, dataset)
-    return Trace(attempts, workers, tuple(report))
+    """The trace in a DataFrame with one row per attempt, with the columns and the arguments of ``read``.
+
+    >>> rows = [(0, "a", 1500.0), (0, "b", 2000.0)]
+    >>> trace = from_frame(pd.DataFrame(rows, columns=["round", "worker", "seconds"]), unit="ms")
+    >>> trace.attempts["seconds"].tolist()
+    [1.5, 2.0]
+    """
+    try:
+        attempts, workers, report = clean(frame, unit, warmup, dataset)
+    except ValueError as problem:
+        raise ValueError(one_line(str(problem))) from None
+    return Trace(attempts, workers, tuple(map(one_line, report)))

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import synthetic_traces as synthetic
 
-from abs_theory.traces import from_frame, read
+from abs_theory.traces import FORMATS, format_names, from_frame, read
 
 FOLDER = os.environ.get("ABS_TRACES")
 
@@ -126,6 +127,13 @@ def test_a_folder_of_tables(tmp_path):
     (tmp_path / "rank0.json").write_text(json.dumps(kineto(0, [1.0])))
     with pytest.raises(ValueError, match="must hold tables or timelines, not both"):
         read(tmp_path)
+
+
+def test_every_format_has_a_reader_and_is_in_the_help():
+    for name, kind in FORMATS.items():
+        assert callable(pkgutil.resolve_name(kind.reader))
+        assert kind.suffixes
+        assert name in format_names()
 
 
 # --- the profiler of PyTorch ----------------------------------------------------------------------------------------

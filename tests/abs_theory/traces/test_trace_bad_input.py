@@ -340,7 +340,7 @@ def test_optional_columns_that_make_no_sense_are_not_used():
     frame = good().assign(k_waited=0, comm_s=-1.0, compute_s="many", version_read=3, version_applied=2)
     trace = from_frame(frame)
     for name in ("k_waited", "comm_s", "compute_s"):
-        assert f"{name} is not used in 80 rows where it is no possible value" in told(trace)
+        assert f"{name} is not used in 80 rows where its value is impossible" in told(trace)
         assert trace.attempts[name].isna().all()
     assert "80 rows applied before the version read: both versions left out" in told(trace)
 
@@ -402,6 +402,18 @@ def test_foreign_empty_and_damaged_files(content, message, tmp_path):
         read(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x85", "\u2028"])
+def test_a_line_break_in_a_name_makes_no_message_of_two_lines(line_break):
+    name = f"gpu{line_break}0"
+    with pytest.raises(ValueError, match="not found among") as caught:
+        from_frame(good().rename(columns={"seconds": name}))
+    assert len(str(caught.value).splitlines()) == 1
+    leaving = good().assign(worker=good()["worker"].map({0: name, 1: "b", 2: "c", 3: "d"}))
+    report = from_frame(leaving[(leaving["worker"] != name) | (leaving["round"] < 10)]).report
+    assert any("leaving before the last round: gpu 0" in sentence for sentence in report)
+    assert all(len(sentence.splitlines()) == 1 for sentence in report)
 
 
 def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
