@@ -1,0 +1,31 @@
+"""Settings of hypothesis: no test asserts a time; continuous integration always runs the same examples."""
+
+import os
+import random
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("local", deadline=None, print_blob=True)
+IN_CI = "CI" in os.environ
+settings.load_profile("ci" if IN_CI else "local")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Locally every run tries other examples, from a seed that is told so that they can be repeated."""
+    if not IN_CI and config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = random.SystemRandom().randrange(2**32)
+
+
+def pytest_report_header(config):
+    seed = config.getoption("hypothesis_seed", None)
+    return None if seed is None else f"hypothesis: --hypothesis-seed={seed} repeats these examples"
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Quiet runs have no header, so failures end with the seed."""
+    seed = terminalreporter.config.getoption("hypothesis_seed", None)
+    if seed is not None and terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(f"hypothesis: --hypothesis-seed={seed} repeats these examples")
