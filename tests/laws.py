@@ -1,5 +1,6 @@
-"""The delay laws that every contract is tested on."""
+"""The delay laws that every contract is tested on, and the three that stand for increasing, decreasing, no ageing."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,11 @@ from abs_theory.delays import (
     Weibull,
     as_delay,
 )
+
+# of mean 1 s: one of increasing hazard, one of decreasing hazard, and one that is neither
+SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
+STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
+LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)
 
 SCIPY = {
     Exponential(mean=2.0): stats.expon(scale=2),

@@ -1,12 +1,10 @@
 """Laws of every ageing, and the fields of a simulated steady state as estimates."""
 
-import math
+from laws import LOGNORMAL, SHIFTED, STALLS
 
-from abs_theory.delays import Gamma, HyperExponential, LogNormal, Lomax, Pareto, ShiftedExponential, Uniform
+from abs_theory.delays import Gamma, HyperExponential, Lomax, Pareto, Uniform
 from abs_theory.results import Estimate
 
-SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 LAWS = [
     SHIFTED,
     Gamma(shape=4.0, scale=0.25),
@@ -15,7 +13,7 @@ LAWS = [
     HyperExponential(probs=(0.5, 0.5), means=(0.1, 1.9)),
     STALLS,
     Pareto(minimum=0.5, index=2.0),
-    LogNormal(median=math.exp(-0.5), sigma=1.0),
+    LOGNORMAL,
 ]
 
 

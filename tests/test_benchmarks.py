@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from agreement import assert_agrees, noise
-from steady_states import SHIFTED, STALLS, half_widths_as_estimates
+from laws import SHIFTED, STALLS
+from steady_states import half_widths_as_estimates
 
 from abs_theory import monte_carlo, order_stats
 from abs_theory.monte_carlo import Estimate

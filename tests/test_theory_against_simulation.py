@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 from agreement import assert_agrees, assert_within
+from laws import LOGNORMAL, SHIFTED
 
 from abs_theory import round_time, steady_state
-from abs_theory.delays import Exponential, HyperExponential, LogNormal, ShiftedExponential
+from abs_theory.delays import Exponential, HyperExponential
 from abs_theory.monte_carlo import Estimate
 from simulations import protocols
 from simulations.experiment import simulate
@@ -17,9 +18,9 @@ from simulations.problems import TimingOnly
 N = 6
 LAWS = [
     Exponential(1.0),
-    ShiftedExponential(shift=0.5, scale=0.5),
+    SHIFTED,
     HyperExponential(probs=(0.7, 0.3), means=(0.25, 2.75)),
-    LogNormal(median=math.exp(-0.5), sigma=1.0),
+    LOGNORMAL,
 ]
 # what a test run costs, in tasks per replicate, and the relative differences it must be able to see
 FAST = {"tasks": 1500, "replicates": 24, "resolution": 0.25}

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from laws import STALLS
 from matplotlib.figure import Figure
 
 from abs_theory import choose, monte_carlo, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.delays import Exponential, HyperExponential
+from abs_theory.delays import Exponential
 from abs_theory.results import Estimate
-
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 
 
 def axes():

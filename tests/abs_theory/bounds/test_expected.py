@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from laws import LOGNORMAL, SHIFTED, STALLS
 from scipy.optimize import minimize_scalar
 
 from abs_theory import bounds
 from abs_theory.bounds import Constants, expected, quadratic, recorded
 from abs_theory.bounds.tradeoff import Tradeoff
-from abs_theory.delays import HyperExponential, LogNormal, ShiftedExponential
 
 CURVATURES = np.geomspace(1.0, 0.1, 10)
 CONSTANTS = Constants(
@@ -55,7 +55,7 @@ def test_half_of_the_largest_stable_step():
 
 @pytest.mark.parametrize(
     "law",
-    [ShiftedExponential(0.5, 0.5), LogNormal(math.exp(-0.5), 1.0), HyperExponential((0.9, 0.1), (1 / 3, 7.0))],
+    [SHIFTED, LOGNORMAL, STALLS],
     ids=lambda law: type(law).__name__,
 )
 @pytest.mark.parametrize("k, theta", [(1, 0), (1, 8), (2, 3), (4, 1), (4, 12), (8, 2)])

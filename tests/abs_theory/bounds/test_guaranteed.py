@@ -7,12 +7,13 @@ import pytest
 from agreement import assert_resolves, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import SHIFTED, STALLS
 from scipy.optimize import minimize_scalar
 from training import train
 
 from abs_theory import bounds, steady_state
 from abs_theory.bounds import Constants, fixed_times, quadratic, recorded
-from abs_theory.delays import Exponential, HyperExponential, ShiftedExponential
+from abs_theory.delays import Exponential
 from abs_theory.monte_carlo import Estimate
 from simulations import protocols
 from simulations.problems import NoisyQuadratic
@@ -20,9 +21,7 @@ from simulations.problems import NoisyQuadratic
 N = 8
 PROBLEM = NoisyQuadratic((1.0, 0.6, 0.3), sigma2=0.5)
 KNOWN = PROBLEM.constants
-SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
-HYPER = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
-LAWS = [Exponential(1.0), SHIFTED, HYPER]
+LAWS = [Exponential(1.0), SHIFTED, STALLS]
 
 
 def exact_average(step, table, constants=KNOWN, problem=PROBLEM):

@@ -7,10 +7,11 @@ import pytest
 from agreement import assert_agrees, assert_resolves, assert_within, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import SHIFTED
 from training import train
 
 from abs_theory.bounds import quadratic, recorded
-from abs_theory.delays import Exponential, HyperExponential, ShiftedExponential
+from abs_theory.delays import Exponential, HyperExponential
 from abs_theory.monte_carlo import Estimate
 from simulations import protocols
 from simulations.experiment import simulate
@@ -21,7 +22,6 @@ CURVATURES = (1.0, 0.4, 0.1)
 SIGMA2 = 0.3
 PROBLEM = NoisyQuadratic(CURVATURES, SIGMA2)
 N = 6
-SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
 HYPER = HyperExponential(probs=(0.7, 0.3), means=(0.25, 2.75))
 EVERY_UPDATE = 1e-7  # seconds between evaluations: far less than between updates
 

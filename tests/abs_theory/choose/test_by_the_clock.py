@@ -6,18 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import noise
+from laws import SHIFTED, STALLS
 
 from abs_theory import choose, order_stats, steady_state
 from abs_theory.bounds import Constants, expected
-from abs_theory.delays import Deterministic, Exponential, Gamma, HyperExponential, LogNormal, Pareto, ShiftedExponential
+from abs_theory.delays import Deterministic, Exponential, Gamma, LogNormal, Pareto, ShiftedExponential
 from abs_theory.monte_carlo import Estimate
 from simulations import protocols
 from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
 
 N = 8
-SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 LAWS = [SHIFTED, STALLS, LogNormal(median=0.6, sigma=1.0), [Gamma(4.0, 0.25)] * 5 + [Exponential(3.0)] * 3]
 CURVATURES = (1.0, 0.6, 0.3)
 PROBLEM = NoisyQuadratic(CURVATURES, sigma2=1.0)

@@ -5,16 +5,15 @@ from functools import partial
 
 import numpy as np
 import pytest
+from laws import SHIFTED, STALLS
 from scipy.optimize import minimize_scalar
 
 from abs_theory import bounds, choose, order_stats, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.delays import Exponential, HyperExponential, LogNormal, Pareto, ShiftedExponential, Uniform, Weibull
+from abs_theory.delays import Exponential, LogNormal, Pareto, Uniform, Weibull
 
 CONSTANTS = Constants(L=2.0, sigma2=3.0, gap=5.0)
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 LOGNORMAL = LogNormal(median=1.0, sigma=1.0)
-SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
 LAWS = [Exponential(1.0), SHIFTED, LOGNORMAL]
 
 guaranteed, guaranteed_k = partial(choose.best, model="bound"), partial(choose.best_k, model="bound")

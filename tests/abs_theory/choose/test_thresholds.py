@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from agreement import assert_resolves, noise
+from laws import LOGNORMAL
 from scipy import stats
 from scipy.optimize import brentq
 
@@ -25,7 +26,6 @@ from abs_theory.delays import (
 )
 from abs_theory.steady_state import limit_round_time
 
-LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)
 STALLS = Mixture(weights=(0.9, 0.1), components=(LogNormal(median=1.0, sigma=0.3), Gamma(shape=100.0, scale=0.1)))
 # the best thresholds at k/n = .1, .25, .5
 INTERIOR = {LOGNORMAL: (10, 3, 1), Pareto(minimum=0.5, index=2.0): (18, 6, 2)}

@@ -8,7 +8,8 @@ import pytest
 from agreement import assert_resolves, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steady_states import SHIFTED, STALLS, half_widths_as_estimates
+from laws import SHIFTED, STALLS
+from steady_states import half_widths_as_estimates
 
 from abs_theory import monte_carlo
 from abs_theory.delays import Deterministic, Exponential, Gamma, LogNormal, Pareto

@@ -8,6 +8,7 @@ import pytest
 from agreement import assert_agrees, assert_within
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import STALLS
 from scipy import stats
 from scipy.linalg import expm
 
@@ -29,7 +30,6 @@ from abs_theory.steady_state import closed_form, markov_chain
 from abs_theory.steady_state.phases import phases
 from abs_theory.workers import as_workers
 
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 COXIAN = Coxian(rates=(3.0, 1.0, 0.5), go_on=(0.7, 0.4))
 PHASE_TYPE = [Erlang(2, 0.5), Erlang(4, 0.25), STALLS, COXIAN]
 NUMBERS = ["round_time", "mean_staleness", "restarts", "idle_fraction", "wasted_fraction"]

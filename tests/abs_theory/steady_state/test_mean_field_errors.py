@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from laws import STALLS
 from scipy import stats
 
 from abs_theory import monte_carlo, steady_state
@@ -21,7 +22,6 @@ from abs_theory.steady_state import route
 
 FALSE_FAIL_RATE = 1e-6
 NUMBERS = ["round_time", "mean_staleness", "restarts", "downlinks", "idle_fraction", "wasted_fraction"]
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 BURSTS = HyperExponential(probs=(0.5, 0.5), means=(0.1, 1.9))
 COXIAN = Coxian(rates=(3.0, 1.0, 0.5), go_on=(0.7, 0.4))
 UNLIKE = [Exponential(0.5), Exponential(0.5), Exponential(1.0), Exponential(4.0)]

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from agreement import assert_agrees, assert_within, noise
-from steady_states import LAWS, SHIFTED, STALLS, half_widths_as_estimates
+from laws import LOGNORMAL, SHIFTED, STALLS
+from steady_states import LAWS, half_widths_as_estimates
 
 from abs_theory import monte_carlo, order_stats, round_time, steady_state
 from abs_theory.delays import (
@@ -14,7 +15,6 @@ from abs_theory.delays import (
     Gamma,
     HyperExponential,
     LocalSteps,
-    LogNormal,
     Lomax,
     Pareto,
     ShiftedExponential,
@@ -25,7 +25,6 @@ from abs_theory.steady_state import mean_field
 from abs_theory.steady_state.phases import phases
 
 GAMMA = Gamma(shape=4.0, scale=0.25)
-LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)  # mean 1
 PARETO = Pareto(minimum=0.5, index=2.0)
 GRID_LAWS = [
     *LAWS,
