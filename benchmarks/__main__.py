@@ -1,155 +1,60 @@
-"""How fast is the theory, and how much faster than the alternatives?  ``python -m benchmarks`` prints one table.
+"""Speed and accuracy beside the alternatives: ``python -m benchmarks [PART]``; without a part, ``theory``."""
 
-``python -m benchmarks simulator`` is the table of the event simulator, see ``benchmarks.simulator``;
-``python -m benchmarks choice`` asks whether the optimizer chooses well, see ``benchmarks.choice``;
-``python -m benchmarks traces`` whether a plan from a measured trace does, see ``benchmarks.traces``.
+import typer
 
-Every line is a ratio of things timed in turn in this one run, or a time.  Times are of the CPU, so that other work on
-the machine counts little; each is the median of several repetitions, each ratio the median of their ratios.
-"""
+from abs_theory.command_line import run_app
 
-import math
-import os
-import platform
-import sys
-from importlib.metadata import version
-
-import numpy as np
-from scipy import stats
-
-from abs_theory import monte_carlo, order_stats, steady_state
-from abs_theory.delays import (
-    Delay,
-    Erlang,
-    Exponential,
-    Gamma,
-    HyperExponential,
-    LocalSteps,
-    LogNormal,
-    Lomax,
-    Mixture,
-    Pareto,
-    ShiftedExponential,
-    Uniform,
-    Weibull,
-)
-from abs_theory.steady_state import mean_field
-from benchmarks import choice, simulator, traces
-from benchmarks.measure import Line, seconds
-from benchmarks.rivals import heap_loop, simpy_model
-
-GAMMA = Gamma(shape=4.0, scale=0.25)
-LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)
-STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
-LAWS: dict[str, Delay] = {
-    "exponential": Exponential(1.0),
-    "shifted exponential": ShiftedExponential(shift=0.5, scale=0.5),
-    "gamma": GAMMA,
-    "Erlang": Erlang(steps=4, scale=0.25),
-    "Weibull": Weibull(scale=1.0, shape=0.7),
-    "lognormal": LOGNORMAL,
-    "Pareto": Pareto(minimum=0.5, index=2.0),
-    "Lomax": Lomax(scale=2.0, index=3.0),
-    "uniform": Uniform(low=0.0, high=2.0),
-    "hyper-exponential": STALLS,
-    "mixture": Mixture(weights=(0.9, 0.1), components=(GAMMA, LOGNORMAL)),
-    "sum of 5 lognormals": LocalSteps(LOGNORMAL, 5),
-}
+# each part is imported when it runs, so that help is fast
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-def order_statistics() -> list[Line]:
-    """All n mean order statistics at once, against scipy, one rank after another."""
-    n, ranks = 900, range(1, 901, 60)
-    law = stats.make_distribution(stats.gamma)(a=4.0)
-
-    def loop():
-        return [float(stats.order_statistic(law, r=r, n=n).mean()) for r in ranks]
-
-    lines = []
-    times = seconds({"ours": lambda: order_stats.means(Gamma(4.0, 1.0), n), "scipy": loop}, 3)
-    ratio = float(np.median(times["scipy"] / times["ours"])) * n / len(ranks)
-    lines.append(
-        Line(f"order_stats.means, n = {n}: scipy, from {len(ranks)} of the ranks, / ours", ratio, "x", minimum=50)
-    )
-    for name, law in LAWS.items():
-        once = seconds({"ours": lambda law=law: order_stats.means(law, 1000)})["ours"]
-        lines.append(Line(f"order_stats.means, n = 1000, {name}", 1e3 * float(np.median(once)), "ms", maximum=20))
-    return lines
+@app.callback(invoke_without_command=True)
+def benchmarks(context: typer.Context) -> None:
+    """Compare speed and accuracy with the alternatives. Each part prints a table; without a part, theory runs."""
+    if context.invoked_subcommand is None:
+        theory()
 
 
-def mean_field_grid() -> list[Line]:
-    """A grid of 100 k and 20 bounds in one call: the limit of many workers, and with its correction for few."""
-    n, bounds = 1000, np.append(np.arange(19), math.inf)
-    ks = np.arange(5, n, 10)[:, None]
-    lines = []
-    for name in ("gamma", "lognormal", "hyper-exponential", "Lomax"):
-        law = LAWS[name]
-        calls = {
-            "mean_field.limit_round_time": lambda law=law: mean_field.limit_round_time(law, ks / n, bounds),
-            "steady_state.abs_sgd, mean field": lambda law=law: steady_state.abs_sgd(
-                law, ks, n, bounds, method="mean-field"
-            ),
-        }
-        for what, times in seconds(calls, 2).items():
-            lines.append(Line(f"{what}, 100 x 20, {name}", float(np.median(times)), "s", maximum=1))
-    return lines
+@app.command()
+def theory() -> None:
+    """Speed of the theory, against scipy, heapq and SimPy."""
+    from benchmarks import theory
+
+    theory.main()
 
 
-def exact_chain() -> list[Line]:
-    """The Markov chain of phase-type delays; the orientation is ours."""
-    lines = []
-    for law, k, n, bound in [(Erlang(2, 0.5), 4, 8, 1), (STALLS, 5, 10, 2), (STALLS, 10, 20, None)]:
-        call = {"ours": lambda law=law, k=k, n=n, bound=bound: steady_state.abs_sgd(law, k, n, bound, "exact")}
-        once = float(np.median(seconds(call, 1)["ours"]))
-        lines.append(Line(f"steady_state.abs_sgd, exact, k={k}, n={n}, bound {bound}, {type(law).__name__}", once, "s"))
-    return lines
+@app.command()
+def simulator() -> None:
+    """Speed of the event simulator, against heapq and SimPy."""
+    from benchmarks import simulator
+
+    simulator.main()
 
 
-def simulation(
-    law: Delay, k: int, n: int, bound: float, required: tuple[float, float | None, float | None]
-) -> list[Line]:
-    """Delivered tasks per second, of ours and of the rivals; drawing alone draws one delay for each."""
-    rng = np.random.default_rng(0)
-    replicates, rounds = (128, 6000) if k == 1 else (64, 40)
-    plain, processes = (200_000, 20_000) if k == 1 else (150, 60)
-    drawn = 500_000
-    tasks = {
-        "ours": lambda: monte_carlo.abs_sgd(law, k, n, bound, rng, rounds // 2, replicates, warmup=rounds // 2),
-        "heapq": lambda: heap_loop(law, k, n, bound, rng, plain),
-        "SimPy": lambda: simpy_model(law, k, n, bound, rng, processes),
-        "drawing": lambda: [law.sample(rng, 10_000) for _ in range(drawn // 10_000)],
-    }
-    delivered = {"ours": replicates * rounds * k, "heapq": plain * k, "SimPy": processes * k, "drawing": drawn}
-    speed = {name: delivered[name] / each for name, each in seconds(tasks).items()}
-    ratios = {name: float(np.median(speed["ours"] / each)) for name, each in speed.items()}
-    heap, simpy, drawing = required
-    case = f"{type(law).__name__}, n={n}, k={k}, {'no bound' if math.isinf(bound) else f'bound {bound:g}'}"
-    return [
-        *(Line(f"{case}: {name}", float(np.median(each)) / 1e6, "M tasks/s") for name, each in speed.items()),
-        Line(f"{case}: ours / heapq", ratios["heapq"], "x", minimum=heap),
-        Line(f"{case}: ours / SimPy", ratios["SimPy"], "x", minimum=simpy),
-        Line(f"{case}: drawing / ours", 1 / ratios["drawing"], "x", maximum=drawing),
-    ]
+@app.command(context_settings=HANDED_ON)
+def choice(context: typer.Context) -> None:
+    """Choices of the optimizer, against a tuned grid (one hour)."""
+    from benchmarks import choice
+
+    choice.main(context.args)
 
 
-def main() -> None:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "simpy"))
-    print(f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}")
-    for part in (order_statistics, mean_field_grid, exact_chain):
-        print(*part(), sep="\n", flush=True)
-    for law in (Exponential(1.0), GAMMA, LOGNORMAL):
-        within = None if isinstance(law, Exponential) else 3.0
-        for bound in (3, math.inf):
-            print(*simulation(law, 500, 1000, bound, (15, 60, within)), sep="\n", flush=True)
-        print(*simulation(law, 1, 10_000, math.inf, (3, None, None)), sep="\n", flush=True)
+@app.command(context_settings=HANDED_ON)
+def traces(context: typer.Context) -> None:
+    """Plans from measured traces, against simple rules."""
+    from benchmarks import traces
+
+    traces.main(context.args)
+
+
+@app.command()
+def reading() -> None:
+    """Time and memory to read a trace of ten million rows."""
+    from benchmarks import reading
+
+    reading.main()
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["choice"]:
-        choice.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["simulator"]:
-        simulator.main()
-    elif sys.argv[1:2] == ["traces"]:
-        traces.main(sys.argv[2:])
-    else:
-        main()
+    run_app(app, "benchmarks", OSError, ValueError)

@@ -1,6 +1,9 @@
 """The rivals of the benchmarks play the same game, so that the ratios mean something."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,3 +77,23 @@ def test_the_rivals_train_the_same_model(k, n, bound):
         time, params = train(problem, delays, streams(0, 0, "batch", n), k, bound, 0.1, rounds)
         assert time == pytest.approx(ours["time"].iloc[-1], rel=1e-12)
         assert problem.loss(params) == pytest.approx(ours["loss"].iloc[-1], rel=1e-9)
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+
+
+def test_help_lists_the_parts_and_runs_none():
+    printed = command("--help")
+    assert printed.returncode == 0
+    for part in ("theory", "simulator", "choice", "traces", "reading"):
+        assert f"  {part} " in printed.stdout
+    assert "--problem" in command("choice", "--help").stdout  # a part that has options tells them itself
+
+
+def test_an_unknown_part_is_told_in_one_line():
+    refused = command("choices")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
-from abs_theory.delays import ShiftedExponential
 from abs_theory.results import Estimate
-from paper_figs import style
+from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
 from simulations import protocols
 from simulations.experiment import simulate
@@ -77,7 +76,7 @@ def _trained(
 ) -> pd.DataFrame:
     """One run: each worker's share of the gradients applied, and the accuracy at the end."""
     slow = np.arange(n) >= n - n // 2
-    fleet = Scaled(as_fleet(ShiftedExponential(shift=0.5, scale=0.5), n), tuple(np.where(slow, slower, 1.0)))
+    fleet = Scaled(as_fleet(laws.LAWS["increasing hazard"], n), tuple(np.where(slow, slower, 1.0)))
     problem = Classifier(digits(), n, hidden=32, split=SPLITS[split], split_seed=seed * 1000 + replicate)
     rounds, tasks = simulate(
         METHODS[method](k), problem, fleet, n, step_size=step_size, time_budget=seconds, seed=seed,
