@@ -1,7 +1,7 @@
-"""What a run leaves behind, read: time, rounds and communication to a target, with censoring.
+"""Summaries of the table of a run: time, updates and communication to a target, with censoring.
 
-A run that never reaches its target (its budget ended, or it diverged) is right-censored: it counts as
-"longer than anything seen", never as missing, so a method that often fails cannot look fast.
+A run that never reaches its target, because its budget ended or it diverged, is right-censored: it counts as longer
+than the time for which it was watched.  It is not left out, so a method that often fails cannot look fast.
 """
 
 import math
@@ -17,12 +17,19 @@ from abs_theory.checks import check_count, check_positive
 
 
 def rises(column: str) -> bool:
-    """Whether a target in this column is reached from below (accuracies) or from above (losses, norms)."""
+    """Whether a target in this column is reached from below (accuracies) or from above (losses, norms).
+
+    >>> rises("test_accuracy"), rises("loss")
+    (True, False)
+    """
     return column.endswith("accuracy")
 
 
 def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.DataFrame:
-    """The table with ``communication``: uplinks + downlinks so far in each run (told apart by the columns ``run``)."""
+    """The table with a column ``communication``: uplinks + downlinks so far in each run.
+
+    ``run`` lists the columns that identify a run.  See also ``with_bytes``.
+    """
     sent = table["uplinks"] + table["downlinks"]
     return table.assign(communication=sent.groupby([table[column] for column in run]).cumsum())
 
@@ -30,10 +37,11 @@ def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.
 def with_bytes(
     table: pd.DataFrame, size: int, *, up: float = 8.0, down: float = 8.0, run: Sequence[str] = ("replicate",)
 ) -> pd.DataFrame:
-    """The table with ``bytes_up`` and ``bytes_down``: bytes sent so far in each run by messages of ``size`` numbers.
+    """The table with columns ``bytes_up`` and ``bytes_down``: bytes sent so far in each run.
 
-    ``up`` and ``down`` are bytes per number: 8 in double and 4 in single precision, less if compressed.  What such a
-    message takes over a link of r bytes a second, size * up / r seconds, is for the fleet of the run (``links.Links``).
+    A message has ``size`` numbers of ``up`` or ``down`` bytes: 8 in double and 4 in single precision, less if
+    compressed.  ``run`` lists the columns that identify a run.  How long a message takes is a matter of the fleet
+    (``fleets.Links``): size * up / r seconds over a link of r bytes per second.
     """
     check_count("size", size)
     for name, value in ("up", up), ("down", down):
@@ -42,16 +50,21 @@ def with_bytes(
     return table.assign(bytes_up=sent["uplinks"] * up, bytes_down=sent["downlinks"] * down)
 
 
-COUNTS = [
+COUNTS = [  # columns that count something since the previous update
     "uplinks", "downlinks", "restarts", "computed", "used", "discarded", "idle_seconds", "wasted_seconds",
     "away_seconds",
 ]  # fmt: skip
 
 
 def thinned(table: pd.DataFrame) -> pd.DataFrame:
-    """Only the evaluated updates: counts summed over the updates since the last one kept, staleness averaged."""
+    """Only the rows with an evaluated loss, each with the totals since the previous such row.
+
+    Counts are summed; mean_staleness is averaged, largest_staleness is the maximum.
+    """
     kept = table["loss"].notna()
-    block = kept[::-1].groupby(table["replicate"][::-1]).cumsum()[::-1]  # numbers blocks that end in a kept row
+    block = (
+        kept[::-1].groupby(table["replicate"][::-1]).cumsum()[::-1]
+    )  # numbers the blocks, each of which ends in a kept row
     groups = table.groupby(["replicate", block])
     columns = {name: groups[name].transform("sum") for name in COUNTS}
     columns["mean_staleness"] = groups["mean_staleness"].transform("mean")
@@ -60,7 +73,7 @@ def thinned(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def diverged(table: pd.DataFrame) -> pd.Series:
-    """For each replicate, whether its loss became infinite."""
+    """Whether the loss became infinite, for each replicate."""
     return (table["loss"] == math.inf).groupby(table["replicate"]).any()
 
 
@@ -72,21 +85,22 @@ def to_target(
     time_budget: float | None = None,
     replicates: int | Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Per replicate: time (s), update and communication when ``column`` first reached ``level``, and whether it did.
+    """Time (s), update and communication at which ``column`` first reached ``level``, one row per replicate.
 
-    Where ``reached`` is False, ``time`` is how long the run was watched: to its ``time_budget`` (its last update, if
-    not given), or for ever if it diverged; ``update`` and ``communication`` are infinite.  ``replicates`` says which
-    were run, as in ``simulate``: one that made no update in its budget leaves no row, but did not reach its target.
+    The column ``reached`` says whether it did.  Where it is False, ``time`` is how long the run was watched: until
+    ``time_budget`` (None: its last update), or for ever if it diverged; ``update`` and ``communication`` are infinite.
+    ``replicates`` says which were run, as in ``simulate``: a replicate that made no update in its budget has no row in
+    ``table``, but it did not reach the target either.  See also ``median``, which summarises the result.
     """
     table = with_totals(table)
     spent = ["time", "update", "communication"]
     value = table[column]
-    hit = table[value >= level if rises(column) else value <= level].groupby("replicate")[spent].first()
+    first = table[value >= level if rises(column) else value <= level].groupby("replicate")[spent].first()
     if replicates is None:
         run = table["replicate"].unique().tolist()
     else:
         run = list(range(replicates) if isinstance(replicates, int) else replicates)
-    result = hit.astype(float).reindex(run)
+    result = first.astype(float).reindex(run)
     watched = table.groupby("replicate")["time"].last().reindex(result.index, fill_value=0.0)
     if time_budget is not None:
         watched[:] = time_budget
@@ -100,22 +114,26 @@ def to_target(
 class Median(NamedTuple):
     """A Kaplan-Meier median with its confidence interval; inf means "not reached"."""
 
-    median: float  #: of the time, inf if fewer than half reached it
-    low: float  #: end of the interval
-    high: float  #: end of the interval
-    reached: int  #: replicates that did
-    replicates: int  #: all of them
+    median: float  #: of the time (s); inf if less than half of the replicates reached the target
+    low: float  #: lower end of the interval
+    high: float  #: upper end of the interval
+    reached: int  #: replicates that reached the target
+    replicates: int  #: all replicates
 
 
 def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> Median:
     """Median of right-censored ``values`` (Kaplan-Meier), with a log-log confidence interval.
 
-    Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval: all t whose pointwise
-    interval for P(not reached by t) contains 1/2.
+    ``reached`` is False for a value that is only a lower bound.  The interval holds all t whose pointwise interval for
+    P(not reached by t) contains 1/2.  Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval.
+
+    >>> times, reached = pd.Series([2.0, 3.0, 5.0, 9.0, 9.0]), pd.Series([True, True, True, False, False])
+    >>> median(times, reached).median
+    5.0
     """
     if not reached.any():
         return Median(math.inf, float(values.min()), math.inf, 0, len(values))
-    largest = values[np.isfinite(values)].max() + 1  # a diverged run outlasts all others
+    largest = values[np.isfinite(values)].max() + 1  # a diverged run lasts longer than all others
     censored = stats.CensoredData.right_censored(np.minimum(values, largest), ~reached.to_numpy(dtype=bool))
     survival = stats.ecdf(censored).sf
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The one place where delay law, problem, protocol and policy meet."""
+"""An experiment as plain values: all arguments of ``simulate`` as a TOML file gives them."""
 
 import math
 import os
@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
+
+import pandas as pd
 
 from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
@@ -18,45 +20,57 @@ from simulations.fleets import as_fleet
 from simulations.server import Budget, Policy, Run, Server
 
 Made = TypeVar("Made")
+Named = str | Mapping[str, object]  # a table that names something, or the name alone
+WrittenLaw = str | Mapping[str, object] | Delay
+RunTables = pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]  # with jobs=True, that of the tasks too
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything a run needs, as plain values that go by the names they have in Python: what a TOML file says.
+    """Everything that a run needs, as plain values with the names they have in Python: the content of a TOML file.
 
-    ``protocol`` and ``problem`` are tables such as ``{"name": "abs_sgd", "k": 5, "max_staleness": 3}``: a factory of
-    ``simulations.protocols`` or ``.problems``, or ``"module:factory"``, and its arguments; a policy among them is
-    ``{"policy": "relative_to_mean", "c": 1.0}``.  ``delay`` is the law of a local step as text or table (see
-    ``abs_theory.delays.text``), a Delay, or a list of them for unequal workers; ``fleet`` one or several tables, each
-    of which changes the workers made so far (``fleets``, ``links``, ``stragglers``), or makes them (``replay``).  The
-    rest is as in ``simulate``.  Factories that are not given ``n``, ``delay``, ``step_size``, ``fleet`` or the
-    ``constants`` of the problem get the run's own.
+    - ``protocol`` and ``problem`` are tables such as ``{"name": "abs_sgd", "k": 5, "max_staleness": 3}``: a factory of
+      ``simulations.protocols`` or ``.problems``, or ``"module:factory"``, and its arguments.  A policy among the
+      arguments is ``{"policy": "relative_to_mean", "c": 1.0}``.
+    - ``delay`` is the law of one local step: a text or table (``abs_theory.delays.text``), a Delay, or a list of these
+      for unequal workers.
+    - ``fleet`` is one or several tables.  Each changes the workers made so far (``Links``, ``one_slow`` ...), or makes
+      them (``from_trace``).
+    - All other fields are as in ``simulate``.
 
-    Compared by value, defaults filled in.  Raises ValueError, with the key, for unknown, missing and ill-typed
-    arguments and for numbers that cannot be; what a factory refuses is found by ``check`` and ``run``.
+    A factory that is not given ``n``, ``delay``, ``step_size``, ``fleet`` or the ``constants`` of the problem gets
+    those of the run.  Experiments are compared by value, with defaults filled in.
+
+    Raises ValueError, with the key, for unknown, missing and ill-typed arguments and for impossible numbers.  What a
+    factory refuses is found by ``check`` and ``run``.  See also ``simulate``, which takes objects instead of tables.
+
+    >>> experiment = Experiment(protocol={"name": "k_sync", "k": 2}, problem="TimingOnly", n=4, seed=0, step_size=1.0,
+    ...                         delay="exponential:mean=1", num_updates=3)
+    >>> experiment.run(n_jobs=1)["update"].tolist()
+    [1, 2, 3]
     """
 
-    protocol: Annotated[Any, PROTOCOL]  #: table of a protocol, or its name alone
-    problem: Annotated[Any, PROBLEM]  #: table of a problem, or its name alone
+    protocol: Annotated[Named, PROTOCOL]  #: table of a protocol, or its name alone
+    problem: Annotated[Named, PROBLEM]  #: table of a problem, or its name alone
     n: int  #: number of workers
-    step_size: Annotated[Any, Policy]  #: number, or table of a policy
-    seed: int  #: of all that is drawn, an integer >= 0
-    #: law of a local step, for each worker if it is a list; None: the fleet says it
-    delay: Annotated[Any, Delay, Sequence[Delay]] = None
-    #: table, or list of them, of what happens to the workers; None: nothing more
-    fleet: Annotated[Any, FLEET, Sequence[FLEET]] = None
+    step_size: Annotated[float | Named, Policy]  #: number, or table of a policy
+    seed: int  #: of all random numbers, an integer >= 0
+    #: law of a local step, or a list with the law of each worker; None: the fleet says it
+    delay: Annotated[WrittenLaw | Sequence[WrittenLaw] | None, Delay, Sequence[Delay]] = None
+    #: table, or list of tables, of what happens to the workers; None: nothing more
+    fleet: Annotated[Named | Sequence[Named] | None, FLEET, Sequence[FLEET]] = None
     num_updates: int | None = None  #: after which a run ends; None: no limit
     time_budget: float | None = None  #: seconds after which a run ends; None: no limit
     local_steps: int = 1  #: per task
-    replicates: int | Sequence[int] = 1  #: their number, or which ones
-    eval_every: float = math.inf  #: seconds between evaluations; inf: none but the last
+    replicates: int | Sequence[int] = 1  #: how many, or which ones
+    eval_every: float = math.inf  #: seconds between evaluations; inf: only the last model
     target: tuple[str, float] | None = None  #: column and value at which a run ends; None: none
     jobs: bool = False  #: whether to return the table of tasks, too
 
     def __post_init__(self) -> None:
         if self.delay is None and self.fleet is None:
             raise ValueError("give delay, the law of a local step, or a fleet")
-        for name, value in self._reading.plain.items():
+        for name, value in cast(Mapping[str, object], self._reading.plain).items():
             object.__setattr__(self, name, value)
         check_count("n", self.n)
         check_count("local_steps", self.local_steps)
@@ -66,18 +80,18 @@ class Experiment:
         if isinstance(self.step_size, int | float):
             check_positive("step_size", self.step_size)
 
-    def __getstate__(self) -> dict[str, Any]:  # without what was read, which is functions
+    def __getstate__(self) -> dict[str, Any]:  # without the functions in _reading, which cannot be pickled
         return dict(self.as_table())
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Self:
-        """The experiment of a table with these keys.  Raises ValueError for any other table."""
+    def of(cls, table: Mapping[str, object]) -> Self:
+        """The experiment of a table whose keys are the fields.  Raises ValueError for any other table."""
         check_names(cls, table, "", "a run", supplied=())
-        return cls(**table)
+        return cls(**cast(Mapping[str, Any], table))
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
-        """The experiment that a TOML file describes; ValueError with the file and the key if it does not."""
+        """The experiment that a TOML file describes; ValueError, with the file and the key, if it describes none."""
         return made_from(path, cls.of)
 
     def to_toml(self) -> str:
@@ -96,11 +110,11 @@ class Experiment:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files the run will read."""
+        """The files that the run will read, those with code of the user included."""
         return self._reading.files
 
-    def run(self, n_jobs: int = -1, replicates: int | Sequence[int] | None = None) -> Any:
-        """What ``simulate`` returns for these arguments; ``replicates`` (None: its own) as there."""
+    def run(self, n_jobs: int = -1, replicates: int | Sequence[int] | None = None) -> RunTables:
+        """What ``simulate`` returns for these arguments; ``replicates`` (None: those of the experiment) as there."""
         made = self._make()
         if replicates is not None:
             made["replicates"] = replicates
@@ -109,8 +123,8 @@ class Experiment:
     def check(self) -> None:
         """Raise ValueError, with the key, if a run would refuse to begin.
 
-        Builds all that it needs, and lets one replicate make its first decisions: milliseconds, where no policy has
-        much to compute.
+        Builds all objects and lets one replicate make its first decisions.  This takes milliseconds, unless a policy
+        has much to compute.
         """
         made = self._make()
         run = Run(
@@ -120,8 +134,8 @@ class Experiment:
         try:
             Server(run, self.which[0])
         except ValueError as refused:
-            own = str(refused).startswith("step_size")
-            raise ValueError(f"{'' if own else 'protocol: '}{refused}") from None
+            names_its_key = str(refused).startswith("step_size")
+            raise ValueError(f"{'' if names_its_key else 'protocol: '}{refused}") from None
 
     @property
     def _budget(self) -> Budget:
@@ -135,29 +149,38 @@ class Experiment:
         own: dict[str, Any] = {"n": self.n, "step_size": self.step_size if is_finite(self.step_size) else None}
         made: Any = reading.parts["delay"].make(own) if self.delay is not None else None
         own["delay"] = made
-        fleets = {"fleet": self.fleet} if isinstance(self.fleet, Table | str) else _numbered("fleet", self.fleet)
+        one_table = isinstance(self.fleet, Mapping | str)
+        fleets = {"fleet": self.fleet} if one_table else _numbered("fleet", cast(Any, self.fleet))
         for key, table in fleets.items():
             so_far = None if made is None else as_fleet(made, self.n)
             made = read_call(FLEET, table, key).make({**own, "fleet": so_far, "otherwise": so_far})
         problem = reading.parts["problem"].make(own)
         own["constants"] = getattr(problem, "constants", None)
-        rest = {name: part.make(own) for name, part in reading.parts.items() if name not in _MADE_FIRST}
-        return {"problem": problem, "delay": made, **rest}
+        others = {name: part.make(own) for name, part in reading.parts.items() if name not in _MADE_FIRST}
+        return {"problem": problem, "delay": made, **others}
 
     @cached_property
     def _reading(self) -> Reading:
         return read_arguments(type(self), self.as_table(), "", "a run", supplied=())
 
 
-_MADE_FIRST = ("delay", "fleet", "problem")
+_MADE_FIRST = ("delay", "fleet", "problem")  # by Experiment._make: the other arguments may ask for them
 
 
 def _numbered(key: str, tables: Sequence[Any] | None) -> dict[str, Any]:
     return {f"{key}[{j}]": table for j, table in enumerate(tables or [])}
 
 
-def made_from(path: str | os.PathLike, make: Callable[[dict[str, Any]], Made]) -> Made:
-    """What ``make`` makes of the table in a TOML file; its ValueErrors name the file."""
+def made_from(path: str | os.PathLike, make: Callable[[dict[str, object]], Made]) -> Made:
+    """What ``make`` makes of the table in a TOML file, with the file in front of its ValueErrors.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "run.toml")
+    ...     _ = path.write_text("n = 8")
+    ...     made_from(path, lambda table: table["n"])
+    8
+    """
     table = read_toml(path)
     try:
         return make(table)
@@ -165,10 +188,17 @@ def made_from(path: str | os.PathLike, make: Callable[[dict[str, Any]], Made]) -
         raise ValueError(f"{path}: {problem}") from None
 
 
-def read_toml(path: str | os.PathLike) -> dict[str, Any]:
-    """The table in a TOML file (``tables.from_toml``).
+def read_toml(path: str | os.PathLike) -> dict[str, object]:
+    """The table in a TOML file (see ``experiment.toml.from_toml``).
 
-    Raises ValueError, naming the file, if it holds none; OSError if it cannot be read.
+    Raises ValueError, naming the file, if it is not TOML; OSError if it cannot be read.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "run.toml")
+    ...     _ = path.write_text("n = 8")
+    ...     read_toml(path)
+    {'n': 8}
     """
     try:
         return from_toml(Path(path).read_bytes().decode())

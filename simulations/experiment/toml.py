@@ -1,14 +1,14 @@
-"""Plain values as they stand in a TOML file: tables that cannot change, and their text."""
+"""Plain values as a TOML file holds them: tables that cannot change, and how they are read and written."""
 
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 __all__ = ["Table", "from_toml", "frozen", "merged", "to_toml"]
 
-_WHOLE = "written as a whole"
+_WHOLE = "written as a whole"  # an entry that marks a table in braces or a section, as against dotted keys
 _STRING_OR_COMMENT = r"""
     "{3} (?: \\. | [^\\] )*? "{3,5} | '{3} .*? '{3,5} | " (?: \\. | [^"\\\n] )* " | ' [^'\n]* ' | \# [^\n]*
 """
@@ -21,7 +21,7 @@ _PARTS = re.compile(
 class Table(Mapping[str, Any]):
     """A mapping from names to plain values (numbers, texts, tuples and tables of them) that cannot change."""
 
-    def __init__(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
+    def __init__(self, entries: Mapping[str, object] | Iterable[tuple[str, object]] = ()) -> None:
         self._entries = {key: frozen(value) for key, value in dict(entries).items()}
 
     def __getitem__(self, key: str) -> Any:
@@ -40,32 +40,35 @@ class Table(Mapping[str, Any]):
         return repr(self._entries)
 
 
-def frozen(value: Any) -> Any:
-    """``value`` with every mapping in it a ``Table`` and every list a tuple."""
+def frozen(value: object) -> object:
+    """``value`` with every mapping in it as a ``Table`` and every list as a tuple."""
     if isinstance(value, Mapping):
         return Table(value)
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
-def merged(table: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """``table`` with ``value`` under the dotted ``key``: ``{"a": {"b": 1}}, "a.c", 2 -> {"a": {"b": 1, "c": 2}}``.
+def merged(table: Mapping[str, object], key: str, value: object) -> dict[str, object]:
+    """``table`` with ``value`` under the dotted ``key``.
 
-    Raises ValueError where the way leads through something that is no table.
+    Raises ValueError where the key leads through an entry that is not a table.
+
+    >>> merged({"a": {"b": 1}}, "a.c", 2)
+    {'a': {'b': 1, 'c': 2}}
     """
-    first, dot, rest = key.partition(".")
+    first, dot, remainder = key.partition(".")
     if not dot:
         return {**table, key: value}
     inner = table.get(first, {})
     if not isinstance(inner, Mapping):
         raise ValueError(f"{key} cannot be set: {first} is {inner!r}, not a table")
-    return {**table, first: merged(inner, rest, value)}
+    return {**table, first: merged(inner, remainder, value)}
 
 
-def from_toml(text: str) -> dict[str, Any]:
-    """The table that TOML says; in a ``[[cell]]`` dotted keys stay as they are written, to be told from tables.
+def from_toml(text: str) -> dict[str, object]:
+    """The table in a TOML text.  In a ``[[cell]]`` a dotted key stays as it is written.
 
-    There ``a.b = 1`` is an entry "a.b", and ``a = { b = 1 }`` or a section ``[cell.a]`` an entry "a".  Raises
-    ValueError.
+    There ``a.b = 1`` gives an entry "a.b"; ``a = { b = 1 }`` and a section ``[cell.a]`` give an entry "a".  Raises
+    ValueError if the text is not TOML.
     """
     table = tomllib.loads(text)
     if isinstance(table.get("cell"), list):
@@ -74,22 +77,36 @@ def from_toml(text: str) -> dict[str, Any]:
     return table
 
 
-def to_toml(table: Mapping[str, Any]) -> str:
-    """TOML that reads back as ``table``; entries that are None are left out."""
+def to_toml(table: Mapping[str, object]) -> str:
+    """TOML that reads back as ``table``; entries that are None are left out.
+
+    Raises ValueError for values that TOML cannot hold.
+
+    >>> print(to_toml({"n": 8, "protocol": {"name": "k_sync", "k": 3}}), end="")
+    n = 8
+    <BLANKLINE>
+    [protocol]
+    name = "k_sync"
+    k = 3
+    """
     present = {key: value for key, value in table.items() if value is not None}
     sections = {key: value for key, value in present.items() if isinstance(value, Mapping)}
     lists = {key: value for key, value in present.items() if _is_list_of_tables(value)}
     lines = [f"{_key(key)} = {_text(value)}" for key, value in present.items() if key not in sections | lists]
     headed = [(f"[{_key(key)}]", section) for key, section in sections.items()]
-    headed += [(f"[[{_key(key)}]]", section) for key, several in lists.items() for section in several]
-    for head, section in headed:
-        lines += ["", head]
+    headed += [
+        (f"[[{_key(key)}]]", section)
+        for key, several in lists.items()
+        for section in cast(Sequence[Mapping[str, object]], several)
+    ]
+    for header, section in headed:
+        lines += ["", header]
         lines += [f"{_key(key)} = {_text(value)}" for key, value in section.items() if value is not None]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def _marked(part: re.Match) -> str:
-    """A string or comment as it is; a brace or section with an entry that tells it from a dotted key."""
+    """A string or comment unchanged; a brace or a section with the entry ``_WHOLE`` added."""
     mark = f'"{_WHOLE}"=0'
     if part[2]:
         return f"{part[2]}\n{mark}\n"
@@ -97,6 +114,7 @@ def _marked(part: re.Match) -> str:
 
 
 def _dotted(cell: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The entries of a ``[[cell]]`` by the dotted key under which they were written."""
     dotted: dict[str, Any] = {}
     for key, value in _unmarked(cell, deep=False).items():
         within = isinstance(value, dict) and _WHOLE not in value
@@ -109,12 +127,12 @@ def _dotted(cell: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _unmarked(value: Any, deep: bool = True) -> Any:
     if isinstance(value, dict):
-        return {key: _unmarked(each) if deep else each for key, each in value.items() if key != _WHOLE}
-    return [_unmarked(each) for each in value] if isinstance(value, list) else value
+        return {key: _unmarked(entry) if deep else entry for key, entry in value.items() if key != _WHOLE}
+    return [_unmarked(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _is_list_of_tables(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(each, Mapping) for each in value)
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(entry, Mapping) for entry in value)
 
 
 def _key(key: str) -> str:
@@ -126,10 +144,10 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, str):  # a JSON string is a TOML string, but for the delete character
+    if isinstance(value, str):  # a JSON string is a TOML string, except for the delete character
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_key(key)} = {_text(each)}' for key, each in value.items())} }}" if value else "{}"
+        return f"{{ {', '.join(f'{_key(key)} = {_text(entry)}' for key, entry in value.items())} }}" if value else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
     raise ValueError(f"a configuration holds numbers, texts, lists and tables, got {value!r}")

@@ -1,15 +1,5 @@
-"""Many runs: the cells of a sweep, their execution, and the folder that keeps what is finished."""
+"""Many runs: the cells of a sweep, how they are computed, and the folder that keeps finished results."""
 
-from simulations.sweeps import execution, folder
-from simulations.sweeps.provenance import versions
-from simulations.sweeps.storage import Store
-from simulations.sweeps.sweep import Sweep, label
+import lazy_loader
 
-__all__ = [
-    "Store",
-    "Sweep",
-    "execution",
-    "folder",
-    "label",
-    "versions",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,10 +1,10 @@
-"""The folder a sweep is run into: what configuration it belongs to, and the tables at the end."""
+"""The folder of a sweep: which configuration it belongs to, and the tables at the end."""
 
 import gzip
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
@@ -14,21 +14,21 @@ from simulations.sweeps.provenance import versions
 from simulations.sweeps.storage import Store, replacing
 from simulations.sweeps.sweep import Sweep
 
-__all__ = ["FORMATS", "claim", "write_tables"]
+__all__ = ["claim", "write_tables"]
 
-FORMATS = ("csv", "parquet")
-LARGE = 200_000  # rows from which a table is compressed
+COMPRESSED_FROM_ROWS = 200_000  # about 30 MB of CSV; smaller tables open in any program as they are
 CONFIGURATION = "config.toml"
 
 
 def claim(folder: Path, sweep: Sweep) -> Path:
-    """Note in ``folder`` what is run there, and return the path of the note, which is itself a configuration.
+    """Write the configuration of ``sweep`` to ``folder``, and return the path of this file, which can itself be run.
 
-    A folder may only grow: to more replicates, or more cells.  Raises ValueError if it holds results that are not
-    among those of this sweep, or of other versions; OSError if it cannot be written, or another run is writing to it.
+    The sweep of a folder may only grow: to more replicates, or more cells.  Raises ValueError if the folder holds
+    results that do not belong to this sweep, or were made by other versions; OSError if it cannot be written, or
+    another run is writing to it.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"the results go to a folder, {folder} is a file")
+        raise ValueError(f"the results go to a folder, but {folder} is a file: give another one")
     note = folder / CONFIGURATION
     if note.exists() and any(folder.rglob("*.result")):
         _check_same(note, sweep)
@@ -51,46 +51,47 @@ def write_tables(folder: Path, outcome: Outcome, format: str = "csv") -> list[Pa
 
 
 def _check_same(note: Path, sweep: Sweep) -> None:
-    elsewhere = "; give another folder, or remove this one"
+    mend = "; give another folder, or remove this one"
     try:
         before = read_toml(note)
         made_by, old = before.pop("versions", {}), Sweep.of(before)
     except ValueError as problem:
-        raise ValueError(f"{note.parent} holds results of what can no longer be read: {problem}{elsewhere}") from None
-    if other := _differences(made_by, versions()):
-        raise ValueError(f"{note.parent} holds results made with other versions: {other}{elsewhere}")
+        raise ValueError(
+            f"{note.parent} holds results of a configuration that cannot be read any more: {problem}{mend}"
+        ) from None
+    if other := _differences(cast(Mapping[str, object], made_by), versions()):
+        raise ValueError(f"{note.parent} holds results made with other versions: {other}{mend}")
     if not {unit.key for unit in units(old)} <= {unit.key for unit in units(sweep)}:
         other = _differences(before, tomllib.loads(sweep.to_toml()))
-        raise ValueError(f"{note.parent} holds results of another configuration: {other or 'other files'}{elsewhere}")
+        raise ValueError(f"{note.parent} holds results of another configuration: {other or 'other files'}{mend}")
 
 
-def _differences(before: Any, now: Any) -> str:
+def _differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     """The first few entries that differ, in words."""
-    before, now = _leaves(before), _leaves(now)
+    before, now = dict(_leaves(before)), dict(_leaves(now))
     different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     words = [f"{key} = {before.get(key, 'not given')!r} there, {now.get(key, 'not given')!r} here" for key in different]
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
-def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {
-        path: leaf
-        for key, each in value.items()
-        for path, leaf in _leaves(each, f"{prefix}.{key}" if prefix else key).items()
-    }
+def _leaves(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The entries of nested tables, by dotted key."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _write(folder: Path, name: str, table: pd.DataFrame, format: str) -> Path:
-    suffix = ".parquet" if format == "parquet" else ".csv.gz" if len(table) >= LARGE else ".csv"
+    suffix = ".parquet" if format == "parquet" else ".csv.gz" if len(table) >= COMPRESSED_FROM_ROWS else ".csv"
     path = folder / f"{name}{suffix}"
     with replacing(path) as file:
         if suffix == ".parquet":
             table.to_parquet(file, index=False)
         elif suffix == ".csv":
             table.to_csv(file, index=False)
-        else:  # no name and no time inside: the same bytes every time
+        else:  # without a name and a time inside, so that the bytes are always the same
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
                 table.to_csv(packed, index=False)  # pyright: ignore[reportArgumentType, reportCallIssue]
     for other in {".csv", ".csv.gz", ".parquet"} - {suffix}:  # of an earlier, smaller run

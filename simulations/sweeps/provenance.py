@@ -1,4 +1,4 @@
-"""What a result depends on besides its configuration: the source of the toolkit and the versions beneath it."""
+"""What a result depends on besides its configuration: the source of the toolkit and the versions of its libraries."""
 
 import hashlib
 import platform
@@ -13,12 +13,12 @@ import simulations
 
 __all__ = ["content_hash", "source_hash", "versions"]
 
-_BENEATH = ("numpy", "scipy", "scikit-learn")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
 @cache
 def source_hash() -> str:
-    """Hash of all source that a simulated number can depend on."""
+    """Hash of all source code that a simulated number can depend on."""
     digest = hashlib.sha256()
     for package in (abs_theory, simulations):
         root = Path(package.__path__[0])
@@ -29,10 +29,14 @@ def source_hash() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python, numpy, scipy and scikit-learn, the processor, and the source of the toolkit."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    found |= {name: metadata.version(name) for name in _BENEATH}
-    return found | {"machine": platform.machine(), "toolkit": source_hash()}
+    """The versions of Python, numpy, scipy and scikit-learn, the processor, and a hash of the toolkit's source.
+
+    >>> list(versions())
+    ['python', 'numpy', 'scipy', 'scikit-learn', 'machine', 'toolkit']
+    """
+    python = ".".join(map(str, sys.version_info[:3]))
+    libraries = {name: metadata.version(name) for name in _LIBRARIES}
+    return {"python": python, **libraries, "machine": platform.machine(), "toolkit": source_hash()}
 
 
 def content_hash(names: Iterable[str]) -> str:

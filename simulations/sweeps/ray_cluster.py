@@ -1,16 +1,21 @@
-"""The same work on a Ray cluster: the toolkit's own source goes along, so that all machines run the same."""
+"""The same work on a Ray cluster; the toolkit's own source is sent to it, so that all machines run the same code."""
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from typing import TypeVar
 
 import abs_theory
 import simulations
 
 __all__ = ["results"]
 
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
-def results(function: Callable[[Any], Any], arguments: Iterable[Any], address: str | None) -> Generator[Any]:
-    """``function(argument)`` for each argument, as it comes, on the cluster at ``address``.
+
+def results(
+    function: Callable[[Argument], Result], arguments: Iterable[Argument], address: str | None
+) -> Generator[Result]:
+    """``function(argument)`` for each argument, in the order in which they finish, on the cluster at ``address``.
 
     None: the cluster this process is connected to, else a new one on this computer, which ends with the work.
     Raises ValueError if Ray is not installed, ConnectionError if there is no cluster at this address.
@@ -18,7 +23,7 @@ def results(function: Callable[[Any], Any], arguments: Iterable[Any], address: s
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ValueError('Ray is not installed; the extra "cluster" of this package brings it') from None
+        raise ValueError('Ray is not installed: install the extra "cluster" of this package') from None
     ours = not ray.is_initialized()
     if ours:
         source = {"py_modules": [abs_theory, simulations]}

@@ -1,4 +1,4 @@
-"""Finished results in a folder: each in its own file, written whole or not at all, and never trusted unread."""
+"""Finished results in a folder: each in a file of its own, written completely or not at all, with a digest."""
 
 import errno
 import hashlib
@@ -20,14 +20,14 @@ Tables = tuple[pd.DataFrame, ...]
 
 
 class Store:
-    """Tables under keys (texts that make file names) in ``folder``, for one process at a time.
+    """Tables by key (a text that can be a file name) in ``folder``, for one process at a time.
 
-    Used as a context, which locks the folder: the system gives the lock back however the process ends.
+    Use it as a context, which locks the folder: the system releases the lock however the process ends.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder) / "results"
-        self.damaged: list[Path] = []  # files that turned out not to be what was saved
+        self.damaged: list[Path] = []  # files whose content is not what was saved
         self._lock: IO | None = None
 
     def __enter__(self) -> Self:
@@ -35,7 +35,7 @@ class Store:
         self._lock = open(self.folder / ".lock", "w")  # held until the end
         if not _locked(self._lock):
             self._lock.close()
-            raise OSError(f"another run is writing to {self.folder.parent}; wait for it, or give another folder")
+            raise OSError(f"another run is writing to {self.folder.parent}: wait for it, or give another folder")
         for unfinished in self.folder.glob(".*.unfinished"):  # of a process that was killed
             unfinished.unlink()
         return self
@@ -50,7 +50,7 @@ class Store:
         return self.folder / f"{key}.result"
 
     def save(self, key: str, tables: Tables) -> Tables:
-        """Write ``tables``, columns of numbers or texts, and return them as ``load`` will.
+        """Write ``tables``, whose columns are numbers or texts, and return them as ``load`` will.
 
         Whatever happens, the file holds all of them or does not exist.
         """
@@ -62,7 +62,7 @@ class Store:
         return _unpacked(content.getvalue())
 
     def load(self, key: str) -> Tables | None:
-        """The tables saved under ``key``; None if there are none, or the file is not, byte by byte, what was saved."""
+        """The tables saved under ``key``; None if there are none, or if one byte of the file has changed."""
         try:
             content = self.path(key).read_bytes()
         except FileNotFoundError:
@@ -76,7 +76,7 @@ class Store:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of ``path`` at once when all is written, or leaves it as it was."""
+    """A file to write that replaces ``path`` in one step when the block ends; after an error ``path`` is unchanged."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with open(unfinished, "wb") as file:
@@ -111,7 +111,7 @@ def _digest(key: str, content: bytes) -> bytes:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name in ``folder`` last, where the system can."""
+    """Write the new name in ``folder`` to the disk, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -123,7 +123,7 @@ def _sync_folder(folder: Path) -> None:
 def _locked(file: IO) -> bool:
     try:
         import fcntl
-    except ImportError:  # a system without
+    except ImportError:  # a system without locks of this kind
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,7 +23,8 @@ every_law = pytest.mark.parametrize("law", LAWS, ids=repr)
 
 def train(name, law, **options):
     case = CASES[name]
-    return contract.train(case.protocol, law, N, local_steps=case.local_steps, **options)
+    run = contract.train_with_tasks if options.pop("jobs", False) else contract.train
+    return run(case.protocol, law, N, local_steps=case.local_steps, **options)
 
 
 @cache
@@ -136,7 +137,7 @@ def impatient(server, job):
 
 
 BROKEN = {
-    "remembers other runs": (ever_smaller_steps(), "replicate 1 run alone differs"),
+    "remembers other runs": (ever_smaller_steps(), "replicate 1 alone differs"),
     "forgets gradients": (Protocol(forgetful), "neither accepted nor discarded"),
     "breaks its own bound": (
         Protocol(protocols.k_async(1).on_arrival, max_staleness=0),
@@ -163,7 +164,7 @@ def test_books_that_do_not_add_up_are_found_out():
         contract.work_is_conserved(rounds.assign(idle_seconds=0.0), tasks, N)
     with pytest.raises(AssertionError, match="models sent are booked"):
         contract.messages_are_counted(rounds.assign(downlinks=rounds["downlinks"] + 1), tasks)
-    with pytest.raises(AssertionError, match="worker 0 has two tasks at once"):
+    with pytest.raises(AssertionError, match="worker 0 has two tasks at the same time"):
         contract.workers_do_one_thing_at_a_time(tasks.assign(end=tasks["end"] + 1))
 
 

@@ -164,7 +164,7 @@ def test_runs_without_any_update_are_reported(run, toml, tmp_path):
     status, printed, complained = run(path, "--out", tmp_path, "--jobs", 1)
     assert status == 0
     assert complained == (
-        "simulations: cell 0: 3 of 3 runs ended without an update: give a longer time_budget, or see that the "
+        "simulations: cell 0: 3 of 3 runs ended without an update: give a longer time_budget, or check that the "
         "protocol calls server.update()\n"
     )
     assert "table.csv" in printed
@@ -240,7 +240,10 @@ def test_a_damaged_result_is_named(run, toml, tmp_path):
     table = (tmp_path / "table.csv").read_bytes()
     results(tmp_path)[1].write_bytes(results(tmp_path)[1].read_bytes()[:-7])
     status, _, complained = run(toml(RUN), "--out", tmp_path, "--jobs", 1)
-    assert (status, complained) == (0, f"simulations: {results(tmp_path)[1]} was damaged, and was computed anew\n")
+    assert (status, complained) == (
+        0,
+        f"simulations: {results(tmp_path)[1]} was damaged; the run has been computed again\n",
+    )
     assert (tmp_path / "table.csv").read_bytes() == table
 
 
@@ -278,7 +281,9 @@ def test_ctrl_c_says_how_to_go_on(toml, tmp_path):
     assert printed == ""
     assert complained.count("\n") == 1, complained
     kept = len(results(out))
-    message = f"interrupted; {kept} of 18 runs are finished and kept in {out}; the same command goes on with the rest\n"
+    message = (
+        f"interrupted; {kept} of 18 runs are finished and kept in {out}; the same command continues with the others\n"
+    )
     assert complained == f"simulations: {message}"
     assert kept < 18
 
@@ -353,6 +358,18 @@ def test_ctrl_c_while_it_reads_is_quiet(run, toml, tmp_path, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.Sweep, "from_toml", interrupted)
+    monkeypatch.setattr(Sweep, "from_toml", interrupted)
     status, printed, complained = run(toml(RUN), "--out", tmp_path / "out")
     assert (status, printed, complained.strip()) == (130, "", "")
+
+
+# ---------------------------------------------------------------------- how long it takes to begin
+def test_the_help_loads_no_heavy_library():
+    code = (
+        "import sys; sys.argv = ['simulations', '--help']\n"
+        "from simulations.__main__ import run\n"
+        "try:\n    run()\nexcept SystemExit:\n    print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert "--backend" in loaded
+    assert {"pandas", "scipy", "matplotlib", "sklearn", "joblib", "numpy"}.isdisjoint(loaded.split())

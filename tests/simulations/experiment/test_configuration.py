@@ -411,7 +411,7 @@ def test_what_a_factory_refuses_is_found_before_the_run():
         ({"problem": {"name": "softmax_digits", "n": 3}}, "splits its data among 3 workers, got n=4"),
         (
             {"delay": None, "fleet": {"name": "one_slow", "factor": 2}},
-            r"fleet\.delay is missing: the run has no delay of its own to give",
+            r"fleet\.delay is missing, and the run has no delay to supply",
         ),
     ):
         experiment = Experiment.of(changed(**changes))

@@ -156,7 +156,7 @@ def test_a_sweep_survives_toml(tmp_path):
 @pytest.mark.parametrize(
     "over, cells, message",
     [
-        ({"seed": 3}, (), "sweep.seed must be a list of values to go through, got 3"),
+        ({"seed": 3}, (), "sweep.seed must be a list of values, got 3"),
         ({"seed": []}, (), "sweep.seed must be a list"),
         ({"sed": [1]}, (), r"sed: a run has no 'sed'; did you mean 'seed'\?.*\(cell 0: sed = 1\)"),
         ({"protocol.kk": [1]}, (), "protocol.kk: abs_sgd has no 'kk'; did you mean 'k'"),
@@ -503,7 +503,9 @@ def test_results_of_other_versions_or_of_a_damaged_note_are_refused(tmp_path, mo
         folder.claim(tmp_path, SWEEP)
     for content in (note.read_bytes()[:70], b"\xff\xfe", b"n = "):
         note.write_bytes(content)
-        with pytest.raises(ValueError, match=r"holds results of what can no longer be read: .*give another folder"):
+        with pytest.raises(
+            ValueError, match=r"holds results of a configuration that cannot be read any more: .*give another folder"
+        ):
             folder.claim(tmp_path, SWEEP)
         assert len(results(tmp_path)) == 8
     with pytest.raises(ValueError, match="is a file"):
@@ -511,7 +513,7 @@ def test_results_of_other_versions_or_of_a_damaged_note_are_refused(tmp_path, mo
 
 
 def test_large_tables_are_compressed_to_the_same_bytes(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "LARGE", len(whole.table))
+    monkeypatch.setattr(folder, "COMPRESSED_FROM_ROWS", len(whole.table))
     small = folder.write_tables(tmp_path, whole._replace(table=whole.table[1:]))
     assert [path.name for path in small] == ["table.csv", "cells.csv"]
     contents = set()

@@ -1,0 +1,19 @@
+from . import execution, folder, report
+from .choices import BACKENDS, FORMATS
+from .execution import run_sweep
+from .provenance import versions
+from .storage import Store
+from .sweep import Sweep, label
+
+__all__ = [
+    "BACKENDS",
+    "FORMATS",
+    "Store",
+    "Sweep",
+    "execution",
+    "folder",
+    "label",
+    "report",
+    "run_sweep",
+    "versions",
+]
