@@ -1,7 +1,7 @@
-"""How fast a trace of ten million rows is read, and in how much memory: ``python -m benchmarks.reading``.
+"""Time and memory to read a trace of ten million rows: ``python -m benchmarks.reading``.
 
-The file is written to a temporary folder first.  Each format is read in a process of its own, so that the peak memory
-is that of one reading; seconds are of the CPU, so that other work on the machine counts little.
+The files are written to a temporary folder first.  Each is read in its own process, so that the peak memory is that of
+one reading.  Seconds are CPU time, so that other work on the machine has little influence.
 """
 
 import multiprocessing

@@ -1,17 +1,17 @@
-"""Choices from measured traces, scored on rounds they have not seen, beside those of simpler rules.
+"""Choices from measured traces, scored on rounds that they have not seen, and those of simpler rules.
 
     python -m benchmarks traces FOLDER [--csv FILE]
 
 FOLDER, or the environment variable ABS_TRACES, has CSV files with the columns dataset, round, worker, seconds.  Every
-data set with at least 40 complete rounds is used.  What is chosen from the odd rounds, from 10 rounds, and from rounds
-that were censored when half of the workers had arrived, is scored on the even rounds:
+data set with at least 40 complete rounds is used.  Choices are made from the odd rounds, from 10 rounds, and from
+rounds that were censored when half of the workers had arrived.  They are scored on the even rounds:
 
 - k by gradients per second, all workers starting together;
 - max_staleness at the chosen k, by the round time in replay;
 - (k, max_staleness) by gradients per second in replay;
 - (k, max_staleness) by the time to a target in replay, for little, some and much gradient noise.
 
-"lost" is how much worse the choice is than the best in hindsight, all candidates known; "-" is "not identified".
+"lost" is how much worse the choice is than the best candidate in hindsight; "-" means "not identified".
 """
 
 import argparse
@@ -32,8 +32,8 @@ from abs_theory.plan.effects import table
 from abs_theory.plan.replayed import Replay
 from abs_theory.traces import Trace
 
-FEWEST = 40  # complete rounds
-FEW = 10
+FEWEST_ROUNDS = 40  # complete; with fewer, halves of a data set are too short
+SHORT_TRACE = 10  # rounds of the short trace that is shown
 THRESHOLDS = (*decide.THRESHOLDS, math.inf)
 NOISE = {"little": 0.1, "some": 1.0, "much": 10.0}  # sigma2, with L = 1, gap = 1 and TARGET
 TARGET = 0.05
@@ -52,22 +52,22 @@ def data_sets(folder: Path) -> Iterator[tuple[str, Trace]]:
         frame = pd.read_csv(path)
         for name, part in frame.groupby("dataset"):
             trace = traces.from_frame(part.drop(columns="dataset"), warmup=0)
-            if len(trace.complete) >= FEWEST:
+            if len(trace.complete) >= FEWEST_ROUNDS:
                 yield str(name), trace
 
 
 def halves(trace: Trace) -> tuple[dict[str, Trace], np.ndarray]:
-    """What is shown to the rules, and the seconds of the rounds that judge them."""
+    """The traces that are shown to the rules, and the seconds of the rounds on which the rules are scored."""
     rounds = trace.complete.index.to_numpy()
     odd = trace.subset(rounds[1::2])
-    shown = {"odd rounds": odd, f"{FEW} rounds": trace.subset(rounds[1::2][:FEW])}
+    shown = {"odd rounds": odd, f"{SHORT_TRACE} rounds": trace.subset(rounds[1::2][:SHORT_TRACE])}
     if trace.n > 1:
         shown["half censored"] = odd.waiting_for(max(1, trace.n // 2))
     return shown, trace.complete.to_numpy()[::2]
 
 
 def rival_k(name: str, trace: Trace) -> int:
-    """k by k / E[T_(k)] under a law fitted to all delays together, or by a rule that asks nothing."""
+    """k by k / E[T_(k)] under one law fitted to all delays, or by a rule without a law."""
     data, n = table(trace), trace.n
     if name == "always all":
         return n
@@ -79,8 +79,8 @@ def rival_k(name: str, trace: Trace) -> int:
     if name == "shifted exponential":
         law = ShiftedExponential(shift=float(x.min()), scale=float(max(x.mean() - x.min(), 1e-9)))
     if name == "lognormal":
-        found = next((f.law for f in fit.laws(x) if f.name == "lognormal"), None)
-        law = found if isinstance(found, LogNormal) else law
+        fitted = next((f.law for f in fit.laws(x) if f.name == "lognormal"), None)
+        law = fitted if isinstance(fitted, LogNormal) else law
     return int(np.argmax(np.arange(1, n + 1) / order_stats.means(law, n))) + 1
 
 
@@ -91,8 +91,8 @@ def lost_k(k: int, seconds: np.ndarray) -> float:
     return float(rate.max() / rate[k - 1]) - 1
 
 
-def judge(seconds: np.ndarray) -> Replay:
-    """Plays the rounds that judge."""
+def scoring_replay(seconds: np.ndarray) -> Replay:
+    """The replay of the rounds on which the rules are scored."""
     return Replay(seconds, np.zeros(len(seconds), dtype=np.int64), np.random.default_rng(0), copies=2)
 
 
@@ -105,7 +105,7 @@ def grid(n: int) -> list[tuple[int, float]]:
 def trials(name: str, trace: Trace) -> list[dict[str, Any]]:
     """All rows of one data set."""
     shown, seconds = halves(trace)
-    play = judge(seconds).play
+    play = scoring_replay(seconds).play
     cells = grid(trace.n)
     rows = []
 
@@ -113,22 +113,22 @@ def trials(name: str, trace: Trace) -> list[dict[str, Any]]:
         rows.append({"data": name, "choice of": what, "from": source, "rule": rule, "chosen": choice, "lost": lost})
 
     for source, part in shown.items():
-        found = plan(part)
-        lost = lost_k(found.k, seconds) if found.identified else math.nan
-        add("k", source, "plan", str(found.k), lost)
+        answer = plan(part)
+        lost = lost_k(answer.k, seconds) if answer.identified else math.nan
+        add("k", source, "plan", str(answer.k), lost)
         for rule in RIVALS:
             k = rival_k(rule, part)
             add("k", source, rule, str(k), lost_k(k, seconds))
-        if found.policy is None or found.ceiling is None:
+        if answer.policy is None or answer.ceiling is None:
             add("max_staleness", source, "plan", "-", math.nan)
             add("(k, max_staleness), gradients/s", source, "plan", "-", math.nan)
             for noise in NOISE:
                 add(f"(k, max_staleness), {noise} noise", source, "plan", "-", math.nan)
             continue
-        cell = found.policy.k, found.policy.max_staleness
-        best = min(play(found.k, t).round_time for k, t in [(found.k, t) for t in THRESHOLDS])
+        cell = answer.policy.k, answer.policy.max_staleness
+        best = min(play(answer.k, t).round_time for k, t in [(answer.k, t) for t in THRESHOLDS])
         add("max_staleness", source, "plan", _words(*cell), play(*cell).round_time / best - 1)
-        top = found.ceiling.k, found.ceiling.max_staleness
+        top = answer.ceiling.k, answer.ceiling.max_staleness
         slowest = min(play(*c).round_time / c[0] for c in [*cells, top])
         lost = play(*top).round_time / top[0] / slowest - 1
         add("(k, max_staleness), gradients/s", source, "plan", _words(*top), lost)
@@ -151,7 +151,7 @@ def compare(folder: Path) -> pd.DataFrame:
     """One row per data set, source, question and rule."""
     rows = [row for name, trace in data_sets(folder) for row in trials(name, trace)]
     if not rows:
-        raise ValueError(f"{folder} has no data set with {FEWEST} complete rounds")
+        raise ValueError(f"{folder} has no data set with {FEWEST_ROUNDS} complete rounds")
     return pd.DataFrame(rows)
 
 
