@@ -189,7 +189,7 @@ RESTARTS = {
     ),
     "all late workers": lambda rounds, tasks: late_ones(rounds),
     "all others": lambda rounds, tasks: (rounds["restarts"] == N - 1).all(),
-    "the staler": lambda rounds, tasks: restarted_at(tasks) == {tasks["age"].max()},
+    "workers staler than that": lambda rounds, tasks: restarted_at(tasks) == {tasks["age"].max()},
 }
 USED = {"applied", "unfinished"}
 

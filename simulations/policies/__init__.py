@@ -1,7 +1,7 @@
-"""How k, the threshold, the step and the local steps move: pure functions of ``Progress``.
+"""How k, the threshold, the step size and the local steps change during a run: pure functions of ``Progress``.
 
-A number is a constant policy, so constants need no factory; ``math.inf`` as a threshold means none.  ``plain``
-policies ask nothing but ``Progress``; those ``from_theory`` ask the delay law first, and are loaded when asked for.
+A number is a constant policy, so constants need no factory; ``math.inf`` as a threshold means none.  The policies in
+``plain`` use ``Progress`` alone.  Those in ``from_theory`` ask the delay law first, and are loaded when they are used.
 """
 
 import lazy_loader

@@ -1,8 +1,8 @@
-"""One small factory per published method; each answer to an arrival reads like the published algorithm.
+"""One factory for each published method; its answer to an arrival reads like the published algorithm.
 
-They live in files of a few each: ``waiting`` (for k gradients), ``moving_k``, ``stale`` (asynchronous, with staleness
+The files: ``waiting`` (for k gradients), ``moving_k``, ``stale`` (asynchronous, with staleness
 bounded, weighed or dropped), ``optimal`` (of optimal time complexity), ``local`` (several local steps).
-A file is loaded when one of its methods is asked for: those whose k moves need the theory, the others do not.
+A file is loaded when one of its methods is asked for.  The methods whose k moves load the theory, the others do not.
 """
 
 import lazy_loader

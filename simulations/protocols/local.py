@@ -1,4 +1,4 @@
-"""Protocols of several local steps: the workers walk on their own, the server averages models."""
+"""Protocols with several local steps: workers train on their own for a while, the server averages their models."""
 
 from simulations.policies import adacomm_rule, every_worker
 from simulations.protocols.waiting import k_sync, synchronous
@@ -10,6 +10,18 @@ def local_sgd() -> Protocol:
 
     Round: E of the largest of n sums; staleness: 0; restarts: nobody, none is late.
     Source: McMahan et al. (2017); Stich (2019).
+    See also ``stsyn``, which does not wait for everybody; ``adacomm``, whose local steps fall.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(local_sgd(), TimingOnly(), laws, 3, step_size=1.0, local_steps=2, num_updates=3, seed=0)
+    >>> print(run[["time", "computed"]].to_string(index=False))
+     time  computed
+      8.0         6
+     16.0         6
+     24.0         6
     """
     return synchronous()
 
@@ -19,17 +31,39 @@ def adacomm(steps0: int, interval: float = 0.0) -> Protocol:
 
     Round: local SGD's, steps fall; staleness: 0; restarts: nobody, none is late.
     Source: Wang & Joshi (2019, MLSys; arXiv 1810.08313).
+    See also ``local_sgd``, with a fixed number of local steps.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=0.1)
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(adacomm(steps0=4), problem, laws, 3, step_size=0.1, num_updates=400, seed=0)
+    >>> run["computed"].iloc[[0, -1]].tolist()
+    [12, 3]
     """
     return Protocol(k_sync(every_worker).on_arrival, every_worker, 0, local_steps=adacomm_rule(steps0, interval))
 
 
 def stsyn(k: Policy) -> Protocol:
-    """When ``k`` workers have done their local steps, all that have done at least one upload; then all start again.
+    """When ``k`` workers have done their local steps, every worker uploads the steps it has done; then all start again.
 
-    Nobody stops before: a fast worker does more than ``local_steps`` (an argument of the run), a slow one fewer, and
-    only unfinished local steps are lost.
+    No worker stops before: a fast one does more than ``local_steps`` (an argument of the run), a slow one fewer.  A
+    worker that has not done any uploads nothing.  Only unfinished local steps are lost.
     Round: E of the k-th of n sums; staleness: 0; restarts: nobody, all upload what they have.
     Source: Zhu, Zhang & Wang (2024, IEEE TSP; arXiv 2210.03521).
+    See also ``local_sgd``, which waits for all local steps.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(stsyn(k=2), TimingOnly(), laws, 3, step_size=1.0, local_steps=2, num_updates=3, seed=0)
+    >>> print(run[["time", "uplinks", "computed"]].to_string(index=False))
+     time  uplinks  computed
+      4.0        3         7
+      8.0        3         7
+     12.0        3         7
     """
 
     def on_arrival(server: Server, job: Job) -> None:

@@ -1,8 +1,8 @@
-"""Protocols whose k moves: AdaSync, and the fastest k of Kas Hanna et al."""
+"""Protocols whose k changes during the run: AdaSync, and fastest-k of Kas Hanna et al."""
 
 from abs_theory.bounds import Constants
 from abs_theory.typing import Laws
-from simulations.policies import ADASYNC, adasync_rule, pflug_rule, switching_times
+from simulations.policies import adasync_rule, pflug_rule, switching_times
 from simulations.protocols.waiting import k_async, k_batch_async, k_batch_sync, k_sync
 from simulations.protocols.weights import by_staleness
 from simulations.server import Protocol
@@ -11,30 +11,66 @@ VARIANTS = {"k_sync": k_sync, "k_async": k_async, "k_batch_sync": k_batch_sync, 
 
 
 def adasync(delay: Laws, n: int, k0: int, *, variant: str = "k_async", interval: float = 0.0) -> Protocol:
-    """K-sync, K-async or one of their batch variants with k raised greedily from ``k0`` (``policies.adasync_rule``).
+    """K-async, or another ``variant``, whose k rises greedily from ``k0`` (``policies.adasync_rule``).
+
+    ``variant`` is "k_sync", "k_async", "k_batch_sync" or "k_batch_async".  ``delay`` is the law of a task.
 
     Round: K-async's, k moves; staleness: mean (n - k) / k; restarts: nobody.
     Source: Dutta, Wang & Joshi (2021, AdaSync, arXiv 2003.10579).
+    See also ``staleness_aware_adasync``; ``policies.adasync_rule``, the rule alone.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=0.1)
+    >>> law = Exponential(1.0)
+    >>> run = simulate(adasync(law, 3, k0=1), problem, law, 3, step_size=0.1, num_updates=400, seed=0)
+    >>> run["k"].iloc[[0, -1]].tolist()
+    [1, 3]
     """
     if variant not in VARIANTS:
-        raise ValueError(f"protocol must be one of {', '.join(ADASYNC)}, got {variant!r}")
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
     return VARIANTS[variant](adasync_rule(delay, n, k0, variant, interval))
 
 
 def staleness_aware_adasync(delay: Laws, n: int, k0: int, *, interval: float = 0.0) -> Protocol:
-    """AdaSync on K-async with each gradient scaled by 1 / (1 + staleness).
+    """AdaSync on K-async with each gradient multiplied by 1 / (1 + staleness).
 
     Round: K-async's, k moves; staleness: mean (n - k) / k; restarts: nobody.
     Source: our reading of the name; no definition of SA-AdaSync, a rival in the ABS paper, is public.
+    See also ``adasync``, without the weights.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=0.1)
+    >>> law = Exponential(1.0)
+    >>> run = simulate(
+    ...     staleness_aware_adasync(law, 3, k0=1), problem, law, 3, step_size=0.1, num_updates=400, seed=0
+    ... )
+    >>> run["k"].iloc[[0, -1]].tolist()
+    [1, 3]
     """
     return k_async(adasync_rule(delay, n, k0, "k_async", interval), by_staleness)
 
 
 def fastest_k(constants: Constants, step_size: float, delay: Laws, n: int) -> Protocol:
-    """K-sync whose k grows at the times at which the error bound asks for one more (``policies.switching_times``).
+    """K-sync whose k grows at the times that the error bound gives (``policies.switching_times``).
 
     Round: K-sync's, k moves; staleness: 0; restarts: all late workers.
     Source: Kas Hanna, Bitar, Parag, Dasari & El Rouayheb (2020, ICASSP; arXiv 2208.03134), Theorem 2.
+    See also ``fastest_k_pflug``, which needs no constants.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=0.1)
+    >>> law = Exponential(1.0)
+    >>> run = simulate(
+    ...     fastest_k(problem.constants, 0.1, law, 3), problem, law, 3, step_size=0.1, num_updates=200, seed=0
+    ... )
+    >>> run["k"].iloc[[0, -1]].tolist()
+    [1, 3]
     """
     return k_sync(switching_times(constants, step_size, delay, n))
 
@@ -44,5 +80,17 @@ def fastest_k_pflug(k0: int = 1, raise_by: int = 1, threshold: int = 10, burn_in
 
     Round: K-sync's, k moves; staleness: 0; restarts: all late workers.
     Source: the statistical heuristic of Kas Hanna et al. (2020, arXiv 2208.03134), after Pflug (1990).
+    See also ``fastest_k``, which knows the constants of the problem.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=0.1)
+    >>> law = Exponential(1.0)
+    >>> run = simulate(
+    ...     fastest_k_pflug(threshold=1, burn_in=1), problem, law, 3, step_size=0.1, num_updates=200, seed=0
+    ... )
+    >>> run["k"].iloc[[0, -1]].tolist()
+    [1, 3]
     """
     return k_sync(pflug_rule(k0, raise_by, threshold, burn_in))

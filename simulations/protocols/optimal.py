@@ -1,4 +1,4 @@
-"""Protocols of optimal time complexity: Rennala, Ringmaster, Ringleader, and MindFlayer for random times."""
+"""Protocols with optimal time complexity: Rennala, Ringmaster, Ringleader, and MindFlayer for random times."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,10 +12,25 @@ from simulations.server import Job, Policy, Protocol, Server
 
 
 def rennala(batch: Policy) -> Protocol:
-    """Update on ``batch`` gradients of the current model, from anybody; those of older models are ignored.
+    """Update on ``batch`` gradients of the current model; gradients of older models are discarded.
+
+    A worker that has delivered continues at once with the current model.
 
     Round: no formula; staleness: 0; restarts: nobody, what is too stale is ignored.
-    Source: Tyurin & Richtarik (2023, NeurIPS).  With unfinished work stopped at an update it is ``k_batch_sync``.
+    Source: Tyurin & Richtarik (2023, NeurIPS).
+    See also ``k_batch_sync``, which stops unfinished work at an update.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(rennala(batch=2), TimingOnly(), laws, 3, step_size=1.0, num_updates=4, seed=0)
+    >>> print(run[["time", "largest_staleness", "discarded"]].to_string(index=False))
+     time  largest_staleness  discarded
+      2.0                  0          0
+      4.0                  0          1
+      6.0                  0          2
+      8.0                  0          1
     """
 
     def on_arrival(server: Server, job: Job) -> None:
@@ -31,11 +46,26 @@ def rennala(batch: Policy) -> Protocol:
 
 
 def ringmaster(threshold: int, stops: bool = True) -> Protocol:
-    """Asynchronous SGD without delays of ``threshold`` updates or more: stopped and started again, or ignored.
+    """Asynchronous SGD that uses no gradient with a staleness of ``threshold`` or more.
 
-    Round: by ``steady_state.abs_sgd``; staleness: at most threshold - 1; restarts: the staler.
-    Source: Maranjyan, Tyurin & Richtarik (2025, ICML; arXiv 2501.16168), Algorithms with and without stops; theirs are
-    stopped just before the update at which ABS, with max_staleness = threshold - 1, restarts them just after it.
+    With ``stops`` a worker restarts as soon as its gradient would be too stale; without, the gradient is discarded.
+
+    Round: by ``steady_state.abs_sgd``; staleness: at most threshold - 1; restarts: workers staler than that.
+    Source: Maranjyan, Tyurin & Richtarik (2025, ICML; arXiv 2501.16168), both algorithms.  They stop a worker just
+    before an update, ABS with max_staleness = threshold - 1 restarts it just after the same update.
+    See also ``abs_sgd``, for k > 1; ``delay_dropping``, which allows a staleness of n.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (2, 3, 4)]
+    >>> run = simulate(ringmaster(threshold=2), TimingOnly(), laws, 3, step_size=1.0, num_updates=4, seed=0)
+    >>> print(run[["time", "largest_staleness", "restarts"]].to_string(index=False))
+     time  largest_staleness  restarts
+      2.0                  0         0
+      3.0                  1         1
+      4.0                  1         0
+      6.0                  0         2
     """
     check_count("threshold", threshold)
     if stops:
@@ -53,14 +83,27 @@ def ringmaster(threshold: int, stops: bool = True) -> Protocol:
 
 
 def ringleader() -> Protocol:
-    r"""Keep a table of gradients, step along the mean over workers of each worker's mean; for data that differ.
+    r"""Keep a table of gradients; step along the mean over workers of each worker's mean.  For data that differ.
 
-    A round first collects until every worker has an entry, then makes one update per worker, at its next delivery, with
-    the table as it then is.  What a worker delivers after its update is kept for the next round.  Nobody waits, nothing
-    is discarded, and no gradient is staler than 2n - 2 updates.
+    A round first collects gradients until every worker has an entry.  Then it makes one update for each worker, at the
+    next delivery of that worker, with the table of that moment.  What a worker delivers after its update is kept for
+    the next round.  No worker waits and no gradient is discarded.
     Round: no formula; staleness: at most 2n - 2; restarts: nobody.
-    Source: Maranjyan & Richtarik (2026, ICLR; arXiv 2509.22860), from a reading note; that a worker which has delivered
-    always goes on with the current model is our choice where the note is silent.
+    Source: Maranjyan & Richtarik (2026, ICLR; arXiv 2509.22860), from a reading note.  The note does not say
+    with which model a worker continues; here it is always the current one.
+    See also ``ringmaster``, for data that do not differ between workers.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(ringleader(), TimingOnly(), laws, 3, step_size=1.0, num_updates=4, seed=0)
+    >>> print(run[["time", "largest_staleness", "used"]].to_string(index=False))
+     time  largest_staleness  used
+      4.0                  0     7
+      5.0                  1     1
+      6.0                  2     1
+      8.0                  2     5
     """
 
     def on_arrival(server: Server, job: Job) -> None:
@@ -87,14 +130,23 @@ def ringleader() -> Protocol:
 def mindflayer(
     delay: Laws, n: int, trials: int | Sequence[int] = 1, cut_off: float | Sequence[float] | None = None
 ) -> Protocol:
-    """Give worker i ``trials[i]`` tasks on each model, every one cut off after ``cut_off[i]`` seconds.
+    """Give worker i ``trials[i]`` tasks on each model; a task is given up after ``cut_off[i]`` seconds.
 
-    What was delivered is summed and divided by the number expected, sum of trials[i] P(X_i <= cut_off[i]); when all
-    trials are over, the next model is sent.  It cuts off by time where ABS restarts by version.  ``delay`` is the law
-    of a task; the default cut-off is its median, for each worker its own.
+    When all trials are over, the server steps along the sum of the gradients that arrived, divided by their expected
+    number, sum of trials[i] P(X_i <= cut_off[i]).  ``delay`` is the law of a task; the default cut-off of a worker is
+    the median of its law.
     Round: no formula; staleness: 0; restarts: nobody, a task is cut off by time.
     Source: Maranjyan, Omar & Richtarik (2025, UAI; arXiv 2410.04285).
     Raises ValueError unless there are n of each, the trials are counts and every cut-off leaves a chance to deliver.
+    See also ``k_sync`` and ``abs_sgd``, which restart by version.
+
+    >>> from abs_theory.delays import Uniform
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> law = Uniform(0.0, 2.0)
+    >>> run = simulate(mindflayer(law, 3, cut_off=1.0), TimingOnly(), law, 3, step_size=1.0, num_updates=3, seed=0)
+    >>> run["used"].tolist()
+    [1, 1, 1]
     """
     workers = as_workers(delay, n)
     laws = [workers.laws[group] for group in workers.group]

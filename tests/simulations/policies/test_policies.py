@@ -141,7 +141,7 @@ def test_a_policy_sees_the_running_loss_and_the_time_of_the_last_decision():
         (lambda: policies.adasync_rule(Exponential(1.0), 4, 1, "k_batch"), "protocol must be one of"),
         (lambda: policies.adasync_rule(Pareto(minimum=1.0, index=0.9), 4, 1, "k_sync"), "finite mean"),
         (lambda: protocols.adasync(Exponential(1.0), 4, 5), r"k must be in 1\.\.n"),
-        (lambda: protocols.adasync(Exponential(1.0), 4, 2, variant="ssp"), "protocol must be one of"),
+        (lambda: protocols.adasync(Exponential(1.0), 4, 2, variant="ssp"), "variant must be one of"),
     ],
 )
 def test_bad_arguments_are_refused(build, message):
