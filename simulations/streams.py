@@ -1,7 +1,7 @@
 """Randomness by address: (seed, replicate, role, worker) -> one stream of numbers.
 
-A worker's j-th task takes the same time under every protocol (common random numbers), so differences
-between protocols are not luck, and any replicate can be rerun alone.
+The j-th task of a worker takes the same time under every protocol (common random numbers).  So differences between
+protocols are not due to chance, and any replicate can be run again alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,13 @@ _ROLES = {"delay": 0, "batch": 1, "speed": 2, "common": 3, "stall": 4, "absence"
 def streams(seed: int, replicate: int, role: str, n: int, level: int = 0) -> list[np.random.Generator]:
     """One generator for each of ``n`` workers.
 
-    ``role`` is "delay", "batch", or what else happens to a worker (``fleets``); ``level`` tells two of a kind apart.
+    ``role`` is "delay", "batch", or another thing that is drawn for a worker (``fleets``).  ``level`` distinguishes two
+    things of the same role.
+
+    >>> from simulations.streams import streams
+    >>> alone, among_others = streams(seed=0, replicate=3, role="delay", n=1), streams(0, 3, "delay", n=5)
+    >>> alone[0].random() == among_others[0].random()
+    True
     """
     last = (level,) if level else ()
     keys = [(replicate, _ROLES[role], worker, *last) for worker in range(n)]
@@ -25,14 +31,14 @@ def streams(seed: int, replicate: int, role: str, n: int, level: int = 0) -> lis
 
 
 def in_blocks(draw: Callable[[int], np.ndarray]) -> Iterator[float]:
-    """An endless sequence of numbers, ``draw(size)`` giving the next ``size`` of them: blocks for speed.
+    """An endless sequence of numbers; ``draw(size)`` gives the next ``size`` of them, and blocks are fast.
 
-    The block sizes are fixed, so the j-th number does not depend on who asks for it when.
+    The block sizes are fixed, so the j-th number does not depend on when it is asked for.
     """
     sizes = chain((16, 32, 64, 128, 256, 512), iter(lambda: 1024, 0))
     return chain.from_iterable(np.asarray(draw(size)).tolist() for size in sizes)
 
 
 def task_times(delay: Delay, rng: np.random.Generator) -> Iterator[float]:
-    """The endless sequence of one worker's delays, in seconds."""
+    """The endless sequence of delays of one worker, in seconds."""
     return in_blocks(lambda size: delay.sample(rng, size))

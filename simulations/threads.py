@@ -1,4 +1,4 @@
-"""One thread for linear algebra: the same bits on any number of cores, however much runs beside it."""
+"""One thread for linear algebra: results are the same to the last bit on any number of cores."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -14,5 +14,5 @@ def one_thread() -> AbstractContextManager:
 
 @lru_cache(maxsize=1)
 def _loaded(modules: int) -> ThreadpoolController:
-    """The libraries of this process; looking for them takes milliseconds, and new ones come with new modules."""
+    """The libraries of this process.  The search takes milliseconds; it is repeated after an import of new modules."""
     return ThreadpoolController()

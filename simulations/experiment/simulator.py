@@ -1,4 +1,4 @@
-"""Train many times and write one row per update: where delay law, problem, protocol and policy meet."""
+"""Train many times and return one row per update: here protocol, problem, delay law and policies meet."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -60,24 +60,42 @@ def simulate(  # noqa: PLR0913
 ) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
     """Train ``replicates`` times (a number, or which ones) and return a table with one row per update.
 
-    Columns: replicate, update, time (s), k and max_staleness in force (inf if none), mean_staleness and
-    largest_staleness of the gradients applied; and since the previous update, what is assigned right after
-    this one included: uplinks, downlinks (the first row counts the n of the start), restarts, computed (gradients
-    delivered), used, discarded (computed - used), idle_seconds (between a delivery and the next model),
-    wasted_seconds (thrown away: restarted, cut off, discarded, lost), away_seconds (of workers that left); then loss
-    and the problem's metrics for the model in force at each multiple of ``eval_every`` seconds, on the row of the
-    update that made it, and for the last model, else NaN.
+    Columns:
 
-    ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence gives each worker its
-    own.  A run ends after ``num_updates``, before the first update past ``time_budget`` seconds, at an evaluation that
-    reaches ``target`` (column, value: a loss or gradient norm to fall to, an accuracy to rise to), or when its
-    loss is no longer finite: its last row then has loss = inf, the mark of a diverged run.  Replicates run in
-    parallel on ``n_jobs`` processes (-1: all cores) with the same numbers on any.  With ``jobs=True`` returns also a
-    table with one row per task: replicate, worker, start, end (s), read_version, end_version (updates made when it
-    ended), applied_version (the update it first went into, -1: none), outcome (applied, discarded, restarted, cut off,
-    lost or unfinished).
-    A replicate that makes no update in its budget has no row.  Raises ValueError for bad arguments; policies are
-    checked as they decide.
+    - replicate, update, time (s);
+    - k and max_staleness in force (inf if none), mean_staleness and largest_staleness of the gradients applied;
+    - counts since the previous update, the assignments right after this one included: uplinks, downlinks (the first
+      row counts the n models of the start), restarts, computed (gradients delivered), used, discarded
+      (computed - used);
+    - seconds of all workers since then: idle_seconds (between a delivery and the next model), wasted_seconds (of work
+      that is not used: restarted, cut off, discarded, lost), away_seconds (of workers that had left);
+    - loss and the metrics of the problem: for the model in force at each multiple of ``eval_every`` seconds, on the
+      row of the update that made it, and for the last model; elsewhere NaN.
+
+    ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence has one law for each worker.
+
+    A run ends after ``num_updates``, or before the first update past ``time_budget`` seconds.  It also ends at an
+    evaluation that reaches ``target``, a column and a value: a loss or gradient norm to fall to, an accuracy to rise
+    to.  A run whose loss is no longer finite has diverged: it ends, and its last row has loss = inf.
+
+    Replicates run in parallel on ``n_jobs`` processes (-1: all cores); the numbers do not depend on ``n_jobs``.  With
+    ``jobs=True`` the result is that table and another one with one row per task: replicate, worker, start, end (s),
+    read_version, end_version (updates made when it ended), applied_version (the update it first went into, -1: none),
+    outcome (applied, discarded, restarted, cut off, lost or unfinished).
+    A replicate that makes no update in its budget has no row.
+
+    Raises ValueError for invalid arguments; policies are checked when they decide.
+    See also ``Experiment``, the same from a TOML file.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.problems import NoisyQuadratic
+    >>> from simulations.protocols import abs_sgd
+    >>> problem = NoisyQuadratic((1.0, 0.3), sigma2=0.1)
+    >>> run = simulate(
+    ...     abs_sgd(k=2, max_staleness=3), problem, Exponential(1.0), n=6, step_size=0.2, num_updates=50, seed=0
+    ... )
+    >>> len(run), int(run["largest_staleness"].max()), bool(run["loss"].iloc[-1] < problem.loss(problem.initial))
+    (50, 3, True)
     """
     check_protocol(protocol)
     run = Run(
@@ -88,7 +106,7 @@ def simulate(  # noqa: PLR0913
     chosen = checked_replicates(replicates)
     parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
     results = parallel(joblib.delayed(run_replicate)(run, replicate) for replicate in chosen)
-    several = len(chosen) > 1  # a single run is often one of many, in a process that has no use for a bar
+    several = len(chosen) > 1  # a single run is often one of many, and needs no bar
     bar = tqdm(results, total=len(chosen), unit="run", disable=None, leave=False) if several else results
     rounds, tasks = zip(*bar, strict=True)
     table = pd.concat(rounds, ignore_index=True)
@@ -96,7 +114,7 @@ def simulate(  # noqa: PLR0913
 
 
 def checked_replicates(replicates: int | Iterable[int]) -> tuple[int, ...]:
-    """Which replicates to run.  Raises ValueError unless they are at least one, none of them twice."""
+    """The numbers of the replicates to run.  Raises ValueError unless there is at least one, and none twice."""
     if isinstance(replicates, Iterable):
         chosen = tuple(replicates)
     elif is_integer(replicates):

@@ -1,4 +1,4 @@
-"""Who works, and where each worker's seconds come from: fleets, links, stragglers, absences, replayed traces."""
+"""The workers and how long they take: fleets, links, stragglers, absences, replayed traces."""
 
 import lazy_loader
 

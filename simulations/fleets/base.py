@@ -1,8 +1,8 @@
-"""Who works, and where each worker's seconds come from: a fleet is n workers whose times can be drawn.
+"""A fleet: n workers whose times can be drawn.
 
-A fleet is a frozen value, and its repr says how a run was made.  ``Independent`` workers draw each time afresh from
-their laws; a ``Wrapper`` lets more happen to the workers of another fleet, and ``Where`` to some of them only.
-Wrappers draw from streams of their own, so the j-th step of a worker is the same draw with and without them.
+A fleet is a frozen value, and its repr says how a run was made.  ``Independent`` workers draw every time anew from
+their laws.  A ``Wrapper`` adds something to the workers of another fleet, ``Where`` to some of them only.  Wrappers
+draw from streams of their own, so the j-th step of a worker is the same draw with and without them.
 """
 
 from abc import ABC, abstractmethod
@@ -21,21 +21,21 @@ from simulations.streams import streams, task_times
 
 
 class Times(NamedTuple):
-    """Where the seconds of one worker come from."""
+    """The times of one worker, in seconds."""
 
     step: Callable[[float, int], float]
     """Seconds of its next local step, begun at ``time`` (s) with model ``version`` (updates made before)."""
     download: Iterator[float] | None = None
-    """From the server sending a model to the worker starting on it; None: no time at all."""
+    """Seconds from the server sending a model to the worker starting on it; None: 0."""
     upload: Iterator[float] | None = None
-    """From finishing a task to its arrival at the server; None: no time at all."""
+    """Seconds from the end of a task to its arrival at the server; None: 0."""
     absences: Iterator[tuple[float, float]] | None = None
-    """(leaves, is back), in seconds, increasing and disjoint: work in progress when it leaves is lost."""
+    """(leaves, is back), in seconds, increasing and disjoint; its work in progress is lost.  None: it never leaves."""
 
 
 @runtime_checkable
 class Fleet(Protocol):
-    """``n`` workers.  The times of one replicate are drawn from streams of its own, and never share a state."""
+    """``n`` workers.  The times of a replicate are drawn from streams of its own; two replicates share no state."""
 
     @property
     def n(self) -> int:
@@ -43,13 +43,18 @@ class Fleet(Protocol):
         ...
 
     def times(self, seed: int, replicate: int) -> list[Times]:
-        """Where the seconds of each worker come from in this replicate."""
+        """The times of each worker in this replicate."""
         ...
 
 
 @dataclass(frozen=True, repr=False)
 class Independent:
-    """Workers whose step times are independent draws from their laws, one law per worker."""
+    """Workers whose step times are independent draws from their laws, one law per worker.
+
+    >>> from abs_theory.delays import Exponential
+    >>> Independent((Exponential(1.0), Exponential(2.0))).n
+    2
+    """
 
     laws: tuple[Delay, ...]  #: of a local step, one per worker
 
@@ -72,9 +77,13 @@ class Independent:
 
 
 def as_fleet(delay: Laws | Fleet, n: int) -> Fleet:
-    """``n`` workers: a Fleet of that size, one law of the step times of all, or a sequence of n laws.
+    """``n`` workers from a law of their step times, a sequence of n laws, or a Fleet of n workers.
 
     A law is a Delay or a frozen scipy distribution.  Raises ValueError for anything else.
+
+    >>> from abs_theory.delays import Exponential
+    >>> as_fleet(Exponential(1.0), 3)
+    Independent((Exponential(mean=1.0),) * 3)
     """
     check_count("n", n)
     if isinstance(delay, Fleet) and not isinstance(delay, type):
@@ -91,16 +100,16 @@ def as_fleet(delay: Laws | Fleet, n: int) -> Fleet:
 
 @dataclass(frozen=True)
 class Wrapper(ABC):
-    """A fleet made of another one, to whose workers something more happens."""
+    """A fleet made of another one, with something added to its workers."""
 
-    fleet: Fleet  #: to whose workers it happens
+    fleet: Fleet  #: the workers without it
 
     def __post_init__(self) -> None:
         _check_fleet("fleet", self.fleet)
         self._check()
 
     def _check(self) -> None:  # noqa: B027
-        """Raise ValueError unless the other fields are fine; put them into their plain form."""
+        """Raise ValueError unless the other fields are valid; put them into their plain form."""
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -110,7 +119,7 @@ class Wrapper(ABC):
         return self.fleet.n
 
     def streams(self, seed: int, replicate: int, role: str) -> list[np.random.Generator]:
-        """One generator per worker, not shared with wrappers of the same kind within."""
+        """One generator per worker, not shared with inner wrappers of the same kind."""
         return streams(seed, replicate, role, self.n, level=_depth(self.fleet, type(self)))
 
     @abstractmethod
@@ -119,7 +128,12 @@ class Wrapper(ABC):
 
 @dataclass(frozen=True)
 class Scaled(Wrapper):
-    """Every step of worker w takes ``factors[w]`` times as long: permanently slow, or fast, workers."""
+    """Every step of worker w takes ``factors[w]`` times as long: permanently slow, or fast, workers.
+
+    >>> from abs_theory.delays import Exponential
+    >>> Scaled(as_fleet(Exponential(1.0), 2), factors=(1.0, 4.0)).n
+    2
+    """
 
     factors: tuple[float, ...]  #: one per worker
 
@@ -138,7 +152,14 @@ class Scaled(Wrapper):
 
 
 def one_slow(delay: Laws | Fleet, n: int, factor: float, worker: int = 0) -> Scaled:
-    """``n`` workers as in ``as_fleet``, one of which takes ``factor`` times as long for every step."""
+    """``n`` workers as in ``as_fleet``; every step of one ``worker`` takes ``factor`` times as long.
+
+    Raises ValueError unless 0 <= worker < n and factor > 0.
+
+    >>> from abs_theory.delays import Exponential
+    >>> one_slow(Exponential(1.0), 3, factor=4.0).factors
+    (4.0, 1.0, 1.0)
+    """
     fleet = as_fleet(delay, n)
     check_count("worker", worker, minimum=0)
     if worker >= n:
@@ -149,14 +170,21 @@ def one_slow(delay: Laws | Fleet, n: int, factor: float, worker: int = 0) -> Sca
 
 @dataclass(frozen=True)
 class Where:
-    """A fleet in which ``workers`` are those of ``fleet``, and all others of ``otherwise``.
+    """A fleet whose ``workers`` are those of ``fleet``, and whose other workers are those of ``otherwise``.
 
-    So that something happens to some workers only: ``Where((3,), Absences(fleet, up=100.0, down=5.0), fleet)``.
+    So something can be added to some workers only.
+
+    >>> from abs_theory.delays import Exponential
+    >>> fleet = as_fleet(Exponential(1.0), 4)
+    >>> times = Where((3,), Scaled(fleet, (2.0,) * 4), fleet).times(seed=0, replicate=0)
+    >>> same = fleet.times(seed=0, replicate=0)
+    >>> [slow.step(0.0, 0) / usual.step(0.0, 0) for slow, usual in zip(times, same)]
+    [1.0, 1.0, 1.0, 2.0]
     """
 
     workers: Collection[int]  #: numbers, from 0 on
-    fleet: Fleet  #: where these are from
-    otherwise: Fleet  #: where all others are from
+    fleet: Fleet  #: with these workers
+    otherwise: Fleet  #: with all others
 
     def __post_init__(self) -> None:
         _check_fleet("fleet", self.fleet)
@@ -179,7 +207,7 @@ class Where:
 
 
 def checked_law(name: str, value: object) -> Delay:
-    """``value`` as a Delay; an error says which argument is wrong."""
+    """``value`` as a Delay; the error message names the argument."""
     try:
         return as_delay(value)
     except ValueError as error:
@@ -196,7 +224,7 @@ def duration_law(name: str, value: object) -> Delay:
 
 # ---------------------------------------------------------------------- inside
 def _in_turn(seconds: Iterator[float]) -> Callable[[float, int], float]:
-    """Steps that take these ``seconds`` one after the other, whenever they begin."""
+    """Steps that take these ``seconds`` in order, whenever they begin."""
     following = seconds.__next__
     return lambda time, version: following()
 
@@ -208,6 +236,6 @@ def _check_fleet(name: str, value: Any) -> None:
 
 
 def _depth(fleet: Any, kind: type) -> int:
-    """How many wrappers of this ``kind`` lie within one another in ``fleet``."""
+    """How deep wrappers of this ``kind`` are nested in ``fleet``."""
     within = [getattr(fleet, field.name) for field in fields(fleet)] if is_dataclass(fleet) else []
-    return isinstance(fleet, kind) + max((_depth(each, kind) for each in within if isinstance(each, Fleet)), default=0)
+    return isinstance(fleet, kind) + max((_depth(part, kind) for part in within if isinstance(part, Fleet)), default=0)

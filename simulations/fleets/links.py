@@ -1,6 +1,6 @@
-"""What comes between server and workers: messages that take time, and workers that leave and come back.
+"""Messages that take time, and workers that leave and come back.
 
-Each is a fleet made of another one (``fleets.Wrapper``) and leaves its step times as they are.
+Both are fleets made of another one, whose step times they leave as they are.
 """
 
 import math
@@ -21,9 +21,15 @@ from simulations.streams import task_times
 
 @dataclass(frozen=True)
 class Links(Wrapper):
-    """Messages take time: each model sent and each gradient delivered, ``download`` and ``upload`` seconds.
+    """Messages take time: ``download`` seconds for each model sent, ``upload`` seconds for each gradient.
 
-    A number is a constant, a law is drawn anew for each message.  Times of wrappers of this kind within are added.
+    A number is a constant; from a law the time is drawn anew for each message.  The times of nested links are added.
+    Raises ValueError unless both are laws or finite numbers >= 0.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.fleets import as_fleet
+    >>> Links(as_fleet(Exponential(1.0), 2), upload=0.25).upload
+    0.25
     """
 
     download: Delay | float = 0.0  #: seconds from the server to a worker
@@ -54,10 +60,17 @@ class Links(Wrapper):
 
 @dataclass(frozen=True)
 class Absences(Wrapper):
-    """Workers that leave, which loses their work in progress, and come back: ``up`` seconds there, ``down`` away, ...
+    """Workers that leave and come back: ``up`` seconds at work, ``down`` seconds away, and so on.
 
-    Both are laws, or numbers: the means of exponential laws; ``down=math.inf`` means for good, a crash.  Everybody is
-    there at time 0.  Two wrappers of this kind are two independent reasons to be away.
+    A worker that leaves loses its work in progress.  Both are laws, or numbers: the means of exponential laws.  With
+    ``down=math.inf`` a worker never comes back: a crash.  All workers are present at time 0.  Two nested wrappers of
+    this kind are two independent reasons to be away.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.fleets import as_fleet
+    >>> fleet = Absences(as_fleet(Deterministic(1.0), 1), up=Deterministic(10.0), down=Deterministic(2.0))
+    >>> next(fleet.times(seed=0, replicate=0)[0].absences)
+    (10.0, 12.0)
     """
 
     up: Delay | float  #: seconds at work until it leaves
@@ -84,14 +97,14 @@ class Absences(Wrapper):
         return list(map(absent, self.fleet.times(seed, replicate), self.streams(seed, replicate, "absence")))
 
 
-def _added(one: Iterator[float] | None, other: Iterator[float] | None) -> Iterator[float] | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return map(add, one, other)
+def _added(inner: Iterator[float] | None, outer: Iterator[float] | None) -> Iterator[float] | None:
+    if inner is None or outer is None:
+        return outer if inner is None else inner
+    return map(add, inner, outer)
 
 
 def _united(*reasons: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The times away for at least one reason: what overlaps or touches becomes one."""
+    """The times away for at least one reason; intervals that overlap or touch are joined."""
     spells = merge(*reasons)
     leaves, back = next(spells)
     for again, later in spells:

@@ -1,4 +1,4 @@
-"""Replay of a measured trace: a table (round, worker, seconds) drives the run, no number is drawn."""
+"""Replay of a measured trace: the times are those of a table (round, worker, seconds); nothing is drawn."""
 
 import hashlib
 import os
@@ -24,10 +24,15 @@ BY = ("task", "round")
 class Replay:
     """Workers whose steps take measured ``seconds``: one row per round, in it one number for each worker.
 
-    With ``by="task"`` worker w's j-th step takes the seconds of row j, so each worker has its own series, whoever else
-    is at work.  With ``by="round"`` a step takes those of row v, where v is the version of the model it starts on, so
-    what made all workers slow in one round still does.  When the rows end it starts again from the first.  The
-    same in every replicate; ``from_trace`` reads it from a table.
+    With ``by="task"`` the j-th step of a worker takes the seconds of row j, so each worker has its own series.  With
+    ``by="round"`` a step takes the seconds of row v, where v is the version of the model it starts on.  So what made
+    all workers slow in one round still does.  After the last row it starts again from the first.  All replicates are
+    the same.
+    Raises ValueError unless the rows have equal lengths and finite numbers > 0.
+    See also ``from_trace``, which reads it from a table.
+
+    >>> Replay(((1.0, 2.0), (1.5, 4.0))).n
+    2
     """
 
     seconds: tuple[tuple[float, ...], ...]  #: a row per round, in it one number for each worker
@@ -65,11 +70,17 @@ class Replay:
 
 
 def from_trace(trace: Trace | pd.DataFrame | str | os.PathLike, n: int | None = None, by: str = "task") -> Replay:
-    """The replay of a table with columns round, worker and seconds, of a CSV file (also compressed) of it, or a Trace.
+    """The replay of a Trace, of a table with columns round, worker and seconds, or of a CSV file with such a table.
 
-    Rounds and workers are whole numbers, which may have gaps, in any order; ``n`` takes the n workers of the lowest
+    Rounds and workers are whole numbers, which may have gaps, in any order.  ``n`` takes the n workers with the lowest
     numbers, None all.  Raises ValueError unless every worker has one finite time > 0 in every round; OSError if the
-    file cannot be read.  Other formats, and what is to be mended first, are for ``abs_theory.traces``.
+    file cannot be read.
+    See also ``abs_theory.traces.read``, which reads other formats and repairs incomplete tables.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"round": [0, 0, 1, 1], "worker": [0, 1, 0, 1], "seconds": [1.0, 2.0, 1.5, 4.0]})
+    >>> from_trace(table).seconds
+    ((1.0, 2.0), (1.5, 4.0))
     """
     if isinstance(trace, Trace):
         name, table = "the trace", trace.deliveries
@@ -96,17 +107,17 @@ def from_trace(trace: Trace | pd.DataFrame | str | os.PathLike, n: int | None = 
     numbers, rounds = np.unique(rounds, return_inverse=True)
     place = rounds * labels.size + workers
 
-    def check(fine: bool, at: int, found: int, advice: str) -> None:
-        if not fine:
-            where = f"round {numbers[at // labels.size]:.0f} has {found} of worker {labels[at % labels.size]:.0f}"
+    def check(valid: bool, at: int, count: int, advice: str) -> None:
+        if not valid:
+            where = f"round {numbers[at // labels.size]:.0f} has {count} of worker {labels[at % labels.size]:.0f}"
             raise ValueError(f"{name} must have one time per round and worker, but {where}: {advice}")
 
     cells, counts = np.unique(place, return_counts=True)
     most = int(np.argmax(counts))
     check(counts[most] == 1, int(cells[most]), int(counts[most]), "choose one data set of the table")
     gap = int(np.argmax(np.append(cells, -1) != np.arange(cells.size + 1)))
-    whole = f'table.groupby("round").filter(lambda rows: len(rows) == {labels.size})'
-    advice = f"keep whole rounds only, {whole}, or mend it by abs_theory.traces"
+    complete = f'table.groupby("round").filter(lambda rows: len(rows) == {labels.size})'
+    advice = f"keep whole rounds only, {complete}, or repair it by abs_theory.traces"
     check(cells.size == numbers.size * labels.size, gap, 0, advice)
     return Replay(seconds[np.argsort(place)].reshape(-1, labels.size), by)  # pyright: ignore[reportArgumentType]
 

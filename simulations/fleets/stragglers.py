@@ -1,6 +1,6 @@
-"""Why workers are slow at times: a factor common to all, rare long stalls, fast and slow spells.
+"""Reasons why workers are slow at times: a factor common to all, rare long stalls, fast and slow spells.
 
-Each is a fleet made of another one (``fleets.Wrapper``) and changes its step times only.
+Each is a fleet made of another one, of which it changes the step times only.
 """
 
 import math
@@ -21,11 +21,17 @@ from simulations.streams import in_blocks, task_times
 
 @dataclass(frozen=True)
 class CommonFactor(Wrapper):
-    """Everybody is slow at the same time: steps take a random ``factor`` times as long, the same for all workers.
+    """All workers are slow at the same time: steps take a random ``factor`` times as long, the same for all workers.
 
-    A factor is drawn from the law ``factor`` for each version of the model, so that all who start on one model, a
-    round of a synchronous protocol, share it; or for each period of ``every`` seconds, for the steps begun in it.
-    All factors are kept: 8 bytes per version, or per period.
+    A factor is drawn from the law ``factor`` for each version of the model, and holds for the steps that start on it:
+    a round of a synchronous protocol.  With ``every`` it is drawn for each period of ``every`` seconds, and holds for
+    the steps that begin in it.  All factors are kept: 8 bytes per version, or per period.
+
+    >>> from abs_theory.delays import Deterministic, Uniform
+    >>> from simulations.fleets import as_fleet
+    >>> first, second = CommonFactor(as_fleet(Deterministic(1.0), 2), factor=Uniform(1.0, 3.0)).times(0, 0)
+    >>> first.step(0.0, 5) == second.step(0.0, 5)  # seconds of a step that starts on model 5
+    True
     """
 
     factor: Delay  #: law of the factor
@@ -56,9 +62,15 @@ class CommonFactor(Wrapper):
 
 @dataclass(frozen=True)
 class Stalls(Wrapper):
-    """Rare long stalls: with probability ``prob`` a step is lengthened by a draw from the law ``stall``.
+    """Rare long stalls: with probability ``prob`` a step takes longer, by a draw from the law ``stall``.
 
-    The law of such a step is Mixture((1 - prob, prob), (step, Sum((step, stall)))).
+    The law of a step is Mixture((1 - prob, prob), (step, Sum((step, stall)))).
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.fleets import as_fleet
+    >>> (times,) = Stalls(as_fleet(Deterministic(1.0), 1), prob=0.2, stall=Deterministic(10.0)).times(0, 0)
+    >>> [times.step(0.0, 0) for _ in range(5)]
+    [1.0, 1.0, 11.0, 11.0, 11.0]
     """
 
     prob: float  #: of a stall, per step
@@ -87,12 +99,19 @@ class Stalls(Wrapper):
 class Spells(Wrapper):
     """Modulated speed: each worker has ``fast`` and ``slow`` spells in turn, in wall-clock time.
 
-    What takes a second in a fast spell takes ``factor`` seconds in a slow one; a step that spans several spells gets
+    Work of one second in a fast spell takes ``factor`` seconds in a slow one.  A step that spans several spells gets
     its exact time, from the integral of the speed.  ``fast`` and ``slow`` are laws of the length of a spell, or
-    numbers: the means of exponential laws, Markov-modulated speed.  At time 0 the state is stationary: slow with
-    probability E[slow] / (E[fast] + E[slow]), and the spell in progress has the law of equilibrium, with density
-    P(spell > t) / E[spell] (Cox 1962, Renewal Theory, ch. 5).  Raises ValueError if a mean is infinite.
-    All spells are kept, 8 bytes each.
+    numbers: the means of exponential laws (Markov-modulated speed).  At time 0 the state is stationary: slow with
+    probability E[slow] / (E[fast] + E[slow]), and the spell in progress has the equilibrium law, with density
+    P(spell > t) / E[spell].  All spells are kept, 8 bytes each.
+    Source: Cox (1962, Renewal Theory), ch. 5, for the equilibrium law.
+    Raises ValueError if a mean is infinite.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.fleets import as_fleet
+    >>> (times,) = Spells(as_fleet(Deterministic(1.0), 1), fast=1000.0, slow=1.0, factor=4.0).times(0, 0)
+    >>> times.step(0.0, 0)  # in a fast spell
+    1.0
     """
 
     fast: Delay | float  #: seconds of a fast spell
@@ -112,9 +131,9 @@ class Spells(Wrapper):
         laws = duration_law("fast", self.fast), duration_law("slow", self.slow)
         paces = 1.0, self.factor
         rngs = self.streams(seed, replicate, "speed")
-        state, rest = np.array([rng.random(2) for rng in rngs]).T
+        state, q = np.array([rng.random(2) for rng in rngs]).T
         begin = (state * (laws[0].mean + laws[1].mean) >= laws[0].mean).astype(int)  # 0: fast, 1: slow
-        first = np.choose(begin, [_equilibrium(law, rest) for law in laws])
+        first = np.choose(begin, [_equilibrium(law, q) for law in laws])
 
         def modulated(times: Times, rng: np.random.Generator, now: int, end: float) -> Times:
             later = zip(task_times(laws[1 - now], rng), task_times(laws[now], rng), strict=True)
@@ -127,7 +146,7 @@ class Spells(Wrapper):
 def _through(
     spells: Iterator[float], paces: tuple[float, float], step: Callable[[float, int], float]
 ) -> Callable[[float, int], float]:
-    """The step whose work, seconds at pace 1, is done at the paces of alternating ``spells`` (seconds per second)."""
+    """Steps whose work (seconds at pace 1) is done at two ``paces`` (seconds per second of work) in turn."""
     ends = array("d", [next(spells)])
 
     def seconds(time: float, version: int) -> float:
@@ -149,6 +168,6 @@ def _through(
 
 
 def _equilibrium(law: Delay, q: np.ndarray) -> np.ndarray:
-    """What is left of a spell at a random moment, where it has probability ``q`` to last longer."""
+    """The time left of a spell at a random moment that is exceeded with probability ``q``."""
     top = np.full_like(q, np.finfo(float).max)
     return first_time(lambda t: law.integrated_tail(t) <= q * law.mean, np.zeros_like(q), top)

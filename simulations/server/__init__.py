@@ -1,4 +1,4 @@
-"""The parameter server: a clock, the jobs in flight, and the verbs protocols are written in."""
+"""The parameter server: a clock, the tasks in progress, and the verbs that protocols use."""
 
 from simulations.server.budget import Budget
 from simulations.server.decisions import Policy, Progress

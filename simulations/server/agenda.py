@@ -1,8 +1,8 @@
 """Tasks in the order in which they will end: a heap of sorted runs.
 
-Tasks that begin together are sorted once and make one run; the heap holds only the first of each.  It has about as
-many entries as there are models in use, for k > 1 fewer than workers, and long runs are read from one end to the other,
-which is what memory is fast at: with n = 10^5 workers a heap of all tasks would mostly wait for memory.
+Tasks that begin together are sorted once and make one run; the heap holds only the first task of each run.  It has
+about as many entries as models are in use, fewer than workers if k > 1.  Long runs are read from one end to the other,
+which memory does fast.  With n = 10^5 workers a heap of all tasks would mostly wait for memory.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ Agenda = list[Entry]  # a heap
 
 
 def add(agenda: Agenda, run: list[Entry]) -> None:
-    """Put tasks that begin together on the agenda, in O(m log m) for m of them; each of them knows the list ``run``."""
+    """Put m tasks that begin together on the agenda, in O(m log m); each entry refers to the list ``run``."""
     run.sort(reverse=True)
     heappush(agenda, run.pop())
 
 
 def drop_first(agenda: Agenda) -> None:
-    """Take the task that ends first off the agenda, in O(log of the number of runs)."""
+    """Remove the task that ends first, in O(log of the number of runs)."""
     run = agenda[0][3]
     if run:
         heapreplace(agenda, run.pop())
@@ -30,7 +30,7 @@ def drop_first(agenda: Agenda) -> None:
 
 
 def retain(agenda: Agenda, wanted: Callable[[Job], bool]) -> None:
-    """Leave only ``wanted`` tasks, all in one run."""
+    """Keep only ``wanted`` tasks, all in one run."""
     run: list[Entry] = []
     for first in agenda:
         run += [(time, worker, job, run) for time, worker, job, _ in (first, *first[3]) if wanted(job)]

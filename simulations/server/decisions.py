@@ -1,4 +1,4 @@
-"""What a server knows when it decides, and the decisions: k, the threshold, the step size, the local steps."""
+"""What a policy may use, and what is decided: k, the threshold, the step size, the local steps."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,14 @@ from abs_theory.checks import is_finite
 
 
 class Progress(NamedTuple):
-    """What a server knows when it decides; everything a policy may use."""
+    """What a server knows when it decides: everything that a policy may use.
+
+    >>> start = Progress(
+    ...     n=20, updates=0, time=0.0, decided=0.0, k=1, max_staleness=3, mean_staleness=0.0, loss=1.0, initial_loss=1.0
+    ... )
+    >>> start._replace(updates=1, loss=0.8).loss
+    0.8
+    """
 
     n: int  #: workers
     updates: int  #: made so far
@@ -30,9 +37,9 @@ Policy = float | None | Callable[[Progress], float | None]  # None: no threshold
 
 
 class Decisions:
-    """The policies of a run and what they have decided; each is evaluated once per update, checked, in order.
+    """The policies of a run and what they have decided; every policy is evaluated once per update, and checked.
 
-    First ``k``, then ``max_staleness`` (which sees the new k), ``step_size`` and ``local_steps``.
+    The order is ``k``, ``max_staleness`` (which sees the new k), ``step_size``, ``local_steps``.
     """
 
     def __init__(self, k: Policy, max_staleness: Policy, step_size: Policy, local_steps: Policy, most: float):
@@ -45,7 +52,7 @@ class Decisions:
         self._last: np.ndarray | None = None  # step
 
     def watch(self, step: np.ndarray) -> None:
-        """Note whether this step goes against the last one; only policies that move may ask."""
+        """Note whether this step opposes the previous one; only policies that are functions can ask."""
         if not self.moving:
             return
         if self._last is not None:
@@ -55,7 +62,7 @@ class Decisions:
         self.k_updates += 1
 
     def decide(self, n: int, updates: int, time: float, mean_staleness: float, loss: float, initial_loss: float):
-        """Evaluate the policies.  Raises ValueError if one of them decides what cannot be."""
+        """Evaluate the policies.  Raises ValueError if a decision is no valid number."""
         progress = Progress(
             n, updates, time, self.decided, self.k, self.max_staleness, mean_staleness, loss, initial_loss,
             self.k_updates, self.k_reversals, self.local_steps,
@@ -84,7 +91,7 @@ class Decisions:
 
 
 def _value(policy: Policy, progress: Progress) -> Any:
-    """What a policy decides; a number always decides itself."""
+    """What a policy decides; a number decides itself."""
     return policy(progress) if callable(policy) else policy
 
 

@@ -15,7 +15,22 @@ TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applie
 
 
 def drive(server: Server) -> pd.DataFrame:
-    """Drive a server to the end of its budget; one row per update, as described in ``simulate``."""
+    """Drive a server to the end of its budget; one row per update, as described in ``simulate``.
+
+    See also ``run_replicate``, which makes the server and numbers the rows.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.fleets import as_fleet
+    >>> from simulations.problems import TimingOnly
+    >>> from simulations.protocols import synchronous
+    >>> from simulations.server import Budget
+    >>> run = Run(
+    ...     protocol=synchronous(), problem=TimingOnly(), fleet=as_fleet(Deterministic(2.0), 3), step_size=0.5, seed=0,
+    ...     budget=Budget(num_updates=2),
+    ... )
+    >>> drive(Server(run))["time"].tolist()
+    [2.0, 4.0]
+    """
     problem, on_arrival, budget = server.problem, server.protocol.on_arrival, server.run.budget
     update_limit, time_limit, eval_every, target = (
         budget.update_limit, budget.time_limit, budget.eval_every, budget.target,
@@ -52,6 +67,19 @@ def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]
     """Run one replicate: rows per update, and per task if the run keeps them; both with the number of the replicate.
 
     In one thread, so that the result is the same to the last bit whatever runs beside it.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.fleets import as_fleet
+    >>> from simulations.problems import TimingOnly
+    >>> from simulations.protocols import synchronous
+    >>> from simulations.server import Budget
+    >>> run = Run(
+    ...     protocol=synchronous(), problem=TimingOnly(), fleet=as_fleet(Deterministic(2.0), 3), step_size=0.5, seed=0,
+    ...     budget=Budget(num_updates=2), keep_tasks=True,
+    ... )
+    >>> rounds, tasks = run_replicate(run, 7)
+    >>> rounds[["replicate", "time"]].values.tolist(), len(tasks)
+    ([[7.0, 2.0], [7.0, 4.0]], 9)
     """
     with one_thread():
         server = Server(run, replicate)

@@ -1,8 +1,8 @@
-"""The parameter server: a clock, the jobs in flight, and the verbs protocols are written in.
+"""The parameter server: a clock, the tasks in progress, and the verbs that protocols use.
 
-``next_arrival`` drives the clock; a protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
-``assign``, and where it needs them ``staler_than`` and ``collect``.  A job keeps the parameters its worker was given,
-which nobody changes, so gradients are computed only when they are applied, all of an update in one batched call.
+``next_arrival`` drives the clock.  A protocol answers each arrival with ``accept`` or ``discard``, ``update`` and
+``assign``, and if it needs them ``staler_than`` and ``collect``.  A job keeps the parameters that its worker received,
+and nobody changes them.  So gradients are computed only when they are applied, all gradients of an update in one call.
 """
 
 import math
@@ -26,27 +26,44 @@ from simulations.streams import streams
 
 __all__ = ["Protocol", "Run", "Server", "check_protocol"]
 
-LOSS_MEMORY = 100  # mini-batches over which the server averages the loss it sees
-PATIENCE = 1_000_000  # arrivals, or returns, without an update after which a run is given up; 100 more per worker
+AVERAGED_BATCHES = 100  # mini-batches over which the server averages the loss it sees; our choice
+MOST_ARRIVALS = 1_000_000  # without an update; then a run is given up, after seconds of computing
+MOST_ARRIVALS_PER_WORKER = 100  # in addition
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a server does when a gradient arrives, and the policies it consults once per update."""
+    """What a server does when a gradient arrives, and the policies that it evaluates once per update.
 
-    on_arrival: Callable[["Server", Job], None]  #: called with the server and the job that a gradient has arrived of
-    k: Policy = 1  #: how many gradients an update waits for
-    #: largest staleness allowed, for ``server.staler_than`` and the tables; inf: no bound
+    ``simulations.protocols`` has one for each published method; ``contract.check`` tests a new one.
+
+    >>> def on_arrival(server, job):  # asynchronous SGD
+    ...     server.accept(job)
+    ...     server.assign(server.update())
+    >>> Protocol(on_arrival).k
+    1
+    """
+
+    on_arrival: Callable[["Server", Job], None]  #: called with the server and the job whose gradient has arrived
+    k: Policy = 1  #: gradients that an update waits for
+    #: largest staleness allowed, for ``server.staler_than`` and the tables; inf: no threshold
     max_staleness: Policy = math.inf
     local_steps: Policy = None  #: per task; None: those of the run
     batch: bool = False  #: a worker may deliver more than once to an update, so k may exceed n
-    keeps_going: bool = False  #: a worker that has done its local steps goes on until it is collected
+    keeps_going: bool = False  #: a worker that has done its local steps continues until it is collected
     cut_off: Sequence[float] | None = None  #: seconds after which each worker gives a task up; None: never
     notes: Callable[[], SimpleNamespace] = SimpleNamespace  #: makes what it remembers during one run
 
 
 def check_protocol(protocol: object) -> None:
-    """Raise ValueError unless this is a protocol, not the function that makes it."""
+    """Raise ValueError unless ``protocol`` is a protocol, not the function that makes one.
+
+    >>> from simulations.protocols import k_sync
+    >>> check_protocol(k_sync(5))
+    >>> check_protocol(k_sync)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: protocol must be a Protocol such as k_sync(5), got <function k_sync at ...>
+    """
     if not isinstance(protocol, Protocol):
         raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
 
@@ -56,6 +73,18 @@ class Run:
     """All that the replicates of a run have in common: what is trained, by whom, how, and until when.
 
     Raises ValueError for parts that are not of their kind or do not fit each other.
+    See also ``simulations.experiment.simulate``, which makes a Run and its table in one call.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.fleets import as_fleet
+    >>> from simulations.problems import NoisyQuadratic
+    >>> from simulations.protocols import k_sync
+    >>> run = Run(
+    ...     protocol=k_sync(2), problem=NoisyQuadratic((1.0, 0.5), sigma2=1.0), fleet=as_fleet(Exponential(1.0), 3),
+    ...     step_size=0.1, seed=0, budget=Budget(num_updates=10),
+    ... )
+    >>> run.evaluated
+    ['loss', 'gradient_norm2']
     """
 
     protocol: Protocol  #: what the server does when a gradient arrives
@@ -88,13 +117,27 @@ class Run:
 class Server:
     """A clock, ``n`` workers with their jobs, the model, and the verbs accept / discard / update / assign.
 
-    The fleet of the ``run`` says how long each worker takes in this ``replicate``.  All workers receive the first model
-    at time 0.  A worker that has delivered is idle until ``assign`` gives it a model; ``assign`` to a busy worker drops
-    its unfinished work (a restart).  A worker that goes away loses its work and hears nothing; when it is back it
-    receives the current model.
+    The fleet of the ``run`` gives the times of the workers in this ``replicate``.  All workers receive the first model
+    at time 0.  A worker that has delivered is idle until ``assign`` gives it a model.  ``assign`` to a busy worker
+    drops its unfinished work (a restart).  A worker that goes away loses its work and receives nothing; when it is
+    back it receives the current model.
 
     A protocol may also read ``k`` and ``max_staleness`` in force, ``accepted``, ``arrivals`` (since the last update),
-    the ``idle`` workers, the ``jobs`` of the others, and keep ``notes`` of its own for the length of one run.
+    the ``idle`` workers and the ``jobs`` of the others.  It may keep ``notes`` for the length of one run.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.fleets import as_fleet
+    >>> from simulations.problems import NoisyQuadratic
+    >>> from simulations.protocols import synchronous
+    >>> run = Run(
+    ...     protocol=synchronous(), problem=NoisyQuadratic((1.0,), sigma2=0.0), fleet=as_fleet(Deterministic(2.0), 3),
+    ...     step_size=0.5, seed=0, budget=Budget(num_updates=1),
+    ... )
+    >>> server = Server(run)
+    >>> while server.updates < 1:
+    ...     server.protocol.on_arrival(server, server.next_arrival())
+    >>> server.time, server.params.tolist()
+    (2.0, [0.5])
     """
 
     def __init__(self, run: Run, replicate: int = 0):
@@ -126,24 +169,25 @@ class Server:
         plain = self._single and protocol.cut_off is None
         self._steps = [
             t.step if plain and t.download is t.upload is t.absences is None else None for t in times
-        ]  # of the workers on whose way nothing but one step can happen
+        ]  # fast path: workers without links, absences, cut-off or several local steps
         self._planner = TaskPlanner(times, protocol.cut_off)
         self._keeps_going = protocol.keeps_going
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
         self._agenda: Agenda = []  # the jobs by when they end, and dropped ones whose time has not come
         self._dropped = 0  # of them, at most
-        self._returns, self._patience = 0, PATIENCE + 100 * self.n  # since the last update, and at most
-        self._applied: tuple = ()  # what is known of the round that the next event will close
+        self._returns = 0  # of workers, since the last update
+        self._patience = MOST_ARRIVALS + MOST_ARRIVALS_PER_WORKER * self.n  # arrivals, or returns, without an update
+        self._applied: tuple = ()  # first columns of the round that the next event will close
         self._decide(mean_staleness=0.0)
         self.assign(self.workers)
 
     # ------------------------------------------------------------------ the clock
     def next_arrival(self, until: float = math.inf) -> Job | None:
-        """Advance the clock to the next arrival and return it, or None if there is none up to ``until``.
+        """Advance the clock to the next arrival and return its job, or None if there is none up to ``until`` seconds.
 
-        Equal finish times: lower worker index first.  On the way, workers that come back receive the current model.
-        Raises RuntimeError if nothing will ever arrive, or if the protocol never updates.
+        Of equal finish times the lower worker comes first.  Workers that come back on the way receive the current
+        model.  Raises RuntimeError if nothing will ever arrive, or if the protocol never updates.
         """
         if self._applied:
             self._close_round()
@@ -176,12 +220,12 @@ class Server:
 
     @property
     def next_time(self) -> float:
-        """When the next event will be, of which ``next_arrival`` has just said that it is too late."""
+        """Time of the next event in seconds; valid only after ``next_arrival`` returned None."""
         return self._agenda[0][0]
 
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
-        """Take this gradient, times a finite ``weight``, into the next update."""
+        """Take this gradient into the next update, multiplied by a finite ``weight``."""
         if weight != 1.0 and not math.isfinite(weight):
             at = f"at staleness {self.staleness(job)}"
             raise ValueError(f"the weight of a gradient must be finite, got {weight} {at}")
@@ -191,14 +235,14 @@ class Server:
         self._weights.append(weight)
 
     def discard(self, job: Job) -> None:
-        """Throw this gradient away."""
+        """Use this gradient in no update."""
         self.books.discard(job)
 
     def update(self, total: float | None = None, keep: bool = False) -> list[int]:
         """Step along the average of the accepted gradients; return the workers that sent them.
 
-        Their weighted sum is divided by their number, or by ``total`` > 0.  With ``keep`` they are remembered with
-        their jobs, which may be accepted again.  With nothing accepted the model only counts as a new version.
+        The weighted sum is divided by the number of gradients, or by ``total`` > 0.  With ``keep`` the gradients stay
+        with their jobs, which may be accepted again.  If none was accepted, the model counts as a new version only.
         """
         if total is not None and not 0 < total < math.inf:
             raise ValueError(f"the total that a sum of gradients is divided by must be finite and > 0, got {total!r}")
@@ -216,11 +260,11 @@ class Server:
         return [job.worker for job in jobs]
 
     def assign(self, workers: Iterable[int]) -> None:
-        """Send the current model to ``workers``; those still busy drop their work and start again.
+        """Send the current model to ``workers``; busy workers drop their work and start again.
 
-        A worker that already has the current model is only told to go on, which is no message worth counting.
+        A worker that has the current model already is only told to continue; that message is not counted.
         """
-        order = sorted(set(workers))  # fixed, so that equal sets give equal sums to the last bit
+        order = sorted(set(workers))  # in this order sums are the same to the last bit
         if order and not 0 <= order[0] <= order[-1] < self.n:
             raise ValueError(f"workers must be indices in 0..{self.n - 1}, got {order}")
         now, version, jobs, books = self.time, self.updates, self.jobs, self.books
@@ -278,7 +322,7 @@ class Server:
         return [worker for worker in self.workers if worker not in self.jobs]
 
     def collect(self) -> list[Job]:
-        """Stop all busy workers that have done at least one local step of their task, and return what they have."""
+        """Stop all busy workers that have done at least one local step of their task; return their jobs."""
         collected = []
         for worker in self.workers:
             job = self.jobs.get(worker)
@@ -297,7 +341,7 @@ class Server:
         return collected
 
     def finish(self) -> list[Round]:
-        """Close the books and return the rounds; what happened since the last update goes to the last one."""
+        """Close the books and return the rounds; what happened since the last update is added to the last round."""
         if self._applied:
             self._close_round()
         for worker in self.idle:
@@ -321,7 +365,7 @@ class Server:
         step = weighted_sum(self._weights, (self.step_size if self._single else 1.0) / total, rows)
         self.params = self.params - step
         self._decisions.watch(step)
-        self.loss += min(len(jobs) / LOSS_MEMORY, 1.0) * (sum(losses.tolist()) / len(jobs) - self.loss)
+        self.loss += min(len(jobs) / AVERAGED_BATCHES, 1.0) * (sum(losses.tolist()) / len(jobs) - self.loss)
 
     def _decide(self, mean_staleness: float) -> None:
         decisions = self._decisions
@@ -358,7 +402,7 @@ class Server:
         self.assign([job.worker])
 
     def _lose(self, job: Job) -> None:
-        """The worker of this job left before it was done, and has been away until now."""
+        """Account for a worker that left before its job was done, and has been away until now."""
         self.books.rest(0.0, self.time - job.lost_at)
         if job.start < job.lost_at:
             version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)

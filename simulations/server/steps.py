@@ -1,4 +1,4 @@
-"""What the jobs of an update contribute: their gradients, in one batched call, each at its own job's parameters."""
+"""What the jobs of an update contribute: their gradients, in one call, at the parameters of each job."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,14 +15,14 @@ Contributions = tuple[np.ndarray, np.ndarray]  # one row per job, shape (jobs, d
 def gradients(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
     """The gradient of each job at its parameters."""
     workers = [job.worker for job in jobs]
-    losses, found = problem.gradients(_params(jobs), workers, [rngs[worker] for worker in workers])
-    return found, losses
+    losses, rows = problem.gradients(_params(jobs), workers, [rngs[worker] for worker in workers])
+    return rows, losses
 
 
 def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
-    """What the local steps of each job, of the size it was given, take away from its parameters.
+    """What the local steps of each job, with its own step size, subtract from its parameters.
 
-    Jobs may have taken different numbers of steps.  The loss is that of each job's first step.
+    Jobs may have taken different numbers of steps.  The loss is that of the first step of a job.
     """
     start = _params(jobs)
     counts = np.array([job.local_steps for job in jobs])
@@ -31,10 +31,10 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
     for taken in range(counts.max()):
         going = np.flatnonzero(counts > taken)
         workers = [jobs[i].worker for i in going.tolist()]
-        seen, found = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
-        params[going] -= sizes[going] * found
+        batch_losses, slopes = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
+        params[going] -= sizes[going] * slopes
         if taken == 0:
-            losses = seen
+            losses = batch_losses
     return start - params, losses
 
 
@@ -44,19 +44,19 @@ def remembered(
     jobs: Sequence[Job],
     rngs: Streams,
 ) -> Contributions:
-    """The same, but every job remembers what it contributes, so that it is computed only once."""
+    """The same, but every job keeps its contribution, so that it is computed only once."""
     new = [job for job in jobs if job.contribution is None]
     if new:
-        for job, *contribution in zip(new, *contributions(problem, new, rngs), strict=True):
-            job.contribution = contribution
-    rows, losses = zip(*(job.contribution for job in jobs), strict=True)
+        for job, row, loss in zip(new, *contributions(problem, new, rngs), strict=True):
+            job.contribution = row, loss
+    rows, losses = zip(*(job.contribution for job in jobs if job.contribution is not None), strict=True)
     return np.array(rows), np.array(losses)
 
 
 def weighted_sum(weights: list[float], scale: float, rows: np.ndarray) -> np.ndarray:
-    """``scale`` times the sum of the rows, each times its weight, shape (d,)."""
+    """``scale`` times the weighted sum of the rows, shape (d,)."""
     if weights.count(1.0) == len(weights):
-        return _alike(len(weights), scale, rows.dtype).dot(rows)
+        return _equal_weights(len(weights), scale, rows.dtype).dot(rows)
     return (scale * np.array(weights)).astype(rows.dtype).dot(rows)
 
 
@@ -65,7 +65,7 @@ def _params(jobs: Sequence[Job]) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _alike(count: int, weight: float, dtype: np.dtype) -> np.ndarray:
+def _equal_weights(count: int, weight: float, dtype: np.dtype) -> np.ndarray:
     weights = np.full(count, weight, dtype)
     weights.flags.writeable = False
     return weights

@@ -1,4 +1,4 @@
-"""When a task will end, where more can happen on the way than one step: links, local steps, cut-offs, absences."""
+"""When a task will end if it is more than one step: links, local steps, cut-offs, absences."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from simulations.server.job import Job
 
 
 class TaskPlanner:
-    """Plans tasks of the workers whose seconds come from ``times``; each knows when its worker goes away next."""
+    """Plans the tasks of workers that take these ``times``; knows when each worker goes away next."""
 
     def __init__(self, times: Sequence[Times], cut_off: Sequence[float] | None):
         self.times, self.cut_off = times, cut_off
         self._absence = [None if t.absences is None else next(t.absences, None) for t in times]
 
     def plan(self, job: Job) -> float:
-        """Set when the job's local steps are over, whether it is given up or lost, and when it finishes: returned.
+        """Set when the local steps of a job end, whether it is given up or lost, and when it finishes: the result.
 
-        A lost job "finishes" when its worker is back; one begun by a worker that is away is lost at once.
+        A lost job finishes when its worker is back.  A job of a worker that is away is lost at once.
         """
         worker, times = job.worker, self.times[job.worker]
         now = job.start if times.download is None else job.start + next(times.download)
@@ -33,7 +33,7 @@ class TaskPlanner:
         return job.finish
 
     def away(self, worker: int, start: float, end: float) -> float:
-        """Seconds between ``start`` and ``end`` that this worker, with nothing to do, was away."""
+        """Seconds between ``start`` and ``end`` for which this idle worker was away."""
         seconds, absence = 0.0, self._absence[worker]
         while absence is not None and absence[1] <= end:
             seconds += absence[1] - max(absence[0], start)
@@ -43,7 +43,7 @@ class TaskPlanner:
         return seconds
 
     def absence_is_over(self, worker: int) -> tuple[float, float] | None:
-        """Look ahead to the worker's next absence and return it."""
+        """Go to the next absence of this worker and return it."""
         absences = self.times[worker].absences
         self._absence[worker] = None if absences is None else next(absences, None)
         return self._absence[worker]

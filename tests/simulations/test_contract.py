@@ -273,7 +273,7 @@ def test_a_protocol_that_never_updates_is_found_out(monkeypatch):
         server.discard(job)
         server.assign([job.worker])
 
-    monkeypatch.setattr("simulations.server.server.PATIENCE", 1000)
+    monkeypatch.setattr("simulations.server.server.MOST_ARRIVALS", 1000)
     with pytest.raises(
         RuntimeError, match=r"no update up to t=.* though 1601 gradients came: does the protocol ever call"
     ):

@@ -211,7 +211,7 @@ def test_a_crash_stops_only_who_waits_for_it():
 
 
 def test_workers_that_never_stay_long_enough_are_noticed(monkeypatch):
-    monkeypatch.setattr("simulations.server.server.PATIENCE", 1000)
+    monkeypatch.setattr("simulations.server.server.MOST_ARRIVALS", 1000)
     fleet = Absences(as_fleet(Deterministic(2.0), 3), up=Deterministic(1.0), down=1.0)
     with pytest.raises(RuntimeError, match=r"came back 1301 times: they never stay long enough"):
         train(protocols.synchronous(), fleet)
