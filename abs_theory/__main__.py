@@ -1,66 +1,78 @@
-"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose | plan``."""
+"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose | plan``.
+
+Only what the help texts need is imported here; each command imports the rest when it runs.
+"""
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import pandas as pd
 import typer
-from matplotlib.figure import Figure
 
-from abs_theory import choose, steady_state
+from abs_theory import choose
 from abs_theory.bounds import Constants
-from abs_theory.choose import candidates
-from abs_theory.command_line import Command, check_file, check_folder, run_app, wrapped
-from abs_theory.delays import Delay
-from abs_theory.delays.text import delay_laws
-from abs_theory.traces import format_names
-from abs_theory.workers import as_workers
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Round times, staleness and the best choices for SGD with stragglers. Nothing is trained.",
+from abs_theory.choose import Budget, Goal, Search, Target
+from abs_theory.command_line import (
+    Command,
+    check_file,
+    check_folder,
+    new_app,
+    one_line,
+    option,
+    option_of,
+    run_app,
+    wrapped,
 )
+from abs_theory.steady_state import METHODS
+from abs_theory.traces import format_names
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
 
-def _option(metavar: str, help: str, *names: str, **limits: int) -> Any:
-    """An option whose value the help calls ``metavar``."""
-    return typer.Option(*names, metavar=metavar, help=help, **limits)  # pyright: ignore[reportArgumentType]
+    from abs_theory.delays import Delay
 
+PICTURES = (".pdf", ".png", ".svg")
+MOST_WORKERS = 10**6  # each takes some hundred bytes
+
+app = new_app("Round times, staleness and the best choices for SGD with stragglers. Nothing is trained.")
 
 Laws = Annotated[
     list[str],
-    _option(
+    option(
         "LAW",
         'seconds a task takes: "gamma:shape=4,scale=0.25", "hyper-exponential:probs=.9|.1,means=1/3|7", '
         '"empirical:FILE"; for unequal workers several, as "exponential:mean=1 x 15"',
         "--delay",
     ),
 ]
-PICTURES = (".pdf", ".png", ".svg")
-MOST = 10**6  # workers: what is known of each takes memory
-Workers = Annotated[int, _option("N", "workers", "-n", min=1, max=MOST)]
-Ks = Annotated[list[int] | None, _option("K", "gradients waited for; repeat for several [all]", "-k", min=1)]
-Method = Annotated[str, _option("WORD", ", ".join(steady_state.METHODS))]
-Seed = Annotated[int, _option("INTEGER", "of Monte Carlo, where it is used", min=0)]
-Csv = Annotated[Path | None, _option("FILE", "write the whole table to this file")]
+Workers = Annotated[int, option("N", "workers", "-n", min=1, max=MOST_WORKERS)]
+Ks = Annotated[list[int] | None, option_of(Search, "k", "-k", default="all", min=1)]
+Method = Annotated[str, option("WORD", ", ".join(METHODS))]
+Seed = Annotated[int, option("INTEGER", "of Monte Carlo, where it is used", min=0)]
+Csv = Annotated[Path | None, option("FILE", "write the whole table to this file")]
 
 
 @app.command("round-time", cls=Command)
 def round_time(
     delay: Laws,
     n: Workers,
-    max_staleness: Annotated[str, _option("UPDATES", "staler workers restart; none: nobody does")] = "none",
+    max_staleness: Annotated[str, option("UPDATES", "staler workers restart; none: nobody does")] = "none",
     k: Ks = None,
     method: Method = "auto",
     seed: Seed = 0,
     csv: Csv = None,
-    picture: Annotated[Path | None, _option("FILE", f"draw it to this file, {' or '.join(PICTURES)}")] = None,
+    picture: Annotated[Path | None, option("FILE", f"draw it to this file, {' or '.join(PICTURES)}")] = None,
 ) -> None:
-    """How long a round lasts, and what else it does, for each k."""
+    """Seconds, staleness, messages and lost time of a round, for each k."""
+    import numpy as np
+    import pandas as pd
+
+    from abs_theory import steady_state
+    from abs_theory.choose import candidates
+    from abs_theory.delays.text import delay_laws
+
     check_file("--csv", csv)
     check_file("--picture", picture, PICTURES)
     laws, ks = delay_laws(delay, n), np.array(k) if k else candidates.coarse(n)
@@ -91,83 +103,96 @@ def round_time(
 def choose_(  # noqa: PLR0913
     delay: Laws,
     n: Workers,
-    L: Annotated[float, _option("NUMBER", "smoothness: Lipschitz constant of the gradient", "--L")],
-    sigma2: Annotated[float, _option("NUMBER", "variance of one worker's gradient")],
-    gap: Annotated[float, _option("NUMBER", "loss at the start minus the least possible")],
-    noise_curvature: Annotated[float | None, _option("NUMBER", "E[x'Hx] / E|x|^2, noise x, Hessian H [L]")] = None,
-    noise_curvature2: Annotated[float | None, _option("NUMBER", "E|Hx|^2 / E|x|^2 [L^2]")] = None,
-    target: Annotated[float | None, _option("NUMBER", "mean squared gradient norm to reach")] = None,
-    time_budget: Annotated[float | None, _option("NUMBER", "or: seconds to train")] = None,
-    objective: Annotated[str, _option("WORD", "to the target: time, or communication")] = "time",
-    model: Annotated[
-        str, _option("WORD", "updates as expected near a quadratic, or guaranteed: expected, bound")
-    ] = "expected",
-    max_staleness: Annotated[
-        list[str] | None, _option("UPDATES", "candidates, repeat for several; none: nobody restarts [search]")
-    ] = None,
+    L: Annotated[float, option_of(Constants, "L", "--L")],
+    sigma2: Annotated[float, option_of(Constants, "sigma2")],
+    gap: Annotated[float, option_of(Constants, "gap")],
+    noise_curvature: Annotated[float | None, option_of(Constants, "noise_curvature", default="L")] = None,
+    noise_curvature2: Annotated[float | None, option_of(Constants, "noise_curvature2", default="L^2")] = None,
+    target: Annotated[float | None, option_of(Target, "error", "--target")] = None,
+    time_budget: Annotated[float | None, option_of(Budget, "seconds", "--time-budget")] = None,
+    objective: Annotated[str, option_of(Target, "objective")] = Target.objective,
+    model: Annotated[str, option_of(Goal, "model")] = Goal.model,
+    max_staleness: Annotated[list[str] | None, option_of(Search, "max_staleness", default=choose.SEARCH)] = None,
     k: Ks = None,
-    step_size: Annotated[
-        list[float] | None, _option("NUMBER", "candidates, repeat for several [the best for each k]")
-    ] = None,
-    message_seconds: Annotated[float, _option("NUMBER", "charged for each message")] = 0.0,
+    step_size: Annotated[list[float] | None, option_of(Search, "step_size", default="the best for each k")] = None,
+    message_seconds: Annotated[float, option_of(Search, "message_seconds")] = Search.message_seconds,
     by_the_clock: Annotated[bool, typer.Option("--by-the-clock", help="also: k and threshold as time goes on")] = False,
     method: Method = "auto",
     seed: Seed = 0,
     csv: Csv = None,
 ) -> None:
     """Which k, threshold and step to use, how it compares, and why."""
+    from abs_theory.delays.text import delay_laws
+
     check_file("--csv", csv)
     laws = delay_laws(delay, n)
     constants = Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2)
-    options: dict[str, Any] = {
-        "target": target,
-        "time_budget": time_budget,
-        "k": k or None,
-        "max_staleness": [_threshold(each) for each in max_staleness] if max_staleness else choose.SEARCH,
-        "step_size": step_size or None,
-        "message_seconds": message_seconds,
-        "method": method,
-        "rng": _rng(laws, n, method, seed),
-    }
-    # first, so that what it cannot do is said before anything is printed
-    table = choose.timetable(laws, n, constants, **options) if by_the_clock else None
-    choice = choose.best(laws, n, constants, objective=objective, model=model, **options)
+    goal = _goal(target, time_budget, objective, model)
+    thresholds = [_threshold(text) for text in max_staleness] if max_staleness else choose.SEARCH
+    search = Search(k or None, thresholds, step_size or None, message_seconds=message_seconds)
+    rng = _rng(laws, n, method, seed)
+    # before anything is printed, because it may fail
+    expected = _goal(target, time_budget, Target.objective, Goal.model)
+    table = choose.timetable(laws, n, constants, expected, search, None, method, rng) if by_the_clock else None
+    choice = choose.best(laws, n, constants, goal, search, method, rng)
+    _print_choice(choice)
+    if table is not None:
+        _print_timetable(table)
+    _write(choice.curve, csv)
+
+
+def _goal(target: float | None, time_budget: float | None, objective: str, model: str) -> Goal:
+    """The goal that the options describe."""
+    if target is not None and time_budget is None:
+        return Target(target, objective, model=model)
+    if time_budget is None or target is not None:
+        raise ValueError("give target (a mean squared gradient norm) or time_budget (seconds), one of the two")
+    if objective != Target.objective:
+        raise ValueError(f'objective "{objective}" is for a target: give target, not time_budget')
+    return Budget(time_budget, model=model)
+
+
+def _print_choice(choice: "choose.Choice") -> None:
+    import numpy as np
+
     print(wrapped(str(choice)))
-    print(f"\nAlternatives (ratio: of {choice.goal}, to this choice; error: half-width of round_time, in seconds)")
+    print(f"\nAlternatives (ratio: of {choice.minimised}, to this choice; error: half-width of round_time, in seconds)")
     compared = choice.alternatives().rename(columns={"round_time_error": "error"})
     columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "error", "updates", "seconds", "messages"]
-    compared["updates"] = np.ceil(compared["updates"])  # as the words have it
+    compared["updates"] = np.ceil(compared["updates"])  # rounded as in the words above
     print(
         _readable(compared[[*columns, "gradient_norm2"]]).to_string(
             float_format="{:.4g}".format, formatters={"updates": "{:.0f}".format}
         )
     )
-    if table is not None:
-        said = f"By the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates, "
-        said += f"{table.seconds:.4g} s, {table.messages:.4g} messages; mean squared gradient norm over time "
-        print(f"\n{wrapped(f'{said}{table.gradient_norm2:.4g}')}")
-        print(_readable(table.stairs).to_string(index=False, float_format="{:.4g}".format))
-    _write(choice.curve, csv)
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
+def _print_timetable(table: "choose.Timetable") -> None:
+    words = f"""By the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates,
+        {table.seconds:.4g} s, {table.messages:.4g} messages;
+        mean squared gradient norm over time {table.gradient_norm2:.4g}"""
+    print(f"\n{wrapped(one_line(words))}")
+    print(_readable(table.stairs).to_string(index=False, float_format="{:.4g}".format))
+
+
+def _readable(table: "pd.DataFrame") -> "pd.DataFrame":
     return table.replace({"max_staleness": {math.inf: "none"}})
 
 
 @app.command("plan", cls=Command, short_help="k and max_staleness from measured delays, and what they save.")
 def plan_(  # noqa: PLR0913
     trace: Annotated[Path, typer.Argument(metavar="TRACE", hidden=True)],
-    n: Annotated[int | None, _option("N", "workers to plan for [those of the trace]", "-n", min=1)] = None,
-    L: Annotated[float | None, _option("NUMBER", "smoothness; with the next 3: minimise time to target", "--L")] = None,
-    sigma2: Annotated[float | None, _option("NUMBER", "variance of one worker's gradient")] = None,
-    gap: Annotated[float | None, _option("NUMBER", "loss at the start minus the least possible")] = None,
-    target: Annotated[float | None, _option("NUMBER", "mean squared gradient norm to reach")] = None,
-    unit: Annotated[str | None, _option("UNIT", "of the times in the file: s, ms, us or ns")] = None,
-    dataset: Annotated[str | None, _option("NAME", "which, if the file has several")] = None,
-    warmup: Annotated[str, _option("ROUNDS", "first rounds to leave out, or auto")] = "auto",
-    format: Annotated[str | None, _option("WORD", f"{format_names()} [by its content]")] = None,
+    n: Annotated[int | None, option("N", "workers to plan for [those of the trace]", "-n", min=1)] = None,
+    L: Annotated[float | None, option("NUMBER", "smoothness; with the next 3: minimise time to target", "--L")] = None,
+    sigma2: Annotated[float | None, option_of(Constants, "sigma2")] = None,
+    gap: Annotated[float | None, option_of(Constants, "gap")] = None,
+    target: Annotated[float | None, option_of(Target, "error", "--target")] = None,
+    unit: Annotated[str | None, option("UNIT", "of the times in the file: s, ms, us or ns")] = None,
+    dataset: Annotated[str | None, option("NAME", "which, if the file has several")] = None,
+    warmup: Annotated[str, option("ROUNDS", "first rounds to leave out, or auto")] = "auto",
+    format: Annotated[str | None, option("WORD", f"{format_names()} [by its content]")] = None,
     seed: Seed = 0,
-    out: Annotated[Path, _option("FOLDER", "folder for plan.html and plan.json")] = Path("plan"),
+    out: Annotated[Path, option("FOLDER", "folder for plan.html and plan.json")] = Path("plan"),
 ) -> None:
     """From measured delays to k, max_staleness and what they save: a page of text, plan.html and plan.json.
 
@@ -197,8 +222,8 @@ def plan_(  # noqa: PLR0913
     skip = warmup if warmup == "auto" else int(warmup)
     measured = traces.read(trace, unit=unit, warmup=skip, format=format, dataset=dataset)
     result = plan(measured, n, constants=constants, target=target, seed=seed)
-    *words, curve = sentences(result)
-    print(wrapped("\n".join(words)), curve, *write(result, out), sep="\n")
+    *paragraphs, curve = sentences(result)
+    print(wrapped("\n".join(paragraphs)), curve, *write(result, out), sep="\n")
 
 
 def _threshold(text: str) -> float:
@@ -210,19 +235,25 @@ def _threshold(text: str) -> float:
     return float(text)
 
 
-def _rng(laws: Delay | list[Delay], n: int, method: str, seed: int) -> np.random.Generator | None:
-    """For Monte Carlo if asked for, or if nothing else will do: "auto" with a generator would use it everywhere."""
+def _rng(laws: "Delay | list[Delay]", n: int, method: str, seed: int) -> "np.random.Generator | None":
+    """A generator for Monte Carlo if it is asked for, or if nothing else works; "auto" would use it everywhere."""
+    import numpy as np
+
+    from abs_theory.workers import as_workers
+
     needed = method == "monte-carlo" or (method == "auto" and as_workers(laws, n).has_atoms)
     return np.random.default_rng(seed) if needed else None
 
 
-def _write(table: pd.DataFrame, csv: Path | None) -> None:
+def _write(table: "pd.DataFrame", csv: Path | None) -> None:
     if csv is not None:
         table.to_csv(csv, index=False)
         print(csv)
 
 
-def _draw(table: pd.DataFrame, n: int, max_staleness: str) -> Figure:
+def _draw(table: "pd.DataFrame", n: int, max_staleness: str) -> "Figure":
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.errorbar(table["k"], table["round_time"], table["error"], fmt=".-", capsize=2)
@@ -235,7 +266,7 @@ def _draw(table: pd.DataFrame, n: int, max_staleness: str) -> Figure:
 
 
 def run() -> None:
-    """The command: one line on stderr and status 2 for what the caller can mend."""
+    """Run the command; a mistake of the caller ends it with one line on stderr and status 2."""
     run_app(app, "abs_theory", OSError, ValueError, ArithmeticError)
 
 

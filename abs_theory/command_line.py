@@ -1,32 +1,101 @@
-"""What a command needs beside its numbers: lines that fit, places to write that exist, mistakes told in one line."""
+"""What the commands share: options, output that fits the terminal, and errors told in one line.
+
+A command should start fast.  So this file imports no numerics, and a command imports what it needs when it runs.
+"""
 
 import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import typer
 from typer.core import TyperCommand
+from typer.models import OptionInfo
 
-__all__ = ["Command", "check_file", "check_folder", "complaint", "run_app", "wrapped"]
+__all__ = [
+    "INTERRUPTED", "Command", "check_file", "check_folder", "complaint", "new_app", "one_line", "option", "option_of",
+    "run_app", "warn", "wrapped",
+]  # fmt: skip
 
-INTERRUPTED = 130  # status after Ctrl-C, as shells have it and typer hands it on
-WIDEST = 100  # characters of a line that is easy to read
+INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells set it
+MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
+
+
+# ---------------------------------------------------------------- building a command
 
 
 class Command(TyperCommand):
-    """A command whose usage names an argument that is needed plainly, ``TRACE``, not ``{TRACE}``."""
+    """A command whose usage line shows a required argument as ``TRACE``, not as ``{TRACE}``."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
+def new_app(help: str | None = None) -> typer.Typer:
+    """Return an empty typer application with plain text help and without shell completion."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help)
+
+
+def option(metavar: str, help: str, *names: str, min: float | None = None, max: float | None = None) -> OptionInfo:
+    """Return an option, for ``Annotated``; its help calls the value ``metavar``."""
+    return typer.Option(*names, metavar=metavar, help=help, min=min, max=max)
+
+
+def option_of(kind: type, field: str, *names: str, default: str | None = None, min: float | None = None) -> OptionInfo:
+    """Return an option for one field of a dataclass, described by the field's metadata "metavar" and "help".
+
+    ``default`` is what the help says about leaving the option out, if there is something to say.
+    """
+    metadata = next(item.metadata for item in fields(kind) if item.name == field)
+    help_text = metadata["help"] if default is None else f"{metadata['help']} [{default}]"
+    return option(metadata["metavar"], help_text, *names, min=min)
+
+
+def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted: str = "interrupted") -> NoReturn:
+    """Run a command, then exit.
+
+    An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.
+    After Ctrl-C the status is 130, and the line says ``interrupted`` (nothing if it is empty).
+    """
+    try:
+        status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except (typer.TyperException, *mistakes) as problem:
+        warn(name, complaint(problem))
+        status = 2
+    if status == INTERRUPTED and interrupted:
+        warn(name, interrupted)
+    sys.exit(status)
+
+
+# ---------------------------------------------------------------- text for the terminal
+
+
+def one_line(text: str) -> str:
+    r"""``text`` with each run of white space replaced by one blank.
+
+    It then has no line break of any kind: ``str.splitlines`` knows \n, \r, \x0b, \x0c, \x1c to \x1e, \x85, U+2028 and
+    U+2029, and all of them are white space.
+    """
+    return " ".join(text.split())
+
+
+def warn(name: str, message: str) -> None:
+    """Print ``message`` in one line on stderr, after the ``name`` of the command."""
+    print(f"{name}: {one_line(message)}", file=sys.stderr)
+
+
 def wrapped(text: str) -> str:
-    """``text`` with its lines broken at the width of the terminal, at most 100; where there is none, 100."""
-    width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
-    # paths and options stay whole
+    """``text`` with its lines broken at the width of the terminal, at 100 characters at most.
+
+    Indented lines stay indented; paths and options stay whole.
+    """
+    width = min(shutil.get_terminal_size((MAX_LINE_LENGTH, 24)).columns, MAX_LINE_LENGTH)
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     lines = []
     for line in text.splitlines():
@@ -35,8 +104,26 @@ def wrapped(text: str) -> str:
     return "\n".join(lines)
 
 
-def check_file(option: str, path: Path | None, suffixes: tuple[str, ...] = ()) -> None:
-    """Raise ValueError unless ``path`` (None: not asked for) can be written, with one of the ``suffixes`` if any."""
+def complaint(problem: Exception) -> str:
+    """Return what is wrong, in one line: what must hold, and what was given."""
+    if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
+        return one_line(f"{problem.filename}: {problem.strerror}")
+    if isinstance(problem, typer.BadParameter) and problem.param and hasattr(problem.__cause__, "errors"):
+        # the value has the wrong type; typer's own message does not name the option
+        error = problem.__cause__.errors()[0]  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        must = error["msg"].removeprefix("Input should ").split(",")[0]
+        return one_line(f"{problem.param.opts[0]} must {must}, got {error['input']}")
+    return one_line(problem.format_message() if isinstance(problem, typer.TyperException) else str(problem))
+
+
+# ---------------------------------------------------------------- places to write to
+
+
+def check_file(option: str, path: Path | None, suffixes: Iterable[str] = ()) -> None:
+    """Raise ValueError unless the file ``path`` can be written and ends in one of the ``suffixes``, if there are any.
+
+    ``path`` is None if the caller did not ask for a file.
+    """
     if path is None:
         return
     if path.is_dir():
@@ -48,37 +135,9 @@ def check_file(option: str, path: Path | None, suffixes: tuple[str, ...] = ()) -
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Raise ValueError unless ``path`` is a folder one may write to, or one can be made there."""
-    there = next((each for each in (path, *path.parents) if each.exists()), None)
-    if there is not None and not there.is_dir():
-        raise ValueError(f"{option} must be a folder, {there} is a file")
-    if there is not None and not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{option} must be a folder that can be written to, {there} cannot")
-
-
-def complaint(problem: Exception) -> str:
-    """What is wrong, in one line: what must hold, and what was given."""
-    if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
-        said = f"{problem.filename}: {problem.strerror}"
-    elif isinstance(problem, typer.BadParameter) and problem.param and hasattr(problem.__cause__, "errors"):
-        # a value that typer could not read: its own words leave out which
-        wrong = problem.__cause__.errors()[0]  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-        must = wrong["msg"].removeprefix("Input should ").split(",")[0]
-        said = f"{problem.param.opts[0]} must {must}, got {wrong['input']}"
-    else:
-        said = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
-    return " ".join(said.split())
-
-
-def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted: str = "interrupted") -> NoReturn:
-    """Run a command and leave: after ``mistakes`` of the caller with one line and status 2, after Ctrl-C with 130."""
-    try:
-        status = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    except (typer.TyperException, *mistakes) as problem:
-        print(f"{name}: {complaint(problem)}", file=sys.stderr)
-        status = 2
-    if status == INTERRUPTED and interrupted:
-        print(f"{name}: {interrupted}", file=sys.stderr)
-    sys.exit(status)
+    """Raise ValueError unless ``path`` is a folder that can be written to, or such a folder can be created there."""
+    existing = next((folder for folder in (path, *path.parents) if folder.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise ValueError(f"{option} must be a folder, {existing} is a file")
+    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} must be a folder that can be written to, {existing} cannot")

@@ -1,48 +1,10 @@
-"""Bounds on the error of SGD with stale gradients, and on its seconds; each with the steps it holds for."""
+"""Bounds on the error of SGD with stale gradients, and on its seconds; each states the steps it holds for.
 
-from abs_theory.bounds import expected, fixed_times, quadratic, recorded
-from abs_theory.bounds.constants import Constants
-from abs_theory.bounds.guaranteed import (
-    STEP_SLACK,
-    abs_sgd,
-    abs_sgd_max_step_size,
-    abs_sgd_tradeoff,
-    best_step_size,
-    k_async_error,
-    k_async_gradient_norm,
-    k_async_max_step_size,
-    k_sync_error,
-    k_sync_gradient_norm,
-    k_sync_max_step_size,
-    local_sgd,
-    local_sgd_max_step_size,
-    staleness_quantile,
-    step_for_load,
-    updates_to,
-)
-from abs_theory.bounds.tradeoff import Tradeoff
+Bounds that hold for every run are functions of this room.  Its modules: ``expected`` (an estimate of the error in
+place of a bound), ``recorded`` (bounds for the staleness of a recorded run), ``fixed_times`` (bounds on seconds when
+each worker's time has a known limit), ``quadratic`` (the exact error on a quadratic).
+"""
 
-__all__ = [
-    "STEP_SLACK",
-    "Constants",
-    "Tradeoff",
-    "abs_sgd",
-    "abs_sgd_max_step_size",
-    "abs_sgd_tradeoff",
-    "best_step_size",
-    "expected",
-    "fixed_times",
-    "k_async_error",
-    "k_async_gradient_norm",
-    "k_async_max_step_size",
-    "k_sync_error",
-    "k_sync_gradient_norm",
-    "k_sync_max_step_size",
-    "local_sgd",
-    "local_sgd_max_step_size",
-    "quadratic",
-    "recorded",
-    "staleness_quantile",
-    "step_for_load",
-    "updates_to",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,11 +2,10 @@
 
 Two measures: the mean over updates of E|grad F(w_t)|^2 (F smooth), and E[F(w_J)] - F* (F strongly convex as well).
 Arguments broadcast as arrays, except ``constants``, ``n`` and assumptions.  A step that a bound does not cover is
-refused.  Bounds for a recorded timing are in ``timings``, bounds on seconds in ``time_bounds``.
+refused.  Bounds for a recorded run are in ``recorded``, bounds on seconds in ``fixed_times``.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,7 +33,7 @@ __all__ = [
     "updates_to",
 ]  # fmt: skip
 
-STEP_SLACK = 1e-12  # a step may exceed its limit by this relative amount
+STEP_SLACK = 1e-12  # a step may exceed its limit by this share of it, which rounding can cause
 
 
 # ---------------------------------------------------------------- fresh gradients
@@ -44,6 +43,11 @@ def k_sync_max_step_size(constants: Constants, k: ArrayLike, *, M_G: float = 0.0
     """Largest step the K-sync bounds cover, 1 / (L (1 + M_G / k)), where E|g - grad F|^2 <= sigma2 + M_G |grad F|^2.
 
     Source: Bottou, Curtis & Nocedal (2018), Theorem 4.6; Dutta et al. (2018), Lemma 2, asks for half of it.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> k_sync_max_step_size(known, [1, 4], M_G=2.0).round(3)
+    array([0.333, 0.667])
     """
     check_nonnegative("M_G", M_G)
     return 1 / (constants.L * (1 + M_G / _k(k)))
@@ -57,6 +61,13 @@ def k_sync_error(
     floor + (1 - eta c)^J (gap - floor), with floor = L eta sigma2 / (2 c k).
     Source: Dutta et al. (2018), Lemma 2.
     Raises ValueError unless c > 0 and 0 < step_size <= ``k_sync_max_step_size``.
+
+    See also: ``k_sync_gradient_norm``, which needs no strong convexity.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(k_sync_error(known, 0.1, k=4, num_updates=100).round(4))
+    4.0566
     """
     eta = _covered(step_size, k_sync_max_step_size(constants, k, M_G=M_G))
     return _contraction(constants, eta, k, num_updates, 1.0)
@@ -70,13 +81,24 @@ def k_sync_gradient_norm(
     2 gap / (eta J) + L eta sigma2 / k.
     Source: Bottou, Curtis & Nocedal (2018), Theorem 4.8.
     Raises ValueError unless 0 < step_size <= ``k_sync_max_step_size``.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(k_sync_gradient_norm(known, 0.1, k=4, num_updates=1000))
+    0.325
     """
     eta = _covered(step_size, k_sync_max_step_size(constants, k, M_G=M_G))
     return 2 * constants.gap / (eta * _updates(num_updates)) + constants.L * eta * constants.sigma2 / _k(k)
 
 
 def local_sgd_max_step_size(constants: Constants, local_steps: ArrayLike) -> Array:
-    """Largest step that ``local_sgd`` covers: L eta + L^2 eta^2 U (U-1) <= 1, U = ``local_steps``."""
+    """Largest step that ``local_sgd`` covers: L eta + L^2 eta^2 U (U-1) <= 1, U = ``local_steps``.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> local_sgd_max_step_size(known, local_steps=[1, 5]).round(3)
+    array([1. , 0.2])
+    """
     steps = checked_array("local_steps", local_steps, positive=True, whole=True)
     return step_for_load(constants, steps * (steps - 1) / 2)
 
@@ -89,6 +111,11 @@ def local_sgd(
     2 gap / (eta U J) + L eta sigma2 / n + L^2 eta^2 (U-1) sigma2, for workers that draw from the same data.
     Source: Wang & Joshi (2021, Cooperative SGD); derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless 0 < step_size <= ``local_sgd_max_step_size``.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(local_sgd(known, 0.05, n=8, num_updates=500, local_steps=5))
+    0.24125000000000002
     """
     eta = _covered(step_size, local_sgd_max_step_size(constants, local_steps))
     steps = np.asarray(local_steps, dtype=float)
@@ -104,6 +131,11 @@ def k_async_max_step_size(constants: Constants, k: ArrayLike, *, M_G: float = 0.
     """Largest step the K-async bounds cover, 1 / (2 L (1 + M_G / k)).
 
     Source: Dutta et al. (2018), Theorem 3, with the 1 that its inequality (36) supports where 1/K is printed.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(k_async_max_step_size(known, 4))
+    0.5
     """
     return k_sync_max_step_size(constants, k, M_G=M_G) / 2
 
@@ -120,12 +152,17 @@ def k_async_error(
 ) -> Array:
     """Bound on E[F(w_J)] - F* of K-async and K-batch-async: as ``k_sync_error`` with c gamma' in place of c.
 
-    gamma' = 1 - gamma + p0 / 2.  ``gamma`` is an ASSUMPTION on the run, which nothing here can check: every gradient
+    gamma' = 1 - gamma + p0 / 2.  ``gamma`` is an ASSUMPTION on the run, which is not checked here: every gradient
     applied has E|grad F(w_t) - grad F(w_(t-tau))|^2 <= gamma E|grad F(w_t)|^2.  It fails near the noise floor, where
-    the models keep moving while grad F(w_t) stops falling.  ``p0`` bounds from below the probability that an applied
-    gradient is fresh, given the models so far: 0 is always right; exponential delays have k/n (K-async), 1/n (k = 1).
+    the models keep moving while grad F(w_t) stops falling.  ``p0`` is a lower bound on the probability that an applied
+    gradient is fresh, given the models so far.  0 is always right; exponential delays have k/n (K-async), 1/n (k = 1).
     Source: Dutta et al. (2018), Theorem 3; derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless c > 0, 0 < step_size <= ``k_async_max_step_size``, gamma and p0 are in [0, 1], gamma' > 0.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(k_async_error(known, 0.1, k=4, num_updates=100, gamma=0.5).round(4))
+    6.5505
     """
     eta = _covered(step_size, k_async_max_step_size(constants, k, M_G=M_G))
     return _contraction(constants, eta, k, num_updates, _gamma_prime(gamma, p0))
@@ -146,6 +183,13 @@ def k_async_gradient_norm(
     ``k_sync_gradient_norm`` divided by gamma'; ``gamma`` (an ASSUMPTION), ``p0`` and gamma' as in ``k_async_error``.
     Source: Dutta et al. (2018), Theorem 5, which counts J + 1 updates.
     Raises ValueError unless 0 < step_size <= ``k_async_max_step_size``, gamma and p0 are in [0, 1], gamma' > 0.
+
+    See also: ``abs_sgd``, which needs no assumption on the error of stale gradients.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(k_async_gradient_norm(known, 0.1, k=4, num_updates=1000, gamma=0.5))
+    0.65
     """
     eta = _covered(step_size, k_async_max_step_size(constants, k, M_G=M_G))
     return k_sync_gradient_norm(constants, eta, k, num_updates, M_G=M_G) / _gamma_prime(gamma, p0)
@@ -157,8 +201,13 @@ def k_async_gradient_norm(
 def abs_sgd_max_step_size(constants: Constants, k: ArrayLike, n: int, max_staleness: ArrayLike | None) -> Array:
     """Largest step eta that ``abs_sgd`` covers: L eta + 2 L^2 eta^2 theta min(theta, (n-k)/k) <= 1.
 
-    0 if nothing limits the staleness theta; ``staleness_quantile`` gives a limit that holds with high probability.
+    It is 0 if the staleness theta has no limit; ``staleness_quantile`` gives a limit that holds with high probability.
     Source: derived in notebooks/03_choosing_k.ipynb; with theta^2, Lian et al. (2015), Theorem 1.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> abs_sgd_max_step_size(known, 4, n=8, max_staleness=[0, 2, np.inf]).round(3)
+    array([1.  , 0.39, 0.  ])
     """
     k, theta = _k(k, n), _threshold(max_staleness)
     waiting = (n - k) / k  # gradients in flight across an update, per gradient applied
@@ -179,12 +228,19 @@ def abs_sgd(
     """Bound on the mean of E|grad F(w_t)|^2 over J updates of ABS with constant k and ``max_staleness``.
 
     2 gap / (eta J) + L eta sigma2 / k + 2 L^2 eta^2 tau sigma2 / k, with tau the mean staleness of the gradients
-    applied in the run: without a threshold at most (n-k)/k, on every run.  K-sync (threshold 0), K-async and Ringmaster
-    (k = 1) are covered, and every server that applies k gradients at a time, each with weight 1, from n workers that
-    wait for the update once they have delivered; K-batch-async, where they go on at once, with n + k - 1 for n.  Needs:
-    who is late does not depend on the samples.  A step of 0 gives inf: nothing is learnt.
+    applied in the run: without a threshold at most (n-k)/k, on every run.  It covers K-sync (threshold 0), K-async and
+    Ringmaster (k = 1).  It covers every server that applies k gradients at a time, each with weight 1, from n workers
+    that wait for the update after they have delivered.  K-batch-async, where they do not wait, has n + k - 1 for n.
+    It assumes that who is late does not depend on the samples.  A step of 0 gives inf: nothing is learnt.
     Source: Lian et al. (2015), Theorem 1; with the mean staleness, derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless 0 <= step_size <= ``abs_sgd_max_step_size``.
+
+    See also: ``expected.tradeoff``, an estimate that may be exceeded; ``recorded.gradient_norm``, for one run.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(abs_sgd(known, 0.1, k=4, n=8, num_updates=1000, mean_staleness=0.8, max_staleness=2))
+    0.34500000000000003
     """
     terms = abs_sgd_tradeoff(constants, k, n, mean_staleness, max_staleness)
     return terms.value(_covered(step_size, terms.limit, zero=True), _updates(num_updates))
@@ -202,6 +258,11 @@ def updates_to(
     """Updates, not rounded, after which ``abs_sgd`` has fallen to ``target``; inf if this step never gets there.
 
     Raises ValueError unless target > 0 and 0 <= step_size <= ``abs_sgd_max_step_size``.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(updates_to(known, 0.5, 0.1, k=4, n=8, mean_staleness=0.8, max_staleness=2).round(1))
+    563.4
     """
     terms = abs_sgd_tradeoff(constants, k, n, mean_staleness, max_staleness)
     return terms.updates_to(_target(target), _covered(step_size, terms.limit, zero=True))
@@ -223,6 +284,11 @@ def best_step_size(
     a eta^2 + 2 b eta^3 = 2 gap / J, and is cut at ``abs_sgd_max_step_size``: 0, if no step is covered.
     Source: derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless exactly one of target > 0 and num_updates > 0 is given, the latter with gap > 0.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(best_step_size(known, 4, 8, 0.8, 2, target=0.5).round(4))
+    0.1477
     """
     terms = abs_sgd_tradeoff(constants, k, n, mean_staleness, max_staleness)
     if (target is None) == (num_updates is None):
@@ -235,16 +301,23 @@ def best_step_size(
 
 
 def staleness_quantile(
-    staleness_pmf: ArrayLike, k: ArrayLike, num_updates: ArrayLike, delta: float = 0.01, max_staleness: Any = math.inf
+    staleness_pmf: ArrayLike,
+    k: ArrayLike,
+    num_updates: ArrayLike,
+    delta: float = 0.01,
+    max_staleness: ArrayLike = math.inf,
 ) -> Array:
     """T such that with probability >= 1 - ``delta`` no gradient of J updates is staler, for runs that start afresh.
 
-    The smallest T with k J P(tau > T) <= delta, or J - 1 if that is less.  Timings do not depend on the samples, so
-    ``abs_sgd`` holds with T for ``max_staleness`` given this event: that is how a server without threshold gets a
+    It is the smallest T with k J P(tau > T) <= delta, or J - 1 if that is less.  Timings do not depend on the samples,
+    so given this event ``abs_sgd`` holds with T for ``max_staleness``.  This is how a server without threshold gets a
     bound.  (Its ``mean_staleness`` is at most (n-k)/k, on every run.)
     ``staleness_pmf`` as in ``SteadyState``: staleness on its last axis, the last entry for that much *or more*; the
-    other arguments broadcast against the axes before.  It is the long-run law, while a run starts with no staleness
-    at all.  A pmf that ends too early to tell leaves J - 1.
+    other arguments broadcast against the axes before.  It is the long-run law; a run that starts afresh is less stale.
+    A pmf that ends too early to tell gives J - 1.
+
+    >>> float(staleness_quantile([0.5, 0.25, 0.125, 0.125], k=1, num_updates=4, delta=0.5))
+    2.0
     """
     pmf = checked_array("staleness_pmf", staleness_pmf)
     if pmf.ndim == 0 or np.any(np.abs(pmf.sum(axis=-1) - 1) > 1e-6):
@@ -292,7 +365,12 @@ def _gamma_prime(gamma: float, p0: float) -> float:
 
 
 def step_for_load(constants: Constants, load: ArrayLike) -> Array:
-    """The step eta with L eta + 2 L^2 eta^2 load = 1; 0 for an infinite load."""
+    """The step eta with L eta + 2 L^2 eta^2 load = 1; 0 for an infinite load.
+
+    >>> from abs_theory.bounds import Constants
+    >>> step_for_load(Constants(L=1.0, sigma2=5.0, gap=10.0), [0, 1, 6]).round(3)
+    array([1.  , 0.5 , 0.25])
+    """
     return 2 / (1 + np.sqrt(1 + 8 * np.asarray(load, dtype=float))) / constants.L
 
 
@@ -319,7 +397,13 @@ def _contraction(constants: Constants, eta: Array, k: ArrayLike, num_updates: Ar
 def abs_sgd_tradeoff(
     constants: Constants, k: ArrayLike, n: int, mean_staleness: ArrayLike, max_staleness: ArrayLike | None
 ) -> Tradeoff:
-    """The bound of ``abs_sgd`` as a function of the step."""
+    """The bound of ``abs_sgd`` as a function of the step.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> float(abs_sgd_tradeoff(known, 4, 8, mean_staleness=0.8, max_staleness=2).value(0.1, 1000))
+    0.34500000000000003
+    """
     noise = constants.L * constants.sigma2 / _k(k)
     drift = 2 * constants.L * noise * checked_array("mean_staleness", mean_staleness)
     limit = abs_sgd_max_step_size(constants, k, n, max_staleness)

@@ -1,4 +1,4 @@
-"""SGD with stale gradients on a noisy quadratic, exactly: the moments of the model given who was how late.
+"""SGD with stale gradients on a noisy quadratic, exactly: the moments of the model, given the staleness of each gradient.
 
 F(w) = 1/2 sum_i lambda_i w_i^2, with gradient noise xi of variance sigma2 / d in each of d coordinates.  Update t
 applies k_t gradients, each computed at the model of tau_i updates ago:
@@ -53,13 +53,18 @@ def moments(
     staleness: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Moments:
-    """Moments of the model after every update, exact given the timing; average over runs for those of a random timing.
+    """Moments of the model after every update, exact given the timing; average them over runs of a random timing.
 
-    ``staleness`` is a table (..., updates, gradients) as in ``timings``; ``weights``, of the same shape, multiply the
-    gradients (1 if not given); ``step_size`` is one number or one per update; ``start`` one number or one per
-    coordinate.  inf once a run has diverged beyond all numbers.
+    ``staleness`` is a table (..., updates, gradients) as in ``recorded``; ``weights``, of the same shape, multiply the
+    gradients (1 if not given).  ``step_size`` is one number or one per update, ``start`` one number or one per
+    coordinate.  Moments are inf after a run has overflowed.
     Cost O(S^2 d) per update and run, S the largest staleness.
     Source: derived in notebooks/03_choosing_k.ipynb.
+
+    See also: ``stationary``, the long run without a table.
+
+    >>> moments([2.0, 1.0], sigma2=1.0, start=1.0, step_size=0.25, staleness=[[0], [1]]).loss.round(3)
+    array([1.5  , 0.578, 0.219])
     """
     curvature = _curvatures(curvatures)
     check_nonnegative("sigma2", sigma2)
@@ -105,9 +110,13 @@ def stationary(
 ) -> tuple[float, float]:
     """Long-run (E F, E|grad F|^2) if all stalenesses were independent draws from ``staleness_pmf``; inf if unstable.
 
-    An approximation: who is late now was not late before, so real stalenesses are dependent (typically 2 % off).
-    Exact for K-sync, pmf (1,).  Cost O(S^3) per distinct curvature, S the length of the pmf.
+    This is an approximation: a worker that is late now was not late before, so real stalenesses are dependent
+    (typically 2 % off).  It is exact for K-sync, pmf (1,).  Cost O(S^3) per distinct curvature, S the length of the pmf.
     Source: derived in notebooks/03_choosing_k.ipynb.
+
+    >>> loss, norm2 = stationary([2.0, 1.0], sigma2=1.0, step_size=0.25, k=2, staleness_pmf=[0.7, 0.3])
+    >>> round(loss, 4), round(norm2, 4)
+    (0.0436, 0.1358)
     """
     curvature, pmf = _curvatures(curvatures), checked_array("staleness_pmf", staleness_pmf)
     check_nonnegative("sigma2", sigma2)
@@ -141,7 +150,7 @@ def _stationary_square(pull: float, noise: float, k: float, pmf: Array) -> float
     system[0] = 2 * pull * pmf - pull**2 * (1 - 1 / k) * both
     system[0, 0] -= pull**2 / k
     square = float(linalg.solve(system, noise * (lags == 0))[0])
-    # the spread of the stalenesses acts as noise in proportion to the state: where it feeds itself, the sign flips
+    # the spread of the stalenesses acts as noise in proportion to the state; if it grows without limit, the sign flips
     return square if square >= 0 else np.inf
 
 

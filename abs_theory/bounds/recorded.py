@@ -1,19 +1,18 @@
-"""Recorded timings: how stale every gradient of every update was, and the error bound that follows.
+"""Recorded runs: the staleness of every gradient of every update, and the error bound that follows.
 
-A *staleness table* is an integer array of shape (..., updates, gradients): row t holds the staleness of the gradients
-that update t (0, 1, ...) applied, with -1 in the places left over where it applied fewer than others.  Leading axes are
-runs.  Timings do not depend on the samples the gradients were computed from, so one may condition on them.
+A *staleness table* is an integer array of shape (..., updates, gradients).  Row t holds the staleness of the gradients
+that update t (0, 1, ...) applied; an update that applied fewer gradients than others has -1 in the unused places.
+Leading axes are runs.  Timings do not depend on the samples of the gradients, so one may condition on them.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from abs_theory.bounds.guaranteed import STEP_SLACK, Constants, step_for_load
+from abs_theory.bounds.constants import Constants
+from abs_theory.bounds.guaranteed import STEP_SLACK, step_for_load
 from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, checked_array
 from abs_theory.monte_carlo import Fleet
-from abs_theory.typing import Array, places_within
+from abs_theory.typing import Array, Laws, places_within
 
 __all__ = ["checked_staleness", "checked_steps", "gradient_norm", "max_step_size", "sample", "staleness_table"]
 
@@ -21,11 +20,21 @@ Table = NDArray[np.int64]
 
 
 def sample(
-    delay: Any, k: int, n: int, max_staleness: float | None, rng: np.random.Generator, num_updates: int, replicates: int
+    delay: Laws,
+    k: int,
+    n: int,
+    max_staleness: float | None,
+    rng: np.random.Generator,
+    num_updates: int,
+    replicates: int,
 ) -> Table:
     """Staleness tables of ABS, shape (replicates, num_updates, k), every run starting with n fresh workers.
 
     ``delay``: one law for all workers, or a sequence of n.  Cost O(n) per update and run.
+
+    >>> from abs_theory.delays import Exponential
+    >>> sample(Exponential(mean=1.0), 2, 4, None, np.random.default_rng(0), num_updates=100, replicates=3).shape
+    (3, 100, 2)
     """
     check_k(k, n)
     check_rng(rng)
@@ -40,8 +49,13 @@ def sample(
 def staleness_table(update: ArrayLike, staleness: ArrayLike) -> Table:
     """The table of one run, from two columns with one entry per applied gradient.
 
-    Its update (0, 1, ...) and its staleness: in the table of tasks of a simulation those with ``applied_version`` > 0,
-    for which they are applied_version - 1 and applied_version - 1 - read_version.
+    ``update`` (0, 1, ...) is the update that applied it.  In the table of tasks of a simulation, the gradients with
+    ``applied_version`` > 0 have update = applied_version - 1 and staleness = applied_version - 1 - read_version.
+    Raises ValueError unless both are columns of whole numbers and of equal length.
+
+    >>> staleness_table(update=[0, 1, 1], staleness=[0, 0, 1])
+    array([[ 0, -1],
+           [ 0,  1]])
     """
     update, staleness = np.asarray(update), np.asarray(staleness)
     if update.ndim != 1 or update.shape != staleness.shape or update.size == 0:
@@ -68,6 +82,13 @@ def gradient_norm(constants: Constants, step_size: ArrayLike, staleness: ArrayLi
     Source: Lian et al. (2015), Theorem 1, for the sum of gradients; derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless L eta_j + 2 L^2 eta_j sum_i eta_(t_i) tau_i / k_(t_i) <= 1 at every update j, where i runs
     over the gradients in flight across it: read up to j, applied at t_i > j.
+
+    See also: ``bounds.abs_sgd``, before a run, from its mean staleness.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0)
+    >>> float(gradient_norm(known, 0.1, staleness=[[0], [0], [1], [1]]).round(3))
+    50.55
     """
     table = checked_staleness(staleness)
     eta = checked_steps(step_size, table)
@@ -75,7 +96,7 @@ def gradient_norm(constants: Constants, step_size: ArrayLike, staleness: ArrayLi
     if np.any(stretch > 1 + STEP_SLACK):
         raise ValueError(
             f"L eta_j + 2 L^2 eta_j sum_i eta tau_i / k must be at most 1 at every update, got {stretch.max():.6g}; "
-            "reduce the step: timings.max_step_size is the largest constant one"
+            "reduce the step: recorded.max_step_size is the largest constant one"
         )
     k = np.count_nonzero(table >= 0, axis=-1)
     noise = eta**2 / k
@@ -88,7 +109,12 @@ def gradient_norm(constants: Constants, step_size: ArrayLike, staleness: ArrayLi
 
 
 def max_step_size(constants: Constants, staleness: ArrayLike) -> Array:
-    """Largest constant step that ``gradient_norm`` covers, one per run; at least ``bounds.abs_sgd_max_step_size``."""
+    """Largest constant step that ``gradient_norm`` covers, one per run; at least ``bounds.abs_sgd_max_step_size``.
+
+    >>> from abs_theory.bounds import Constants
+    >>> float(max_step_size(Constants(L=1.0, sigma2=5.0, gap=10.0), staleness=[[0], [0], [1], [1]]))
+    0.5
+    """
     table = checked_staleness(staleness)
     return step_for_load(constants, _load(table, np.ones(table.shape[:-1])).max(axis=-1))
 

@@ -1,4 +1,4 @@
-"""The trade-off in every step size: progress against noise, start / (eta J) + noise eta + drift eta^2."""
+"""The trade-off in the step size eta, progress against noise: start / (eta J) + noise eta + drift eta^2."""
 
 from typing import NamedTuple
 
@@ -10,18 +10,22 @@ __all__ = ["Tradeoff"]
 
 
 class Tradeoff(NamedTuple):
-    """Mean squared gradient norm over J updates at step eta, and the largest step for which that is said.
+    """Mean squared gradient norm over J updates at step eta, and the largest step for which the formula holds.
 
-    All are arrays that broadcast, >= 0.
+    All fields are arrays >= 0 that broadcast.
+
+    >>> terms = Tradeoff(*map(np.asarray, (10.0, 2.0, 1.0, 0.5)))
+    >>> float(terms.value(0.1, 1000)), float(terms.best_step_to(0.3).round(3))
+    (0.31000000000000005, 0.071)
     """
 
-    start: Array  #: what is left of where training began
-    noise: Array  #: of fresh gradients
-    drift: Array  #: what staleness adds to it
+    start: Array  #: what is left of the error at the start, times eta J
+    noise: Array  #: of fresh gradients, over eta
+    drift: Array  #: added by staleness, over eta^2
     limit: Array  #: of the step
 
     def value(self, step_size: Array | float, num_updates: Array | float) -> Array:
-        """The mean over ``num_updates``; inf at step 0, which learns nothing."""
+        """The mean over ``num_updates``; inf at step 0, because nothing is learnt."""
         eta = np.asarray(step_size, dtype=float)
         start = self.start / (np.where(eta > 0, eta, 1.0) * num_updates)
         return np.where(eta > 0, start, np.inf) + self.noise * eta + self.drift * eta**2
@@ -46,5 +50,5 @@ class Tradeoff(NamedTuple):
         return self._cut((u + m / np.where(u == 0, 1.0, u)).real)
 
     def _cut(self, inverse: Array) -> Array:
-        # without noise the larger the step the better
+        # without noise the largest step is best
         return np.minimum(self.limit, np.where(inverse > 0, 1 / np.where(inverse > 0, inverse, 1.0), np.inf))

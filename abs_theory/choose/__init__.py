@@ -1,23 +1,9 @@
-"""Which k, threshold and step size reach a goal soonest."""
+"""Which k, threshold and step size reach a goal soonest.
 
-from abs_theory.choose import candidates, schedules
-from abs_theory.choose.by_the_clock import Timetable
-from abs_theory.choose.candidates import Goal, Rounds
-from abs_theory.choose.result import Choice
-from abs_theory.choose.search import MODELS, SEARCH, best, best_k, timetable
-from abs_theory.choose.thresholds import time_optimal_threshold
+``best`` compares constant settings, ``timetable`` lets k and the threshold move by the clock.  Both take a goal
+(``Target`` or ``Budget``) and a ``Search``, the candidates.  ``time_optimal_threshold`` asks the delay law alone.
+"""
 
-__all__ = [
-    "MODELS",
-    "SEARCH",
-    "Choice",
-    "Goal",
-    "Rounds",
-    "Timetable",
-    "best",
-    "best_k",
-    "candidates",
-    "schedules",
-    "time_optimal_threshold",
-    "timetable",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

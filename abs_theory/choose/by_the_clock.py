@@ -25,14 +25,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.bounds import STEP_SLACK, Constants, expected
-from abs_theory.choose.candidates import Goal, Rounds
+from abs_theory.choose.candidates import Candidates
+from abs_theory.choose.goal import Budget, Goal, Target
 from abs_theory.typing import Array
 
-__all__ = ["Descent", "Timetable", "exponential", "fastest", "measured"]
+__all__ = ["Descent", "Timetable", "best_timetable", "exponential", "measured"]
 
 
-STEPS, WIDTH = 64, 1e3  # steps tried, in geometric progression down from the longest that makes sense
-STRIDE, LONGEST = 0.02, 1e7  # time goes on by this share of itself, until so many of the shortest rounds have passed
+NUM_STEPS, STEP_RANGE = 64, 1e3  # steps tried, in geometric progression; the longest over the shortest
+TIME_GROWTH = 0.02  # each interval of time is this share of the time before it
+MOST_ROUNDS = 1e7  # of the shortest candidate, after which the search gives up
 
 
 class Point(NamedTuple):
@@ -102,61 +104,61 @@ def measured(constants: Constants, path: pd.DataFrame) -> Descent:
     return lambda x: Point(*(np.interp(x, flow, column) for column in columns))
 
 
-def fastest(
-    constants: Constants, each: Rounds, goal: Goal, descent: Descent, steps: list[float] | None = None
+def best_timetable(
+    constants: Constants, compared: Candidates, goal: Goal, descent: Descent, steps: list[float] | None = None
 ) -> Timetable | None:
-    """The timetable of the candidates ``each`` whose step serves the ``goal`` best; None if there is none.
+    """The timetable over the candidates ``compared`` at the step that serves the ``goal`` best; None if none does.
 
     ``steps`` None tries 64 of them.  A candidate is run with steps up to its ``expected.max_step_size`` only.
     Cost: about 800 times steps times candidates, .3 s for 250 candidates.
     """
-    finite = np.isfinite(each.charged)
+    finite = np.isfinite(compared.charged)
     if not finite.any():
         return None
-    each = Rounds(*(getattr(each, part.name)[finite] for part in fields(each)))
-    about = expected.abs_sgd(constants, each.k, each.mean_staleness)
-    limit = about.limit * (1 + STEP_SLACK)
+    target = goal.error if isinstance(goal, Target) else 0.0
+    compared = Candidates(*(getattr(compared, part.name)[finite] for part in fields(compared)))
+    terms = expected.tradeoff(constants, compared.k, compared.mean_staleness)
+    limit = terms.limit * (1 + STEP_SLACK)
     if steps is None:
-        level = float(descent(np.zeros(1)).norm2[0]) if goal.target is None else goal.target
-        longest = min(limit.max(), level / about.noise.min()) if about.noise.min() > 0 else limit.max()
-        eta = longest * np.geomspace(1 / WIDTH, 1, STEPS)
+        level = target if target > 0 else float(descent(np.zeros(1)).norm2[0])
+        longest = min(limit.max(), level / terms.noise.min()) if terms.noise.min() > 0 else limit.max()
+        eta = longest * np.geomspace(1 / STEP_RANGE, 1, NUM_STEPS)
     else:
         eta = np.array(steps)
     eta = eta[eta <= limit.max()]
     if not eta.size:
         return None
     covered = np.where(limit >= eta[:, None], 0.0, math.inf)
-    noise, drift = about.noise * eta[:, None] + covered, about.drift * eta[:, None] ** 2
+    noise, drift = terms.noise * eta[:, None] + covered, terms.drift * eta[:, None] ** 2
     rate = 2 * (constants.noise_curvature or 0.0) * eta
-    clock, runs = _runs(each, (noise, drift), eta, rate, descent, goal)
+    clock, runs = _runs(compared, (noise, drift), eta, rate, descent, goal)
 
-    if goal.target is None:
-        assert goal.time_budget is not None
-        end = np.full(eta.size, goal.time_budget)
-        at_end = np.array([np.interp(goal.time_budget, clock, area) for area in runs.area.T]) / goal.time_budget
+    if isinstance(goal, Budget):
+        end = np.full(eta.size, goal.seconds)
+        at_end = np.array([np.interp(goal.seconds, clock, area) for area in runs.area.T]) / goal.seconds
         best = int(at_end.argmin())
     else:
-        owed = runs.area - goal.target * clock[:, None]  # rises, then falls to 0 where the mean is at the target
-        end = np.array([_falls_to_zero(clock, each_) for each_ in owed.T])
-        at_end = np.full(eta.size, goal.target)
+        owed = runs.area - target * clock[:, None]  # rises, then falls to 0 where the mean is at the target
+        end = np.array([_falls_to_zero(clock, debt) for debt in owed.T])
+        at_end = np.full(eta.size, target)
         best = int(end.argmin())
     first = runs.cell[0, best]
-    seconds = max(float(end[best]), float(each.charged[first]))  # one update at least
+    seconds = max(float(end[best]), float(compared.charged[first]))  # one update at least
     if not seconds <= clock[-1]:
         return None
     cell = runs.cell[:, best]
     changes = np.flatnonzero(np.diff(cell, prepend=-1))
     stairs = {
         "seconds": clock[changes],
-        "k": each.k[cell[changes]],
-        "max_staleness": each.max_staleness[cell[changes]],
-        "round_time": each.seconds[cell[changes]],
+        "k": compared.k[cell[changes]],
+        "max_staleness": compared.max_staleness[cell[changes]],
+        "round_time": compared.seconds[cell[changes]],
         "gradient_norm2": runs.norm2[changes, best],
     }
-    rounds = np.diff(clock) / each.charged[cell]
+    rounds = np.diff(clock) / compared.charged[cell]
     updates, messages = (
         float(np.interp(seconds, clock, np.append(0.0, np.cumsum(part))))
-        for part in (rounds, rounds * each.messages[cell])
+        for part in (rounds, rounds * compared.messages[cell])
     )
     return Timetable(float(eta[best]), seconds, updates, messages, float(at_end[best]), pd.DataFrame(stairs))
 
@@ -170,21 +172,22 @@ class _Runs(NamedTuple):
 
 
 def _runs(
-    each: Rounds, floors: tuple[Array, Array], eta: Array, rate: Array, descent: Descent, goal: Goal
+    compared: Candidates, floors: tuple[Array, Array], eta: Array, rate: Array, descent: Descent, goal: Goal
 ) -> tuple[Array, _Runs]:
     """All steps ``eta``; ``floors`` are the two terms of s, steps x candidates, ``rate`` is 2 h_1 eta."""
-    shortest = each.charged.min()
-    longest = max(LONGEST, 1.1 * (goal.time_budget or 0.0) / shortest)
-    clock = shortest * np.expm1(STRIDE * np.arange(math.ceil(math.log1p(longest) / STRIDE) + 1))
+    shortest = compared.charged.min()
+    budget = goal.seconds if isinstance(goal, Budget) else 0.0
+    longest = max(MOST_ROUNDS, 1.1 * budget / shortest)
+    clock = shortest * np.expm1(TIME_GROWTH * np.arange(math.ceil(math.log1p(longest) / TIME_GROWTH) + 1))
     every = np.arange(eta.size)
     flow, v, at = np.zeros(eta.size), np.zeros(eta.size), descent(np.zeros(eta.size))
     norm2, area, cells = [at.norm2], [np.zeros(eta.size)], []
     for seconds in np.diff(clock):
         floor = floors[0] * at.noise[:, None] + floors[1] * at.drift[:, None]
-        gain = (norm2[-1][:, None] - floor) / each.charged
+        gain = (norm2[-1][:, None] - floor) / compared.charged
         cell = gain.argmax(axis=1)
         cell = np.where(gain[every, cell] > 0, cell, floor.argmin(axis=1))  # below every floor: towards the lowest
-        rounds, s = seconds / each.charged[cell], floor[every, cell]
+        rounds, s = seconds / compared.charged[cell], floor[every, cell]
         v = s + (v - s) * np.exp(-rate * at.curvature * rounds)
         flow = flow + eta * rounds
         at = descent(flow)

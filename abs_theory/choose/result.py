@@ -19,7 +19,7 @@ LATE = {
     "neither": "a late worker is soon done or not, depending on how late: some threshold may save time",
 }
 SAID = {"expected": "expected near a quadratic", "bound": "guaranteed"}
-GOALS = {
+MEANING = {
     "seconds": "time to the target (s)",
     "messages": "messages to the target",
     "gradient_norm2": "mean squared gradient norm in the budget",
@@ -49,11 +49,11 @@ class Choice:
     reason: str  #: why, in plain words
     n: int  #: workers
     model: str  #: "expected" or "bound"
-    goal: str  #: the column that was minimised: "seconds", "messages" or "gradient_norm2"
+    minimised: str  #: the column of ``curve`` that was minimised: "seconds", "messages" or "gradient_norm2"
     curve: pd.DataFrame = field(repr=False)  #: one row per candidate; "objective" is inf where it does not get there
 
     @classmethod
-    def of(cls, curve: pd.DataFrame, n: int, model: str, goal: str, ageing: str) -> Self:
+    def of(cls, curve: pd.DataFrame, n: int, model: str, minimised: str, ageing: str) -> Self:
         """The row of ``curve`` with the least objective, explained by the ``ageing`` of the delays."""
         objective = curve["objective"].to_numpy()
         row = curve.iloc[int(objective.argmin())]
@@ -64,10 +64,10 @@ class Choice:
             step_size=float(row["step_size"]),
             **{name: float(row[name]) for name in ("seconds", "updates", "messages", "gradient_norm2")},
             flat=tuple(flat.tolist()),
-            reason=_reason(curve, row, n, goal, ageing),
+            reason=_reason(curve, row, n, minimised, ageing),
             n=n,
             model=model,
-            goal=goal,
+            minimised=minimised,
             curve=curve,
         )
 
@@ -108,7 +108,7 @@ class Choice:
                 ax.plot(best.index, best, style, label=name, markersize=4, linewidth=1)
         ax.plot(self.k, self.curve["objective"].min(), "*", color="black", markersize=12, label="the choice")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel=f"gradients waited for, $k$ (of n = {self.n})", ylabel=GOALS[self.goal], yscale="log")
+        ax.set(xlabel=f"gradients waited for, $k$ (of n = {self.n})", ylabel=MEANING[self.minimised], yscale="log")
         ax.legend()
         return ax
 
@@ -130,7 +130,7 @@ class Choice:
         )
 
 
-def _reason(curve: pd.DataFrame, row: pd.Series, n: int, goal: str, ageing: str) -> str:
+def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing: str) -> str:
     """The threshold, by its price in time and its yield in updates at this k; then k, by what the ends would do."""
     k, theta = int(row["k"]), row["max_staleness"]
     here = curve[(curve["k"] == k) & np.isfinite(curve["updates"])]
@@ -144,12 +144,12 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, goal: str, ageing: str)
     why = LATE[ageing] if k < n else "nobody is ever late"
     rule = "Without a threshold" if math.isinf(theta) else "With this threshold"
     sentences = [f"{rule} a round lasts {rounds}; {why}."]
-    if goal != "gradient_norm2":
+    if minimised != "gradient_norm2":
         sentences.append(f"Updates needed: {updates}.")
     best = curve.groupby("k")["objective"].min() / row["objective"]
     for end, name in {1: "One gradient per update", n: "Waiting for everybody"}.items():
         if end in best.index and end != k:
-            worse = WORSE[goal].format(best[end]) if math.isfinite(best[end]) else "never gets there"
+            worse = WORSE[minimised].format(best[end]) if math.isfinite(best[end]) else "never gets there"
             sentences.append(f"{name} {worse}.")
     return " ".join(sentences)
 

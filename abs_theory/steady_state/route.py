@@ -16,13 +16,13 @@ from abs_theory import monte_carlo
 from abs_theory.checks import check_k, check_max_staleness
 from abs_theory.results import SteadyState
 from abs_theory.steady_state import closed_form, markov_chain, mean_field
+from abs_theory.steady_state.methods import METHODS
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["SteadyState", "abs_sgd"]
 
 
-METHODS = ("auto", "exact", "mean-field", "monte-carlo")
 RESULTS = tuple(f.name for f in fields(SteadyState) if f.name not in ("method", "error"))
 MOST_STATES_UNASKED = 4000  # states of a Markov chain that "auto" solves without being asked, in .1 s
 COARSE_TIME = 0.018  # relative error of the round time from which "auto" prefers simulation to the mean field
