@@ -65,7 +65,7 @@ def round_time(
     csv: Csv = None,
     picture: Annotated[Path | None, option("FILE", f"draw it to this file, {' or '.join(PICTURES)}")] = None,
 ) -> None:
-    """Seconds, staleness, messages and lost time of a round, for each k."""
+    """Round time, staleness, messages and lost time for each k."""
     import numpy as np
     import pandas as pd
 

@@ -31,7 +31,7 @@ MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 class Command(TyperCommand):
     """A command whose usage line shows a required argument as ``TRACE``, not as ``{TRACE}``."""
 
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 

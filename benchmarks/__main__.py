@@ -32,6 +32,14 @@ def simulator() -> None:
     simulator.main()
 
 
+@app.command("start-up")
+def start_up() -> None:
+    """Start of the commands, against importing numpy."""
+    from benchmarks import start_up
+
+    start_up.main()
+
+
 @app.command(context_settings=HANDED_ON)
 def choice(context: typer.Context) -> None:
     """Choices of the optimizer, against a tuned grid (one hour)."""

@@ -27,7 +27,7 @@ from scipy.integrate import cumulative_trapezoid
 
 from abs_theory import choose
 from abs_theory.bounds import Constants
-from abs_theory.choose import Choice, Timetable
+from abs_theory.choose import Choice, Target, Timetable
 from abs_theory.delays import Delay, Gamma, HyperExponential, LogNormal, ShiftedExponential
 from simulations import policies, protocols
 from simulations.experiment import simulate
@@ -177,8 +177,8 @@ def nearest(choice: Choice, member: Member) -> float:
 def trial(name: str, law: str, replicates: int, parallel: joblib.Parallel) -> pd.DataFrame:
     """What ``choose`` proposes for one problem and law, scored."""
     task, delay = Task.named(name), LAWS[law]
-    choices = {m: choose.best(delay, N, task.constants, target=task.target, model=m) for m in MODELS}
-    timetable = choose.timetable(delay, N, task.constants, target=task.target, descent=task.descent)
+    choices = {m: choose.best(delay, N, task.constants, Target(task.target, model=m)) for m in MODELS}
+    timetable = choose.timetable(delay, N, task.constants, Target(task.target), descent=task.descent)
     expected = choices["expected"]
     members = list(dict.fromkeys([*MEMBERS, *(Member(c.k, c.max_staleness) for c in choices.values())]))
 

@@ -134,7 +134,7 @@ def chosen(laws: list[str], n: int, accuracy: float, path: int) -> dict[Delay, C
     known = estimate(perceptron_digits(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
     target = known.target_at(float(runs["loss"].dropna().iloc[-1]))
     constants = known.typical(target)
-    return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, target=target) for law in laws}
+    return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, choose.Target(target)) for law in laws}
 
 
 def as_chosen(choices: dict[Delay, Choice]) -> Method:

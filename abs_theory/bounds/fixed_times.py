@@ -2,7 +2,7 @@
 
 This is the fixed-time model: there is no delay law, only an upper limit for each worker.  The limit is infinite for a
 worker that may never deliver.  "Within a constant" marks results that leave a universal factor open; all others are
-guarantees with their constants.  ``target``, and all that varies with it, broadcasts as an array; ``seconds`` is one row.
+guarantees with their constants.  ``target``, and all that varies with it, broadcasts; ``seconds`` is one row.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""SGD with stale gradients on a noisy quadratic, exactly: the moments of the model, given the staleness of each gradient.
+"""SGD with stale gradients on a noisy quadratic, exactly: moments of the model given the staleness of each gradient.
 
 F(w) = 1/2 sum_i lambda_i w_i^2, with gradient noise xi of variance sigma2 / d in each of d coordinates.  Update t
 applies k_t gradients, each computed at the model of tau_i updates ago:
@@ -111,7 +111,8 @@ def stationary(
     """Long-run (E F, E|grad F|^2) if all stalenesses were independent draws from ``staleness_pmf``; inf if unstable.
 
     This is an approximation: a worker that is late now was not late before, so real stalenesses are dependent
-    (typically 2 % off).  It is exact for K-sync, pmf (1,).  Cost O(S^3) per distinct curvature, S the length of the pmf.
+    (typically 2 % off).  It is exact for K-sync, pmf (1,).
+    Cost O(S^3) per distinct curvature, S the length of the pmf.
     Source: derived in notebooks/03_choosing_k.ipynb.
 
     >>> loss, norm2 = stationary([2.0, 1.0], sigma2=1.0, step_size=0.25, k=2, staleness_pmf=[0.7, 0.3])

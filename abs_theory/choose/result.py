@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Choice"]
 
@@ -91,23 +94,23 @@ class Choice:
         table.insert(0, "ratio", table["objective"] / curve["objective"].min())
         return table
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw what is minimised against k, by kind of threshold, and return the matplotlib axes."""
         if ax is None:
             from matplotlib import pyplot  # here, because the theory itself draws nothing
 
             ax = pyplot.subplots(figsize=(5, 3), layout="constrained")[1]
-        bounds = self.curve["max_staleness"]
+        thresholds = self.curve["max_staleness"]
         for style, name, which in [
-            ("o-", "best threshold", bounds >= 0),
-            ("v--", "K-sync: all late workers restart", bounds == 0),
-            ("s:", "K-async: none restarts", np.isinf(bounds)),
+            ("o-", "best threshold", thresholds >= 0),
+            ("v--", "K-sync: all late workers restart", thresholds == 0),
+            ("s:", "K-async: none restarts", np.isinf(thresholds)),
         ]:
             best = self.curve[which & np.isfinite(self.curve["objective"])].groupby("k")["objective"].min()
             if len(best):
                 ax.plot(best.index, best, style, label=name, markersize=4, linewidth=1)
         ax.plot(self.k, self.curve["objective"].min(), "*", color="black", markersize=12, label="the choice")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportCallIssue]
         ax.set(xlabel=f"gradients waited for, $k$ (of n = {self.n})", ylabel=MEANING[self.minimised], yscale="log")
         ax.legend()
         return ax

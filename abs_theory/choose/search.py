@@ -50,9 +50,9 @@ def best(
     Without a threshold, the bound covers a run with probability 1 - ``goal.delta``: it assumes the staleness that the
     run then does not exceed (``bounds.staleness_quantile``).  For heavy tails this is much, and in simulated cells it
     is the length of the run, so both look worse than they are.  ``goal.gamma`` replaces the staleness in the bound by
-    the assumption of Dutta et al. (2018), see ``bounds.k_async_gradient_norm``.  It covers K-async and K-batch-async, so
-    it needs ``Search(max_staleness=None)``.  For K-batch-sync give its round times and ``max_staleness=0``: the search
-    then takes staleness and messages from ABS.
+    the assumption of Dutta et al. (2018), see ``bounds.k_async_gradient_norm``.  It covers K-async and K-batch-async,
+    so it needs ``Search(max_staleness=None)``.  For K-batch-sync give its round times and ``max_staleness=0``; the
+    staleness and messages are then those of ABS.
 
     Cost: one steady state for each k and threshold, in total about 1 s at n = 20 and 4 s at n = 100.  They are
     remembered, so other constants, goals and steps for the same delays take milliseconds.

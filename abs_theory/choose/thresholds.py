@@ -18,14 +18,14 @@ BETWEEN_NEIGHBOURS = 41  # thresholds tried at once between the neighbours of th
 
 
 def time_optimal_threshold(delay: Laws, k: int, n: int) -> float:
-    r"""The ``max_staleness`` with the shortest rounds, in the limit of many workers with k/n fixed; inf is no threshold.
+    r"""The ``max_staleness`` with the shortest rounds, for many workers with k/n fixed; inf is no threshold.
 
     A worker that has missed j rounds should go on while its chance to finish in the next one,
     h_j = P(X <= (j+1) r \| X > j r), is at least the fleet's average k/n.  So the result is inf for an increasing
-    hazard, and 0 for a decreasing one.  If delays are exponential or k = n, all thresholds give equal rounds, and inf is
-    returned.  For other laws the chance may cross k/n more than once.  Then all thresholds to 64 are compared, and 86 in
-    geometric progression, with a finer search around the best.  If E[X] is infinite a threshold is needed, and none
-    above 256 is tried.  ``delay``: one law, or a sequence of n laws, whose fleet is then repeated without limit.
+    hazard, and 0 for a decreasing one.  If delays are exponential or k = n, all thresholds give equal rounds, and inf
+    is returned.  For other laws the chance may cross k/n more than once.  Then all thresholds to 64 are compared, and
+    86 in geometric progression, with a finer search around the best.  If E[X] is infinite a threshold is needed, and
+    none above 256 is tried.  ``delay``: one law, or a sequence of n laws, whose fleet is then repeated without limit.
     Cost: some 150 round times of the limit, about 20 ms for a cheap law.
     Source: derived in notebooks/02_staleness.ipynb.
     Raises ValueError for laws with atoms, which have no mean field.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from abs_theory import choose
 from abs_theory.bounds import Constants
-from abs_theory.choose import Goal, Rounds, candidates
+from abs_theory.choose import Candidates, Target, candidates
 from abs_theory.plan import intervals
 from abs_theory.plan.fleet_model import FleetModel
 from abs_theory.plan.replayed import Played, Replay
@@ -177,8 +177,8 @@ def times_to_target(cells: list[tuple[int, float]], played: list[Played], consta
     stale = np.array([run.mean_staleness for run in played])
     messages = 2 * k + np.array([run.restarts for run in played])
     n = played[0].participation.size
-    rounds = Rounds(k, threshold, seconds, np.zeros(k.size), stale, messages, seconds, np.ones((k.size, 1)))
-    table = candidates.outcomes(constants, n, rounds, None, Goal(target, None, "seconds", "expected"))
+    compared = Candidates(k, threshold, seconds, np.zeros(k.size), stale, messages, seconds, np.ones((k.size, 1)))
+    table = candidates.outcomes(constants, n, compared, None, Target(target))
     return table["objective"].to_numpy(dtype=float)
 
 
@@ -190,7 +190,7 @@ def _proposed(
     atoms = any(law.has_atoms for law in (laws if isinstance(laws, list) else [laws]))
     try:
         with np.errstate(all="ignore"):
-            curve = choose.best(laws, n, constants, target=target, rng=rng if atoms else None).curve
+            curve = choose.best(laws, n, constants, Target(target), rng=rng if atoms else None).curve
     except ValueError:
         return []
     near = curve[curve["objective"] <= CONTENDER_FACTOR * curve["objective"].min()].nsmallest(

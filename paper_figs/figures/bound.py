@@ -78,7 +78,7 @@ def of_step(
             "step_size": step, "updates": J,
             "bound": float(bounds.abs_sgd(constants, step, k, n, J, tau, max_staleness)),
             "bound_given_timing": float(recorded.gradient_norm(constants, step, table[:, :J]).mean()),
-            "estimate": float(expected.abs_sgd(constants, k, tau).value(step, J)),
+            "estimate": float(expected.tradeoff(constants, k, tau).value(step, J)),
             "exact": exact.mean, "exact_half_width": exact.half_width(),
             "simulation": simulated.mean, "half_width": simulated.half_width(),
         })  # fmt: skip

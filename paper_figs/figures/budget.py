@@ -42,7 +42,7 @@ def _column(n: int, noise: list[float], index: float, target: float) -> pd.DataF
     for sigma2 in noise:
         # a loss whose noise lies in directions half as curved as the steepest
         constants = Constants(L=1.0, sigma2=sigma2, gap=1.0, noise_curvature=0.5, noise_curvature2=0.25)
-        choice = choose.best(delay, n, constants, target=target)
+        choice = choose.best(delay, n, constants, choose.Target(target))
         free = choice.curve.loc[np.isinf(choice.curve["max_staleness"]), "seconds"].min()
         row = {"k": choice.k, "max_staleness": choice.max_staleness, "step_size": choice.step_size}
         row |= {"seconds": choice.seconds, "gain": free / choice.seconds}

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from abs_theory import choose
+from abs_theory.choose import Search, Target
 from abs_theory.results import Estimate
 from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
@@ -46,9 +47,10 @@ def compute(n: int, ks: list[int], sigma2: float, target: float, replicates: int
     tables = []
     for law in LAWS:
         delay = laws.LAWS[law]
-        picked = choose.best(delay, n, problem.constants, target=target)
+        picked = choose.best(delay, n, problem.constants, Target(target))
         for method, threshold in THRESHOLDS.items():
-            choice = choose.best(delay, n, problem.constants, target=target, max_staleness=threshold)
+            search = Search(max_staleness=threshold)
+            choice = choose.best(delay, n, problem.constants, Target(target), search)
             table = choice.over_k().reset_index()[["k", "max_staleness", "step_size", "updates", "seconds"]]
             pick = (table["k"] == picked.k) & (method == "ABS")
             flat = table["k"].isin(picked.flat) & (method == "ABS")

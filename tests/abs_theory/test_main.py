@@ -13,6 +13,8 @@ import pytest
 from abs_theory import __main__ as command
 from abs_theory import choose, delays, order_stats, steady_state
 from abs_theory.bounds import Constants
+from abs_theory.choose import Budget, Search, Target
+from abs_theory.command_line import complaint
 from abs_theory.delays import (
     Deterministic,
     Empirical,
@@ -191,7 +193,7 @@ def test_choose_prints_the_choice_the_alternatives_and_the_reason(run, tmp_path)
     law = "hyper-exponential:probs=.9|.1,means=1/3|7"
     status, out, err = run("choose", "--delay", law, "-n", 8, "--target", 0.3, *CONSTANTS, "--csv", csv)
     assert (status, err) == (0, "")
-    choice = choose.best(HyperExponential((0.9, 0.1), (1 / 3, 7.0)), 8, Constants(1.0, 5.0, 10.0), target=0.3)
+    choice = choose.best(HyperExponential((0.9, 0.1), (1 / 3, 7.0)), 8, Constants(1.0, 5.0, 10.0), Target(0.3))
     assert words(out).startswith(words(str(choice)))
     assert max(map(len, out.split("\n\n", maxsplit=1)[0].splitlines())) <= 100 < max(map(len, str(choice).splitlines()))
     assert "decreasing hazard" in out
@@ -205,7 +207,7 @@ def test_choose_says_how_far_round_times_are_known_and_rounds_updates_up(run):
     law, constants = "lognormal:median=1,sigma=1", ["--L", 1, "--sigma2", 1, "--gap", 1]
     status, out, err = run("choose", "--delay", law, "-n", 20, "--target", 0.05, *constants)
     assert (status, err) == (0, "")
-    choice = choose.best(LogNormal(1.0, 1.0), 20, Constants(1.0, 1.0, 1.0), target=0.05)
+    choice = choose.best(LogNormal(1.0, 1.0), 20, Constants(1.0, 1.0, 1.0), Target(0.05))
     table = choice.alternatives()
     mine, none, all_ = (table.loc[name] for name in ("this choice", "K-async: none restarts", "K-sync: all restart"))
     lines = out[out.index("Alternatives") :].splitlines()
@@ -218,7 +220,7 @@ def test_choose_says_how_far_round_times_are_known_and_rounds_updates_up(run):
     assert mine["round_time_error"] > 0 == all_["round_time_error"]
     assert f"a round lasts {mine['round_time']:.3g} ± {mine['round_time_error']:.2g} s, " in words(out)
     assert f"{math.ceil(none['updates'])} if none does" in words(out)
-    exact = choose.best(Exponential(1.0), 20, Constants(1.0, 1.0, 1.0), target=0.05)
+    exact = choose.best(Exponential(1.0), 20, Constants(1.0, 1.0, 1.0), Target(0.05))
     assert "±" not in str(exact)
 
 
@@ -230,8 +232,8 @@ def test_choose_passes_everything_on(run):
     )  # fmt: skip
     constants = Constants(1.0, 5.0, 10.0, noise_curvature=0.3, noise_curvature2=0.2)
     choice = choose.best(
-        LogNormal(1.0, 1.0), 6, constants, time_budget=200.0, max_staleness=[1, None], k=[2, 3],
-        step_size=[0.01, 0.02], message_seconds=0.1,
+        LogNormal(1.0, 1.0), 6, constants, Budget(200.0),
+        Search(max_staleness=[1, None], k=[2, 3], step_size=[0.01, 0.02], message_seconds=0.1),
     )  # fmt: skip
     assert status == 0
     assert words(out).startswith(words(str(choice)))
@@ -255,7 +257,7 @@ def test_choose_by_the_clock(run):
     )
     assert (status, err) == (0, "")
     known = Constants(1.0, 5.0, 10.0, noise_curvature=0.4, noise_curvature2=0.2)
-    table = choose.timetable(Exponential(1.0), 5, known, target=0.1)
+    table = choose.timetable(Exponential(1.0), 5, known, Target(0.1))
     assert f"By the clock: step_size = {table.step_size:.4g}" in out
     assert f"mean squared gradient norm over time {table.gradient_norm2:.4g} " in words(out)
     assert max(map(len, out[out.index("By the clock") :].splitlines())) <= 100
@@ -334,6 +336,37 @@ def test_the_help_is_words_not_types(run, monkeypatch, arguments):
     assert max(map(len, out.splitlines())) <= 80
     if arguments == ["plan"]:
         assert " plan [OPTIONS] TRACE\n" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["round-time"], ["choose"], ["plan"]], ids=" ".join)
+def test_the_help_loads_nothing_heavy(arguments):
+    code = f"""
+import sys
+sys.argv = ["abs_theory", *{arguments}, "--help"]
+from abs_theory.__main__ import run
+try:
+    run()
+finally:
+    print("loaded:", *sys.modules)
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {name.split(".")[0] for name in printed.rpartition("loaded:")[2].split()}
+    assert "Options:" in printed
+    assert not loaded & {"pandas", "scipy", "matplotlib", "sklearn", "sympy", "seaborn", "joblib"}
+
+
+LINE_BREAKS = ["\x0b", "\x0c", "\x1c", "\x1d", "\x85", "\u2028", "\r\n"]
+
+
+@pytest.mark.parametrize("line_break", LINE_BREAKS, ids=repr)
+def test_a_message_is_one_line_whatever_a_name_contains(run, tmp_path, line_break):
+    name = f"sec{line_break}onds"
+    (tmp_path / "a.csv").write_text(f'round,worker,"{name}"\n1,1,2\n1,2,2\n', newline="")
+    status, out, err = run("plan", tmp_path / "a.csv", "--out", tmp_path / "out")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "sec onds" in err
+    for problem in (ValueError(f"no column {name}"), FileNotFoundError(2, f"No such{line_break}file", name)):
+        assert len(complaint(problem).splitlines()) == 1
 
 
 def test_it_runs_as_a_module():

@@ -67,9 +67,9 @@ def test_the_last_bar_is_or_more_where_the_law_was_cut_below_the_bound():
     assert "or more" in replace(whole, staleness_pmf=pmf, error=None).plot(axes()).get_xlabel()
 
 
-@pytest.mark.parametrize("options", [{"target": 0.1}, {"time_budget": 30.0}, {"target": 0.1, "k": 3}])
-def test_a_choice_shows_its_words_and_alternatives_and_draws_its_curve(options):
-    choice = choose.best(STALLS, 8, Constants(L=1.0, sigma2=1.0, gap=1.0), **options)
+@pytest.mark.parametrize("goal, k", [(choose.Target(0.1), None), (choose.Budget(30.0), None), (choose.Target(0.1), 3)])
+def test_a_choice_shows_its_words_and_alternatives_and_draws_its_curve(goal, k):
+    choice = choose.best(STALLS, 8, Constants(L=1.0, sigma2=1.0, gap=1.0), goal, choose.Search(k=k))
     html = choice._repr_html_()
     assert f"k = {choice.k}, " in html
     assert "K-async: none restarts" in html

@@ -63,7 +63,7 @@ def test_updates_on_a_quadratic(law, k, theta):
     """At its best step the model is within a quarter of the exact number of updates, worst where the step is cut."""
     table = recorded.sample(law, k, 20, theta, np.random.default_rng(0), 3000 // k, 24)
     tau, target = float(table[:, 100:].mean()), 0.05
-    model = expected.abs_sgd(CONSTANTS, k, tau)
+    model = expected.tradeoff(CONSTANTS, k, tau)
     step = float(model.best_step_to(target))
     norm2 = quadratic.moments(CURVATURES, 1.0, 1.0, step, table).gradient_norm2.mean(axis=0)
     mean = np.cumsum(norm2) / np.arange(1, len(norm2) + 1)
@@ -75,15 +75,15 @@ def test_updates_on_a_quadratic(law, k, theta):
 def test_without_curvatures_it_is_a_quarter_to_a_half_of_the_bound():
     plain = replace(CONSTANTS, noise_curvature=None, noise_curvature2=None)
     for k, tau in ((1, 0.0), (4, 2.0)):
-        model, step = expected.abs_sgd(plain, k, tau), 0.05
+        model, step = expected.tradeoff(plain, k, tau), 0.05
         bound = bounds.abs_sgd(plain, step, k, 20, 300, tau, tau)
         assert 0.25 <= float(model.value(step, 300)) / float(bound) <= 0.5 + 0.05 * plain.L
 
 
 def test_bad_input():
     with pytest.raises(ValueError, match="mean_staleness"):
-        expected.abs_sgd(CONSTANTS, 1, -1.0)
+        expected.tradeoff(CONSTANTS, 1, -1.0)
     with pytest.raises(ValueError, match="k must be"):
-        expected.abs_sgd(CONSTANTS, 0, 1.0)
+        expected.tradeoff(CONSTANTS, 0, 1.0)
     with pytest.raises(ValueError, match="noise_curvature"):
         Constants(1.0, 1.0, 1.0, noise_curvature=-1.0)

@@ -10,6 +10,7 @@ from laws import SHIFTED, STALLS
 
 from abs_theory import choose, order_stats, steady_state
 from abs_theory.bounds import Constants, expected
+from abs_theory.choose import Budget, Search, Target
 from abs_theory.delays import Deterministic, Exponential, Gamma, LogNormal, Pareto, ShiftedExponential
 from abs_theory.monte_carlo import Estimate
 from simulations import protocols
@@ -24,7 +25,7 @@ KNOWN = PROBLEM.constants
 
 
 def floors(constants, k, tau, eta):
-    about = expected.abs_sgd(constants, k, tau)
+    about = expected.tradeoff(constants, k, tau)
     return float(about.noise * eta + about.drift * eta**2)
 
 
@@ -32,7 +33,7 @@ def floors(constants, k, tau, eta):
 def test_one_candidate_relaxes_exponentially(delay):
     """With constant k, threshold and step, g falls like an exponential to its floor, and its mean has a closed form."""
     k, theta, eta, seconds = 3, 1, 0.2, 40.0
-    table = choose.timetable(delay, N, KNOWN, time_budget=seconds, k=k, max_staleness=theta, step_size=eta)
+    table = choose.timetable(delay, N, KNOWN, Budget(seconds), Search(k, theta, eta))
     state = steady_state.abs_sgd(delay, k, N, theta)
     h1, floor = KNOWN.noise_curvature, floors(KNOWN, k, state.mean_staleness, eta)
     rate = 2 * h1 * eta / state.round_time
@@ -40,7 +41,7 @@ def test_one_candidate_relaxes_exponentially(delay):
     assert table.gradient_norm2 == pytest.approx(mean, rel=2e-3)
     assert table.updates == pytest.approx(seconds / state.round_time, rel=1e-9)
     assert table.messages == pytest.approx(table.updates * (state.uplinks + state.downlinks), rel=1e-9)
-    back = choose.timetable(delay, N, KNOWN, target=mean, k=k, max_staleness=theta, step_size=eta)
+    back = choose.timetable(delay, N, KNOWN, Target(mean), Search(k, theta, eta))
     assert back.seconds == pytest.approx(seconds, rel=5e-3)
     assert len(table.stairs) == 1
 
@@ -62,7 +63,7 @@ def test_no_other_order_of_two_candidates_is_better():
         early, g = area(2 * h1 * KNOWN.gap, first, switch)
         return (early + area(g, then, seconds - switch)[0]) / seconds
 
-    table = choose.timetable(SHIFTED, N, KNOWN, time_budget=seconds, k=[1, N], max_staleness=0, step_size=eta)
+    table = choose.timetable(SHIFTED, N, KNOWN, Budget(seconds), Search([1, N], 0, eta))
     assert table.stairs["k"].tolist() == [1, N]
     found = {order: min(mean(*order, s) for s in np.linspace(0, seconds, 601)) for order in [(1, N), (N, 1)]}
     assert table.gradient_norm2 == pytest.approx(min(found.values()), rel=2e-3)
@@ -73,20 +74,20 @@ def test_no_other_order_of_two_candidates_is_better():
 @pytest.mark.parametrize("delay", [STALLS, LAWS[-1]], ids=["stalls", "unequal"])
 def test_it_is_no_worse_than_the_best_constant_choice_and_waits_ever_longer(delay):
     target = 0.08
-    table, choice = choose.timetable(delay, N, KNOWN, target=target), choose.best(delay, N, KNOWN, target=target)
+    table, choice = choose.timetable(delay, N, KNOWN, Target(target)), choose.best(delay, N, KNOWN, Target(target))
     assert table.seconds < choice.seconds
     assert np.all(np.diff(table.stairs["round_time"]) > 0)
     assert np.all(np.diff(table.stairs["seconds"]) > 0)
     assert table.stairs["seconds"][0] == 0
     assert np.all(np.diff(table.stairs["gradient_norm2"]) <= 0)
     assert table.gradient_norm2 == target
-    within = choose.timetable(delay, N, KNOWN, time_budget=table.seconds)
+    within = choose.timetable(delay, N, KNOWN, Budget(table.seconds))
     assert within.gradient_norm2 == pytest.approx(target, rel=1e-6)
     assert within.step_size == pytest.approx(table.step_size)
 
 
 def test_what_is_in_force_at_a_time():
-    table = choose.timetable(SHIFTED, N, KNOWN, target=0.08)
+    table = choose.timetable(SHIFTED, N, KNOWN, Target(0.08))
     starts, ks = table.stairs["seconds"].to_numpy(), table.stairs["k"].tolist()
     assert [table.k_at(t) for t in starts] == ks
     assert [table.k_at(t) for t in (starts[1:] + starts[:-1]) / 2] == ks[:-1]
@@ -95,14 +96,14 @@ def test_what_is_in_force_at_a_time():
 
 
 def test_units_do_not_matter():
-    one = choose.timetable(SHIFTED, N, KNOWN, target=0.08)
+    one = choose.timetable(SHIFTED, N, KNOWN, Target(0.08))
     slow = ShiftedExponential(shift=500.0, scale=500.0)
-    other = choose.timetable(slow, N, KNOWN, target=0.08)
+    other = choose.timetable(slow, N, KNOWN, Target(0.08))
     assert (other.seconds, other.step_size) == pytest.approx((1000 * one.seconds, one.step_size), rel=1e-6)
     # w in other units: L, h1 and 1 / eta by a, sigma2 and g by a^2, gap by a
     scaled = Constants(7.0, 49 * 1.0, 7 * KNOWN.gap, noise_curvature=7 * KNOWN.noise_curvature,
                        noise_curvature2=49 * KNOWN.noise_curvature2)  # fmt: skip
-    steep = choose.timetable(SHIFTED, N, scaled, target=49 * 0.08)
+    steep = choose.timetable(SHIFTED, N, scaled, Target(49 * 0.08))
     assert (steep.seconds, 7 * steep.step_size) == pytest.approx((one.seconds, one.step_size), rel=1e-6)
 
 
@@ -111,7 +112,7 @@ def test_a_slower_descent_keeps_rounds_short_for_longer():
     h1, gap = KNOWN.noise_curvature, KNOWN.gap
     own = pd.DataFrame({"flow": flow, "gradient_norm2": 2 * h1 * gap * np.exp(-2 * h1 * flow)})
     slow = own.assign(flow=4 * flow)
-    tables = [choose.timetable(SHIFTED, N, KNOWN, target=0.08, descent=each) for each in (None, own, slow)]
+    tables = [choose.timetable(SHIFTED, N, KNOWN, Target(0.08), descent=given) for given in (None, own, slow)]
     assert tables[1].seconds == pytest.approx(tables[0].seconds, rel=0.02)  # the table is interpolated
     assert tables[2].seconds > 2 * tables[0].seconds
     k4 = [table.stairs["seconds"][table.stairs["k"] >= 4].min() for table in tables]
@@ -126,7 +127,7 @@ def test_noise_that_changes_on_the_way():
     same = path.assign(sigma2=1.0, noise_curvature=h1, noise_curvature2=h2)
     noisy = same.assign(sigma2=np.where(flow < 1, 8.0, 1.0))
     alone, with_noise, more = (
-        choose.timetable(SHIFTED, N, KNOWN, target=0.08, descent=each, step_size=0.3) for each in (path, same, noisy)
+        choose.timetable(SHIFTED, N, KNOWN, Target(0.08), Search(step_size=0.3), given) for given in (path, same, noisy)
     )
     assert with_noise.seconds == alone.seconds
     assert with_noise.stairs.equals(alone.stairs)
@@ -137,8 +138,8 @@ def test_noise_that_changes_on_the_way():
 @pytest.mark.parametrize("delay", [SHIFTED, STALLS], ids=["shifted", "stalls"])
 def test_training_by_the_clock_beats_the_best_constant_choice(delay):
     """The mean of |grad F|^2 over the time that the best constant k and threshold are predicted to need."""
-    choice = choose.best(delay, N, KNOWN, target=0.08)
-    table = choose.timetable(delay, N, KNOWN, target=0.08)
+    choice = choose.best(delay, N, KNOWN, Target(0.08))
+    table = choose.timetable(delay, N, KNOWN, Target(0.08))
     policies = {
         "constant": (choice.k, choice.max_staleness, choice.step_size),
         "clock": (lambda p: table.k_at(p.time), lambda p: table.max_staleness_at(p.time), table.step_size),
@@ -161,59 +162,53 @@ def test_training_by_the_clock_beats_the_best_constant_choice(delay):
 @pytest.mark.parametrize("delay", [Pareto(1.0, 0.9), Deterministic(1.0), Exponential(1e-12)], ids=repr)
 def test_extreme_laws(delay):
     table = choose.timetable(
-        delay, 4, KNOWN, target=0.2, k=[1, 2, 4], max_staleness=[0, 1], rng=np.random.default_rng(0)
+        delay, 4, KNOWN, Target(0.2), Search([1, 2, 4], max_staleness=[0, 1]), rng=np.random.default_rng(0)
     )
     assert 0 < table.seconds < math.inf
     assert np.isfinite(table.stairs[["seconds", "round_time", "gradient_norm2"]].to_numpy()).all()
 
 
 def test_edges():
-    easy = choose.timetable(SHIFTED, N, KNOWN, target=1e6)  # at least one update
+    easy = choose.timetable(SHIFTED, N, KNOWN, Target(1e6))  # at least one update
     assert easy.updates == pytest.approx(1)
     quiet = Constants(1.0, 0.0, 1.0, noise_curvature=0.5, noise_curvature2=0.3)
-    assert set(choose.timetable(SHIFTED, N, quiet, target=0.01).stairs["k"]) == {
+    assert set(choose.timetable(SHIFTED, N, quiet, Target(0.01)).stairs["k"]) == {
         1
     }  # without noise nobody is waited for
-    one = choose.timetable(SHIFTED, 1, KNOWN, target=0.08)
+    one = choose.timetable(SHIFTED, 1, KNOWN, Target(0.08))
     assert one.stairs["k"].tolist() == [1]
 
 
+COLUMNS = ["flow", "gradient_norm2", "sigma2", "noise_curvature", "noise_curvature2"]
 BAD = [
-    ({"target": 0.1, "time_budget": 1.0}, "one of the two"),
-    ({}, "one of the two"),
-    ({"target": -1.0}, "target must be"),
-    ({"target": 0.1, "step_size": 50.0}, "no step and order"),
-    ({"target": 1e-9, "step_size": 0.5}, "no step and order"),
-    ({"time_budget": 0.01}, "time for one update"),
-    ({"target": 0.1, "k": 9}, r"k must be in 1\.\.n"),
-    ({"target": 0.1, "message_seconds": -1}, "message_seconds must be"),
-    ({"target": 0.1, "descent": [1, 2]}, "descent must be a table"),
+    (lambda: Target(-1.0), {}, "target must be"),
+    (lambda: Target(0.1), {"step_size": 50.0}, "no step and order"),
+    (lambda: Target(1e-9), {"step_size": 0.5}, "no step and order"),
+    (lambda: Budget(0.01), {}, "time for one update"),
+    (lambda: Target(0.1), {"k": 9}, r"k must be in 1\.\.n"),
+    (lambda: Target(0.1), {"message_seconds": -1}, "message_seconds must be"),
+    (lambda: Target(0.1), {"round_time": np.ones(N)}, "is for .* the round times of the delay law"),
+    (lambda: Target(0.1, model="bound"), {}, 'is for the model "expected"'),
+    (lambda: Target(0.1, "communication"), {}, 'the objective "time"'),
+    (lambda: 0.1, {}, r"goal must be choose.Target\(error\) or choose.Budget"),
+    (lambda: Target(0.1), {"descent": [1, 2]}, "descent must be a table"),
+    (lambda: Target(0.1), {"descent": pd.DataFrame([[0.0, 1.0, -1.0, 1.0, 1.0]], columns=COLUMNS)}, "sigma2 >= 0"),
     (
-        {
-            "target": 0.1,
-            "descent": pd.DataFrame(
-                {
-                    "flow": [0.0],
-                    "gradient_norm2": [1],
-                    "sigma2": [-1.0],
-                    "noise_curvature": [1.0],
-                    "noise_curvature2": [1.0],
-                }
-            ),
-        },
-        "sigma2 >= 0",
+        lambda: Target(0.1),
+        {"descent": pd.DataFrame({"flow": [0.0, 0.0], "gradient_norm2": [1, 1]})},
+        "increases from 0",
     ),
-    ({"target": 0.1, "descent": pd.DataFrame({"flow": [0.0, 0.0], "gradient_norm2": [1, 1]})}, "increases from 0"),
 ]
 
 
-@pytest.mark.parametrize("options, message", BAD, ids=[message for _, message in BAD])
-def test_bad_arguments_are_refused(options, message):
+@pytest.mark.parametrize("goal, options, message", BAD, ids=[message for *_, message in BAD])
+def test_bad_arguments_are_refused(goal, options, message):
+    descent = {"descent": options["descent"]} if "descent" in options else {}
     with pytest.raises(ValueError, match=message):
-        choose.timetable(SHIFTED, N, KNOWN, **options)
+        choose.timetable(SHIFTED, N, KNOWN, goal(), Search(**({} if descent else options)), **descent)
 
 
 @pytest.mark.parametrize("curvature, gap", [(None, 1.0), (0.0, 1.0), (0.5, 0.0)])
 def test_constants_that_do_not_say_enough_are_refused(curvature, gap):
     with pytest.raises(ValueError, match="noise_curvature > 0" if gap else "gap must be > 0"):
-        choose.timetable(SHIFTED, N, Constants(1.0, 1.0, gap, noise_curvature=curvature), target=0.1)
+        choose.timetable(SHIFTED, N, Constants(1.0, 1.0, gap, noise_curvature=curvature), Target(0.1))

@@ -1,0 +1,47 @@
+"""How long a user waits for the help of each command, in times that of importing numpy."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from benchmarks.measure import Line
+
+MOST_TIMES_NUMPY = 4  # a command may take this many times as long as importing numpy
+COMMANDS = {
+    "python -m abs_theory --help": ["-m", "abs_theory", "--help"],
+    "python -m simulations --help": ["-m", "simulations", "--help"],
+    "python -m paper_figs --list": ["-m", "paper_figs", "--list"],
+}
+
+
+def start_up(repetitions: int = 5) -> list[Line]:
+    """One line for each command: its CPU seconds over those of importing numpy, the median of runs that take turns."""
+    programs = {"numpy": ["-c", "import numpy"], **COMMANDS}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(repetitions + 1):
+        for name, arguments in programs.items():
+            start = _children_seconds()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            seconds[name].append(_children_seconds() - start)
+    numpy_seconds = np.array(seconds["numpy"][1:])  # the first run fills the caches of the disk
+    return [
+        Line(
+            f"{name}, over import numpy",
+            float(np.median(np.array(seconds[name][1:]) / numpy_seconds)),
+            "x",
+            maximum=MOST_TIMES_NUMPY,
+        )
+        for name in COMMANDS
+    ]
+
+
+def _children_seconds() -> float:
+    """CPU seconds of all finished child processes."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def main() -> None:
+    print(*start_up(), sep="\n")
