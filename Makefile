@@ -20,6 +20,7 @@ test: $(DEV_READY)
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks simulator
+	$(BIN)/python -m benchmarks start-up
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .
