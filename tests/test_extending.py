@@ -83,9 +83,9 @@ def test_the_changed_copy_is_as_the_linter_and_the_structure_demand(changed):
 
 
 @pytest.mark.slow
-def test_the_new_protocol_goes_into_the_table_of_the_readme(changed):
+def test_the_new_protocol_goes_into_the_table_of_methods(changed):
     run(changed, "python docs/methods.py")
     assert (
-        "| [`abs_by_the_clock`](simulations/protocols/by_the_clock.py) | no formula |"
-        in (changed / "README.md").read_text()
+        "| [`abs_by_the_clock`](../simulations/protocols/by_the_clock.py) | no formula |"
+        in (changed / "docs" / "methods.md").read_text()
     )
