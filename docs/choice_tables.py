@@ -1,14 +1,14 @@
-"""The tables of ``choice.md``: ``python docs/choice_tables.py`` writes them anew from ``choice.csv``.
+"""Write the tables of ``docs/choice.md`` from ``docs/choice.csv``: ``python docs/choice_tables.py``.
 
     python -m benchmarks choice --csv docs/choice.csv
 
-measures them.
+measures the numbers.
 """
 
 from pathlib import Path
 
 import pandas as pd
-from marks import filled
+from marks import command, filled
 
 CSV, PAGE = (Path(__file__).with_name(name) for name in ("choice.csv", "choice.md"))
 RIVALS = ("best member", "best constant")
@@ -63,4 +63,5 @@ def in_page(text: str) -> str:
 
 
 if __name__ == "__main__":
+    command(__doc__)
     PAGE.write_text(in_page(PAGE.read_text()))
