@@ -1,11 +1,11 @@
-"""The table of methods in the README: ``python docs/methods.py`` writes it anew.
+"""Write the table of methods into ``docs/methods.md``: ``python docs/methods.py``.
 
-All of it is read from the docstrings of the factories in ``simulations.protocols``: their first reference, and a line
+The table is made from the docstrings of the factories in ``simulations.protocols``: their first reference, and a line
 
     Round: E X(k); staleness: 0; restarts: all late workers.
 
-with the mean seconds of a round, the staleness of the gradients that are applied, and who begins anew at an update.
-Every such saying is held against simulations by ``tests/test_readme.py``.
+with the mean seconds of a round, the staleness of applied gradients, and the workers that restart at an update.
+``tests/test_readme.py`` compares each of these statements with simulations.
 """
 
 import inspect
@@ -13,11 +13,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from marks import filled
+from marks import command, filled
 
 from simulations import protocols
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).with_name("methods.md")
 
 
 class Facts(NamedTuple):
@@ -35,7 +35,7 @@ def facts(name: str) -> Facts:
     said = re.search(r"Round: (.+?); staleness: (.+?); restarts: (.+?)\.(?: |$)", text)
     if said is None:
         raise ValueError(f'the docstring of {name} needs a line "Round: ...; staleness: ...; restarts: ...."')
-    source = re.search(r"Source: ([^)]*\)|[^.;:]*)", text)  # up to the parenthesis with its year
+    source = re.search(r"Source: ([^(;]*\([^)]*\)|[^.;:]*)", text)  # up to the parenthesis with its year
     return Facts(*said.groups(), source[1] if source else "folklore")
 
 
@@ -45,7 +45,7 @@ def table() -> str:
     files = list(dict.fromkeys(re.findall(r"``(\w+)`` \(", inspect.getdoc(protocols))))
     lines = ["| method | mean round time | staleness | who restarts | source |", "|---|---|---|---|---|"]
     for factory in sorted(factories, key=lambda factory: (_place(factory, files), factory.__code__.co_firstlineno)):
-        file = f"{factory.__module__.replace('.', '/')}.py"
+        file = f"../{factory.__module__.replace('.', '/')}.py"
         lines.append(f"| [`{factory.__name__}`]({file}) | {' | '.join(facts(factory.__name__))} |")
     return "\n".join(lines) + "\n"
 
@@ -55,10 +55,11 @@ def _place(factory, files: list[str]) -> int:
     return files.index(module) if module in files else len(files)
 
 
-def in_readme(text: str) -> str:
+def in_page(text: str) -> str:
     """``text`` with the table between the two marks."""
     return filled(text, "methods", "methods.py", table())
 
 
 if __name__ == "__main__":
-    README.write_text(in_readme(README.read_text()))
+    command(__doc__)
+    PAGE.write_text(in_page(PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""The README: its examples run as printed, its commands exist, and its table of methods is what simulations show."""
+"""The README: its examples run as printed, its commands exist. The table of methods is what simulations show."""
 
 import importlib
 import math
@@ -69,10 +69,26 @@ def test_every_make_target_and_file_it_names_exists():
     )
 
 
+def test_its_medians_are_those_of_the_page_of_findings():
+    """Which ``tests/paper_figs/test_figures_on_default_runs.py`` compares with runs."""
+
+    def medians(text):
+        rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", text, flags=re.MULTILINE)
+        return {name: [cell.split(" [")[0] for cell in cells] for name, *cells in rows if name[0].isalpha()}
+
+    stated, found = medians(README), medians((ROOT / "docs" / "findings.md").read_text())
+    shared = stated.keys() & found.keys()
+    assert len(shared) == 7
+    assert {name: stated[name] for name in shared} == {name: found[name] for name in shared}
+
+
 # ---------------------------------------------------------------------- the table of methods
 def test_the_table_of_methods_is_the_generated_one():
-    assert methods.in_readme(README) == README, "run: python docs/methods.py"
+    page = methods.PAGE.read_text()
+    assert methods.in_page(page) == page, "run: python docs/methods.py"
     assert len(methods.table().splitlines()) == 2 + len(PROTOCOLS)
+    (others,) = re.findall(r"ABS and (\d+) other methods", " ".join(README.split()))
+    assert 23 <= int(others) <= len(PROTOCOLS) - 1
 
 
 PROTOCOLS = MappingProxyType({name: case for name, case in CASES.items() if name in methods.protocols.__all__})

@@ -12,7 +12,7 @@ def abs_sgd(k: Policy, max_staleness: Policy, weight: Weight = uniform) -> Proto
     ``max_staleness`` updates have been made since it received its model.  A gradient counts ``weight(staleness)``.
 
     Round: by ``steady_state.abs_sgd``; staleness: at most ``max_staleness``; restarts: workers staler than that.
-    Source: Tan, Zhu & Zhang (arXiv 2301.08895), as reconstructed from its abstract (see the README).
+    Source: Tan, Zhu & Zhang (arXiv 2301.08895), as reconstructed from its abstract (docs/abs.md).
     See also ``k_async``, which restarts nobody; ``k_sync``, which restarts all late workers.
 
     >>> from abs_theory.delays import Deterministic

@@ -1,4 +1,4 @@
-"""The claims of the trained figures, and what the README says was found, on runs of default size: minutes of work."""
+"""The claims of the trained figures and of docs/findings.md, on runs of default size: minutes of work."""
 
 import math
 import re
@@ -93,8 +93,8 @@ def test_claim_of_time_to_target_on_the_default_runs(default_runs):
     assert increasing["ABS, time-optimal"] == increasing["AdaSync"]
 
 
-def test_findings_of_the_readme_on_the_default_runs(default_runs):
-    """Each "times as fast" of the README lies in the interval of its ratio; what is called a tie is one."""
+def test_findings_on_the_default_runs(default_runs):
+    """Each "times as fast" of docs/findings.md lies in the interval of its ratio; what is called a tie is one."""
     rng = np.random.default_rng(0)
     level = study.DEFAULT["hard"]
     reached = {
@@ -129,11 +129,11 @@ def test_findings_of_the_readme_on_the_default_runs(default_runs):
     assert (winner.loc[winner["update"] > 0, "max_staleness"] == 0).all()
 
 
-def test_numbers_of_the_readme_on_the_default_runs(default_runs):
-    """On another processor rounding may change a run, so the README's medians need only lie in the new intervals."""
+def test_numbers_of_the_page_of_findings_on_the_default_runs(default_runs):
+    """On another processor rounding may change a run, so the medians of the page need only lie in the new intervals."""
     hard = of_hard(default_runs)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", readme, flags=re.MULTILINE)
+    page = (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", page, flags=re.MULTILINE)
     names = {"ABS, threshold relative to mean staleness": "ABS", "ABS, time-optimal threshold": "ABS, time-optimal"}
     checked = 0
     for name, *cells in rows:
@@ -159,7 +159,9 @@ def test_claim_of_ablation_the_threshold_decides_where_the_hazard_decreases():
     assert np.isfinite(increasing.loc["loss ratio"]).to_dict() == {
         name: name == "restart all" for name in study.THRESHOLDS
     }
-    assert (table.loc["lognormal", "restart all"] < table.loc["lognormal", "time-optimal"]).all()  # said in the README
+    assert (
+        table.loc["lognormal", "restart all"] < table.loc["lognormal", "time-optimal"]
+    ).all()  # said in docs/findings.md
     for law, same in (("increasing hazard", "none"), ("decreasing hazard", "restart all")):  # said below the figure
         assert (table.loc[law, "time-optimal"] == table.loc[law, same]).all()
 
