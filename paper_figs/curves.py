@@ -1,4 +1,4 @@
-"""Median and quartiles over replicates, on a common grid, of runs recorded at different moments."""
+"""Median and quartiles over replicates, on a common grid: runs are recorded at different times."""
 
 from collections.abc import Hashable
 
@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 
 from paper_figs import style
 
-FALLING = {"max_staleness"}  # falls as k rises: ranked from above, so that its median belongs to the median k
+FALLING = {"max_staleness"}  # it falls as k rises; ranked from above, its median belongs to the median k
 
 
 def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) -> pd.DataFrame:
-    """Per law, method and grid point of ``x``: quartiles of each column, the last value known in each replicate.
+    """Quartiles over replicates of each column, per law, method and grid point of ``x``.
 
-    Each run starts at 0 (``study.with_start``).  Over time the grid ends at the horizon, elsewhere where the first run
-    ends that has not diverged, so every point holds all replicates.  The infinite loss of a diverged run stays in
-    the quartiles as the worst value.
+    Between two records a run keeps its last value; each run starts at 0 (``study.with_start``).  A grid over time ends
+    at the horizon.  Any other grid ends where the first run ends that has not diverged, so that every point has all
+    replicates.  A diverged run has an infinite loss, the worst value of the quartiles.
     """
     tables = []
     for (law, method), rows in runs.groupby(["law", "method"], sort=False):
@@ -41,16 +41,16 @@ def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) ->
 
 
 def numbers(table: pd.DataFrame, x: str, columns: list[str], rows: int = 4) -> pd.DataFrame:
-    """A curve in a few rows: the medians at ``rows`` evenly spaced points of its grid, the last among them."""
+    """A curve in a few rows: the medians at ``rows`` evenly spaced points of its grid, with the last point."""
     at = table.groupby(["law", "method"]).cumcount()
     last = at.groupby([table["law"], table["method"]]).transform("max")
-    few = table[((at + 1) * rows // (last + 1)) > (at * rows // (last + 1))]
+    thinned = table[((at + 1) * rows // (last + 1)) > (at * rows // (last + 1))]
     medians = {f"{column}_median": column for column in columns}
-    return few[["law", "method", x, *medians]].rename(columns=medians)
+    return thinned[["law", "method", x, *medians]].rename(columns=medians)
 
 
 def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: Hashable, steps: bool = False) -> None:
-    """One method's median as a line (or stairs) with sparse markers, its quartiles as a band."""
+    """The median of one method as a line (or steps) with a few markers, and its quartiles as a band."""
     finite = rows[np.isfinite(rows[f"{column}_median"])]
     look, drawstyle = style.look(method), "steps-post" if steps else "default"
     ax.plot(

@@ -1,12 +1,14 @@
-"""The delay laws that are drawn, one of each ageing, all of mean 1 s, and how each looks."""
+"""The delay laws of the figures, one of each kind of ageing, all of mean 1 s, and how each is drawn."""
 
 import math
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from abs_theory.delays import Delay, Exponential, HyperExponential, LogNormal, ShiftedExponential
 
-# all of mean 1 s
+if TYPE_CHECKING:  # computing needs no matplotlib
+    from paper_figs.style import Look
+
 LAWS: dict[str, Delay] = {
     "increasing hazard": ShiftedExponential(shift=0.5, scale=0.5),
     "constant hazard": Exponential(mean=1.0),
@@ -19,7 +21,7 @@ NAMES = {
     "decreasing hazard": "hyper-exponential",
     "neither": "lognormal",
 }
-_LOOKS: dict[str, dict[str, Any]] = {
+_LOOKS: "dict[str, Look]" = {
     "increasing hazard": {"color": "#0072B2", "linestyle": "-", "marker": "v"},
     "constant hazard": {"color": "#000000", "linestyle": ":", "marker": "s"},
     "decreasing hazard": {"color": "#D55E00", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "^"},
@@ -28,10 +30,10 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 def title(law: Hashable, between: str = " ") -> str:
-    """A law as a panel is headed or a line is labelled."""
+    """The name of a law with its ageing, for the title of a panel or the label of a line."""
     return f"{NAMES[str(law)]}{between}({law})"
 
 
-def look(law: Hashable) -> dict[str, Any]:
-    """Line properties of a law: colour, dash and marker all tell it apart."""
-    return dict(_LOOKS[str(law)])
+def look(law: Hashable) -> "Look":
+    """Line properties of a law: colour, dash and marker each identify it."""
+    return _LOOKS[str(law)].copy()

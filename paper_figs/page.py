@@ -8,12 +8,12 @@ import html
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from paper_figs.catalogue import FIGURES
+from paper_figs.catalogue import FIGURES, Config
 
 ROWS = 250  # of a table that are shown; the file it links to has all
 
@@ -37,7 +37,7 @@ class Card:
     """How a figure in a folder was made."""
 
     size: str
-    config: dict[str, Any]
+    config: Config
     seconds: float  # its computation took, once
 
     def write(self, out: Path, name: str) -> None:

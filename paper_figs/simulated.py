@@ -1,25 +1,32 @@
-"""What the figures of the theory share: a law of each ageing, averages of simulated rounds, and how both are drawn."""
+"""Simulated averages that the figures of the theory compare with."""
 
-from typing import Any
+import math
 
-import numpy as np
 import pandas as pd
+from scipy import stats
 
 from abs_theory.results import Estimate
+from abs_theory.typing import Array, DelayLike
 from simulations import protocols
 from simulations.experiment import simulate
 from simulations.problems import TimingOnly
 
-# ---------------------------------------------------------------------- simulation
-
 
 def averages(
-    delay: Any, k: int, n: int, max_staleness: float, *, tasks: int, replicates: int, seed: int, local_steps: int = 1
+    delay: DelayLike,
+    k: int,
+    n: int,
+    max_staleness: float,
+    *,
+    tasks: int,
+    replicates: int,
+    seed: int,
+    local_steps: int = 1,
 ) -> dict[str, Estimate]:
     """Round time (s), mean staleness and restarts per round of ABS, by the event simulator.
 
-    Over the second half of ``tasks`` delivered tasks in each replicate, so that the fresh start is forgotten;
-    ``delay`` is one of the ``local_steps`` of a task.
+    Averages over the second half of the ``tasks`` delivered in each replicate, when the start is forgotten.
+    ``delay`` is the law of one local step; a task has ``local_steps`` of them.
     """
     updates = max(tasks // k, 4)
     rounds = simulate(
@@ -33,9 +40,17 @@ def averages(
 
 
 def staleness(
-    delay: Any, k: int, n: int, max_staleness: float, *, tasks: int, replicates: int, seed: int, local_steps: int = 1
-) -> np.ndarray:
-    """Share of the applied gradients that have staleness 0, 1, ..., shape (replicates, ...); as ``averages``."""
+    delay: DelayLike,
+    k: int,
+    n: int,
+    max_staleness: float,
+    *,
+    tasks: int,
+    replicates: int,
+    seed: int,
+    local_steps: int = 1,
+) -> Array:
+    """Share of the applied gradients with staleness 0, 1, ..., shape (replicates, ...); arguments as ``averages``."""
     updates = max(tasks // k, 4)
     _, jobs = simulate(
         protocols.abs_sgd(k, max_staleness), TimingOnly(), delay, n, step_size=1.0, num_updates=updates,
@@ -47,4 +62,7 @@ def staleness(
     return counts.to_numpy() / counts.to_numpy().sum(axis=1, keepdims=True)
 
 
-# ---------------------------------------------------------------------- drawing
+def half_widths(samples: Array) -> Array:
+    """95 % half-widths of the means over the first axis, by Student's t."""
+    replicates = len(samples)
+    return float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates) * samples.std(axis=0, ddof=1)

@@ -1,14 +1,14 @@
-"""The comparison that the training figures share: every method tuned, then run, under three delay laws.
+"""The comparison that the training figures share: every method is tuned and then run, under three delay laws.
 
-Each method's own knobs are tuned by the same pattern search with the same budget, on other replicates than
-those shown.  The grids are so wide that a best value is never at their end, unless the domain ends there (k = n).
+The knobs of each method are tuned by the same pattern search with the same budget, on other replicates than those
+shown.  The grids are wide: a best value never lies at an end, unless the domain ends there (k = n).
 """
 
 import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import joblib
 import pandas as pd
@@ -23,13 +23,13 @@ from simulations.experiment import simulate
 from simulations.problems import perceptron_digits
 from simulations.problems.constants import estimate
 from simulations.record import COUNTS, median, thinned, to_target
-from simulations.server import Protocol
+from simulations.server import Policy, Protocol
 
 ACCURACY = "test_accuracy"
 
 
 class Setting(NamedTuple):
-    """A delay law of mean 1 s, the grid of evaluations and the time shown (s), in proportion to how fast it trains."""
+    """A delay law of mean 1 s, with the seconds between evaluations and the seconds shown (fewer if fast)."""
 
     delay: Delay
     eval_every: float
@@ -61,7 +61,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Method:
-    """A protocol with its knobs: where the search starts, besides the step size, and how to build it."""
+    """A protocol with its knobs: how to build it, and the values at which the search starts."""
 
     build: Callable[..., Protocol]  # (delay, n, **knobs)
     step_size: float
@@ -69,13 +69,13 @@ class Method:
     local: bool = False  # whether the knob "local_steps" belongs to the run
 
 
-THRESHOLDS: dict[str, Callable[..., Any]] = {  # the rules for max_staleness that are compared
+THRESHOLDS: dict[str, Callable[..., Policy]] = {  # the rules for max_staleness that are compared
     "restart all": lambda delay, n, c: 0,
     "relative": lambda delay, n, c: policies.relative_to_mean(c),
     "time-optimal": lambda delay, n, c: policies.time_optimal(delay, n),
     "none": lambda delay, n, c: math.inf,
 }
-K_RULES: dict[str, Callable[..., Any]] = {  # the rules for k that are compared
+K_RULES: dict[str, Callable[..., Policy]] = {  # the rules for k that are compared
     "constant": lambda delay, n, k0, bound: k0,
     "loss ratio": lambda delay, n, k0, bound: policies.loss_ratio(k0),
     "greedy bound": policies.abs_rule,
@@ -90,7 +90,7 @@ def _abs(k_rule: str, threshold: str) -> Callable[..., Protocol]:
     return build
 
 
-CHOSEN = "ABS, chosen"  # k and max_staleness from ``chosen``, a method made when the laws are known
+CHOSEN = "ABS, chosen"  # its k and max_staleness come from ``chosen``, so it is made when they are known
 
 TUNED = {
     "ABS": Method(_abs("greedy bound", "relative"), 0.354, {"k0": 2, "c": 1.0}),
@@ -113,7 +113,7 @@ TUNED = {
         1.41, {"trials": 1, "cut_off": 0.5},
     ),
 }  # fmt: skip
-METHODS = [CHOSEN, *TUNED]  # in the order they are listed
+METHODS = [CHOSEN, *TUNED]
 ABLATION = {
     f"{k_rule} / {threshold}": Method(_abs(k_rule, threshold), 0.354, {"k0": 2})
     for k_rule, threshold in itertools.product(K_RULES, THRESHOLDS)
@@ -121,26 +121,26 @@ ABLATION = {
 
 
 def chosen(laws: list[str], n: int, accuracy: float, path: int) -> dict[Delay, Choice]:
-    """What ``choose.best`` proposes for each law, of which it is told nothing else; nothing is tried out.
+    """What ``choose.best`` chooses for each law from estimated constants alone, without any trial.
 
-    Constants of the perceptron are estimated along one training ``path`` of so many updates, and the error that stands
-    for ``accuracy`` is the one where the loss is what a synchronous run has at this accuracy.
+    The constants of the perceptron are estimated along one training path of ``path`` updates.  The target is the
+    squared gradient norm at the loss which a synchronous run has when it reaches ``accuracy``.
     """
     method, first = TUNED["synchronous"], laws[0]
     runs = train(
         method, first, n, {"step_size": method.step_size}, seed=TUNING_SEED, target=(ACCURACY, accuracy),
-        replicates=[0], time_budget=2 * LONGEST,
+        replicates=[0], time_budget=2 * LONGEST_RUN,
     )  # fmt: skip
-    known = estimate(perceptron_digits(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
-    target = known.target_at(float(runs["loss"].dropna().iloc[-1]))
-    constants = known.typical(target)
+    constants_of_path = estimate(perceptron_digits(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
+    target = constants_of_path.target_at(float(runs["loss"].dropna().iloc[-1]))
+    constants = constants_of_path.typical(target)
     return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, choose.Target(target)) for law in laws}
 
 
 def as_chosen(choices: dict[Delay, Choice]) -> Method:
-    """ABS with k and max_staleness of ``choices``; only its step size is left to tune."""
-    known = {delay: (choice.k, choice.max_staleness) for delay, choice in choices.items()}
-    return Method(lambda delay, n: protocols.abs_sgd(*known[delay]), 0.177, {})
+    """ABS with the k and max_staleness of ``choices``; only its step size is tuned."""
+    settings = {delay: (choice.k, choice.max_staleness) for delay, choice in choices.items()}
+    return Method(lambda delay, n: protocols.abs_sgd(*settings[delay]), 0.177, {})
 
 
 def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) -> pd.DataFrame:
@@ -156,7 +156,7 @@ def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) 
 
 
 def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
-    """One step up or down on each knob's grid, two for the step size, and k together with the step size."""
+    """Points one step away on the grid of each knob, two steps for the step size, and both knobs moved together."""
 
     def moved(name: str, by: int, point: dict[str, float]) -> dict[str, float] | None:
         grid = [x for x in GRIDS[name] if name not in ("k", "k0") or x <= n]
@@ -176,13 +176,13 @@ def tune(
 ) -> dict:
     """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
 
-    A run is stopped when it takes half as long again as the best so far: it cannot win any more.  The best few points
-    found then meet on ``finals`` fresh replicates, lest the luckiest wins.
+    A run is stopped when it has taken 1.5 times as long as the best so far: it can no longer win.  The best few points
+    are compared again on ``finals`` new replicates, so that luck does not decide.
     """
     scores: dict[tuple, tuple[float, float]] = {}
 
     def evaluate(knobs: dict[str, float], which: range, budget: float) -> tuple[float, float]:
-        """Median time to the target, and the final loss to tell those apart that never get there."""
+        """Median time to the target, and the final loss, which ranks points that never reach it."""
         options = {"replicates": which, "time_budget": budget}
         runs = train(method, law, n, knobs, seed=TUNING_SEED, target=(ACCURACY, target), **options)
         reached = to_target(runs, ACCURACY, target, **options)
@@ -221,8 +221,8 @@ def tunings(methods: dict[str, Method], laws: list[str], n: int, target: float, 
 
 def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict) -> dict:
     """The tuned knobs of every (method, law), in parallel, with a progress bar."""
-    found = in_parallel("tuning", tunings(methods, laws, n, target, longest, tuning))
-    return dict(zip(itertools.product(methods, laws), found, strict=True))
+    knobs = in_parallel("tuning", tunings(methods, laws, n, target, longest, tuning))
+    return dict(zip(itertools.product(methods, laws), knobs, strict=True))
 
 
 # ---------------------------------------------------------------------- the shared table
@@ -235,18 +235,18 @@ QUICK = {
     "n": 8, "laws": ["increasing hazard", "decreasing hazard"], "easy": 0.8, "hard": 0.85, "replicates": 3, "path": 64,
     "tuning": {"budget": 4, "replicates": 1, "finals": 1},
 }  # fmt: skip
-LONGEST = 200.0  # seconds a slow method is given to reach the hard target
+LONGEST_RUN = 200.0  # seconds a slow method has to reach the hard target
 
 
 def compute(
     n: int, laws: list[str], easy: float, hard: float, replicates: int, path: int, tuning: dict
 ) -> pd.DataFrame:
     """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
-    of_tuned = tunings(TUNED, laws, n, hard, LONGEST, tuning)
-    choices, *found = in_parallel("tuning", [joblib.delayed(chosen)(laws, n, hard, path), *of_tuned])
+    of_tuned = tunings(TUNED, laws, n, hard, LONGEST_RUN, tuning)
+    choices, *tuned = in_parallel("tuning", [joblib.delayed(chosen)(laws, n, hard, path), *of_tuned])
     compared = {CHOSEN: as_chosen(choices)} | TUNED
-    knobs = tune_all({CHOSEN: compared[CHOSEN]}, laws, n, hard, LONGEST, tuning)
-    knobs |= zip(itertools.product(TUNED, laws), found, strict=True)
+    knobs = tune_all({CHOSEN: compared[CHOSEN]}, laws, n, hard, LONGEST_RUN, tuning)
+    knobs |= zip(itertools.product(TUNED, laws), tuned, strict=True)
     calls = [
         joblib.delayed(final_run)(name, compared[name], law, n, own, replicate)
         for ((name, law), own), replicate in itertools.product(knobs.items(), range(replicates))
@@ -255,17 +255,17 @@ def compute(
 
 
 def final_run(name: str, method: Method, law: str, n: int, knobs: dict, replicate: int) -> pd.DataFrame:
-    """One replicate to the horizon, or as long as a slow method needs to reach the hard target."""
+    """One replicate up to the horizon, or longer if the method needs longer to reach the hard target."""
     own = {key: value for key, value in knobs.items() if key in GRIDS}
     horizon = LAWS[law].horizon
-    budget = min(LONGEST, max(horizon, 2 * knobs["median"]))
+    budget = min(LONGEST_RUN, max(horizon, 2 * knobs["median"]))
     rounds = train(method, law, n, own, seed=SHOWN_SEED, replicates=[replicate], time_budget=budget)
-    tuned = {f"tuned_{key}": value for key, value in own.items()}
-    return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, budget=budget, **tuned)
+    shown = {f"tuned_{key}": value for key, value in own.items()}
+    return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, budget=budget, **shown)
 
 
 def with_start(runs: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The runs of one method, each preceded by the model it starts from, as update 0 at time 0."""
+    """The runs of one method, each with a first row for the initial model: update 0 at time 0."""
     problem = perceptron_digits(n)
     first = runs.groupby("replicate").head(1)
     values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}

@@ -1,6 +1,6 @@
-"""How every figure looks: sizes, and one colour, marker and dash per method everywhere."""
+"""How all figures look: sizes, and one colour, marker and dash pattern per method."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,14 +9,21 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.typing import ColorType, LineStyleType, MarkerType
 from numpy.typing import ArrayLike
+
+# properties of a line by name, as matplotlib takes and types them
+LineProperty = Any
+Look = dict[str, LineProperty]
 
 COLUMN, PAGE = 3.5, 7.16  # widths in inches of one and two columns of a paper
 
-# Okabe & Ito's palette, safe for colour-blind readers, a colour per family; the marker alone tells a method in grey
-LOOKS: dict[str, tuple[str, Any, Any]] = {
+
+# a colour of Okabe and Ito's palette (safe for colour-blind readers) per family; in grey the marker identifies a method
+LOOKS: dict[str, tuple[ColorType, LineStyleType, MarkerType]] = {
     "ABS": ("#D55E00", "-", "o"),
     "ABS, time-optimal": ("#D55E00", (0, (4, 1.5)), "D"),
     "ABS, chosen": ("#D55E00", (0, (6, 1, 1, 1)), "*"),
@@ -57,28 +64,28 @@ _SETTINGS = {
 
 
 def applied() -> AbstractContextManager:
-    """The settings all figures are drawn under."""
+    """A context with the settings of all figures."""
     settings: Any = sns.axes_style("ticks") | _SETTINGS
     return mpl.rc_context(settings)
 
 
-def look(method: Hashable) -> dict:
+def look(method: Hashable) -> Look:
     """Line properties of a method."""
     color, dash, marker = LOOKS[str(method)]
     on_top = 3 if str(method).startswith("ABS") else 2
-    size = 7 if marker == "*" else mpl.rcParams["lines.markersize"]  # a star has little area
+    size = 7 if marker == "*" else mpl.rcParams["lines.markersize"]  # a star has a small area
     return {"color": color, "linestyle": dash, "marker": marker, "markersize": size, "zorder": on_top}
 
 
-def palette(size: int) -> list:
-    """Colours for things that are not methods."""
+def palette(size: int) -> Sequence[tuple[float, float, float]]:
+    """Colours for anything but methods."""
     return sns.color_palette("colorblind", size)
 
 
-def points(ax: Axes, x: ArrayLike, mean: ArrayLike, half_width: ArrayLike, **kind: Any) -> Any:
-    """Simulated means with their 95 % intervals; on a logarithmic axis an interval down to 0 ends at the axis."""
-    kind = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "zorder": 4, "markeredgewidth": 0} | kind
-    return ax.errorbar(x, mean, half_width, **kind)
+def points(ax: Axes, x: ArrayLike, mean: ArrayLike, half_width: ArrayLike, **look: LineProperty) -> ErrorbarContainer:
+    """Simulated means with their 95 % intervals.  On a logarithmic axis an interval that reaches 0 ends at the axis."""
+    defaults: Look = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "zorder": 4, "markeredgewidth": 0}
+    return ax.errorbar(x, mean, half_width, **defaults | look)
 
 
 def plain_log(axis: Axis) -> None:
@@ -88,16 +95,16 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def key(label: str, **look: Any) -> Line2D:
-    """A line of a legend."""
+def key(label: str, **look: LineProperty) -> Line2D:
+    """An entry of a legend, drawn like a line."""
     look.setdefault("markersize", 3.5)
     return Line2D([], [], label=label, **look)
 
 
-def band(ax: Axes, x: ArrayLike, middle: ArrayLike, error: ArrayLike, color: Any, least: float = 0.0) -> None:
-    """The stated error of a theory, shaded; no deeper than ``least``."""
+def band(ax: Axes, x: ArrayLike, middle: ArrayLike, error: ArrayLike, color: ColorType, lowest: float = 0.0) -> None:
+    """The stated error of a theory as a shaded band, which ends at ``lowest``."""
     middle, error = np.asarray(middle, dtype=float), np.asarray(error, dtype=float)
     ax.fill_between(
-        np.asarray(x, dtype=float), np.maximum(middle - error, least), middle + error, color=color, alpha=0.15,
+        np.asarray(x, dtype=float), np.maximum(middle - error, lowest), middle + error, color=color, alpha=0.15,
         linewidth=0,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The ablation that explains the comparison: rule for k x rule for the threshold, every cell tuned."""
+"""Rule for k x rule for the threshold: which of the two explains the comparison?  Every cell is tuned."""
 
 import joblib
 import numpy as np
@@ -11,8 +11,9 @@ from paper_figs.parallel import in_parallel
 from simulations.record import median, to_target
 
 CLAIM = (
-    "The rule for the threshold decides where the hazard decreases. Where it increases it matters little, at most a "
-    "third, unless k follows the loss ratio, which then reaches the target in time only if all late workers restart."
+    "Where the hazard decreases, the rule for the threshold decides. Where it increases, that rule changes the time "
+    "by at most a third, unless k follows the loss ratio: then the target is reached in time only if all late workers"
+    " restart."
 )
 DEFAULT = {
     "n": 20, "laws": ["increasing hazard", "decreasing hazard", "lognormal"], "hard": 0.94, "longest": 60.0,
@@ -72,8 +73,8 @@ def draw(table: pd.DataFrame) -> Figure:
     axes[0].set(ylabel="rule for $k$")
     target = f"{table['accuracy'].iloc[0]:.0%} test accuracy"
     fig.supxlabel(
-        f"median time to {target} (s; mean delay 1 s), 95 % interval below; the darker the slower within a panel\n"
-        "time-optimal is no threshold where the hazard increases and restarts all where it decreases",
+        f"median time to {target} (s; mean delay 1 s), 95 % interval below; darker is slower within a panel\n"
+        "the time-optimal threshold is none where the hazard increases and 0 (restart all) where it decreases",
         fontsize=7,
     )
     return fig

@@ -1,4 +1,4 @@
-"""How the adaptive methods move: workers waited for, staleness threshold and mean staleness over time."""
+"""The adaptive methods over time: workers waited for, staleness threshold and mean staleness."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from paper_figs import curves, study, style
 
 CLAIM = (
-    "k never decreases, the relative threshold never increases, and no gradient applied is staler than the threshold; "
-    "where the time-optimal threshold is none, ABS is AdaSync and their lines coincide."
+    "k never decreases, the relative threshold never increases, and no applied gradient is staler than the threshold."
+    " Where the time-optimal threshold is none, ABS is AdaSync and their lines coincide."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 

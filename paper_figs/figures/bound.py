@@ -1,4 +1,4 @@
-"""How loose the guarantee for ABS is: bounds, the exact recursion and training itself on a noisy quadratic."""
+"""How tight the guarantee for ABS is: bounds, the exact recursion, and training on a noisy quadratic."""
 
 import joblib
 import numpy as np
@@ -15,9 +15,9 @@ from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
 
 CLAIM = (
-    "On a noisy quadratic training follows the exact recursion at every update and step, and the optimizer's estimate "
-    "lies up to about a tenth above it once the start is forgotten; the guarantee always holds, but even then is 2 to "
-    "6 times as large."
+    "On a noisy quadratic, training follows the exact recursion at every update and step size. The optimizer's "
+    "estimate is up to about a tenth too high once the start is forgotten. The guarantee always holds, but even then "
+    "it is 2 to 6 times as large."
 )
 CURVATURES = tuple(np.geomspace(1.0, 0.1, 10).tolist())
 LINES = {
@@ -26,7 +26,7 @@ LINES = {
     "estimate": ("estimated (near a quadratic)", {"color": "#0072B2", "linestyle": (0, (5, 1.5, 1, 1.5))}),
     "exact": ("exact recursion", {"color": "#000000", "linestyle": "-"}),
 }
-EVERY_UPDATE = 1e-7  # seconds between evaluations: far less than between updates
+EVERY_UPDATE = 1e-7  # seconds between evaluations: much less than between two updates
 QUICK = {
     "law": "neither", "n": 20, "k": 4, "max_staleness": 3, "sigma2": 4.0, "updates": 150, "num_steps": 3,
     "num_timings": 60, "replicates": 16, "seed": 19,
@@ -47,8 +47,8 @@ def compute(
     Step sizes up to the largest the guarantee covers; ``num_timings`` runs are drawn for the recursion.
     """
     problem = NoisyQuadratic(CURVATURES, sigma2)
-    most = float(bounds.abs_sgd_max_step_size(problem.constants, k, n, max_staleness))
-    steps = most * np.geomspace(1 / 16, 1, num_steps)
+    largest = float(bounds.abs_sgd_max_step_size(problem.constants, k, n, max_staleness))
+    steps = largest * np.geomspace(1 / 16, 1, num_steps)
     common = (law, n, k, max_staleness, problem, updates)
     calls = [joblib.delayed(of_step)(step, *common, num_timings, replicates, seed) for step in steps.tolist()]
     return pd.concat(in_parallel("bound", calls), ignore_index=True)
@@ -67,13 +67,13 @@ def of_step(
         protocols.abs_sgd(k, max_staleness), problem, delay, n, step_size=step, num_updates=updates,
         eval_every=EVERY_UPDATE, replicates=replicates, seed=seed, n_jobs=1,
     )  # fmt: skip
-    found = rounds["gradient_norm2"].to_numpy().reshape(replicates, updates)
+    trained = rounds["gradient_norm2"].to_numpy().reshape(replicates, updates)
     start = problem.metrics(problem.initial)["gradient_norm2"]
-    found = np.hstack([np.full((replicates, 1), start), found])
+    trained = np.hstack([np.full((replicates, 1), start), trained])
     tau = steady_state.abs_sgd(delay, k, n, max_staleness).mean_staleness
     rows = []
     for J in at.tolist():
-        exact, simulated = (Estimate.of(runs[:, :J].mean(axis=1)) for runs in (moments.gradient_norm2, found))
+        exact, simulated = (Estimate.of(runs[:, :J].mean(axis=1)) for runs in (moments.gradient_norm2, trained))
         rows.append({
             "step_size": step, "updates": J,
             "bound": float(bounds.abs_sgd(constants, step, k, n, J, tau, max_staleness)),

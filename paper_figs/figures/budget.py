@@ -1,4 +1,4 @@
-"""The best k and threshold of ABS over how noisy gradients are and how heavy the tail of the delays is."""
+"""The best k and threshold of ABS, for gradients of more or less noise and delays of heavier or lighter tail."""
 
 import joblib
 import numpy as np
@@ -14,9 +14,10 @@ from paper_figs import style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
-    "The heavier the tail of the delays and the less noisy the gradients, the more a threshold gains: with little "
-    "noise late workers restart at once or one update late, with much noise and a light tail nobody does, and k well "
-    "above 1 pays only in between."
+    "A threshold gains more if the tail of the delays is heavier and the gradients are less noisy. With little noise,"
+    " late workers restart at once or after one update; with much noise and a light tail, none restarts. k well above"
+    " 1 pays only at medium noise: with little noise one gradient is precise enough, with much noise the steps are so"
+    " small that stale gradients do little harm."
 )
 _NOISE = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 QUICK = {"n": 10, "noise": [0.01, 0.1, 1.0, 10.0], "index": [8.0, 3.0, 1.6, 1.15], "target": 0.05}
@@ -28,27 +29,27 @@ FULL = DEFAULT | {
 
 
 def compute(n: int, noise: list[float], index: list[float], target: float) -> pd.DataFrame:
-    """Per noise and tail index: the choice, how many times as long the best without a threshold takes, and its error.
+    """Per noise and tail index: the choice, the time without a threshold relative to it (gain), and the gain's error.
 
     ``noise`` is sigma2 / (L gap) and ``target`` that of the mean squared gradient norm over the run, also in units of
     L gap; delays are Pareto of mean 1 s with this tail index.
     """
-    calls = [joblib.delayed(_column)(n, noise, each, target) for each in index]
+    calls = [joblib.delayed(_column)(n, noise, tail_index, target) for tail_index in index]
     return pd.concat(in_parallel("budget", calls), ignore_index=True)
 
 
 def _column(n: int, noise: list[float], index: float, target: float) -> pd.DataFrame:
     delay, rows = Pareto(minimum=(index - 1) / index, index=index), []
     for sigma2 in noise:
-        # a loss whose noise lies in directions half as curved as the steepest
+        # the noise lies in directions with half the largest curvature
         constants = Constants(L=1.0, sigma2=sigma2, gap=1.0, noise_curvature=0.5, noise_curvature2=0.25)
         choice = choose.best(delay, n, constants, choose.Target(target))
         free = choice.curve.loc[np.isinf(choice.curve["max_staleness"]), "seconds"].min()
         row = {"k": choice.k, "max_staleness": choice.max_staleness, "step_size": choice.step_size}
         row |= {"seconds": choice.seconds, "gain": free / choice.seconds}
         curve = choice.curve
-        picked = curve[(curve["k"] == choice.k) & (curve["max_staleness"] == choice.max_staleness)].iloc[0]
-        row["gain_error"] = row["gain"] * picked["round_time_error"] / picked["round_time"]
+        chosen = curve[(curve["k"] == choice.k) & (curve["max_staleness"] == choice.max_staleness)].iloc[0]
+        row["gain_error"] = row["gain"] * chosen["round_time_error"] / chosen["round_time"]
         rows.append({"noise": sigma2, "index": index, **row})
     return pd.DataFrame(rows)
 
@@ -69,12 +70,12 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def unsure(table: pd.DataFrame) -> pd.Series:
-    """Where a threshold is chosen, but what it gains may be an error of the mean field."""
+    """Where a threshold is chosen, but its gain is no larger than the error of the mean field."""
     return np.isfinite(table["max_staleness"]) & (table["gain"] - 1 <= table["gain_error"])
 
 
 def _heat(ax: Axes, table: pd.DataFrame, shade: pd.Series, text: pd.Series, title: str) -> None:
-    """A map with a number in each cell, darker for larger ones."""
+    """A map with a number in each cell; larger numbers are darker."""
     grids = [
         table.assign(value=value).pivot(index="index", columns="noise", values="value").sort_index(ascending=False)
         for value in (shade, text)

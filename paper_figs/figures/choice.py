@@ -1,4 +1,4 @@
-"""The time to a target against k, predicted from the delay law and the constants, and in training; the pick marked."""
+"""Time to a target against k: predicted from delay law and constants, and in training, with the choice marked."""
 
 import math
 
@@ -18,9 +18,10 @@ from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
 
 CLAIM = (
-    "The time to a target, predicted from the delay law and the constants of the objective alone, ranks k much as "
-    "training does, but is up to a third too long where k is small and 40 % too short where k is large, and promises a "
-    "gain from thresholds where the hazard increases that training does not show; the pick is within 15 % of the best."
+    "The predicted time to a target uses only the delay law and the constants of the objective, and ranks k much as "
+    "training does. It is up to a third too long for small k and up to 40 % too short for large k. Where the hazard "
+    "increases it promises a gain from thresholds that training does not show. The chosen k is within 15 % of the "
+    "best."
 )
 LAWS = ("increasing hazard", "decreasing hazard", "neither")
 THRESHOLDS = {"K-sync": 0.0, "ABS": choose.SEARCH, "K-async": None}
@@ -31,8 +32,8 @@ LABELS = {
 }
 DASHES = {"K-sync": "--", "ABS": "-", "K-async": ":"}
 CURVATURES = tuple(np.geomspace(1.0, 0.1, 10).tolist())
-EVERY_UPDATE = 1e-7  # seconds between evaluations: far less than between updates
-PATIENCE = (1.25, 2.0, 4.0)  # times the predicted updates, until all replicates are there
+EVERY_UPDATE = 1e-7  # seconds between evaluations: much less than between two updates
+PATIENCE = (1.25, 2.0, 4.0)  # run lengths in predicted updates, tried until all replicates reach the target
 QUICK = {"n": 10, "ks": [1, 4, 10], "sigma2": 1.0, "target": 0.08, "replicates": 4, "seed": 23}
 DEFAULT = {"n": 20, "ks": [1, 2, 4, 8, 14, 20], "sigma2": 1.0, "target": 0.05, "replicates": 10, "seed": 23}
 FULL = DEFAULT | {"ks": [1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20], "replicates": 40}
@@ -64,9 +65,9 @@ def compute(n: int, ks: list[int], sigma2: float, target: float, replicates: int
         )
         for row in trained.to_dict("records")
     ]  # fmt: skip
-    found = [Estimate.of(times) for times in in_parallel("choice", calls)]
-    table.loc[trained.index, "trained"] = [each.mean for each in found]
-    table.loc[trained.index, "half_width"] = [each.half_width() for each in found]
+    estimates = [Estimate.of(times) for times in in_parallel("choice", calls)]
+    table.loc[trained.index, "trained"] = [estimate.mean for estimate in estimates]
+    table.loc[trained.index, "half_width"] = [estimate.half_width() for estimate in estimates]
     return table
 
 
@@ -74,21 +75,21 @@ def seconds(
     problem: NoisyQuadratic, law: str, n: int, k: int, max_staleness: float, step: float, target: float, updates: float,
     replicates: int, seed: int,
 ) -> np.ndarray:  # fmt: skip
-    """Time to the target of each replicate; inf if it is not there after 4 times as many ``updates`` as predicted."""
+    """Seconds to the target per replicate; inf if it takes more than 4 times the predicted ``updates``."""
     result, start = np.full(replicates, math.inf), problem.metrics(problem.initial)["gradient_norm2"]
     for patience in PATIENCE:
-        going = np.flatnonzero(np.isinf(result))
-        if going.size:
-            most = math.ceil(patience * updates)
+        missing = np.flatnonzero(np.isinf(result))
+        if missing.size:
+            num_updates = math.ceil(patience * updates)
             rounds = simulate(
-                protocols.abs_sgd(k, max_staleness), problem, laws.LAWS[law], n, step_size=step, num_updates=most,
-                eval_every=EVERY_UPDATE, replicates=going.tolist(), seed=seed, n_jobs=1,
+                protocols.abs_sgd(k, max_staleness), problem, laws.LAWS[law], n, step_size=step,
+                num_updates=num_updates, eval_every=EVERY_UPDATE, replicates=missing.tolist(), seed=seed, n_jobs=1,
             )  # fmt: skip
-            slope2, time = (rounds[name].to_numpy().reshape(-1, most) for name in ("gradient_norm2", "time"))
-            before = np.hstack([np.full((going.size, 1), start), slope2[:, :-1]])  # at the models that were updated
-            there = before.cumsum(axis=1) <= target * np.arange(1, most + 1)
-            done = there.any(axis=1)
-            result[going[done]] = time[done, there.argmax(axis=1)[done]]
+            slope2, time = (rounds[name].to_numpy().reshape(-1, num_updates) for name in ("gradient_norm2", "time"))
+            before = np.hstack([np.full((missing.size, 1), start), slope2[:, :-1]])  # at the models that were updated
+            reached = before.cumsum(axis=1) <= target * np.arange(1, num_updates + 1)
+            done = reached.any(axis=1)
+            result[missing[done]] = time[done, reached.argmax(axis=1)[done]]
     return result
 
 
@@ -98,10 +99,10 @@ def draw(table: pd.DataFrame) -> Figure:
     for ax, (law, rows) in zip(axes, table.groupby("law", sort=False), strict=True):
         for method, curve in rows.groupby("method", sort=False):
             look = style.look(method)
-            wide = {"linewidth": 3, "alpha": 0.45} if method == "ABS" else {"zorder": 3}  # lies on one of the others
+            wide = {"linewidth": 3, "alpha": 0.45} if method == "ABS" else {"zorder": 3}  # it covers one of the others
             ax.plot(curve["k"], curve["predicted"], color=look["color"], linestyle=DASHES[str(method)], **wide)
-            seen = curve[np.isfinite(curve["trained"])]
-            style.points(ax, seen["k"], seen["trained"], seen["half_width"], color=look["color"], marker=look["marker"])
+            dots = curve[np.isfinite(curve["trained"])]
+            style.points(ax, dots["k"], dots["trained"], dots["half_width"], color=look["color"], marker=look["marker"])
         pick = rows[rows["pick"]]
         ax.plot(
             pick["k"], pick["predicted"], marker="o", markersize=11, markerfacecolor="none", markeredgecolor="black",
@@ -123,7 +124,7 @@ def draw(table: pd.DataFrame) -> Figure:
     ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": "none"}
     area = style.key("predicted within 5 % of it", color="0.88", linewidth=6)
     fig.legend(
-        handles=[*handles, style.key("pick of the optimizer", **ring), area], loc="outside upper center", ncols=3,
+        handles=[*handles, style.key("choice of the optimizer", **ring), area], loc="outside upper center", ncols=3,
         title="lines: predicted; points: training with 95 % intervals",
     )  # fmt: skip
     return fig

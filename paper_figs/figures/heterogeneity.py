@@ -1,4 +1,4 @@
-"""Who gets heard: shares of unequal workers in the updates, and what they cost where each worker sees other labels."""
+"""Shares of fast and slow workers in the updates, and what they mean for accuracy if workers see different labels."""
 
 import itertools
 
@@ -19,9 +19,9 @@ from simulations.policies import relative_to_mean
 from simulations.problems import Classifier, digits
 
 CLAIM = (
-    "K-sync, which restarts all late workers, and Ringmaster, which restarts the latest, hardly hear the slow half: "
-    "with alike data they end as accurate as any, but where each worker sees labels of its own they fall behind even "
-    "synchronous SGD, which K-async and asynchronous SGD then beat."
+    "K-sync restarts all late workers and Ringmaster the latest, so both apply few gradients of the slow half. If all"
+    " workers have similar data, this costs no accuracy. If each worker has its own labels, both are less accurate "
+    "than synchronous SGD, while K-async and asynchronous SGD are more accurate than it."
 )
 METHODS = {
     "synchronous": lambda k: protocols.synchronous(),
@@ -32,7 +32,7 @@ METHODS = {
     "asynchronous": lambda k: protocols.asynchronous(),
     "Ringleader": lambda k: protocols.ringleader(),
 }
-SPLITS = {"even": "even", "by label": 0.1}  # the latter a Dirichlet parameter: one to three labels for each worker
+SPLITS = {"even": "even", "by label": 0.1}  # 0.1 is a Dirichlet parameter: one to three labels per worker
 TUNING_SEED, SHOWN_SEED = 1, 2
 QUICK = {"n": 6, "k": 2, "slower": 4.0, "seconds": 40.0, "replicates": 3, "steps": [0.125, 0.25, 0.5, 1.0], "tuning": 1}
 DEFAULT = {
@@ -45,10 +45,10 @@ FULL = DEFAULT | {"replicates": 40, "tuning": 8}
 def compute(
     n: int, k: int, slower: float, seconds: float, replicates: int, steps: list[float], tuning: int
 ) -> pd.DataFrame:
-    """Per method, split and worker: its share of the gradients applied; and the test accuracy after ``seconds``.
+    """Per method, split and worker: its share of the gradients applied, and the test accuracy after ``seconds``.
 
-    The workers of the second half take ``slower`` times as long as the others, whose mean is 1 s.  Replicates have
-    splits of their own; the best of ``steps`` is found on ``tuning`` others, for each method and split.
+    The workers of the second half take ``slower`` times as long as the others, whose mean is 1 s.  Each replicate
+    has its own split.  The best of ``steps`` is found on ``tuning`` other replicates, for each method and split.
     """
     cells = list(itertools.product(METHODS, SPLITS))
     setting = (n, k, slower, seconds)
@@ -57,8 +57,8 @@ def compute(
     scores = tried.groupby(["method", "split", "step_size"])["accuracy"].mean()
     best = {cell: scores[cell].idxmax() for cell in cells}
     runs = [joblib.delayed(_trained)(*c, best[c], SHOWN_SEED, r, *setting) for c, r in _product(cells, replicates)]
-    found = pd.concat(in_parallel("heterogeneity", runs))
-    groups = found.groupby(["method", "split", "worker"], sort=False)
+    shown = pd.concat(in_parallel("heterogeneity", runs))
+    groups = shown.groupby(["method", "split", "worker"], sort=False)
     table = groups[["slow", "step_size"]].first()
     for column in ("share", "accuracy"):
         estimates = groups[column].apply(lambda values: Estimate.of(values.to_numpy()))
@@ -82,17 +82,17 @@ def _trained(
         METHODS[method](k), problem, fleet, n, step_size=step_size, time_budget=seconds, seed=seed,
         replicates=[replicate], jobs=True, n_jobs=1,
     )  # fmt: skip
-    heard = tasks.loc[tasks["outcome"] == "applied", "worker"].value_counts().reindex(range(n), fill_value=0)
+    applied = tasks.loc[tasks["outcome"] == "applied", "worker"].value_counts().reindex(range(n), fill_value=0)
     return pd.DataFrame(
         {
             "method": method, "split": split, "worker": range(1, n + 1), "slow": slow, "step_size": step_size,
-            "share": heard.to_numpy() / heard.sum(), "accuracy": rounds["test_accuracy"].iloc[-1],
+            "share": applied.to_numpy() / applied.sum(), "accuracy": rounds["test_accuracy"].iloc[-1],
         }
     )  # fmt: skip
 
 
 def numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Per method and split: what the slow half contributes, and the accuracy."""
+    """Per method and split: the share of the slow half in the gradients applied, and the accuracy."""
     groups = table.assign(slow_share=table["share"].where(table["slow"])).groupby(["method", "split"], sort=False)
     return groups.agg(
         slow_share=("slow_share", "sum"), accuracy=("accuracy", "first"), accuracy_stderr=("accuracy_stderr", "first"),
@@ -129,7 +129,7 @@ def draw(table: pd.DataFrame) -> Figure:
     right.grid(axis="y", color="0.92", linewidth=0.6)
     handles = [
         Line2D([], [], color="black", linestyle="", marker="o", markerfacecolor=face, label=label)
-        for face, label in (("white", "every worker sees all labels"), ("black", "each sees labels of its own"))
+        for face, label in (("white", "every worker sees all labels"), ("black", "each worker sees its own labels"))
     ]
     fig.legend(handles=handles, loc="outside upper right", ncols=2)
     return fig

@@ -1,4 +1,4 @@
-"""Why an analysis with exponential tasks of one step hides what restarts cost: tasks of U exponential steps."""
+"""What restarts cost if a task has U exponential steps, and why an analysis with one step does not show it."""
 
 import itertools
 import math
@@ -8,7 +8,6 @@ import joblib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
 from abs_theory import steady_state
 from abs_theory.delays import Delay, Erlang, Exponential
@@ -16,9 +15,9 @@ from paper_figs import simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
-    "With one exponential step per task a late worker is as far from done as a fresh one and a restart costs no time; "
-    "with several steps, of the same mean in all, it is the nearer to done the later it is, and the stricter the "
-    "threshold the longer the round."
+    "If a task is one exponential step, a late worker is as far from done as a fresh one, and a restart costs no "
+    "time. If a task has several steps with the same total mean, a later worker is nearer to done, and a stricter "
+    "threshold makes rounds longer."
 )
 LOOKS: dict[Any, dict[str, Any]] = {
     1: {"color": "#000000", "linestyle": ":", "marker": "s"},
@@ -26,7 +25,7 @@ LOOKS: dict[Any, dict[str, Any]] = {
     4: {"color": "#009E73", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "P"},
     10: {"color": "#D55E00", "linestyle": "-", "marker": "o"},
 }
-OLDEST = 8  # rounds missed by the oldest worker of the first panel
+MAX_MISSED_ROUNDS = 8  # end of the axis of the first panel
 QUICK = {"n": 20, "k": 5, "steps": [1, 2, 10], "bounds": [0, 1, 3], "tasks": 1000, "replicates": 4, "seed": 13}
 DEFAULT = {
     "n": 20, "k": 5, "steps": [1, 2, 4, 10], "bounds": [0, 1, 2, 3, 4, 5, 6, 8], "tasks": 3000, "replicates": 6,
@@ -46,46 +45,45 @@ def compute(
     rounds of K-async to deliver in the next one.
     """
     effort = {"tasks": tasks, "replicates": replicates, "seed": seed}
-    unit = float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates)
     rows = []
     cells = list(itertools.product(steps, [*map(float, bounds), math.inf]))
-    step_law = {each: Exponential(mean=1 / each) for each in steps}
+    step_law = {count: Exponential(mean=1 / count) for count in steps}
     times = [
-        joblib.delayed(simulated.averages)(step_law[each], k, n, bound, local_steps=each, **effort)
-        for each, bound in cells
+        joblib.delayed(simulated.averages)(step_law[count], k, n, bound, local_steps=count, **effort)
+        for count, bound in cells
     ]
     ages = [
-        joblib.delayed(simulated.staleness)(step_law[each], k, n, math.inf, local_steps=each, **effort)
-        for each in steps
+        joblib.delayed(simulated.staleness)(step_law[count], k, n, math.inf, local_steps=count, **effort)
+        for count in steps
     ]
     results = in_parallel("local-steps", times + ages)
-    for (each, bound), found in zip(cells, results[: len(cells)], strict=True):
-        state = steady_state.abs_sgd(_task(each), k, n, bound)
-        time = found["round_time"]
+    for (count, bound), estimates in zip(cells, results[: len(cells)], strict=True):
+        state = steady_state.abs_sgd(_task(count), k, n, bound)
+        time = estimates["round_time"]
         row = {"theory": state.round_time, "theory_error": state.error.round_time, "solved": state.method}
         row |= {"simulation": time.mean, "half_width": time.half_width()}
-        rows.append({"quantity": "round_time", "steps": each, "x": bound} | row)
-    for each, shares in zip(steps, results[len(cells) :], strict=True):
-        state = steady_state.abs_sgd(_task(each), k, n, math.inf)
+        rows.append({"quantity": "round_time", "steps": count, "x": bound} | row)
+    for count, shares in zip(steps, results[len(cells) :], strict=True):
+        state = steady_state.abs_sgd(_task(count), k, n, math.inf)
         by_theory = _delivers(state.staleness_pmf[None])
         by_simulation = _delivers(shares)
-        for age in range(OLDEST + 1):
+        for age in range(MAX_MISSED_ROUNDS + 1):
             row = {"theory": by_theory[0, age], "solved": state.method, "simulation": by_simulation[:, age].mean()}
-            row |= {"half_width": unit * by_simulation[:, age].std(ddof=1)}
-            rows.append({"quantity": "delivers", "steps": each, "x": float(age)} | row)
+            row |= {"half_width": simulated.half_widths(by_simulation[:, age])}
+            rows.append({"quantity": "delivers", "steps": count, "x": float(age)} | row)
     return pd.DataFrame(rows)
 
 
 def _task(steps: int) -> Delay:
-    """The law of a whole task; one step is told apart because more is known exactly of it."""
+    """The law of a whole task.  One step is an Exponential, of which more is known exactly."""
     return Exponential(mean=1.0) if steps == 1 else Erlang(steps=steps, scale=1 / steps)
 
 
 def _delivers(pmf: np.ndarray) -> np.ndarray:
-    """P(tau = j | tau >= j) for j = 0, ..., OLDEST: all tasks are delivered in the end; NaN where none got so old."""
-    pmf = np.pad(pmf, ((0, 0), (0, OLDEST + 1)))
+    """P(tau = j | tau >= j) for j = 0, ..., MAX_MISSED_ROUNDS if all tasks are delivered; NaN if tau >= j is rare."""
+    pmf = np.pad(pmf, ((0, 0), (0, MAX_MISSED_ROUNDS + 1)))
     at_least = pmf[:, ::-1].cumsum(axis=1)[:, ::-1]
-    return np.divide(pmf, at_least, out=np.full_like(pmf, np.nan), where=at_least > 1e-3)[:, : OLDEST + 1]
+    return np.divide(pmf, at_least, out=np.full_like(pmf, np.nan), where=at_least > 1e-3)[:, : MAX_MISSED_ROUNDS + 1]
 
 
 def draw(table: pd.DataFrame) -> Figure:

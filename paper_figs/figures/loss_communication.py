@@ -7,9 +7,9 @@ from paper_figs import curves, study, style
 from simulations.record import with_totals
 
 CLAIM = (
-    "The more workers a round waits for, the fewer rounds: synchronous and local SGD need the fewest where they "
-    "arrive at all, then K-sync; asynchronous SGD needs the most. Where stalls make the hazard decrease, the fastest "
-    "per second need the most messages: restarts cost them."
+    "A method that waits for more workers needs fewer rounds: synchronous and local SGD need the fewest where they "
+    "reach the target, then K-sync, and asynchronous SGD the most. Where stalls make the hazard decrease, the methods"
+    " that are fastest in seconds send the most messages, because restarts cost messages."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 METHODS = ["ABS, chosen", "ABS", "synchronous", "local SGD", "K-sync", "asynchronous", "AdaSync"]

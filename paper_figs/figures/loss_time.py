@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from paper_figs import curves, study, style
 
 CLAIM = (
-    "Which method trains fastest depends on the delay law: where stalls make the hazard decrease, those that restart "
-    "late workers lead; synchronous and local SGD are the slowest under each."
+    "Which method trains fastest depends on the delay law. Where stalls make the hazard decrease, methods that "
+    "restart late workers lead. Synchronous and local SGD are the slowest under every law."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 FAMILIES = {
@@ -28,7 +28,7 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A row of panels per measure and family of rivals, each beside ABS; all methods are in the table."""
+    """A row of panels per measure and family of methods, each family beside ABS."""
     laws = list(table["law"].unique())
     fig = Figure(figsize=(style.PAGE, 7.2), layout="constrained")
     axes = fig.subplots(2 * len(FAMILIES), len(laws), sharex="col", squeeze=False)

@@ -14,9 +14,9 @@ from paper_figs import laws, simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
-    "A staleness threshold makes rounds longer where the hazard of the delays increases, shorter where it decreases, "
-    "and changes nothing for exponential delays; the mean field follows the simulation within its stated error and "
-    "the noise of these runs."
+    "A staleness threshold makes rounds longer where the hazard of the delays increases, and shorter where it "
+    "decreases. For exponential delays it changes nothing. The mean field agrees with the simulation within its "
+    "stated error and the noise of these runs."
 )
 THRESHOLDS = {"K-sync": 0.0, "ABS": 2.0, "K-async": math.inf}
 LABELS = {"K-sync": "K-sync (max. staleness 0)", "ABS": "ABS (max. staleness 2)", "K-async": "K-async (no limit)"}
@@ -36,9 +36,10 @@ def compute(n: int, ks: list[int], tasks: int, replicates: int, seed: int) -> pd
         for law, method, k in cells
     ]
     tables = in_parallel("theory", curves)
-    found = [result["round_time"] for result in in_parallel("simulation", calls)]
+    estimates = [result["round_time"] for result in in_parallel("simulation", calls)]
     points = pd.DataFrame(cells, columns=["law", "method", "k"]).assign(
-        simulation=[each.mean for each in found], half_width=[each.half_width() for each in found]
+        simulation=[estimate.mean for estimate in estimates],
+        half_width=[estimate.half_width() for estimate in estimates],
     )
     return pd.concat(tables).merge(points, on=["law", "method", "k"], how="left")
 
@@ -46,12 +47,12 @@ def compute(n: int, ks: list[int], tasks: int, replicates: int, seed: int) -> pd
 def predicted(law: str, method: str, n: int) -> pd.DataFrame:
     """Exact round times where they are known, and those of the mean field, for every k."""
     delay, ks, bound = laws.LAWS[law], np.arange(1, n + 1), THRESHOLDS[method]
-    best, field = (steady_state.abs_sgd(delay, ks, n, bound, how) for how in ("auto", "mean-field"))
+    best, mean_field = (steady_state.abs_sgd(delay, ks, n, bound, how) for how in ("auto", "mean-field"))
     return pd.DataFrame({
         "law": law, "method": method, "k": ks,
         "exact": np.where(best.method == "exact", best.round_time, np.nan),
-        "mean_field": field.round_time,
-        "mean_field_error": field.error.round_time,
+        "mean_field": mean_field.round_time,
+        "mean_field_error": mean_field.error.round_time,
     })  # fmt: skip
 
 
@@ -64,8 +65,8 @@ def draw(table: pd.DataFrame) -> Figure:
             ax.plot(curve["k"], curve["exact"], color=color, linewidth=4, alpha=0.3, solid_capstyle="round")
             ax.plot(curve["k"], curve["mean_field"], color=color, linewidth=1.2, linestyle=dashes)
             style.band(ax, curve["k"], curve["mean_field"], curve["mean_field_error"], color)
-            seen = curve.dropna(subset="simulation")
-            style.points(ax, seen["k"], seen["simulation"], seen["half_width"], color=color, marker=marker)
+            dots = curve.dropna(subset="simulation")
+            style.points(ax, dots["k"], dots["simulation"], dots["half_width"], color=color, marker=marker)
         ax.set(title=laws.title(law), yscale="log")
         style.plain_log(ax.yaxis)
     for ax in axes[-1]:
@@ -74,9 +75,9 @@ def draw(table: pd.DataFrame) -> Figure:
     for ax in axes[:, 0]:
         ax.set(ylabel="mean round time (s)")
     handles = [style.key(text, **style.look(name) | {"linestyle": DASHES[name]}) for name, text in LABELS.items()]
-    known = style.key("exact, where known", color="0.2", linewidth=4, alpha=0.3)
+    exact = style.key("exact, where known", color="0.2", linewidth=4, alpha=0.3)
     fig.legend(
-        handles=[*handles, known], loc="outside upper center", ncols=4,
+        handles=[*handles, exact], loc="outside upper center", ncols=4,
         title="lines: mean field, its stated error shaded; points: simulation with 95 % intervals",
     )  # fmt: skip
     return fig

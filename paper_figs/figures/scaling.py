@@ -1,4 +1,4 @@
-"""How the approximations of the round time err from 4 workers to 1000, and what a round lasts with up to a million."""
+"""Errors of the approximate round times for 4 to 1000 workers, and round times for up to a million."""
 
 import itertools
 import math
@@ -14,12 +14,12 @@ from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
-    "The limit of many workers errs like 1/n, by less than 1 % from n = 256 on, and its correction for finitely many "
-    "workers stays within its stated error at every n; with a fixed share k/n a round settles, while waiting for "
-    "everybody takes ever longer."
+    "The error of the limit of many workers falls like 1/n and is below 1 % from n = 256 on. The correction for "
+    "finitely many workers stays within its stated error at every n. With a fixed share k/n the round time settles, "
+    "while waiting for all workers takes ever longer."
 )
-SHARED = ("increasing hazard", "decreasing hazard", "neither")  # of ABS with other delays no round time is known
-LEAST = 0.01  # per cent that the figure shows
+SHOWN = ("increasing hazard", "decreasing hazard", "neither")  # under exponential delays a threshold changes nothing
+MIN_PERCENT = 0.01  # the lower end of the axis of errors
 APPROXIMATIONS = {
     "limit": {"color": "#0072B2", "linestyle": "none", "marker": "v"},
     "corrected": {"color": "#D55E00", "linestyle": "none", "marker": "o"},
@@ -45,20 +45,20 @@ def compute(
     half-width of the measurement and the error it states.  "time": seconds per round of a server with n workers.
     """
     effort = {"rounds": rounds, "replicates": replicates, "seed": seed}
-    cells = [(law, n, max(1, round(share * n))) for law, n in itertools.product(SHARED, sizes)]
+    cells = [(law, n, max(1, round(share * n))) for law, n in itertools.product(SHOWN, sizes)]
     calls = [joblib.delayed(measured)(law, k, n, max_staleness, **effort) for law, n, k in cells]
     rows = []
     for (law, n, k), (mean, half_width) in zip(cells, in_parallel("scaling", calls), strict=True):
         delay = laws.LAWS[law]
-        field = steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field")
+        mean_field = steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field")
         limit = float(limit_round_time(delay, k / n, max_staleness))
         for name, value, stated in (
             ("limit", limit, math.nan),
-            ("corrected", field.round_time, field.error.round_time),
+            ("corrected", mean_field.round_time, mean_field.error.round_time),
         ):
             row = {"what": "error", "law": law, "name": name, "n": n, "value": value / mean - 1}
             rows.append(row | {"half_width": value * half_width / mean**2, "stated": stated / mean})
-    for n, law in itertools.product((4 * np.geomspace(1, 250_000, 13).round().astype(int)).tolist(), SHARED):
+    for n, law in itertools.product((4 * np.geomspace(1, 250_000, 13).round().astype(int)).tolist(), SHOWN):
         delay, k = laws.LAWS[law], max(1, round(share * n))
         times = {
             "synchronous": order_stats.mean(delay, n, n),
@@ -73,19 +73,19 @@ def compute(
 def measured(
     law: str, k: int, n: int, max_staleness: int, rounds: int, replicates: int, seed: int
 ) -> tuple[float, float]:
-    """Round time of ABS by Monte Carlo, and its 95 % half-width; fewer rounds of many workers vary as little."""
+    """Round time of ABS by Monte Carlo, and its 95 % half-width; with more workers fewer rounds are as precise."""
     rounds = max(100, rounds * 16 // max(n, 16))
-    found = monte_carlo.abs_sgd(
+    state = monte_carlo.abs_sgd(
         laws.LAWS[law], k, n, max_staleness, np.random.default_rng([seed, n]), rounds, replicates
     )
-    return float(found.round_time), float(found.error.round_time)
+    return float(state.round_time), float(state.error.round_time)
 
 
 def draw(table: pd.DataFrame) -> Figure:
     fig = Figure(figsize=(style.PAGE, 4.4), layout="constrained")
-    axes = fig.subplots(2, len(SHARED), sharey="row")
+    axes = fig.subplots(2, len(SHOWN), sharey="row")
     errors, times = table[table["what"] == "error"], table[table["what"] == "time"]
-    for (top, bottom), law in zip(axes.T, SHARED, strict=True):
+    for (top, bottom), law in zip(axes.T, SHOWN, strict=True):
         for name, look in APPROXIMATIONS.items():
             rows = errors[(errors["law"] == law) & (errors["name"] == name)]
             percent = 100 * rows[["value", "half_width", "stated"]].abs()
@@ -97,9 +97,11 @@ def draw(table: pd.DataFrame) -> Figure:
                 guide = percent["value"].iloc[0] * rows["n"].iloc[0] / rows["n"]
                 top.plot(rows["n"], guide, color="0.5", linestyle=":", linewidth=0.8, zorder=1)
             else:
-                top.fill_between(rows["n"], LEAST, percent["stated"], color=look["color"], alpha=0.15, linewidth=0)
+                top.fill_between(
+                    rows["n"], MIN_PERCENT, percent["stated"], color=look["color"], alpha=0.15, linewidth=0
+                )
         top.set(title=laws.title(law, "\n"), xscale="log", xlabel="workers $n$")
-        top.set(yscale="log", ylim=(LEAST, 40))
+        top.set(yscale="log", ylim=(MIN_PERCENT, 40))
         for name, dashes in SERVERS.items():
             rows = times[(times["law"] == law) & (times["name"] == name)]
             bottom.plot(rows["n"], rows["value"], **style.look(name) | {"linestyle": dashes, "marker": "none"})

@@ -1,4 +1,4 @@
-"""The law of staleness with and without a threshold, for four delay laws: theory against simulation."""
+"""The distribution of staleness with and without a threshold, for four delay laws: theory against simulation."""
 
 import itertools
 import math
@@ -8,19 +8,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
 from abs_theory import steady_state
 from paper_figs import laws, simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
-    "Without a threshold the mean staleness is (n - k)/k whatever the delay law, while its tail tells the laws apart; "
-    "theory gives the whole law within its stated error, and a threshold cuts it off."
+    "Without a threshold the mean staleness is (n - k)/k for every delay law, but the tail differs between laws. "
+    "Theory gives the whole distribution within its stated error, and a threshold cuts the tail off."
 )
 METHODS = ("K-async", "ABS")
 DASHES = {"K-async": ":", "ABS": "-"}
-LEAST, MOST = 8e-4, 24  # smaller probabilities and larger stalenesses are not drawn
+MIN_PROBABILITY, MAX_STALENESS = 8e-4, 24  # the ends of the axes
 QUICK = {"n": 20, "k": 5, "max_staleness": 4, "tasks": 1500, "replicates": 6, "seed": 3}
 DEFAULT = {"n": 20, "k": 5, "max_staleness": 4, "tasks": 6000, "replicates": 10, "seed": 3}
 FULL = {"n": 20, "k": 5, "max_staleness": 4, "tasks": 20000, "replicates": 30, "seed": 3}
@@ -34,20 +33,22 @@ def compute(n: int, k: int, max_staleness: int, tasks: int, replicates: int, see
     tables = []
     for (law, (method, bound)), shares in zip(cells, in_parallel("staleness", calls), strict=True):
         state = steady_state.abs_sgd(laws.LAWS[law], k, n, bound)
-        size = MOST + 2 if math.isinf(bound) else max_staleness + 1
-        unit = float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates)
+        size = MAX_STALENESS + 2 if math.isinf(bound) else max_staleness + 1
         means = shares @ np.arange(shares.shape[1])
         columns = {
             "theory": state.staleness_pmf,
             "theory_error": state.error.staleness_pmf,
             "simulation": shares.mean(axis=0),
-            "half_width": unit * shares.std(axis=0, ddof=1),
+            "half_width": simulated.half_widths(shares),
         }
-        unseen = 3 / (replicates * tasks / 2)  # 95 % limit of a probability if none in as many gradients had it
+        # rule of three: the 95 % limit of a probability that none of so many gradients showed
+        unseen = 3 / (replicates * tasks / 2)
         table = pd.DataFrame({name: np.pad(values, (0, size))[:size] for name, values in columns.items()})
         table["half_width"] = table["half_width"].where(table["simulation"] > 0, unseen)
         table = table.assign(mean=state.mean_staleness, mean_error=state.error.mean_staleness)
-        table = table.assign(simulated_mean=means.mean(), mean_half_width=unit * means.std(ddof=1), solved=state.method)
+        table = table.assign(
+            simulated_mean=means.mean(), mean_half_width=simulated.half_widths(means), solved=state.method
+        )
         tables.append(table.assign(law=law, method=method, staleness=np.arange(size)))
     return pd.concat(tables, ignore_index=True)
 
@@ -59,9 +60,9 @@ def draw(table: pd.DataFrame) -> Figure:
         for method, curve in rows.groupby("method", sort=False):
             color, marker = (style.look(method)[name] for name in ("color", "marker"))
             ax.plot(curve["staleness"], curve["theory"], color=color, linestyle=DASHES[str(method)])
-            seen = curve[curve["simulation"] > 0]
-            style.points(ax, seen["staleness"], seen["simulation"], seen["half_width"], color=color, marker=marker)
-        ax.set(title=laws.title(law), yscale="log", ylim=(LEAST, 1), xlim=(-0.5, MOST + 0.5))
+            dots = curve[curve["simulation"] > 0]
+            style.points(ax, dots["staleness"], dots["simulation"], dots["half_width"], color=color, marker=marker)
+        ax.set(title=laws.title(law), yscale="log", ylim=(MIN_PROBABILITY, 1), xlim=(-0.5, MAX_STALENESS + 0.5))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in axes[-1]:
         ax.set(xlabel="staleness of an applied gradient (updates)")

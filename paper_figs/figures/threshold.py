@@ -14,9 +14,9 @@ from paper_figs import laws, simulated, style
 from paper_figs.parallel import in_parallel
 
 CLAIM = (
-    "Every threshold makes gradients fresher than none does, at the price of restarts, but only the ageing of the "
-    "delays decides what it does to the round time: the time-optimal threshold is none where the hazard increases, 0 "
-    "where it decreases, and in between for a lognormal law at this k."
+    "Every threshold makes gradients fresher, at the price of restarts. What it does to the round time depends on the"
+    " ageing of the delays alone. The time-optimal threshold is none where the hazard increases, 0 where it "
+    "decreases, and in between for this lognormal law and k."
 )
 QUANTITIES = {
     "round_time": "mean round time (s)",
@@ -33,19 +33,19 @@ def compute(n: int, k: int, bounds: list[int], tasks: int, replicates: int, seed
     tables = []
     for law, delay in laws.LAWS.items():
         best = time_optimal_threshold(delay, k, n)
-        every = np.array(sorted({*range(max(bounds) + 1), best, math.inf}))
-        state = steady_state.abs_sgd(delay, k, n, every)
+        thresholds = np.array(sorted({*range(max(bounds) + 1), best, math.inf}))
+        state = steady_state.abs_sgd(delay, k, n, thresholds)
         columns = {name: getattr(state, name) for name in QUANTITIES}
         errors = {f"{name}_error": getattr(state.error, name) for name in QUANTITIES}
-        table = pd.DataFrame({"law": law, "max_staleness": every, **columns, **errors})
-        tables.append(table.assign(time_optimal=every == best, solved=state.method))
+        table = pd.DataFrame({"law": law, "max_staleness": thresholds, **columns, **errors})
+        tables.append(table.assign(time_optimal=thresholds == best, solved=state.method))
     cells = list(itertools.product(laws.LAWS, [*map(float, bounds), math.inf]))
     effort = {"tasks": tasks, "replicates": replicates, "seed": seed}
     calls = [joblib.delayed(simulated.averages)(laws.LAWS[law], k, n, bound, **effort) for law, bound in cells]
     rows = []
-    for (law, bound), found in zip(cells, in_parallel("threshold", calls), strict=True):
-        means = {f"{name}_simulated": each.mean for name, each in found.items()}
-        half_widths = {f"{name}_half_width": each.half_width() for name, each in found.items()}
+    for (law, bound), estimates in zip(cells, in_parallel("threshold", calls), strict=True):
+        means = {f"{name}_simulated": estimate.mean for name, estimate in estimates.items()}
+        half_widths = {f"{name}_half_width": estimate.half_width() for name, estimate in estimates.items()}
         rows.append({"law": law, "max_staleness": bound, **means, **half_widths})
     return pd.concat(tables).merge(pd.DataFrame(rows), on=["law", "max_staleness"], how="left")
 
@@ -63,16 +63,16 @@ def draw(table: pd.DataFrame) -> Figure:
         for ax, name in zip(axes, QUANTITIES, strict=True):
             ax.plot(x[bounded], rows.loc[bounded, name], color=color, linestyle=dashes)
             ax.plot(none + np.array([-0.45, 0.45]), rows.loc[~bounded, name].repeat(2), color=color, linestyle=dashes)
-            seen = rows[f"{name}_simulated"].notna()
-            mean, half_width = rows.loc[seen, f"{name}_simulated"], rows.loc[seen, f"{name}_half_width"]
-            style.points(ax, x[seen], mean, half_width, color=color, marker=marker)
+            is_simulated = rows[f"{name}_simulated"].notna()
+            mean, half_width = rows.loc[is_simulated, f"{name}_simulated"], rows.loc[is_simulated, f"{name}_half_width"]
+            style.points(ax, x[is_simulated], mean, half_width, color=color, marker=marker)
         best = rows["time_optimal"] & (law != "constant hazard")
         axes[0].plot(
             x[best], rows.loc[best, "round_time"], marker="o", markersize=10, markerfacecolor="none",
             markeredgecolor=color, linestyle="none", zorder=5,
         )  # fmt: skip
-    every = max(1, math.ceil(last / 5))
-    ticks = [*np.arange(0, last - every / 2, every), last]
+    spacing = max(1, math.ceil(last / 5))
+    ticks = [*np.arange(0, last - spacing / 2, spacing), last]
     for ax, label in zip(axes, QUANTITIES.values(), strict=True):
         ax.set(xlabel="max_staleness (updates)", ylabel=label, ylim=(0, None), xlim=(-0.6, none + 0.7))
         ax.set_xticks([*ticks, none], labels=[*(f"{tick:.0f}" for tick in ticks), "none"])

@@ -13,12 +13,12 @@ from simulations.record import median, to_target
 
 CLAIM = (
     "Where stalls make the hazard decrease, ABS with k and threshold chosen from the delay law and estimated "
-    "constants is several times as fast as AdaSync and K-async; where the hazard increases a tuned K-sync is at least"
-    " as fast as ABS."
+    "constants is several times as fast as AdaSync and K-async. Where the hazard increases, a tuned K-sync is at "
+    "least as fast as ABS."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 
-_LABELS = {"ABS": "ABS, relative"}  # as its threshold is; the others say what they are
+_LABELS = {"ABS": "ABS, relative"}  # its threshold is relative to the mean staleness
 _BOOTSTRAPS = 2000
 _SPENT = ("time", "update", "communication")
 
@@ -54,7 +54,7 @@ def ratio_to(reference: pd.DataFrame, result: pd.DataFrame, rng: np.random.Gener
     """Ratio of median times with a 95 % interval, by a bootstrap over replicates (paired: same delays in both).
 
     Each run of a method has the same budget, so the Kaplan-Meier median is the median with "never" as infinity;
-    the ratio is infinite where the method does not reach the target, NaN never: 0 / "not reached" counts as 0.
+    the ratio is infinite where the method does not reach the target, and never NaN.
     """
     draws = rng.integers(len(result), size=(_BOOTSTRAPS, len(result)))
 
@@ -76,7 +76,7 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel per law, a line per method: medians with 95 % intervals, the hard target filled, the easy one open."""
+    """A panel per law, a row per method: median and 95 % interval, filled for the hard target, open for the easy."""
     laws, methods = list(table["law"].unique()), _by_speed(table)
     fig = Figure(figsize=(style.PAGE, 0.9 + 0.2 * len(methods)), layout="constrained")
     axes = fig.subplots(1, len(laws), sharey=True, squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""Who computes, waits and restarts: the first seconds of synchronous SGD, K-async SGD and ABS."""
+"""Who computes, waits and restarts in the first seconds of synchronous SGD, K-async SGD and ABS."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,8 +11,9 @@ from simulations.experiment import simulate
 from simulations.problems import TimingOnly
 
 CLAIM = (
-    "With the same task times, ABS drops the work of a stalled worker, which K-async lets run on to apply its gradient "
-    "many updates late, and which holds up all others in synchronous SGD (a window too short to compare their speed)."
+    "With the same task times, the three methods treat a stalled worker differently. Synchronous SGD waits for it, "
+    "K-async SGD applies its gradient many updates late, and ABS drops its work and restarts it. The window is too "
+    "short to compare their speed."
 )
 DEFAULT = {"n": 5, "k": 2, "max_staleness": 2, "seconds": 6.0, "seed": 5}
 QUICK = FULL = DEFAULT

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from abs_theory.choose import time_optimal_threshold
-from paper_figs import simulated, style
+from paper_figs import laws, style
 from paper_figs.figures import bound, choice, local_steps, round_time, scaling, staleness, threshold
 
 FIGURES = {
@@ -106,7 +106,7 @@ def test_claim_of_staleness(profile):
 
     means = table.drop_duplicates(["law", "method"])
     free = means[means["method"] == "K-async"]
-    assert free["mean"].tolist() == [(config["n"] - config["k"]) / config["k"]] * len(simulated.LAWS)
+    assert free["mean"].tolist() == [(config["n"] - config["k"]) / config["k"]] * len(laws.LAWS)
     assert_follows(means["mean"], means["mean_error"], means["simulated_mean"], means["mean_half_width"])
     assert table.loc[table["method"] == "ABS", "staleness"].max() == config["max_staleness"]
     assert np.allclose(table[table["method"] == "ABS"].groupby("law")["simulation"].sum(), 1)
@@ -133,12 +133,12 @@ def test_claim_of_threshold(profile):
         assert rows.loc[best, "round_time"] <= 1.005 * rows["round_time"].min(), law
         expected = {"increasing hazard": np.inf, "constant hazard": np.inf, "decreasing hazard": 0.0, "neither": 3.0}
         assert best == expected[law]
-        simulated = rows["round_time_simulated"].dropna()
-        assert simulated.get(best, np.inf) <= 1.03 * simulated.min(), law
+        times = rows["round_time_simulated"].dropna()
+        assert times.get(best, np.inf) <= 1.03 * times.min(), law
     lognormal = table[table["law"] == "neither"].set_index("max_staleness")["round_time_simulated"]
     assert lognormal[3.0] < 0.95 * min(lognormal[0.0], lognormal[np.inf])
     assert 3 in config["bounds"]
-    assert time_optimal_threshold(simulated.LAWS["neither"], 15, config["n"]) == 0  # "at this k"
+    assert time_optimal_threshold(laws.LAWS["neither"], 15, config["n"]) == 0  # "at this k"
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_claim_of_scaling(profile):
     corrected = errors[errors["name"] == "corrected"]
     assert_follows(0 * corrected["value"], corrected["stated"], corrected["value"], corrected["half_width"])
     limit = errors[errors["name"] == "limit"].set_index(["law", "n"])[["value", "half_width"]]
-    for law in scaling.SHARED:
+    for law in scaling.SHOWN:
         few, some, many = (limit.loc[(law, n)] for n in (4, 16, 256))
         assert few["value"] - few["half_width"] > 0.05
         assert 2.5 < few["value"] / some["value"] < 7  # 4 if the error is proportional to 1/n
