@@ -86,7 +86,7 @@ def plant(root, reference, method=None):
 
 
 COUNTING = {  # what is changed, a method of it, and the figures to compute again
-    "the loop of the server": ("simulations.server:run", None, SIMULATED),
+    "the loop of the server": ("simulations.server:drive", None, SIMULATED),
     "a verb of the server": ("simulations.server:Server", "update", SIMULATED),
     "a protocol of few": ("simulations.protocols:ringmaster", None, STUDY | {"heterogeneity"}),
     "a protocol made by a rule": ("simulations.protocols:adasync", None, STUDY),
@@ -318,5 +318,5 @@ def test_the_command_says_what_has_changed(copied):
     rewrite_docstrings(root)
     rewrite_drawings(root)
     assert " cached (took " in command("--list")
-    label = plant(root, "simulations.server:run")
+    label = plant(root, "simulations.server:drive")
     assert f"to be computed (source changed: {label}; took" in command("--list")
