@@ -1,4 +1,4 @@
-"""Objectives and the data they are trained on: a loss, and the gradients of many workers in one batched call."""
+"""Problems: objectives, the data they are trained on, and the gradients of many workers in one batched call."""
 
 from simulations.problems import constants, data, image_files
 from simulations.problems.base import Problem, TimingOnly

@@ -1,6 +1,6 @@
-"""What a server trains on: a loss, and the gradients of many workers in one batched call.
+"""What a server trains: a loss, and the gradients of many workers in one batched call.
 
-Problems are values: everything they draw comes from the generators they are handed.
+Problems are values: all their random numbers come from the generators that they receive.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ __all__ = ["Problem", "TimingOnly"]
 
 @runtime_checkable
 class Problem(Protocol):
-    """What a server trains on."""
+    """What a server trains."""
 
     @property
     def initial(self) -> np.ndarray:
@@ -21,29 +21,34 @@ class Problem(Protocol):
         ...
 
     def loss(self, params: np.ndarray) -> float:
-        """F(w); infinite or NaN once training has diverged."""
+        """The loss F(w); infinite or NaN after training has diverged."""
         ...
 
     def gradients(
         self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mini-batch losses, shape (k,), and gradients, (k, d): job j at ``params[j]`` on its worker's data."""
+        """Mini-batch losses, shape (k,), and gradients, shape (k, d).
+
+        Job j is computed at ``params[j]`` with the data of ``workers[j]`` and random numbers from ``rngs[j]``.
+        """
         ...
 
     def metrics(self, params: np.ndarray) -> dict[str, float]:
-        """What else to record whenever the loss is evaluated, always the same keys."""
+        """Other quantities to record whenever the loss is evaluated; the keys are always the same."""
         ...
 
 
 class TimingOnly:
-    """A problem with nothing to learn, for studying time, staleness and traffic alone."""
+    """A problem without parameters, to study only time, staleness and traffic."""
 
     initial = np.zeros(0)  #: no parameters
 
     def loss(self, params: np.ndarray) -> float:
         return 0.0
 
-    def gradients(self, params, workers, rngs):
+    def gradients(
+        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(params)), params
 
     def metrics(self, params: np.ndarray) -> dict[str, float]:

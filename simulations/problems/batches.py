@@ -1,4 +1,4 @@
-"""Mini-batches: which samples each job draws, and how many jobs are computed together."""
+"""Mini-batches: which samples a job draws, and how many jobs are computed together."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -8,12 +8,12 @@ import numpy as np
 from abs_theory.checks import check_count
 from simulations.problems.data import Data, Split, shares
 
-CACHE_BYTES = 1 << 20  # gradients are computed in chunks of jobs that stay in the processor's cache
-PASS_BYTES = 1 << 23  # passes over all data go in chunks of this size
+CACHE_BYTES = 1 << 20  # of a chunk of jobs: what fits into the second-level cache of a usual processor
+PASS_BYTES = 1 << 23  # of a chunk in a pass over all data: large enough for BLAS, small beside the data
 
 
 class OnSharedData:
-    """What problems have in common whose ``n`` workers draw ``batch_size`` samples per gradient from their shares."""
+    """What problems share in which each of ``n`` workers draws ``batch_size`` samples per gradient from its share."""
 
     data: Data
     n: int
@@ -23,7 +23,7 @@ class OnSharedData:
 
     @cached_property
     def shares(self) -> list[np.ndarray]:
-        """Of each worker, the rows of the training data it draws from."""
+        """The rows of the training data that each worker draws from."""
         return shares(self.data, self.n, self.split, self.split_seed)
 
     def check_shares(self) -> None:
@@ -36,12 +36,12 @@ class OnSharedData:
 
     def draw(self, workers: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Rows of the data, shape (k, batch_size): with replacement, each job from its worker's share."""
-        held = [self.shares[worker] for worker in workers]
+        own_rows = [self.shares[worker] for worker in workers]
         size = self.batch_size
-        return np.array([rows[rng.integers(len(rows), size=size)] for rows, rng in zip(held, rngs, strict=True)])
+        return np.array([rows[rng.integers(len(rows), size=size)] for rows, rng in zip(own_rows, rngs, strict=True)])
 
 
-def chunks(count: int, bytes_each: int, at_once: int) -> Iterator[slice]:
-    """Slices of 0..count-1 of at most ``at_once`` bytes, at least one element each."""
-    step = max(1, at_once // bytes_each)
+def chunks(count: int, bytes_each: int, chunk_bytes: int) -> Iterator[slice]:
+    """Slices of 0..count-1 of at most ``chunk_bytes`` bytes, with at least one element in each."""
+    step = max(1, chunk_bytes // bytes_each)
     return (slice(start, start + step) for start in range(0, count, step))

@@ -1,6 +1,6 @@
 """Classifiers trained with cross-entropy: softmax regression and a two-layer perceptron, on any labelled data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,26 +16,28 @@ from simulations.problems.data import Data, Split, digits
 class Classifier(OnSharedData):
     """Mean cross-entropy over the training ``data``, which ``n`` workers share, plus ``l2`` / 2 |w|^2.
 
-    ``hidden = 0`` is softmax regression (convex; strongly convex with ``l2`` > 0); ``hidden`` > 0 a two-layer
-    perceptron with tanh units (not convex).  Each gradient uses ``batch_size`` samples drawn with
-    replacement from its worker's share: ``split`` is "even", "all" (everybody draws from all data) or a number > 0,
-    the Dirichlet parameter of a label-skewed split, see ``data.shares``.  Metrics: test accuracy, if there are test
+    With ``hidden = 0`` it is softmax regression: convex, and strongly convex for ``l2`` > 0.  Otherwise it is a
+    two-layer perceptron with tanh units, which is not convex.  A gradient uses ``batch_size`` samples drawn with
+    replacement from the worker's share: ``split`` is "even", "all" (every worker draws from all data) or a number > 0,
+    the Dirichlet parameter of a split by label, see ``data.shares``.  Metric: the test accuracy, if there are test
     samples.  Single precision, as usual in training; ``dtype="float64"`` for checks.
+
+    Raises ValueError for data without labels, or that cannot be shared among ``n`` workers.
     """
 
     data: Data  #: to train and test on
-    n: int  #: workers
-    hidden: int = 0  #: units; 0: none, softmax regression
+    n: int  #: number of workers
+    hidden: int = 0  #: units of the hidden layer; 0: softmax regression, without one
     batch_size: int = 16  #: samples per gradient
-    l2: float = 0.0  #: weight of the penalty
+    l2: float = 0.0  #: weight of the penalty on |w|^2 / 2
     split: Split = "even"  #: of the data among the workers
-    split_seed: int = 0  #: of that split
-    dtype: str = "float32"  #: precision of the model
+    split_seed: int = 0  #: of the random numbers of this split
+    dtype: str = "float32"  #: precision of the model: "float32" or "float64"
 
     def __post_init__(self) -> None:
         self.check_shares()
         if self.data.classes < 2:
-            raise ValueError(f"data must have labels of at least two classes as digits() have, got {self.data!r}")
+            raise ValueError(f"data must have labels of at least two classes, such as digits(), got {self.data!r}")
         check_count("hidden", self.hidden, minimum=0)
         check_nonnegative("l2", self.l2)
         if self.dtype not in ("float32", "float64"):
@@ -57,14 +59,14 @@ class Classifier(OnSharedData):
 
     @cached_property
     def _initial(self) -> np.ndarray:
-        """Weights with variance 1 / inputs (from a fixed stream), biases 0."""
+        """Weights with variance 1 / inputs (always the same random numbers), biases 0."""
         rng = np.random.default_rng(0)
         parts = [(rng.standard_normal((a, b)) / a**0.5, np.zeros(b)) for a, b in self._widths]
         return np.concatenate([part.ravel() for layer in parts for part in layer]).astype(self.dtype)
 
     @property
     def strong_convexity(self) -> float:
-        """A c with 2c (F - F*) <= |grad F|^2: ``l2`` for softmax regression, 0 (none known) for the perceptron."""
+        """A c with 2c (F - F*) <= |grad F|^2: ``l2`` for softmax regression, 0 (unknown) for the perceptron."""
         return 0.0 if self.hidden else self.l2
 
     def loss(self, params: np.ndarray) -> float:
@@ -92,7 +94,9 @@ class Classifier(OnSharedData):
             right += int((scores[0].argmax(axis=1) == data.y_test[rows]).sum())
         return {"test_accuracy": right / len(data.y_test)}
 
-    def gradients(self, params, workers, rngs):
+    def gradients(
+        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray]:
         size = self.batch_size
         rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
@@ -111,12 +115,12 @@ class Classifier(OnSharedData):
         return self.data.features(x, self.dtype)
 
     def _passes(self, y: np.ndarray) -> Iterator[slice]:
-        """Rows of a pass over the samples that have the labels ``y``."""
+        """Chunks of rows of a pass over the samples with the labels ``y``."""
         bytes_each = np.dtype(self.dtype).itemsize * sum(inputs for inputs, _ in self._widths)
         return batches.chunks(len(y), bytes_each, batches.PASS_BYTES)
 
     def _layers(self, params: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Views of a (k, d) stack as the (weights, biases) of each layer, (k, a, b) and (k, 1, b)."""
+        """Views of a (k, d) stack of models: weights (k, a, b) and biases (k, 1, b) of each layer."""
         layers, start = [], 0
         for a, b in self._widths:
             weights = params[:, start : start + a * b].reshape(-1, a, b)
@@ -135,7 +139,7 @@ class Classifier(OnSharedData):
     def _backpropagate(
         self, params: np.ndarray, x: np.ndarray, one_hot: np.ndarray, out: np.ndarray, samples: int
     ) -> np.ndarray:
-        """Write the gradients of a chunk of jobs to ``out``, without ``l2``; return their losses.
+        """Write the gradients of a chunk of jobs to ``out`` and return their losses, both without ``l2``.
 
         Both are sums over the batch divided by ``samples``.
         """
@@ -154,38 +158,67 @@ class Classifier(OnSharedData):
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Log-probabilities of the classes along the last axis (scipy's costs more than the rest of a small batch)."""
+    """Log-probabilities of the classes along the last axis; scipy's would take most of the time of a small batch."""
     scores = scores - scores.max(axis=-1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
 
 
 def softmax(data: Data, n: int, batch_size: int = 16, l2: float = 0.0, split: Split = "even") -> Classifier:
-    """Softmax regression, convex."""
+    """Softmax regression: the convex ``Classifier`` without a hidden layer.
+
+    >>> problem = softmax(digits(), 4, l2=0.01)
+    >>> len(problem.initial), problem.strong_convexity
+    (650, 0.01)
+
+    See also ``perceptron``, which is not convex, and ``softmax_digits``.
+    """
     return Classifier(data, n, 0, batch_size, l2, split)
 
 
 def perceptron(
     data: Data, n: int, hidden: int = 32, batch_size: int = 16, l2: float = 0.0, split: Split = "even"
 ) -> Classifier:
-    """A two-layer perceptron, not convex.  Raises ValueError unless ``hidden`` >= 1."""
+    """A two-layer perceptron: the ``Classifier`` with a hidden layer, not convex.  Raises ValueError for hidden < 1.
+
+    >>> problem = perceptron(digits(), 4, hidden=8)
+    >>> len(problem.initial), problem.strong_convexity
+    (610, 0.0)
+
+    See also ``softmax``, which is convex, and ``perceptron_digits``.
+    """
     check_count("hidden", hidden)
     return Classifier(data, n, hidden, batch_size, l2, split)
 
 
 def softmax_digits(n: int, batch_size: int = 16, l2: float = 0.0, split: Split = "even") -> Classifier:
-    """Softmax regression on scikit-learn's digits."""
+    """Softmax regression on scikit-learn's digits.
+
+    >>> problem = softmax_digits(8)
+    >>> round(problem.loss(problem.initial), 3), list(problem.metrics(problem.initial))
+    (2.489, ['test_accuracy'])
+    """
     return softmax(digits(), n, batch_size, l2, split)
 
 
 def perceptron_digits(
     n: int, hidden: int = 32, batch_size: int = 16, l2: float = 0.0, split: Split = "even"
 ) -> Classifier:
-    """A two-layer perceptron on scikit-learn's digits."""
+    """A two-layer perceptron on scikit-learn's digits.
+
+    >>> problem = perceptron_digits(8, hidden=16)
+    >>> losses, gradients = problem.gradients(problem.initial[None], [0], [np.random.default_rng(0)])
+    >>> losses.shape, gradients.shape
+    ((1,), (1, 1210))
+    """
     return perceptron(digits(), n, hidden, batch_size, l2, split)
 
 
 def DigitsClassifier(  # noqa: N802 - built like the class
     n: int, hidden: int = 0, batch_size: int = 16, l2: float = 0.0, dtype: str = "float32", split: Split = "even"
 ) -> Classifier:
-    """Softmax regression (``hidden = 0``) or a perceptron on scikit-learn's digits, in either precision."""
+    """Softmax regression (``hidden = 0``) or a perceptron on scikit-learn's digits, in either precision.
+
+    >>> DigitsClassifier(4, dtype="float64").initial.dtype
+    dtype('float64')
+    """
     return Classifier(digits(), n, hidden, batch_size, l2, split, dtype=dtype)

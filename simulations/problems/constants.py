@@ -1,7 +1,7 @@
-"""Constants of a real problem, estimated along a training run, so that error bounds and the optimizer can be fed.
+"""Constants of a real problem, estimated along a training run, as error bounds and the optimizer need them.
 
-Nothing is known beyond what was seen.  A bound wants the largest values along the path, and the gap to the least loss;
-a prediction wants what is typical of the path up to where it is to lead.
+The estimates hold for the path of this run, not beyond it.  A bound needs the largest values along the path and the gap
+to the least loss.  A prediction needs averages along the path up to its target.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,16 @@ from simulations.problems.base import Problem
 from simulations.streams import streams
 from simulations.threads import one_thread
 
-STEP = 1e-5  # of the central difference, relative to 1 + |w|
-NOISE_DIRECTIONS = 32  # in which the curvature is measured
+RELATIVE_STEP = 1e-5  # of the central difference over 1 + |w|: about the cube root of the rounding error
+NOISE_DIRECTIONS = 32  # samples of the noise along which the curvature is measured
+SMALLEST_CURVATURE = 1e-300  # taken for 0, so that a step is finite
+RELATIVE_ACCURACY = 1e-3  # of the largest curvature, much less than it varies along a path
+MOST_DESCENT_STEPS = 500  # of L-BFGS in search of the least loss
 
 
 @runtime_checkable
 class Differentiable(Problem, Protocol):
-    """A problem that also knows its gradient over all data."""
+    """A problem that can also compute its gradient over all data."""
 
     def gradient(self, params: np.ndarray) -> np.ndarray:
         """grad F(w), shape (d,)."""
@@ -37,26 +40,26 @@ class Differentiable(Problem, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Estimated:
-    """Estimated constants, and how sure they are."""
+    """Estimated constants and their errors."""
 
-    constants: Constants  #: L and sigma2 the largest along the path, gap to the best loss found
+    constants: Constants  #: L and sigma2: the largest along the path; gap: to the least loss that was found
     L_error: float  #: half-width: |true largest curvature at that point - L|
     sigma2_error: float  #: half-width of the 95 % interval at that point
-    largest_gap: float  #: F(w_0) - the least the loss can be; the true gap is between constants.gap and this
-    path: pd.DataFrame  #: one row per point, see ``estimate``
+    largest_gap: float  #: F(w_0) minus the lower bound of the loss; the true gap is between constants.gap and this
+    path: pd.DataFrame  #: one row per point, see ``estimate`` for its columns
 
     def target_at(self, loss: float) -> float:
-        """Mean of |grad F|^2 from w_0 to where the path passes a ``loss``: the ``target`` that stands for this loss.
+        """The ``target`` that corresponds to a ``loss``: the mean of |grad F|^2 from w_0 to where the path reaches it.
 
-        Raises ValueError if the path does not pass it.
+        Raises ValueError if the path does not reach this loss.
         """
         return float(np.interp(self._flow_at("loss", loss), self.path["flow"], self.path["mean_gradient_norm2"]))
 
     def typical(self, target: float) -> Constants:
         """Constants for predictions: averages from w_0 to where the mean of |grad F|^2 has fallen to ``target``.
 
-        L is the mean of the largest curvature, the gap what the loss falls up to there.
-        Raises ValueError if the path does not get there.
+        L is the mean of the largest curvature, the gap is the decrease of the loss up to there.
+        Raises ValueError if the path does not reach the target.
         """
         end, path = self._flow_at("mean_gradient_norm2", target), self.path
         flow = np.append(path["flow"][path["flow"] < end], end)
@@ -65,24 +68,26 @@ class Estimated:
             return float(np.trapezoid(np.interp(flow, path["flow"], values), flow) / end)
 
         sigma2 = average(path["sigma2"])
-        curved, curved2 = (average(path["sigma2"] * path[name]) for name in ("noise_curvature", "noise_curvature2"))
+        curvature, curvature2 = (
+            average(path["sigma2"] * path[name]) for name in ("noise_curvature", "noise_curvature2")
+        )
         return Constants(
             average(path["curvature"]),
             sigma2,
             float(path["loss"].iloc[0] - np.interp(end, path["flow"], path["loss"])),
-            noise_curvature=curved / sigma2 if sigma2 else None,
-            noise_curvature2=curved2 / sigma2 if sigma2 else None,
+            noise_curvature=curvature / sigma2 if sigma2 else None,
+            noise_curvature2=curvature2 / sigma2 if sigma2 else None,
         )
 
     def _flow_at(self, column: str, level: float) -> float:
-        """Where on the path a ``column`` first falls to ``level``."""
-        seen = self.path[column].cummin()
-        if not (is_finite(level) and seen.iloc[-1] <= level < seen.iloc[0]):
+        """The flow at which a ``column`` of the path first falls to ``level``."""
+        lowest = self.path[column].cummin()
+        if not (is_finite(level) and lowest.iloc[-1] <= level < lowest.iloc[0]):
             raise ValueError(
-                f"{column} falls from {seen.iloc[0]:.4g} to {seen.iloc[-1]:.4g} along the path, it does not get to "
+                f"{column} falls from {lowest.iloc[0]:.4g} to {lowest.iloc[-1]:.4g} along the path, it does not get to "
                 f"{level}; more num_updates make the path longer"
             )
-        return float(np.interp(-level, -seen, self.path["flow"]))
+        return float(np.interp(-level, -lowest, self.path["flow"]))
 
 
 def estimate(
@@ -90,20 +95,27 @@ def estimate(
 ) -> Estimated:
     """Constants of ``problem`` trained by ``n`` workers, at w_0 and after 1, 2, 3, 4, 6, 8, 12, ... updates.
 
-    The path averages n gradients per update, with step 1 / (largest curvature seen).  Its columns, at each point:
+    Each update of the path averages n gradients, with step 1 / (largest curvature so far).  Columns of the path:
 
-    - update, flow (sum of the steps so far), loss, gradient_norm2 = |grad F|^2, mean_gradient_norm2 (over the flow);
+    - update, flow (sum of the step sizes), loss, gradient_norm2 = |grad F|^2, mean_gradient_norm2 (over the flow);
     - curvature: the largest absolute eigenvalue of the Hessian H, by Lanczos iteration on central differences of the
       gradient; curvature_error: the norm of the residual, which bounds the distance to an eigenvalue;
     - sigma2 = E|x|^2 with x = g - grad F, from ``samples`` mini-batch gradients of workers taken in turn, and
       sigma2_error, the half-width of its 95 % interval;
     - noise_curvature = E[x'Hx] / E|x|^2 and noise_curvature2 = E|Hx|^2 / E|x|^2, from 32 of the x.
 
-    The best loss is the least that the path or L-BFGS finds.  Single precision problems are estimated in
-    double; c is the ``strong_convexity`` that a problem knows of itself, else 0.  Where workers hold different data,
-    sigma2 counts the spread between them: it is that of a worker drawn at random.
-    Cost: about 100 gradients over all data and ``samples`` mini-batches per point, 2 log2(num_updates) points.
+    The least loss is the smallest that the path or L-BFGS finds.  Problems in single precision are estimated in double
+    precision.  c is the problem's ``strong_convexity`` if it has one, else 0.  If workers hold different data, sigma2
+    is that of a worker drawn at random, so it includes the spread between workers.
+
+    Cost: about 100 gradients over all data and ``samples`` mini-batches per point, at 2 log2(num_updates) points.
     Source: Lehoucq, Sorensen & Yang (1998, ARPACK); Nocedal & Wright (2006), ch. 7, for L-BFGS.
+    Raises ValueError for a problem without ``gradient(params)``, and if training diverges.
+
+    >>> from simulations.problems import NoisyQuadratic
+    >>> estimated = estimate(NoisyQuadratic((1.0, 3.0), sigma2=0.5), 4, seed=0, num_updates=8)
+    >>> round(estimated.constants.L, 3), round(estimated.constants.gap, 1)
+    (3.0, 2.0)
     """
     if isinstance(problem, type) or not isinstance(problem, Differentiable) or not len(problem.initial):
         raise ValueError(f"problem must have a gradient(params) over all its data and parameters, got {problem!r}")
@@ -120,7 +132,9 @@ def estimate(
         path = _path(problem, n, num_updates, samples, seed)
     if not np.isfinite(path.to_numpy()).all():
         raise ValueError(f"training diverged, no constants can be estimated; last loss {path['loss'].iloc[-1]}")
-    end = minimize(problem.loss, problem.initial, jac=problem.gradient, method="L-BFGS-B", options={"maxiter": 500})
+    end = minimize(
+        problem.loss, problem.initial, jac=problem.gradient, method="L-BFGS-B", options={"maxiter": MOST_DESCENT_STEPS}
+    )
     first, best = path["loss"].iloc[0], min(path["loss"].min(), float(end.fun))
     if best < loss_floor:
         raise ValueError(
@@ -140,13 +154,13 @@ def estimate(
 
 def _path(problem: Differentiable, n: int, num_updates: int, samples: int, seed: int) -> pd.DataFrame:
     path_rngs, noise_rngs = streams(seed, 0, "batch", n), streams(seed, 1, "batch", n)
-    looked_at = {0, 1, num_updates} | {m << j for m in (2, 3) for j in range(num_updates.bit_length())}
+    points = {0, 1, num_updates} | {m << j for m in (2, 3) for j in range(num_updates.bit_length())}
     params, rows, largest, flow = problem.initial.copy(), [], 0.0, 0.0
     for update in range(num_updates + 1):
-        if update in looked_at:
+        if update in points:
             rows.append({"update": update, "flow": flow, **_point(problem, params, n, noise_rngs, samples)})
             largest = max(largest, rows[-1]["curvature"])
-        step = 1 / max(largest, 1e-300)
+        step = 1 / max(largest, SMALLEST_CURVATURE)
         _, gradients = problem.gradients(np.repeat(params[None], n, axis=0), list(range(n)), path_rngs)
         params, flow = params - step * gradients.mean(axis=0), flow + step
     path = pd.DataFrame(rows)
@@ -166,7 +180,7 @@ def _point(problem: Differentiable, params: np.ndarray, n: int, rngs: Any, sampl
         norms.append(np.square(x).sum(axis=1))
         directions.append(x[-turns.start % stride :: stride])
     sigma2 = Estimate.of(np.concatenate(norms))
-    h = STEP * (1 + float(np.linalg.norm(params)))
+    h = RELATIVE_STEP * (1 + float(np.linalg.norm(params)))
 
     def hessian_times(v: np.ndarray) -> np.ndarray:
         v = v.ravel()
@@ -176,9 +190,9 @@ def _point(problem: Differentiable, params: np.ndarray, n: int, rngs: Any, sampl
         ahead, behind = (problem.gradient(params + sign * h / length * v) for sign in (1, -1))
         return (ahead - behind) * (length / (2 * h))
 
-    some = np.concatenate(directions)
-    curved = np.array([hessian_times(v) for v in some])
-    norm2 = float(np.square(some).sum()) or 1.0
+    noise = np.concatenate(directions)
+    hessian_noise = np.array([hessian_times(x) for x in noise])
+    norm2 = float(np.square(noise).sum()) or 1.0
     curvature, error = _largest_eigenvalue(hessian_times, len(params))
     return {
         "loss": problem.loss(params),
@@ -187,8 +201,8 @@ def _point(problem: Differentiable, params: np.ndarray, n: int, rngs: Any, sampl
         "curvature_error": error,
         "sigma2": sigma2.mean,
         "sigma2_error": sigma2.half_width(),
-        "noise_curvature": float((some * curved).sum()) / norm2,
-        "noise_curvature2": float(np.square(curved).sum()) / norm2,
+        "noise_curvature": float((noise * hessian_noise).sum()) / norm2,
+        "noise_curvature2": float(np.square(hessian_noise).sum()) / norm2,
     }
 
 
@@ -199,7 +213,7 @@ def _largest_eigenvalue(hessian_times: Callable[[np.ndarray], np.ndarray], d: in
     start = np.random.default_rng(0).standard_normal(d)
     try:
         hessian = LinearOperator((d, d), matvec=hessian_times, dtype=float)  # pyright: ignore
-        values, vectors = eigsh(hessian, k=1, which="LM", v0=start, tol=1e-3)  # pyright: ignore[reportArgumentType]
+        values, vectors = eigsh(hessian, k=1, which="LM", v0=start, tol=RELATIVE_ACCURACY)  # pyright: ignore[reportArgumentType]
     except ArpackNoConvergence as failure:
         raise ArithmeticError(f"the largest curvature was not found: {failure}") from failure
     vector = vectors[:, 0]

@@ -1,4 +1,4 @@
-"""Data sets, and how they are split among workers."""
+"""Data sets and their split among workers."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,16 +9,18 @@ from sklearn.model_selection import train_test_split
 
 from abs_theory.checks import check_count, check_positive, is_finite
 
-Split = str | float
+Split = str | float  # see ``shares``
+SMALLEST_PARAMETER = 1e-300  # of a Dirichlet law, so that its reciprocal is finite
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
-    """Samples to train on and, where there are any, others to test on; compared by identity.
+    """Samples to train on and, optionally, samples to test on; compared by identity.
 
     The features of a sample are a row of ``x`` times ``scale``.  ``y`` holds labels in 0..classes-1, or with
-    ``classes = 0`` the real targets of a regression.  Images stay bytes: a byte a pixel, however many workers read it.
-    Raises ValueError unless x is (N, features) with N > 0, y is (N,), both are finite, and the test set is alike.
+    ``classes = 0`` the real targets of a regression.  Images stay in memory as bytes, once for all workers.
+    Raises ValueError unless x is (N, features) with N > 0, y is (N,), both are finite, and the test set has the same
+    form.
     """
 
     x: np.ndarray  #: features to train on, a row per sample
@@ -48,7 +50,7 @@ class Data:
             )
         for array in (x, y):
             if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-                raise ValueError(f"{self.name}: {kind} x and y must be finite numbers, of {array.dtype} some are not")
+                raise ValueError(f"{self.name}: {kind} x and y must be finite numbers, got others among {array.dtype}")
         if self.classes and not (y.dtype.kind in "iu" and ((y >= 0) & (y < self.classes)).all()):
             raise ValueError(
                 f"{self.name}: {kind} labels must be integers in 0..{self.classes - 1}, got {y.min()}..{y.max()}"
@@ -65,9 +67,12 @@ class Data:
 
 @cache
 def digits() -> Data:
-    """The 1797 8 x 8 images of handwritten digits that scikit-learn ships; a fifth, stratified, for testing.
+    """The 1797 images of handwritten digits, 8 x 8 pixels, in scikit-learn; a fifth of each digit for testing.
 
     Source: Alpaydin & Kaynak (1998), UCI optical recognition of handwritten digits.
+
+    >>> digits()
+    <digits: 1437 samples of 64 features>
     """
     pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     images = pixels.astype(np.uint8)  # 0..16
@@ -75,14 +80,18 @@ def digits() -> Data:
     return Data(images[train], labels[train], images[test], labels[test], scale=1 / 16, classes=10, name="digits")
 
 
-# ---------------------------------------------------------------- who holds which samples
+# ---------------------------------------------------------------- which worker has which samples
 
 
 def shares(data: Data, n: int, split: Split, seed: int = 0) -> list[np.ndarray]:
-    """Of each of ``n`` workers, the rows of the training data it draws from; no sample is copied.
+    """The rows of the training data that each of ``n`` workers draws from; no sample is copied.
 
-    ``split``: "even" (``split_evenly``); "all", everybody draws from all data, as many workers as you like; or the
-    parameter of a Dirichlet law, a number > 0 (``split_by_label``).
+    ``split`` is "even" (``split_evenly``), "all" (every worker draws from all data; n may be any number), or a number
+    > 0, the parameter of a Dirichlet law (``split_by_label``).  Raises ValueError for any other split, for more workers
+    than samples, and for a split by label of data without labels.
+
+    >>> [len(rows) for rows in shares(digits(), 4, "even")]
+    [360, 359, 359, 359]
     """
     check_count("n", n)
     if isinstance(split, str) and split == "even":
@@ -92,19 +101,19 @@ def shares(data: Data, n: int, split: Split, seed: int = 0) -> list[np.ndarray]:
     if isinstance(split, str) or not (is_finite(split) or split == np.inf) or not split > 0:
         raise ValueError(f'split must be "even", "all" or the parameter > 0 of a Dirichlet law, got {split!r}')
     if not data.classes:
-        raise ValueError(f"a split by label needs labels, {data.name} has real targets: choose the even split or all")
+        raise ValueError(f'a split by label needs labels, {data.name} has real targets: choose "even" or "all"')
     return split_by_label(data.y, n, split, seed)
 
 
 def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:
-    """Shuffle 0..size-1 and deal it to ``n`` workers; shares differ by at most one.
+    """Shuffle 0..size-1 and deal it to ``n`` workers; their numbers of samples differ by at most one.
 
-    Raises ValueError if there are more workers than samples.
+    Raises ValueError if there are more workers than samples.  See also ``split_by_label``.
     """
     if n > size:
         raise ValueError(
             f"each worker needs at least one sample of its own, got n={n} workers for {size} samples; "
-            'with split="all" everybody draws from all of them'
+            'with split="all" every worker draws from all of them'
         )
     return np.array_split(np.random.default_rng(seed).permutation(size), n)
 
@@ -112,10 +121,12 @@ def split_evenly(size: int, n: int, seed: int = 0) -> list[np.ndarray]:
 def split_by_label(labels: np.ndarray, n: int, alpha: float, seed: int = 0) -> list[np.ndarray]:
     """Split the samples among ``n`` workers that see different labels; shares differ in size by at most one.
 
-    Each worker has its own law of the labels, q ~ Dirichlet(alpha p) with p their frequencies in all data, and draws
-    its share with it, without replacement; what has run out is no longer drawn.  Small ``alpha``: about one label
-    each; infinite: ``split_evenly``.  Workers draw in random order: those that come last take what is left.
-    As shares are equal, the average worker's loss is the loss over all data (up to the one sample).
+    Each worker has its own law of the labels, q ~ Dirichlet(alpha p) with p their frequencies in all data.  It draws
+    its share from this law without replacement; a label that has run out is no longer drawn.  A small ``alpha`` gives
+    each worker about one label, an infinite one is ``split_evenly``.  Workers draw in random order: the last ones take
+    what is left.  Because shares are equal, the mean of the workers' losses is the loss over all data, up to one
+    sample.
+
     Source: Hsu, Qi & Brown (2019), for equal shares.  Cost O(n classes + samples).
     Raises ValueError unless alpha > 0 and n <= samples.
     """
@@ -128,7 +139,7 @@ def split_by_label(labels: np.ndarray, n: int, alpha: float, seed: int = 0) -> l
     _, kinds, counts = np.unique(labels, return_inverse=True, return_counts=True)
     rows = rng.permutation(len(labels))
     rows = rows[np.argsort(kinds[rows], kind="stable")]  # by label, in random order within each
-    taken = np.cumsum(counts) - counts  # where the samples that are left begin
+    taken = np.cumsum(counts) - counts  # where the samples of each label that are left begin
     left = counts.copy()
     split: list[np.ndarray] = [rows[:0]] * n
     for worker in rng.permutation(n).tolist():
@@ -140,18 +151,18 @@ def split_by_label(labels: np.ndarray, n: int, alpha: float, seed: int = 0) -> l
 
 
 def _log_dirichlet(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Logarithms of a Dirichlet draw, up to a constant: small parameters give weights that would round to 0."""
-    parameters = np.maximum(parameters, 1e-300)
+    """Logarithms of a Dirichlet draw, up to a constant: with small parameters the weights themselves round to 0."""
+    parameters = np.maximum(parameters, SMALLEST_PARAMETER)
     # a gamma variable G(a) is G(a + 1) U^(1/a) in law, with U uniform
     return np.log(rng.standard_gamma(parameters + 1)) - rng.standard_exponential(len(parameters)) / parameters
 
 
 def _draw_labels(log_law: np.ndarray, left: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """How many samples of each label: as if drawn one by one, each time from the law of those that are left."""
+    """How many samples of each label, as if each were drawn from the law of the labels that are left."""
     amounts = np.zeros_like(left)
     while (missing := size - amounts.sum()) > 0:
         logs = np.where(amounts < left, log_law, -np.inf)
         law = np.exp(logs - logs.max())
-        # what a label cannot give is drawn again from the others: the same as never drawing it once it has run out
+        # what a label cannot give is drawn again from the others: the same as not drawing it once it has run out
         amounts = np.minimum(amounts + rng.multinomial(missing, law / law.sum()), left)
     return amounts

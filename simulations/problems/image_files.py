@@ -1,6 +1,6 @@
-"""Image data that the user has on disk: IDX files (MNIST, Fashion-MNIST) and the binary version of CIFAR-10.
+"""Image data on the disk of the user: IDX files (MNIST, Fashion-MNIST) and the binary version of CIFAR-10.
 
-Read strictly: what is not exactly such a file raises ValueError, saying which file and what is wrong with it.
+A file that is not exactly in its format raises ValueError, with its name and what is wrong with it.
 """
 
 import gzip
@@ -13,21 +13,21 @@ import numpy as np
 
 from simulations.problems.data import Data, digits
 
-CLASSES = 10
-IDX_NAMES = {  # of the images and labels, for training and for testing; also with ".idx" for "-idx", and ".gz"
+CLASSES = 10  # labels of all these data sets
+IDX_NAMES = {  # of images and labels, for training and for testing; also with ".idx" for "-idx", and with ".gz"
     "training": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 CIFAR_NAMES = tuple(f"data_batch_{batch}.bin" for batch in range(1, 6))
 CIFAR_TEST_NAME = "test_batch.bin"
-CIFAR_PIXELS = 3 * 32 * 32  # red, green, blue
-BLOCK = 1 << 20  # bytes read at once, so that memory follows what a file holds, not what its header promises
+CIFAR_PIXELS = 3 * 32 * 32  # red, green and blue of each pixel
+BLOCK_BYTES = 1 << 20  # read at once, so that memory follows the content of a file, not the size in its header
 
 
 def load(source: str | Path) -> Data:
-    """The data named "digits", or those in a folder that holds IDX files or the binary files of CIFAR-10.
+    """The data named "digits", or those in a folder with IDX files or the binary files of CIFAR-10.
 
-    Raises ValueError if the folder holds neither, or files that are not what their names say.
+    Raises ValueError if the folder holds neither, or if a file is not in the format that its name promises.
     """
     if source == "digits":
         return digits()
@@ -42,7 +42,7 @@ def load(source: str | Path) -> Data:
         return idx(folder)
     raise ValueError(
         f"{folder} holds neither IDX files ({IDX_NAMES['training'][0]}, ..., plain or .gz) nor the binary version of "
-        f"CIFAR-10 ({CIFAR_NAMES[0]}, ...): unpack them there first"
+        f"CIFAR-10 ({CIFAR_NAMES[0]}, ...): unpack them into it first"
     )
 
 
@@ -50,9 +50,9 @@ def load(source: str | Path) -> Data:
 
 
 def idx(folder: str | Path) -> Data:
-    """MNIST, Fashion-MNIST or any other ten classes of images in their four IDX files, plain or .gz.
+    """MNIST, Fashion-MNIST or other images of ten classes, in four IDX files, plain or .gz.
 
-    Raises ValueError unless all four are whole, agree in number and size, and labels are 0..9.
+    Raises ValueError unless all four files are complete, agree in number and size, and all labels are in 0..9.
     """
     folder = Path(folder)
     (x, y), (x_test, y_test) = (
@@ -67,8 +67,8 @@ def idx(folder: str | Path) -> Data:
 def read_idx(path: str | Path, ndim: int) -> np.ndarray:
     """The ``ndim``-dimensional array of unsigned bytes in an IDX file, plain or compressed with gzip.
 
-    Two zero bytes, the code 8 of unsigned bytes, the number of dimensions, each size as a big-endian integer of 4
-    bytes, then the entries, last index fastest, and nothing more.  Raises ValueError for any other file.
+    Format: two zero bytes, the code 8 of unsigned bytes, the number of dimensions, each size as a big-endian integer of
+    4 bytes, then the entries, where the last index changes fastest.  Raises ValueError for any other file.
     Source: LeCun, Cortes & Burges (1998), the MNIST database.
     """
     path = Path(path)
@@ -111,7 +111,7 @@ def _spellings(name: str) -> list[str]:
 
 
 def _find(folder: Path, name: str) -> Path:
-    """The file of that name, plain rather than compressed if there are both."""
+    """The file of this name; if it is there both plain and compressed, the plain one."""
     try:
         there = [spelling for spelling in _spellings(name) if (folder / spelling).exists()]
     except OSError as failure:
@@ -127,7 +127,7 @@ def _find(folder: Path, name: str) -> Path:
 def cifar10(folder: str | Path) -> Data:
     """CIFAR-10 in its binary version: data_batch_1.bin to data_batch_5.bin for training, test_batch.bin for testing.
 
-    Raises ValueError unless all six are there and whole, with labels in 0..9.
+    Raises ValueError unless all six files are there and complete, with labels in 0..9.
     """
     folder = Path(folder)
     parts = [read_cifar10(folder / name) for name in CIFAR_NAMES]
@@ -137,7 +137,7 @@ def cifar10(folder: str | Path) -> Data:
 
 
 def read_cifar10(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images, (N, 3072) bytes, and labels, (N,), of one file: records of a label and 3 x 32 x 32 pixels, nothing else.
+    """Images, shape (N, 3072), and labels, shape (N,), of one file of CIFAR-10: records of a label and 3072 pixels.
 
     Raises ValueError for any other file.  Source: Krizhevsky (2009), the CIFAR-10 data set.
     """
@@ -172,7 +172,7 @@ def _opened(path: Path) -> BinaryIO:
 def _exactly(path: Path, file: BinaryIO | gzip.GzipFile, size: int, what: str) -> bytearray:
     content = bytearray()
     while len(content) < size:
-        block = file.read(min(BLOCK, size - len(content)))
+        block = file.read(min(BLOCK_BYTES, size - len(content)))
         if not block:
             raise ValueError(f"{path} is cut short: {what} take {size} bytes, there are {len(content)}")
         content += block

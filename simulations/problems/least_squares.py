@@ -1,5 +1,6 @@
-"""Linear regression, whose constants are known exactly although its data, and hence its noise, are real."""
+"""Linear regression: its constants are known exactly, although its data and therefore its noise are real."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,16 +17,16 @@ from simulations.problems.data import Data, Split
 class LeastSquares(OnSharedData):
     r"""F(w) = 1/2 mean_s (x_s w - y_s)^2 + ``l2`` / 2 |w|^2 over the N training samples, which ``n`` workers share.
 
-    Each gradient uses ``batch_size`` samples drawn with replacement from its worker's share, see ``data.shares`` for
-    ``split``.  Training starts at w = 0.  The metric is |grad F|^2; double precision.
+    A gradient uses ``batch_size`` samples drawn with replacement from the worker's share; see ``data.shares`` for
+    ``split``.  Training starts at w = 0.  Metric: |grad F|^2.  Double precision.
     """
 
     data: Data  #: to train on
-    n: int  #: workers
+    n: int  #: number of workers
     batch_size: int = 1  #: samples per gradient
-    l2: float = 0.0  #: weight of the penalty
+    l2: float = 0.0  #: weight of the penalty on |w|^2 / 2
     split: Split = "even"  #: of the data among the workers
-    split_seed: int = 0  #: of that split
+    split_seed: int = 0  #: of the random numbers of this split
 
     def __post_init__(self) -> None:
         self.check_shares()
@@ -51,7 +52,9 @@ class LeastSquares(OnSharedData):
         slope = self.gradient(params)
         return {"gradient_norm2": float(slope @ slope)}
 
-    def gradients(self, params, workers, rngs):
+    def gradients(
+        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray]:
         rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params)), np.empty_like(params)
         bytes_each = 8 * params.shape[1] * (2 + self.batch_size)
@@ -65,54 +68,55 @@ class LeastSquares(OnSharedData):
     # ------------------------------------------------------------------ what is known
     @cached_property
     def hessian(self) -> np.ndarray:
-        """X'X / N + l2, shape (d, d), the same everywhere."""
+        """X'X / N + l2, shape (d, d), the same for all w."""
         return self._x.T @ self._x / len(self._x) + self.l2 * np.eye(self._x.shape[1])
 
     @cached_property
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues of the Hessian, those that are 0 up to rounding set to 0, and its eigenvectors."""
+        """Eigenvalues of the Hessian, set to 0 where rounding alone separates them from 0, and its eigenvectors."""
         values, vectors = np.linalg.eigh(self.hessian)
         return np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0), vectors
 
     @cached_property
     def optimum(self) -> np.ndarray:
-        """The shortest w at which F is least, shape (d,)."""
+        """The w of smallest norm at which F is least, shape (d,)."""
         values, vectors = self._spectrum
         inverse = np.divide(1, values, out=np.zeros_like(values), where=values > 0)
         return vectors @ (inverse * (vectors.T @ (self._x.T @ self.data.y))) / len(self._x)
 
     def noise_covariance(self, params: np.ndarray) -> np.ndarray:
-        """E[x x'], shape (d, d), of x = g - grad F with g the gradient of a worker drawn at random.
+        """E[x x'], shape (d, d), of x = g - grad F, where g is the gradient of a worker drawn at random.
 
-        The samples' own spread within a share, over the batch size, and the spread between the shares.  Cost O(N d^2).
+        It is the spread of the samples within a share over the batch size, plus the spread between the shares.  Cost
+        O(N d^2).
         """
         slopes = self._x * (self._x @ params - self.data.y)[:, None]
-        held = self.shares[:1] if self.split == "all" else self.shares
-        means = np.array([slopes[rows].mean(axis=0) for rows in held])
+        parts = self.shares[:1] if self.split == "all" else self.shares
+        means = np.array([slopes[rows].mean(axis=0) for rows in parts])
         weights = np.zeros(len(slopes))
-        for rows in held:
-            weights[rows] = 1 / (len(held) * len(rows))
-        within = slopes.T @ (slopes * weights[:, None]) - means.T @ means / len(held)
+        for rows in parts:
+            weights[rows] = 1 / (len(parts) * len(rows))
+        within = slopes.T @ (slopes * weights[:, None]) - means.T @ means / len(parts)
         between = means - slopes.mean(axis=0)
-        return within / self.batch_size + between.T @ between / len(held)
+        return within / self.batch_size + between.T @ between / len(parts)
 
     @cached_property
     def constants(self) -> Constants:
-        """Exact, c the smallest eigenvalue of the Hessian, 0 if it is singular.
+        """L, sigma2, the gap and c, exact; c is the smallest eigenvalue of the Hessian, 0 if it is singular.
 
-        The noise, spread between workers included, is that at the optimum; elsewhere see ``noise_covariance``.
+        The noise, with the spread between workers, is that at the optimum; for other w see ``noise_covariance``.
         """
         covariance, hessian = self.noise_covariance(self.optimum), self.hessian
         sigma2 = float(np.trace(covariance))
-        curved = hessian @ covariance
+        hessian_noise = hessian @ covariance
         values, _ = self._spectrum
         return Constants(
             float(values[-1]),
             sigma2,
             max(0.0, self.loss(self.initial) - self.loss(self.optimum)),
             float(values[0]),
-            noise_curvature=float(np.trace(curved)) / sigma2 if sigma2 else None,
-            noise_curvature2=float((hessian * curved).sum()) / sigma2 if sigma2 else None,
+            noise_curvature=float(np.trace(hessian_noise)) / sigma2 if sigma2 else None,
+            noise_curvature2=float((hessian * hessian_noise).sum()) / sigma2 if sigma2 else None,
         )
 
     @property
@@ -131,10 +135,14 @@ def random_least_squares(
     split: Split = "even",
     seed: int = 0,
 ) -> LeastSquares:
-    """Least squares on generated data: normal features, y = x w + ``noise`` times a normal, w normal.
+    """Least squares on generated data: features and w are normal, y = x w + ``noise`` times a normal variable.
 
-    The variances of the features fall geometrically from 1 to 1 / ``condition``; the Hessian is close to them where
-    there are many samples.  Raises ValueError unless condition >= 1 and noise >= 0.
+    The variances of the features fall geometrically from 1 to 1 / ``condition``.  With many samples they are close to
+    the eigenvalues of the Hessian.  Raises ValueError unless condition >= 1 and noise >= 0.
+
+    >>> problem = random_least_squares(4, d=3, noise=0.0)
+    >>> round(problem.constants.L, 2), round(problem.loss(problem.optimum), 6)
+    (0.99, 0.0)
     """
     check_count("d", d)
     check_count("samples", samples)

@@ -1,5 +1,6 @@
-"""Quadratic objectives, on which everything is known."""
+"""Quadratic objectives, whose constants are all known exactly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,17 +14,18 @@ from abs_theory.checks import check_positive, is_finite
 class NoisyQuadratic:
     r"""F(w) = 1/2 sum_i lambda_i w_i^2, with Gaussian gradient noise of total variance ``sigma2``.
 
-    ``curvatures`` are the lambda_i > 0, all workers start at ``start`` in every coordinate.  L = max lambda,
-    c = min lambda, F* = 0 and the noise variance are exact.  The losses that come with gradients are noiseless.
+    ``curvatures`` are the lambda_i > 0.  Training starts at ``start`` in every coordinate.  L = max lambda,
+    c = min lambda, F* = 0 and the noise variance are exact.  The losses that come with gradients have no noise.
+    See also ``ShiftedQuadratic``, in which every worker has its own optimum.
     """
 
     curvatures: tuple[float, ...]  #: lambda_i
     sigma2: float  #: variance of the noise, summed over coordinates
-    start: float = 1.0  #: of every coordinate
+    start: float = 1.0  #: first value of every coordinate
 
     def __post_init__(self) -> None:
         if not (isinstance(self.curvatures, tuple) and self.curvatures):
-            raise ValueError(f"curvatures must be a tuple of at least one number, got {self.curvatures!r}")
+            raise ValueError(f"curvatures must be a tuple of at least one number > 0, got {self.curvatures!r}")
         for curvature in self.curvatures:
             check_positive("curvatures", curvature)
         if not (0 <= self.sigma2 < np.inf and np.isfinite(self.start)):
@@ -39,7 +41,7 @@ class NoisyQuadratic:
 
     @property
     def constants(self) -> Constants:
-        """L, sigma2, the gap and c, exactly."""
+        """L, sigma2, the gap and c; exact."""
         curvature = self._curvature
         return Constants(
             max(self.curvatures),
@@ -58,7 +60,9 @@ class NoisyQuadratic:
     def loss(self, params: np.ndarray) -> float:
         return 0.5 * float(self._curvature @ (params * params))
 
-    def gradients(self, params, workers, rngs):
+    def gradients(
+        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray]:
         slopes = params * self._curvature
         losses = 0.5 * np.vecdot(params, slopes)
         if self.sigma2:
@@ -81,10 +85,10 @@ class NoisyQuadratic:
 class ShiftedQuadratic(NoisyQuadratic):
     r"""Worker i has the noisy quadratic F_i(w) = 1/2 sum_j lambda_j (w_j - o_i)^2; F is the mean of the F_i.
 
-    ``optima`` are the o_i, the same in every coordinate, one per worker.  F is least at their mean, in every
-    coordinate; a server that applies gradients of worker i a fraction p_i of the time settles around sum_i p_i o_i
-    instead.  The ``sigma2`` of ``constants`` is that of a worker drawn at random, the spread between workers included:
-    sigma2 + sum_j lambda_j^2 Var(o).
+    ``optima`` are the o_i, one per worker, the same in every coordinate. F is least at their mean. A server that
+    takes a share p_i of its gradients from worker i settles around sum_i p_i o_i instead. The ``sigma2`` of
+    ``constants`` is that of a worker drawn at random; it includes the spread between workers: sigma2 + sum_j
+    lambda_j^2 Var(o).
     """
 
     optima: tuple[float, ...] = (0.0,)  #: o_i, one per worker
@@ -96,7 +100,7 @@ class ShiftedQuadratic(NoisyQuadratic):
 
     @property
     def n(self) -> int:
-        """Workers, one for each optimum."""
+        """Number of workers, one for each optimum."""
         return len(self.optima)
 
     @cached_property
@@ -105,12 +109,12 @@ class ShiftedQuadratic(NoisyQuadratic):
 
     @property
     def optimum(self) -> float:
-        """The coordinates of the w at which F is least."""
+        """The value of every coordinate at which F is least."""
         return float(self._optima.mean())
 
     @property
     def constants(self) -> Constants:
-        """L, sigma2 with the spread between workers, the gap and c, exactly."""
+        """L, sigma2 with the spread between workers, the gap and c; exact."""
         spread = self._curvature**2 * self._optima.var()  # of the gradients, between workers
         noise = self.sigma2 / len(self._curvature) + spread
         sigma2 = float(noise.sum())
@@ -130,5 +134,7 @@ class ShiftedQuadratic(NoisyQuadratic):
     def gradient(self, params: np.ndarray) -> np.ndarray:
         return super().gradient(params - self.optimum)
 
-    def gradients(self, params, workers, rngs):
+    def gradients(
+        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray]:
         return super().gradients(params - self._optima[list(workers), None], workers, rngs)

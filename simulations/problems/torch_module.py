@@ -1,7 +1,7 @@
-"""Any PyTorch module as a problem; needs the ``torch`` extra."""
+"""Any PyTorch module as a problem; it needs the extra ``torch`` of this package."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,26 +22,27 @@ from simulations.problems.data import Data, Split
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TorchProblem(OnSharedData):
-    """F(w) = the mean of ``criterion(module(x), y)`` over the training ``data``, w all trainable parameters in a row.
+    """F(w) = the mean of ``criterion(module(x), y)`` over the training ``data``; w holds all trainable parameters.
 
-    ``module`` maps features (samples, features), float, to scores or predictions (an ``nn.Unflatten`` in front makes
-    images of them); ``criterion`` averages over a batch.  Training starts at the parameters the module comes with; it
-    is copied, never changed.  Each gradient uses ``batch_size`` samples drawn with replacement from its worker's share,
-    see ``data.shares`` for ``split``; in training mode, dropout is drawn from the worker's stream.  ``loss``,
-    ``gradient`` and metrics use evaluation mode.  Metric: accuracy for labels, mean criterion for real targets, on the
-    test data if there are any.
-    Raises ValueError for a module that does not compute on these data, has nothing to train or keeps running
-    statistics, as batch norm does: which worker's should a server evaluate with?
+    ``module`` maps floating-point features, shape (samples, features), to scores or predictions; an ``nn.Unflatten`` in
+    front turns the features into images.  ``criterion`` averages over a batch.  Training starts at the parameters of
+    ``module``, which is copied and never changed.  A gradient uses ``batch_size`` samples drawn with replacement from
+    the worker's share, see ``data.shares`` for ``split``, in training mode: dropout uses the worker's random numbers.
+    ``loss``, ``gradient`` and metrics use evaluation mode.  Metric: on the test data, if there are any, the accuracy
+    for labels and the mean criterion for real targets.
+
+    Raises ValueError for a module that cannot compute on these data, has nothing to train, or keeps running statistics,
+    as batch norm does: a server has no statistics of its own to evaluate with.
     """
 
-    module: torch.nn.Module
-    data: Data
-    n: int
-    batch_size: int = 16
-    criterion: Callable[[Any, Any], Any] = torch.nn.functional.cross_entropy
-    split: Split = "even"
-    split_seed: int = 0
-    dtype: str = "float32"
+    module: torch.nn.Module  #: from features to scores or predictions
+    data: Data  #: to train and test on
+    n: int  #: number of workers
+    batch_size: int = 16  #: samples per gradient
+    criterion: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.nn.functional.cross_entropy  #: mean loss
+    split: Split = "even"  #: of the data among the workers
+    split_seed: int = 0  #: of the random numbers of this split
+    dtype: str = "float32"  #: precision of the model: "float32" or "float64"
 
     def __post_init__(self) -> None:
         self.check_shares()
@@ -50,7 +51,7 @@ class TorchProblem(OnSharedData):
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
         if not self._trained:
-            raise ValueError("the module must have parameters with requires_grad, there is nothing to train")
+            raise ValueError("the module must have parameters with requires_grad: it has nothing to train")
         self._try()
 
     def __repr__(self) -> str:
@@ -90,12 +91,14 @@ class TorchProblem(OnSharedData):
                 right += int((self._output(self._values(params), x, training=False).argmax(dim=1) == y).sum())
         return {"test_accuracy": right / len(data.y_test)}
 
-    def gradients(self, params, workers, rngs):
+    def gradients(
+        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray]:
         rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
         with torch.random.fork_rng(devices=[]):
             for job, rng in enumerate(rngs):
-                torch.default_generator.manual_seed(int(rng.integers(2**63)))  # of what the module draws: dropout
+                torch.default_generator.manual_seed(int(rng.integers(2**63)))  # of the dropout of the module
                 x, y = self._tensors(self.data.x[rows[job]], self.data.y[rows[job]])
                 losses[job], gradients[job] = self._slope(params[job], x, y, training=True)
         return losses, gradients
@@ -110,7 +113,7 @@ class TorchProblem(OnSharedData):
         return {name: value for name, value in self._module.named_parameters() if value.requires_grad}
 
     def _values(self, params: np.ndarray) -> dict[str, torch.Tensor]:
-        """A vector as the named parameters."""
+        """The named parameters of a vector."""
         flat, values, start = torch.tensor(params), {}, 0
         for name, like in self._trained.items():
             values[name] = flat[start : start + like.numel()].view_as(like)
@@ -143,7 +146,7 @@ class TorchProblem(OnSharedData):
         return torch.tensor(self.data.features(x, self.dtype)), torch.tensor(targets)
 
     def _try(self) -> None:
-        """Compute once, to refuse here what would fail, or not be a problem, later."""
+        """Compute once, so that a module that cannot be trained is refused here."""
         before = {name: value.clone() for name, value in self._module.named_buffers()}
         rows = self.shares[0][: self.batch_size]
         x, y = self._tensors(self.data.x[rows], self.data.y[rows])

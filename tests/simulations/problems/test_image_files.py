@@ -335,4 +335,4 @@ def test_a_forged_header_costs_no_memory(tmp_path, pack):
         read_idx(path, 3)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 * image_files.BLOCK
+    assert peak < 4 * image_files.BLOCK_BYTES
