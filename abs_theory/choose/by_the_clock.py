@@ -1,16 +1,16 @@
 r"""k and the threshold by the clock: which candidate to run when, as the gradient shrinks and noise takes over.
 
-The mean squared gradient norm is what descent without noise leaves of it after a flow of x = eta times the updates,
-plus what noise adds, g = D(x) + v.  Near a quadratic (``expected``) each candidate pulls v towards a floor of its own
-in rounds of T seconds:
+The mean squared gradient norm is g = D(x) + v.  D is its value under descent without noise, after a flow x of eta times
+the updates; v is added by noise.  Near a quadratic (``bounds.expected``) each candidate pulls v towards its own floor
+s, in rounds of T seconds:
 
 .. math:: \frac{dx}{dt} = \frac{\eta}{T}, \qquad \frac{dv}{dt} = -2 h_1 \eta\, \frac{v - s}{T}, \qquad
     s = \frac{\eta \sigma^2}{2k} \left( h_1 + \eta (\bar\tau + 1/2)\, h_2 \right)
 
-and the loss falls by eta (g - s) per round.  So the candidate in force is always the one with the largest (g - s) / T:
-short noisy rounds first, long quiet ones last.  If D is an exponential of rate 2 h_1, the default, nothing is lost by
-such greed: g falls as fast as it can at every height, so it is the least possible at every time.  Where D is measured,
-sigma2, h_1 and h_2 may be those of the place.
+and the loss falls by eta (g - s) per round.  So the rule always runs the candidate with the largest (g - s) / T: short
+noisy rounds first, long quiet ones last.  If D is an exponential of rate 2 h_1, the default, this greedy rule is
+optimal: g falls as fast as it can at every height, so it is the least possible at every time.  If D is measured,
+sigma2, h_1 and h_2 may change along the path.
 Source: derived in notebooks/03_choosing_k.ipynb; the gain per time as a criterion, Dutta et al. (2021, AdaSync) and
 Xu et al. (2020, arXiv 2004.14696).
 """
@@ -38,7 +38,7 @@ MOST_ROUNDS = 1e7  # of the shortest candidate, after which the search gives up
 
 
 class Point(NamedTuple):
-    """On the way of descent without noise: |grad F|^2 there, and what noise is like, relative to the constants."""
+    """A point on the path of descent without noise: |grad F|^2, and the noise relative to the constants."""
 
     norm2: Array
     noise: Array  # sigma2 h_1
@@ -51,7 +51,7 @@ Descent = Callable[[Array], Point]  # after a flow
 
 @dataclass(frozen=True, eq=False)
 class Timetable:
-    """When to wait for how many, and how stale they may be; the step stays the same.
+    """The k and the threshold for each time of a run; the step stays the same.
 
     To run it: ``protocols.abs_sgd(lambda p: table.k_at(p.time), lambda p: table.max_staleness_at(p.time))``.
     """

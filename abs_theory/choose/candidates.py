@@ -51,7 +51,7 @@ def grid(ks: Counts, n: int, thresholds: Array | None, has_mean: bool) -> tuple[
     """All (k, max_staleness) to try, as two arrays.
 
     With each k the ``thresholds`` given, or 0, 1, 2, 3, 4, 6, 8, 12, 16, 32, ... up to 8 n / k, and none.
-    Delays of infinite mean have no steady state without a threshold; at k = n nobody is ever late.
+    Delays of infinite mean have no steady state without a threshold; at k = n no worker is ever late.
     """
     powers = 2.0 ** np.arange(math.ceil(math.log2(LARGEST_THRESHOLD * n)) + 1)
     every = np.unique([0.0, 3.0, 6.0, 12.0, *powers])

@@ -1,4 +1,4 @@
-"""A choice, and how it is put into words."""
+"""A choice, and its explanation in words."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice"]
 
-FLAT = 0.05  # candidates this close to the best are as good
+AS_GOOD = 0.05  # share of the best objective: candidates within it count as equally good
 
 LATE = {
-    "increasing": "a late worker is soon done (increasing hazard): restarts cost time, and can only buy freshness",
-    "decreasing": "a late worker stays late (decreasing hazard): restarts save time and buy freshness",
-    "constant": "a late worker is as far from done as a fresh one (constant hazard): restarts cost only messages",
-    "neither": "a late worker is soon done or not, depending on how late: some threshold may save time",
+    "increasing": "a late worker is nearly done (increasing hazard): restarts cost time, and only freshen gradients",
+    "decreasing": "a late worker stays late (decreasing hazard): restarts save time, and freshen gradients",
+    "constant": "a late worker needs as long as a fresh one (constant hazard): restarts cost only messages",
+    "neither": "whether a late worker is nearly done depends on how late it is: some threshold may save time",
 }
-SAID = {"expected": "expected near a quadratic", "bound": "guaranteed"}
+MODEL_WORDS = {"expected": "expected near a quadratic", "bound": "guaranteed"}
 MEANING = {
     "seconds": "time to the target (s)",
     "messages": "messages to the target",
@@ -36,7 +36,7 @@ WORSE = {
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What to run, what is said of it, and how it compares with everything else that was tried.
+    """What to run, what it is predicted to reach, and how it compares with all other candidates.
 
     To run it: ``simulate(protocols.abs_sgd(choice.k, choice.max_staleness), ..., step_size=choice.step_size)``.
     """
@@ -60,7 +60,7 @@ class Choice:
         """The row of ``curve`` with the least objective, explained by the ``ageing`` of the delays."""
         objective = curve["objective"].to_numpy()
         row = curve.iloc[int(objective.argmin())]
-        flat = np.unique(curve["k"][objective <= (1 + FLAT) * objective.min()])
+        flat = np.unique(curve["k"][objective <= (1 + AS_GOOD) * objective.min()])
         return cls(
             k=int(row["k"]),
             max_staleness=float(row["max_staleness"]),
@@ -126,7 +126,7 @@ class Choice:
             [
                 f"k = {self.k}, max_staleness = {_threshold(self.max_staleness)}, step_size = {self.step_size:.4g}",
                 f"{math.ceil(self.updates)} updates, {self.seconds:.4g} s, {self.messages:.4g} messages; "
-                f"mean squared gradient norm {self.gradient_norm2:.4g} ({SAID[self.model]})",
+                f"mean squared gradient norm {self.gradient_norm2:.4g} ({MODEL_WORDS[self.model]})",
                 f"as good within 5 %: k = {_ranges(self.flat, np.unique(self.curve['k']).tolist())}",
                 self.reason,
             ]
@@ -134,7 +134,7 @@ class Choice:
 
 
 def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing: str) -> str:
-    """The threshold, by its price in time and its yield in updates at this k; then k, by what the ends would do."""
+    """Why this threshold: round time and updates at this k.  Then why this k: the results at k = 1 and k = n."""
     k, theta = int(row["k"]), row["max_staleness"]
     here = curve[(curve["k"] == k) & np.isfinite(curve["updates"])]
     here = here.sort_values("objective", kind="stable").drop_duplicates("max_staleness")
@@ -144,7 +144,7 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing:
         for _, row_ in here[(here["max_staleness"] == other) & (other != theta)].iterrows():
             rounds += f", {_seconds(row_)} {condition}"
             updates += f", {math.ceil(row_['updates'])} {condition}"
-    why = LATE[ageing] if k < n else "nobody is ever late"
+    why = LATE[ageing] if k < n else "no worker is ever late"
     rule = "Without a threshold" if math.isinf(theta) else "With this threshold"
     sentences = [f"{rule} a round lasts {rounds}; {why}."]
     if minimised != "gradient_norm2":
@@ -168,7 +168,7 @@ def _threshold(max_staleness: float) -> str:
 
 
 def _ranges(chosen: tuple[int, ...], tried: list[int]) -> str:
-    """As 1, 3-5, 8, where a dash leaves out no value that was tried."""
+    """The ``chosen`` values as text, as in 1, 3-5, 8; a dash stands for all values that were tried in between."""
     runs: list[list[int]] = []
     for before, k in zip([None, *tried], tried, strict=False):
         if k in chosen:

@@ -24,13 +24,16 @@ def greedy_k(round_times: ArrayLike, k0: int, loss_ratio: ArrayLike) -> NDArray[
 
     .. math:: k_t = \arg\min_k \frac{F(w_t)}{F(w_0)} T(k) + \frac{k_0^2\, T'(k_0)}{k}
 
-    with ``round_times[k - 1]`` = T(k) the mean round time in seconds, of any law and protocol, and T' a central
-    difference (one-sided at 1 and n, so that a constant added to all round times drops out).  It makes k0 the choice at
-    the start, so that the constants of the objective cancel.  Where T' <= 0 (a threshold that falls with k may shorten
-    rounds) k0 cannot be a minimum, and the average slope T(k0) / k0 takes its place.
+    Here ``round_times[k - 1]`` = T(k) is the mean round time in seconds, of any law and protocol.  T' is a central
+    difference (one-sided at 1 and n), so a constant added to all round times has no effect.  The last term makes k0 the
+    choice at the start, so the constants of the objective cancel.  If T' <= 0 (a threshold that falls with k may
+    shorten rounds), k0 cannot be a minimum, and the average slope T(k0) / k0 replaces T'.
     Source: Dutta, Wang & Joshi (2021, AdaSync): exponential K-sync, K^2 / (n - K) = F(w_0) / F(w_t) K_0^2 / (n - K_0),
-    and the batch variants, K = K_0 sqrt(F(w_0) / F(w_t)); the constant derived here so that any T will do.
+    and the batch variants, K = K_0 sqrt(F(w_0) / F(w_t)); the constant for any T is derived here.
     Raises ValueError unless 1 <= k0 <= n, the round times are finite and the loss ratio is >= 0.
+
+    >>> greedy_k(round_times=[1.0, 1.5, 2.5, 5.0], k0=1, loss_ratio=[1.0, 0.5, 0.1])
+    array([1, 1, 2])
     """
     times = np.asarray(round_times, dtype=float)
     if times.ndim != 1 or not np.isfinite(times).all():
@@ -60,16 +63,21 @@ def switching_times(constants: Constants, step_size: float, round_times: ArrayLi
     .. math:: \phi(t) = E_k + (1 - \eta c)^{t / T_k} (\phi(0) - E_k), \qquad E_k = \frac{\eta L \sigma^2}{2 c k},
 
     with ``round_times[k - 1]`` = T_k seconds.  Under m > k it falls faster once it is below
-    (T_m E_k - T_k E_m) / (T_m - T_k), or always if T_m <= T_k.  The first m to do so is next, and those passed over
-    share its time.  If T is convex in k, as under K-sync with most laws, m = k + 1 and
+    (T_m E_k - T_k E_m) / (T_m - T_k), or always if T_m <= T_k.  The first m for which this happens is next; the values
+    of k that are passed over share its time.  If T is convex in k, as under K-sync with most laws, m = k + 1 and
 
     .. math:: t_k - t_{k-1} = \frac{T_k}{-\ln(1 - \eta c)}
               \ln \frac{(T_{k+1} - T_k)\,(\phi(t_{k-1}) - E_k)}{T_k\,(E_k - E_{k+1})},
 
-    or 0 where that is negative.  It starts from phi(0) = ``constants.gap``.  Shape n, inf is never; an infinite T_k
-    means that k is not to be waited for.
+    or 0 if that is negative.  It starts from phi(0) = ``constants.gap``.  Shape n; inf means never.  A k with infinite
+    T_k is never waited for.
     Source: Kas Hanna et al. (2020, ICASSP; arXiv 2208.03134), Theorem 2; which k to pass over, derived here.
     Raises ValueError unless c > 0, 0 < step_size <= ``bounds.k_sync_max_step_size`` and the round times are > 0.
+
+    >>> from abs_theory.bounds import Constants
+    >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
+    >>> switching_times(known, 0.1, round_times=[1.0, 1.5, 2.5]).round(1)
+    array([  0. , 109.3, 376.7])
     """
     times = np.asarray(round_times, dtype=float)
     if times.ndim != 1 or not np.all(times > 0) or not np.isfinite(times).any():
@@ -104,11 +112,14 @@ def switching_times(constants: Constants, step_size: float, round_times: ArrayLi
 def balanced_threshold(sigma2: float, squared_gradient: float, k: int) -> float:
     r"""max_staleness with k (max_staleness + 1) = sigma2 / |grad F|^2, rounded up; at least 0, inf if grad F = 0.
 
-    In the bounds of ABS noise outweighs staleness as long as k (max_staleness + 1) is below sigma2 / eps: up to there
-    staleness is almost free, beyond it is not.  So the threshold falls as k grows, and rises as the error eps falls.
-    With k = 1 and eps the target it is the optimal threshold of Ringmaster ASGD, R = max_staleness + 1; that eps may be
-    the squared gradient norm of the moment is a heuristic, as in AdaSync.
+    In the bounds of ABS, noise outweighs staleness while k (max_staleness + 1) is below sigma2 / eps: up to this limit
+    staleness costs almost nothing.  So the threshold falls as k grows, and rises as the error eps falls.  With k = 1
+    and eps the target it is the optimal threshold of Ringmaster ASGD, R = max_staleness + 1.  To use the current
+    squared gradient norm for eps is a heuristic, as in AdaSync.
     Source: Maranjyan, Tyurin & Richtarik (2025, Ringmaster ASGD), for k = 1; k > 1, notebooks/03_choosing_k.ipynb.
+
+    >>> balanced_threshold(sigma2=5.0, squared_gradient=0.1, k=4)
+    12.0
     """
     check_nonnegative("sigma2", sigma2)
     check_nonnegative("squared_gradient", squared_gradient)

@@ -208,6 +208,14 @@ def test_bad_input_is_one_line_and_status_2(run, toml, tmp_path, text, message):
     assert message in complained
 
 
+@pytest.mark.parametrize("line_break", ["\x0b", "\x0c", "\x1c", "\x1d", "\x85", "\u2028"], ids=repr)
+def test_a_message_is_one_line_whatever_a_key_contains(run, toml, tmp_path, line_break):
+    text = RUN + f'"num\\u{ord(line_break):04x}rounds" = 3\n'
+    status, out, err = run(toml(text), "--out", tmp_path)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "num rounds" in err
+
+
 def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path):
     path, out = toml(RUN), tmp_path / "out"
     for arguments, message in (
