@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -18,6 +19,15 @@ def is_integer(value: object) -> TypeGuard[int]:
 def is_finite(value: object) -> TypeGuard[float]:
     """True for a finite real number that is not a boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def plain_name(name: str) -> str:
+    """``name`` in lower case, without hyphens, underscores and spaces, to compare names that users write.
+
+    >>> plain_name("Hyper-Exponential")
+    'hyperexponential'
+    """
+    return re.sub(r"[-_ ]", "", name).lower()
 
 
 def instead(given: str, known: Iterable[str], otherwise: str, shown: Callable[[str], str] = str) -> str:

@@ -1,8 +1,16 @@
-"""Delay laws: how long one worker needs for one task, in seconds.
+"""Delay laws: how many seconds one worker needs for one task.
 
-Every law is a frozen value whose repr says all about it.  It is defined by ``cdf``, ``sf``, ``ppf`` and ``isf``,
-each accurate to its own far tail; the rest follows by quadrature, and is overridden wherever a closed form is
-known.  Wherever a law is expected, a frozen scipy distribution will do (``as_delay``).
+A law is a frozen value whose repr states all of its parameters.  It is defined by ``cdf``, ``sf``, ``ppf`` and
+``isf``, each accurate in its far tail.  Everything else follows by quadrature, or by a closed form where one is known.
+A frozen scipy distribution is accepted wherever a law is (``as_delay``).
+
+``base`` has the class of all laws; ``exponential``, ``heavy``, ``bounded``, ``coxian`` and ``discrete`` have its
+families; ``mixture`` and ``sums`` make laws of other laws, with the help of ``atoms`` for discrete ones; ``from_scipy``
+wraps distributions of scipy; ``text`` reads and writes laws as text; ``numerics`` has the numerical methods.
+
+>>> law = Gamma(shape=4.0, scale=0.25)
+>>> law.mean, round(float(law.sf(2.0)), 5)
+(1.0, 0.04238)
 """
 
 from abs_theory.delays.base import Delay

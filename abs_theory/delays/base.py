@@ -1,10 +1,10 @@
-"""What a delay law is: the base class of every law, and the law of a fixed time plus a random one."""
+"""The base class of all delay laws, and the law of a fixed time plus a random one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property, wraps
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,20 +12,20 @@ from numpy.typing import ArrayLike
 from abs_theory.delays.numerics import moments
 from abs_theory.delays.numerics.ageing import Ageing, numerical_ageing
 from abs_theory.delays.numerics.panels import TailTable, tail_table
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Size
 
-Size = int | tuple[int, ...] | None
+L = TypeVar("L", bound="Delay")
 
-# log(0) = -inf and exp(1000) = inf are the right answers at the ends of a law
+# log(0) = -inf and exp(1000) = inf are correct at the ends of a law
 at_the_ends = np.errstate(divide="ignore", over="ignore", under="ignore")
 
 
-def quantile(f: Callable[[Any, Array], Array]) -> Any:
-    """Make ``f`` of a law and an array a ppf or isf, which raises ValueError unless 0 <= q <= 1."""
+def quantile(f: Callable[[L, Array], Array]) -> Callable[[L, ArrayLike], Array]:
+    """Make ``f`` a ppf or isf that takes any ArrayLike and raises ValueError unless 0 <= q <= 1."""
     quiet = at_the_ends(f)
 
     @wraps(f)
-    def checked(law: Any, q: ArrayLike) -> Array:
+    def checked(law: L, q: ArrayLike) -> Array:
         q = np.asarray(q, float)
         if not np.all((q >= 0) & (q <= 1)):
             raise ValueError(f"q must be in [0, 1], got {q!r}")
@@ -35,19 +35,22 @@ def quantile(f: Callable[[Any, Array], Array]) -> Any:
 
 
 def positive(t: ArrayLike) -> Array:
-    """The larger of ``t`` and 0, where a law of seconds begins."""
+    """The larger of ``t`` and 0: no task is done at a negative time."""
     return np.maximum(t, 0.0)
 
 
 class Delay(ABC):
-    """Law of the seconds one worker needs for one task."""
+    """Distribution of the seconds that one worker needs for one task.
+
+    A subclass is a frozen dataclass that defines ``cdf``, ``sf``, ``ppf`` and ``isf``; quadrature gives the rest.
+    """
 
     def __post_init__(self) -> None:
-        """Check, then make the parameters plain numbers, so that the repr reads well and evaluates back."""
+        """Check the parameters and make them plain numbers, so that ``eval(repr(law))`` gives the law again."""
         self._check()
-        for f in fields(self):  # pyright: ignore[reportArgumentType]
-            if f.type in (int, float):
-                object.__setattr__(self, f.name, f.type(getattr(self, f.name)))
+        for field in fields(self):  # pyright: ignore[reportArgumentType]
+            if field.type in (int, float):
+                object.__setattr__(self, field.name, field.type(getattr(self, field.name)))  # pyright: ignore
 
     def _check(self) -> None:  # noqa: B027
         """Raise ValueError unless the parameters make a law."""
@@ -58,15 +61,15 @@ class Delay(ABC):
 
     @abstractmethod
     def sf(self, t: ArrayLike) -> Array:
-        """P(X > t), accurate however small."""
+        """P(X > t), accurate also where it is tiny."""
 
     @abstractmethod
-    def ppf(self, q: ArrayLike) -> Array:
-        """Time t with P(X <= t) = q, accurate however small q is."""
+    def ppf(self, q: ArrayLike, /) -> Array:
+        """The smallest time t with P(X <= t) >= q, accurate also for tiny q."""
 
     @abstractmethod
-    def isf(self, q: ArrayLike) -> Array:
-        """Time t with P(X > t) = q, accurate however small q is."""
+    def isf(self, q: ArrayLike, /) -> Array:
+        """The smallest time t with P(X > t) <= q, accurate also for tiny q."""
 
     @cached_property
     def has_atoms(self) -> bool:
@@ -75,24 +78,24 @@ class Delay(ABC):
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:
-        """Increasing times, from the first possible to the last or inf, between which the cdf is smooth."""
+        """Increasing times between which the cdf is smooth, from the first possible time to the last (or inf)."""
         return float(self.ppf(0.0)), float(self.isf(0.0))
 
     @cached_property
     def resolution(self) -> float:
-        """Relative precision of cdf and sf, below which differences from a smooth law are noise."""
+        """Relative precision of cdf and sf; smaller differences from a smooth law are noise."""
         return 3e-12
 
     @cached_property
     def ageing(self) -> Ageing:
         """How the hazard rate, density / sf, changes with the age of a task.
 
-        "increasing" (a fixed time, too), "decreasing", "constant" (memoryless) or "neither".  Proved where a law says
-        so; for any other found on a fine grid, which is no proof (``numerical_ageing``).
+        "increasing" (also for a fixed time), "decreasing", "constant" (memoryless) or "neither".  Proved for laws that
+        override it; for all others found on a fine grid, which is no proof (``numerical_ageing``).
         """
         return numerical_ageing(self)
 
-    # A cached property, unlike a property, lets Exponential have a field of this name.
+    # A cached property, because Exponential has a field of this name, which a property would not allow.
     @cached_property
     def mean(self) -> float:
         """E[X]; inf if infinite."""
@@ -120,7 +123,7 @@ class Delay(ABC):
         return moments.var_order_statistic(self, k, n)
 
     def integrated_tail(self, t: ArrayLike) -> Array:
-        """E[(X - t)+], the integral of sf beyond ``t``; inf if the mean is."""
+        """E[(X - t)+], the integral of sf beyond ``t``; inf if the mean is infinite."""
         return moments.integrated_tail(self, self.tail_table, t)
 
     @cached_property
@@ -130,18 +133,18 @@ class Delay(ABC):
 
 
 class Shifted(Delay):
-    """A fixed part in seconds plus a draw from the law of the random part."""
+    """A fixed number of seconds plus a draw from the law of the random part."""
 
     @cached_property
     @abstractmethod
     def fixed_part(self) -> float:
-        """The seconds that every task takes at least."""
+        """Seconds that every task takes."""
         ...
 
     @cached_property
     @abstractmethod
     def random_part(self) -> Delay:
-        """The law of the rest."""
+        """Law of the seconds beyond the fixed part."""
         ...
 
     def cdf(self, t: ArrayLike) -> Array:
@@ -170,7 +173,7 @@ class Shifted(Delay):
 
     @cached_property
     def ageing(self) -> Ageing:
-        """Waiting raises the hazard rate from 0."""
+        """A fixed part raises the hazard rate from 0 to that of the random part."""
         ageing = self.random_part.ageing
         if self.fixed_part == 0 or ageing == "increasing":
             return ageing

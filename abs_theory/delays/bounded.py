@@ -1,4 +1,4 @@
-"""Delay laws of bounded times: uniform, sums of uniform ones, and a fixed time."""
+"""Delay laws with bounded times: uniform, sums of uniforms, and a fixed time."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,15 +11,19 @@ from abs_theory.checks import check_count, check_nonnegative, check_positive
 from abs_theory.delays.base import Ageing, Array, Delay, Size, positive, quantile
 from abs_theory.delays.numerics.bisection import first_time
 
-KINKS = 6  # a sum of more uniform times than this is smooth to the last digit
+MOST_KINKED_STEPS = 6  # a sum of more uniform times is smooth to the last digit
 
 
 @dataclass(frozen=True)
 class Uniform(Delay):
-    """Any time between ``low`` and ``high``, equally likely."""
+    """Uniform between ``low`` and ``high``.
 
-    low: float  #: seconds, the least
-    high: float  #: seconds, the most
+    >>> Uniform(low=1.0, high=3.0).mean_order_statistic(k=3, n=3)
+    2.5
+    """
+
+    low: float  #: smallest time in seconds, >= 0
+    high: float  #: largest time in seconds, > low
 
     def _check(self) -> None:
         check_nonnegative("low", self.low)
@@ -76,9 +80,13 @@ class Uniform(Delay):
 
 @dataclass(frozen=True)
 class Deterministic(Delay):
-    """Always ``value`` seconds."""
+    """Always ``value`` seconds.
 
-    value: float  #: seconds
+    >>> Deterministic(value=2.0).mean
+    2.0
+    """
+
+    value: float  #: seconds, > 0
 
     def _check(self) -> None:
         check_positive("value", self.value)
@@ -133,12 +141,12 @@ class Deterministic(Delay):
 class IrwinHall(Delay):
     """Sum of ``steps`` uniform times between 0 and ``width``.
 
-    Its cdf is a sum of cardinal B-splines, with no negative term: accurate in both tails.  Cost of a probability:
-    steps^2.  Source: Irwin (1927), Hall (1927); B-splines by de Boor's recursion.
+    The cdf is a sum of cardinal B-splines without negative terms, so it is accurate in both tails.  Cost of a
+    probability: steps^2.  Source: Irwin (1927), Hall (1927); B-splines by de Boor's recursion.
     """
 
-    steps: int
-    width: float
+    steps: int  #: number of uniforms
+    width: float  #: largest time of each, seconds
 
     def _check(self) -> None:
         check_count("steps", self.steps)
@@ -175,7 +183,7 @@ class IrwinHall(Delay):
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:
-        step = 1 if self.steps <= KINKS else self.steps
+        step = 1 if self.steps <= MOST_KINKED_STEPS else self.steps
         return tuple((self.width * np.arange(0, self.steps + 1, step)).tolist())
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A delay that passes through exponential phases, each of which may be the last."""
+"""A delay that passes through exponential phases and may end after any of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,30 @@ from abs_theory.delays.base import Ageing, Array, Delay, Size, at_the_ends, posi
 from abs_theory.delays.numerics.ageing import numerical_ageing
 from abs_theory.delays.numerics.bisection import first_time
 
-TAYLOR = 24  # terms of exp(x) for x <= 1/2
-NEVER = 1e4  # slowest phases after which nobody is busy: exp(-NEVER) is 0
+TAYLOR_TERMS = 24  # of exp(x) for x <= 1/2; the first one left out is 1e-31
+EXTINCT_PHASES = 1e4  # mean durations of the slowest phase after which P(busy) is 0 in floating point
 
 
 @dataclass(frozen=True)
 class Coxian(Delay):
-    r"""Phases one after another, exponential with ``rates[i]``; phase i is followed by the next with ``go_on[i]``.
+    r"""Exponential phases of ``rates[i]``, one after another; after phase i the task goes on with ``go_on[i]``.
 
-    The laws of finite Markov chains that only move forward (Cox 1955): Erlang if all go on at equal rates,
-    hyper-exponential if the rates fall and some stop early.  With P(t) the probabilities of the chain with generator Q,
-    the end of the task being one more state, cdf and sf are sums of entries of the first row of
+    These are the laws of finite Markov chains that only move forward (Cox 1955).  Examples are Erlang laws (all tasks
+    go on, equal rates) and hyper-exponential laws (falling rates, some tasks end early).  The end of the task is one
+    more state.  With Q the generator, cdf and sf are sums of entries of the first row of
 
     .. math:: P(t) = \exp(Qt) = \left(e^{-\lambda h} \exp((Q + \lambda) h)\right)^{t/h}
 
-    by Taylor's series at h <= 1 / (2 lambda), lambda the largest rate, and repeated squaring.  No term is negative and
-    the diagonal is set to exp(-rates t) each time, so that every entry keeps its digits, however small.
+    by Taylor's series at h <= 1 / (2 lambda), lambda the largest rate, and repeated squaring.  No term is negative, and
+    the diagonal is set to exp(-rates t) after each squaring, so even tiny entries keep their digits.
     Cost: about log2(rate t) products of matrices for each t; quantiles: 64 times that.
+
+    >>> Coxian(rates=(2.0, 1.0), go_on=(0.5,)).mean  # 1/2 + 1/2 of 1
+    1.0
     """
 
-    rates: Sequence[float]  #: of the phases, 1 / seconds
-    go_on: Sequence[float]  #: probability that a phase is followed by the next, one fewer than phases
+    rates: Sequence[float]  #: rates of the phases, 1 / seconds, > 0
+    go_on: Sequence[float]  #: probability that the next phase follows, one fewer than the phases
 
     def _check(self) -> None:
         for name in ("rates", "go_on"):
@@ -42,7 +45,7 @@ class Coxian(Delay):
                 check_positive(f"{name}[{i}]", value)
             object.__setattr__(self, name, tuple(map(float, values)))
         if len(self.go_on) != len(self.rates) - 1 or any(p > 1 for p in self.go_on):
-            raise ValueError(f"go_on must be probabilities, one fewer than rates, got {self}")
+            raise ValueError(f"go_on must be probabilities > 0, one fewer than rates, got {self}")
 
     @cached_property
     def _exits(self) -> Array:
@@ -51,7 +54,7 @@ class Coxian(Delay):
 
     @cached_property
     def generator(self) -> Array:
-        """Rates between the phases, shape m x m; what is missing in a row ends the task."""
+        """Rates between the phases, shape m x m; minus the sum of a row is the rate at which the task ends."""
         moves = np.array(self.rates[:-1]) * self.go_on
         return np.diag(moves, 1) - np.diag(self.rates)
 
@@ -60,15 +63,15 @@ class Coxian(Delay):
         """P(in each phase at ``t``), and P(done) last."""
         rates, m = np.append(self.rates, 0.0), len(self.rates)
         fastest = rates.max()
-        seconds = np.minimum(positive(t).ravel(), NEVER / min(self.rates))
+        seconds = np.minimum(positive(t).ravel(), EXTINCT_PHASES / min(self.rates))
         halvings = np.ceil(np.log2(np.maximum(2 * fastest * seconds, 1))).astype(int)
         h = seconds / 2.0**halvings
-        jump = np.zeros((m + 1, m + 1))  # of the chain that also jumps in place, so that every state has one rate
+        jump = np.zeros((m + 1, m + 1))  # uniformised: jumps in place give all states the same rate
         jump[:m, :m], jump[:m, m] = self.generator / fastest, self._exits / fastest
         np.fill_diagonal(jump, 1 - rates / fastest)
         chance, term = np.zeros((2, h.size, m + 1, m + 1))
         term[:] = np.eye(m + 1)
-        for j in range(1, TAYLOR + 1):
+        for j in range(1, TAYLOR_TERMS + 1):
             chance += term
             term = term @ jump * (fastest * h / j)[:, None, None]
         chance *= np.exp(-fastest * h)[:, None, None]
@@ -86,7 +89,7 @@ class Coxian(Delay):
     def sf(self, t: ArrayLike) -> Array:
         return np.minimum(self._first_row(t)[..., :-1].sum(axis=-1), 1.0)
 
-    # No task takes longer than one that passes all phases, each at the slowest rate, or less than its first phase.
+    # A task takes at least its first phase, and at most (in distribution) all phases at the slowest rate.
     @quantile
     def ppf(self, q: Array) -> Array:
         high = special.gammaincinv(len(self.rates), q) / min(self.rates) * (1 + 1e-12)
@@ -108,8 +111,8 @@ class Coxian(Delay):
 
     @cached_property
     def _left(self) -> Array:
-        """Mean time a task still needs in each phase."""
-        left = [1 / self.rates[-1]]
+        """Mean time that a task still needs in each phase."""
+        left = [1 / self.rates[-1]]  # of the last phase first
         for rate, p in zip(self.rates[-2::-1], self.go_on[::-1], strict=True):
             left.append(1 / rate + p * left[-1])
         return np.array(left[::-1])

@@ -1,4 +1,4 @@
-"""Delay laws of finitely many times: measured ones, and sums of such."""
+"""Discrete delay laws, with finitely many times: measured times, and sums of them."""
 
 import hashlib
 import math
@@ -11,24 +11,24 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from abs_theory.delays.base import Ageing, Array, Delay, quantile
-from abs_theory.delays.numerics import moments
-from abs_theory.delays.numerics.panels import LEGENDRE, NODES, ORDER, WIDEST
+from abs_theory.delays.numerics import binomial, moments
+from abs_theory.delays.numerics.panels import LEGENDRE, NODES, ORDER, WIDEST_PANEL
 
-MANY = 4000  # atoms; beyond that they are gathered before all order statistics are computed
-SHOWN = 8  # samples in a repr
+MOST_ATOMS_AT_ONCE = 4000  # atoms; more are gathered at few nodes when all order statistics are computed
+SHOWN_SAMPLES = 8  # samples in a repr
 
 
 class Discrete(Delay):
-    """A law of finitely many times, by their increasing ``times`` and positive ``weights`` (probabilities, or counts).
+    """A law of finitely many times: increasing ``times`` with positive ``weights``, which are probabilities or counts.
 
-    Order statistics are exact finite sums: X_(k) <= t is a binomial event.
+    Order statistics are exact finite sums, because X_(k) <= t is a binomial event.
     """
 
     times: Array
     weights: Array
 
     def __repr__(self) -> str:
-        if self.times.size <= SHOWN:
+        if self.times.size <= SHOWN_SAMPLES:
             return f"{type(self).__name__}(times={self.times.tolist()}, weights={self.weights.tolist()})"
         return (
             f"{type(self).__name__}(<{self.times.size} times from {self.times[0]} to {self.times[-1]}, {self.digest}>)"
@@ -53,7 +53,7 @@ class Discrete(Delay):
 
     @cached_property
     def _cdf(self) -> Array:
-        """P(X <= t) before the first time, from the first on, from the second on, ..."""
+        """P(X <= t) before the first time, between the first and the second, and so on."""
         return np.append(0.0, np.minimum(np.append(np.cumsum(self.weights)[:-1] / self._total, 1.0), 1.0))
 
     @cached_property
@@ -97,7 +97,7 @@ class Discrete(Delay):
 
     @cached_property
     def ageing(self) -> Ageing:
-        """One time is increasing; several have no hazard rate."""
+        """A single time is increasing; several times have no hazard rate."""
         return "increasing" if self.times.size == 1 else "neither"
 
     def integrated_tail(self, t: ArrayLike) -> Array:
@@ -114,9 +114,7 @@ class Discrete(Delay):
         first = int(np.searchsorted(self._cdf, low, side="right")) - 1
         last = self._sf.size - int(np.searchsorted(self._sf[::-1], high, side="right"))
         cdf, sf = self._cdf[first : last + 1], self._sf[first : last + 1]
-        near = cdf < sf
-        early = np.where(near, special.betainc(k, after, cdf), special.betaincc(after, k, sf))
-        late = np.where(near, special.betaincc(k, after, cdf), special.betainc(after, k, sf))
+        early, late = binomial.at_least(k, n, cdf, sf), binomial.fewer_than(k, n, cdf, sf)
         early[0], late[-1] = 0.0, 0.0
         return self.times[first:last], np.where(early[1:] < 0.5, np.diff(early), -np.diff(late))
 
@@ -134,7 +132,9 @@ class Discrete(Delay):
     def mean_order_statistics(self, n: int) -> Array:
         gap, cdf, sf = np.diff(self.times), self._cdf[1:-1], self._sf[1:-1]
         log_cdf, log_sf = np.log(cdf), np.log(sf)
-        weight, log_cdf, log_sf = (gap, log_cdf, log_sf) if gap.size <= MANY else _gathered(gap, log_cdf - log_sf, n)
+        weight, log_cdf, log_sf = (
+            (gap, log_cdf, log_sf) if gap.size <= MOST_ATOMS_AT_ONCE else _gathered(gap, log_cdf - log_sf, n)
+        )
         if not weight.size:
             return np.full(n, self.times[0])
         with np.errstate(divide="ignore"):
@@ -143,17 +143,18 @@ class Discrete(Delay):
 
 
 def _gathered(gap: Array, x: Array, n: int) -> tuple[Array, Array, Array]:
-    """Weights at few nodes that do as well as ``gap`` at all of ``x`` for all that varies no faster than ranks of n.
+    """Weights at few nodes that replace ``gap`` at all ``x`` in sums of the probabilities of ranks of ``n``.
 
-    Within panels narrow for an order statistic, each gap is spread over the 16 Gauss-Legendre nodes by the
-    polynomials that are 1 at one of them and 0 at the others.
+    The panels are narrow compared with the spread of a rank.  In each, a gap is divided among the 16 Gauss-Legendre
+    nodes by Lagrange's polynomials.
     """
     edges = [float(x[0])]
     while edges[-1] < x[-1]:
-        edges.append(edges[-1] + WIDEST * float(moments.width(np.array(edges[-1] + 0.1), n)))
+        edges.append(edges[-1] + WIDEST_PANEL * float(moments.width(np.array(edges[-1] + 0.1), n)))
     start, end = np.array(edges[:-1]), np.array(edges[1:])
     first = np.searchsorted(x, start)
-    start, end, first = start[held := np.diff(np.append(first, x.size)) > 0], end[held], first[held]
+    used = np.diff(np.append(first, x.size)) > 0
+    start, end, first = start[used], end[used], first[used]
     panel = np.repeat(np.arange(first.size), np.diff(np.append(first, x.size)))
     s = 2 * (x - start[panel]) / (end - start)[panel] - 1
     coefficients = np.add.reduceat(np.polynomial.legendre.legvander(s, ORDER - 1) * gap[:, None], first)
@@ -165,7 +166,7 @@ def _gathered(gap: Array, x: Array, n: int) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Atoms(Discrete):
-    """Law of ``times`` with the given ``weights``, for use inside other laws."""
+    """Law of ``times`` with the given ``weights``, used inside other laws."""
 
     times: Array
     weights: Array
@@ -173,11 +174,14 @@ class Atoms(Discrete):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Empirical(Discrete):
-    """The law of measured times: each of ``samples`` equally likely.
+    """The law of measured times: each of the ``samples`` is equally likely.
 
-    Samples are finite and > 0: a measured 0 is a clock too coarse, and a task that takes no time would let a worker
-    deliver without end; put half a tick instead.  Equal samples, in whatever order, make equal laws; the repr of many
-    samples shows their number, range and fingerprint, and so does not evaluate back.
+    Samples must be finite and > 0, because a worker whose tasks take no time would deliver without end.  A measured 0
+    means that the clock is too coarse; replace it by half a tick.  Equal samples make equal laws, in any order.
+    The repr of more than 8 samples shows their number, range and fingerprint only.
+
+    >>> Empirical(samples=(1.0, 2.0, 2.0, 5.0)).mean
+    2.5
     """
 
     samples: ArrayLike  #: measured seconds, in any order
@@ -199,16 +203,16 @@ class Empirical(Discrete):
 
     @property
     def times(self) -> Array:  # pyright: ignore
-        """The different values, in order, s."""
+        """The distinct samples in increasing order, seconds."""
         return self._counted[0]
 
     @property
     def weights(self) -> Array:  # pyright: ignore
-        """The share of the samples at each of ``times``."""
+        """Number of samples at each of ``times``."""
         return self._counted[1]
 
     def __repr__(self) -> str:
         samples = np.asarray(self.samples)
-        if samples.size <= SHOWN:
+        if samples.size <= SHOWN_SAMPLES:
             return f"Empirical(samples={tuple(samples.tolist())})"
         return f"Empirical(<{samples.size} samples from {samples[0]:g} to {samples[-1]:g}, {self.digest}>)"

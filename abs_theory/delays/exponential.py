@@ -1,4 +1,4 @@
-"""Delay laws made of exponentials: alone, after a fixed time, one after another, or one of several."""
+"""Delay laws made of exponentials: one, one after a fixed time, a sum of several, or a mixture of several."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,9 +19,12 @@ class Exponential(Delay):
 
     Its order statistics are sums of independent exponentials, X_(k) = mean * sum of E_i / i, i = n-k+1..n.
     Source: Renyi (1953).
+
+    >>> round(Exponential(mean=2.0).mean_order_statistic(k=3, n=3), 4)  # 2 (1/1 + 1/2 + 1/3)
+    3.6667
     """
 
-    #: seconds
+    #: seconds, > 0
     mean: float = field()  # pyright: ignore
 
     def _check(self) -> None:
@@ -68,10 +71,14 @@ class Exponential(Delay):
 
 @dataclass(frozen=True)
 class ShiftedExponential(Shifted):
-    """A fixed ``shift`` and an exponential part of mean ``scale``."""
+    """A fixed ``shift`` plus an exponential time of mean ``scale``.
 
-    shift: float  #: seconds that every task takes
-    scale: float  #: mean seconds beyond these
+    >>> ShiftedExponential(shift=0.5, scale=1.5).mean
+    2.0
+    """
+
+    shift: float  #: seconds that every task takes, >= 0
+    scale: float  #: mean of the seconds beyond the shift, > 0
 
     def _check(self) -> None:
         check_nonnegative("shift", self.shift)
@@ -88,10 +95,14 @@ class ShiftedExponential(Shifted):
 
 @dataclass(frozen=True)
 class Gamma(Delay):
-    """Density proportional to t^(shape - 1) exp(-t / scale)."""
+    """Density proportional to t^(shape - 1) exp(-t / scale).
 
-    shape: float  #: number > 0: 1 is exponential, less has more long tasks
-    scale: float  #: seconds; the mean is shape * scale
+    >>> Gamma(shape=4.0, scale=0.25).mean, Gamma(shape=4.0, scale=0.25).var
+    (1.0, 0.25)
+    """
+
+    shape: float  #: > 0; 1 is exponential, and a smaller shape has more long tasks
+    scale: float  #: seconds, > 0; the mean is shape * scale
 
     def _check(self) -> None:
         check_positive("shape", self.shape)
@@ -135,10 +146,14 @@ class Gamma(Delay):
 
 @dataclass(frozen=True)
 class Erlang(Shifted):
-    """Sum of ``steps`` independent exponentials of mean ``scale``."""
+    """Sum of ``steps`` independent exponentials of mean ``scale``.
 
-    steps: int  #: number of exponentials
-    scale: float  #: mean seconds of each
+    >>> Erlang(steps=4, scale=0.25).mean
+    1.0
+    """
+
+    steps: int  #: number of exponentials, >= 1
+    scale: float  #: mean seconds of one exponential, > 0
 
     def _check(self) -> None:
         check_count("steps", self.steps)
@@ -155,10 +170,14 @@ class Erlang(Shifted):
 
 @dataclass(frozen=True)
 class HyperExponential(Delay):
-    """Exponential of mean ``means[i]`` with probability ``probs[i]``: quick, with some long stalls."""
+    """Exponential of mean ``means[i]`` with probability ``probs[i]``: mostly short tasks, with some long stalls.
 
-    probs: Sequence[float]  #: probability of each kind of task, sum 1
-    means: Sequence[float]  #: mean seconds of each
+    >>> round(HyperExponential(probs=(0.9, 0.1), means=(0.5, 5.5)).mean, 12)
+    1.0
+    """
+
+    probs: Sequence[float]  #: probabilities of the kinds of tasks, > 0, with sum 1
+    means: Sequence[float]  #: mean seconds of each kind, > 0
 
     def _check(self) -> None:
         for name in ("probs", "means"):
@@ -167,7 +186,7 @@ class HyperExponential(Delay):
                 check_positive(f"{name}[{i}]", value)
             object.__setattr__(self, name, tuple(map(float, values)))
         if len(self.probs) != len(self.means) or not math.isclose(math.fsum(self.probs), 1, abs_tol=1e-9):
-            raise ValueError(f"probs must sum to 1 and be as many as means, got {self}")
+            raise ValueError(f"probs must sum to 1 and have the same length as means, got {self}")
 
     @cached_property
     def _p(self) -> Array:
@@ -201,7 +220,7 @@ class HyperExponential(Delay):
     def _lower(self, q: Array) -> Array:
         """Quantile for q <= 1/2 by Newton's method on the cdf.
 
-        The cdf is concave and increasing: its tangents lie above it, so the iterates climb from 0 to the root
+        The cdf is concave and increasing, so its tangents lie above it and the iterates rise from 0 to the root
         without passing it.
         """
         return _climb(np.zeros_like(q), lambda t: (q - self.cdf(t)) / (self._terms(t) @ (self._p * self._rate)))
@@ -210,9 +229,9 @@ class HyperExponential(Delay):
     def _upper(self, q: Array) -> Array:
         """Quantile of the upper tail for q <= 1/2 (or 1) by Newton's method on log sf.
 
-        log sf is convex and decreasing (a log of a sum of exponentials): its tangents lie below it, so the
-        iterates climb to the root without passing it, from any start at or below it.  One is known: each term
-        of sf alone is less than sf.
+        log sf is convex and decreasing (the log of a sum of exponentials), so its tangents lie below it.  Hence the
+        iterates rise to the root without passing it, from any start below it.  Such a start is known, because each
+        term of sf is smaller than sf.
         """
         log_q = np.log(np.where(q > 0, q, 1.0))
 
@@ -246,7 +265,7 @@ class HyperExponential(Delay):
 
 
 def _climb(t: Array, step: Callable[[Array], Array]) -> Array:
-    """Add Newton steps that never overshoot until rounding stops the climb."""
+    """Add Newton steps, which never overshoot, until rounding stops the increase."""
     for _ in range(200):
         new = t + step(t)
         if not np.any(new > t * (1 + 1e-15)):

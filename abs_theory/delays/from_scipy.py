@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,23 +15,60 @@ from abs_theory.delays.base import Array, Delay, Size, quantile
 from abs_theory.delays.discrete import Discrete
 from abs_theory.delays.exponential import Exponential, Gamma
 from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
+from abs_theory.typing import DelayLike, Law
 
-MAX_ATOMS = 2**20
-FAINT = 1e-290, 1e-30  # mass that may be left out of an endless discrete law; the first that MAX_ATOMS allows
+MAX_ATOMS = 2**20  # times of a discrete law
+OMITTED_MASS = 1e-290, 1e-30  # probability left out of an unbounded discrete law; the first that MAX_ATOMS allows
 
 
-def as_delay(law: Any) -> Delay:
-    """``law`` as a Delay: itself, or a frozen scipy distribution, continuous or discrete, such as stats.gamma(2.0).
+class Frozen(Law, Protocol):
+    """What the wrappers use of a frozen distribution of scipy."""
 
-    The common ones become our own law of the same name; any other is wrapped, and as accurate as scipy's cdf and sf.
-    Raises ValueError for anything else, for parameters that make no law, and for a distribution below 0.
+    args: tuple[float, ...]  #: positional parameters
+    kwds: dict[str, float]  #: keyword parameters
+    dist: stats.rv_continuous | stats.rv_discrete  #: the distribution that was frozen
+
+    def support(self) -> tuple[float, float]:
+        """The smallest and the largest possible time."""
+        ...
+
+    def mean(self) -> float:
+        """E[X]."""
+        ...
+
+    def var(self) -> float:
+        """Var[X]."""
+        ...
+
+    def rvs(self, size: Size, random_state: np.random.Generator) -> Array:
+        """Independent draws."""
+        ...
+
+
+def as_delay(law: DelayLike) -> Delay:
+    """``law`` as a Delay; it may be one already, or a frozen scipy distribution, continuous or discrete.
+
+    Common scipy distributions become the law of ``abs_theory.delays`` of the same name.  All others are wrapped and are
+    as accurate as scipy's cdf and sf.  Raises ValueError for anything else, for parameters that make no law, and for a
+    distribution with negative times.
+
+    >>> from scipy import stats
+    >>> as_delay(stats.gamma(2.0, scale=0.5))
+    Gamma(shape=2.0, scale=0.5)
+    >>> as_delay(stats.invgauss(0.5)).mean
+    0.5
     """
     if isinstance(law, Delay):
         return law
     if not isinstance(getattr(law, "dist", None), stats.rv_continuous | stats.rv_discrete):
-        given = f"{law!r}; a frozen scipy distribution will do, too"
-        raise ValueError(f"delay must be a Delay such as Exponential(mean=1.0), got {given}")
-    shapes, loc, scale = law.dist._parse_args(*law.args, **law.kwds)
+        raise ValueError(
+            f"delay must be a Delay such as Exponential(mean=1.0), or a frozen scipy distribution, got {law!r}"
+        )
+    return _from_frozen(cast("Frozen", law))
+
+
+def _from_frozen(law: Frozen) -> Delay:
+    shapes, loc, scale = _parameters(law)
     if not all(np.ndim(v) == 0 for v in (*shapes, loc, scale)):
         raise ValueError(f"delay must be one law, got arrays of parameters in {_described(law)}")
     low, high = law.support()
@@ -59,13 +96,18 @@ def as_delay(law: Any) -> Delay:
     return ScipyContinuous(law)
 
 
-def _described(law: Any) -> str:
+def _parameters(law: Any) -> tuple[tuple[float, ...], float, float]:
+    """Shapes, loc and scale."""
+    return law.dist._parse_args(*law.args, **law.kwds)
+
+
+def _described(law: Frozen) -> str:
     parameters = [repr(v) for v in law.args] + [f"{name}={v!r}" for name, v in law.kwds.items()]
     return f"stats.{law.dist.name}({', '.join(parameters)})".replace("np.float64", "")
 
 
 def _quiet(f: Callable[[Any, Any], Array]) -> Any:
-    """Keep to ourselves the warnings of formulas that overflow far out."""
+    """Suppress the warnings of formulas that overflow in the far tail."""
 
     @wraps(f)
     def quiet(law: Any, argument: Any) -> Array:
@@ -77,13 +119,13 @@ def _quiet(f: Callable[[Any, Any], Array]) -> Any:
 
 
 class _Scipy(Delay):
-    """What wrapped distributions share: value, name and draws."""
+    """Equality, repr and draws of wrapped distributions."""
 
-    law: Any
+    law: Frozen
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        shapes, loc, scale = self.law.dist._parse_args(*self.law.args, **self.law.kwds)
+        shapes, loc, scale = _parameters(self.law)
         own = getattr(stats, self.law.dist.name, None)
         identity = self.law.dist.name if type(own) is type(self.law.dist) else id(self.law.dist)
         return (identity, *map(float, (*shapes, loc, scale)))
@@ -104,9 +146,9 @@ class _Scipy(Delay):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScipyContinuous(_Scipy):
-    """A continuous distribution of scipy; ``as_delay`` makes it."""
+    """A continuous distribution of scipy, made by ``as_delay``."""
 
-    law: Any
+    law: Frozen
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -116,7 +158,7 @@ class ScipyContinuous(_Scipy):
     @cached_property
     def breaks(self) -> tuple[float, ...]:
         low, high = self._ends
-        shapes, loc, scale = self.law.dist._parse_args(*self.law.args, **self.law.kwds)
+        shapes, loc, scale = _parameters(self.law)
         bends = shapes if self.law.dist.name in ("triang", "trapezoid") else ()
         return (low, *(t for t in sorted(float(loc + scale * s) for s in bends) if low < t < high), high)
 
@@ -128,7 +170,7 @@ class ScipyContinuous(_Scipy):
     def _middle(self) -> float:
         return float(self.law.ppf(0.5))
 
-    # Where a formula of scipy overflows, far out, it returns NaN.
+    # scipy returns NaN where one of its formulas overflows in the far tail.
     @_quiet
     def cdf(self, t: ArrayLike) -> Array:
         cdf = self.law.cdf(np.asarray(t, float))
@@ -162,24 +204,25 @@ class ScipyContinuous(_Scipy):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScipyDiscrete(_Scipy, Discrete):
-    """A discrete distribution of scipy; ``as_delay`` makes it.  Mass below 1e-290 is left out (1e-30 of wide laws).
+    """A discrete distribution of scipy, made by ``as_delay``.
 
-    Raises ArithmeticError when used if more than 2^20 times would be needed: its tail is too long.
+    A tail of probability below 1e-290 is left out (1e-30 for wide laws).  Raises ArithmeticError when it is used if
+    more than 2^20 times matter.
     """
 
-    law: Any
+    law: Frozen
 
     @cached_property
     def _atoms(self) -> tuple[Array, Array]:
         low, high = self.law.support()
-        for faint in FAINT:
+        for faint in OMITTED_MASS:
             last = low + 1
             while last < high and last - low <= MAX_ATOMS and self.law.sf(last) > faint:
                 last = low + 2 * (last - low)
             last = min(last, high)
             if last - low <= MAX_ATOMS:
                 times = np.arange(low, last + 1, dtype=float)
-                weights = np.asarray(self.law.pmf(times), float)
+                weights = np.asarray(cast("Any", self.law).pmf(times), float)
                 return times[weights > 0], weights[weights > 0]
         raise ArithmeticError(f"{self!r} has too long a tail: more than {MAX_ATOMS} times matter")
 

@@ -1,4 +1,4 @@
-"""Delay laws that may have tails heavier than any exponential: Weibull, Lomax, Pareto and lognormal."""
+"""Delay laws whose tails may be heavier than any exponential: Weibull, Lomax, Pareto and lognormal."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,14 @@ from abs_theory.delays.numerics import moments
 
 @dataclass(frozen=True)
 class Weibull(Delay):
-    """P(X > t) = exp(-(t / scale) ** shape); heavier than exponential for ``shape`` < 1."""
+    """P(X > t) = exp(-(t / scale) ** shape); heavier than exponential for ``shape`` < 1.
 
-    scale: float  #: seconds that a share 1/e of tasks exceeds
-    shape: float  #: number > 0: the hazard falls below 1 and rises above
+    >>> Weibull(scale=1.0, shape=0.5).mean, Weibull(scale=1.0, shape=0.5).ageing
+    (2.0, 'decreasing')
+    """
+
+    scale: float  #: seconds, > 0; a share 1/e of the tasks takes longer
+    shape: float  #: > 0; the hazard rate decreases for a shape < 1 and increases for a shape > 1
 
     def _check(self) -> None:
         check_positive("scale", self.scale)
@@ -74,15 +78,18 @@ def _log_gamma_curvature(e: float) -> float:
 
 @dataclass(frozen=True)
 class Lomax(Delay):
-    """P(X > t) = (1 + t / scale) ** -index: a power tail that starts at 0.
+    """P(X > t) = (1 + t / scale) ** -index: a power-law tail from 0 on.
 
     log(1 + X / scale) is exponential, so the order statistics are products over i = n-k+1..n of
     independent powers, and E[1 + X_(k) / scale] = product of 1 / (1 - 1 / (index i)).
     Source: Renyi (1953) for the representation; infinite unless index (n - k + 1) > 1 (variance: > 2).
+
+    >>> Lomax(scale=1.0, index=2.0).mean, Lomax(scale=1.0, index=0.9).mean
+    (1.0, inf)
     """
 
-    scale: float  #: seconds
-    index: float  #: of the power tail: the mean is finite above 1, the variance above 2
+    scale: float  #: seconds, > 0
+    index: float  #: exponent of the tail, > 0; the mean is finite above 1, the variance above 2
 
     def _check(self) -> None:
         check_positive("scale", self.scale)
@@ -147,10 +154,14 @@ class Lomax(Delay):
 
 @dataclass(frozen=True)
 class Pareto(Shifted):
-    """P(X > t) = (t / minimum) ** -index for t > ``minimum``: a Lomax law moved by its scale."""
+    """P(X > t) = (t / minimum) ** -index for t > ``minimum``: a Lomax law shifted by its scale.
 
-    minimum: float  #: seconds, the least
-    index: float  #: of the power tail: the mean is finite above 1, the variance above 2
+    >>> Pareto(minimum=1.0, index=2.0).mean
+    2.0
+    """
+
+    minimum: float  #: seconds, > 0
+    index: float  #: exponent of the tail, > 0; the mean is finite above 1, the variance above 2
 
     def _check(self) -> None:
         check_positive("minimum", self.minimum)
@@ -169,12 +180,15 @@ class Pareto(Shifted):
 class LogNormal(Delay):
     """exp of a normal variable with mean log(``median``) and standard deviation ``sigma``.
 
-    Moments of order statistics are integrals over the normal variable, in logarithms throughout: the times that
-    decide a moment may lie far beyond floating point even where the moment does not.
+    Moments of order statistics are integrals over the normal variable, computed in logarithms.  The times that
+    determine a moment may be too large for floating point even where the moment is not.
+
+    >>> round(LogNormal(median=1.0, sigma=1.0).mean, 4)  # exp(1/2)
+    1.6487
     """
 
-    median: float  #: seconds
-    sigma: float  #: standard deviation of the logarithm
+    median: float  #: seconds, > 0
+    sigma: float  #: standard deviation of the logarithm, > 0
 
     def _check(self) -> None:
         check_positive("median", self.median)
@@ -228,8 +242,8 @@ class LogNormal(Delay):
     def var_order_statistic(self, k: int, n: int) -> float:
         z, log_weight = _normal_order_statistic(k, n, 2 * self.sigma)
         y = self.sigma * (z - np.exp(log_weight) @ z)
-        tame = y.max() < 1  # then its digits are those of X - E[X]
-        log_mean = np.log1p(np.exp(log_weight) @ np.expm1(y)) if tame else _log_sum_exp(log_weight + y)
+        is_narrow = y.max() < 1  # then expm1 keeps the digits of X - E[X]
+        log_mean = np.log1p(np.exp(log_weight) @ np.expm1(y)) if is_narrow else _log_sum_exp(log_weight + y)
         excess = y - log_mean  # log X / E[X]
         log_mean += self.sigma * z[0] - y[0]
         with np.errstate(divide="ignore"):
@@ -266,8 +280,8 @@ def _log_sum_exp(x: Array) -> float:
 def _normal_order_statistic(k: int, n: int, tilt: float) -> tuple[Array, Array]:
     """Nodes z and their log weights for means under the k-th of n normal draws Z of g(Z) up to exp(``tilt`` z).
 
-    Normal density, distribution function and survival function are log-concave: the weight has one peak, with and
-    without the factor, and is bell-shaped, where the trapezoid rule converges geometrically.
+    The normal density, cdf and sf are log-concave, so the weight has one peak, with and without the factor.  For such
+    bell-shaped weights the trapezoid rule converges geometrically.
     """
 
     def log_weight(z: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Times of several independent parts, one after another: download, compute, upload; or several local steps."""
+"""Sums of independent times: download, compute and upload, or several local steps."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,27 +21,35 @@ from abs_theory.delays.from_scipy import as_delay
 from abs_theory.delays.mixture import Mixture
 from abs_theory.delays.numerics import convolution
 from abs_theory.delays.numerics.ageing import numerical_ageing
+from abs_theory.typing import DelayLike
 
 Parts = Counter[Delay]  # each law, and how many draws of it
 
-MOST_TERMS, EASY_TERMS = 256, 16  # of a mixture of sums
-FAINT = -46.0  # log weight of a term that may be left out
-MOST_UNIFORM = 64  # summed exactly
-FEW_ATOMS = 16  # summed exactly with a continuous law
+MOST_CASES = 256  # sums in a mixture of sums, at most
+EASY_CASES = 16  # sums in a mixture of sums that costs less than a convolution
+NEGLIGIBLE_LOG_WEIGHT = -46.0  # exp(-46) = 1e-20: a sum with a smaller weight is left out
+MOST_UNIFORM_TERMS = 64  # uniform times that are summed in closed form
+MOST_ATOMS_EXACT = 16  # atoms that are summed exactly with a continuous law
 
 
 @dataclass(frozen=True)
 class Sum(Shifted):
     """Sum of independent draws, one from each of ``terms``.
 
-    Terms are any laws, also frozen scipy distributions.  Mean and variance are exact.  Fixed times add up apart; gammas
-    of one scale and up to 64 uniforms of one width have a closed form; a sum of mixtures is a mixture of sums wherever
-    that is little work or a component has atoms or kinks.  Measured times are added one by one, or on a fine lattice
-    (``atoms.py``).  What is left goes by numerical convolution, with the accuracy that ``convolution.py`` states: 1e-9
-    in the time between smooth laws.
+    Terms are any laws, also frozen scipy distributions.  Mean and variance are exact.  Fixed times are added
+    separately.  Gammas of one scale and up to 64 uniforms of one width have closed forms.  A sum of mixtures is a
+    mixture of sums where that is little work, or where a component has atoms or kinks.  Measured times are added one by
+    one, or on a fine lattice (``atoms``).  All other sums are numerical convolutions, with the accuracy stated in
+    ``convolution``: 1e-9 of the time for smooth laws.
+
+    See also ``LocalSteps``, the sum of several draws from one law.
+
+    >>> from abs_theory.delays import Deterministic, Exponential
+    >>> Sum(terms=(Deterministic(0.5), Exponential(1.0), Exponential(1.0))).mean
+    2.5
     """
 
-    terms: Sequence[Any]  #: laws, of each of which a draw is added
+    terms: Sequence[DelayLike]  #: laws; a draw from each is added
 
     def _check(self) -> None:
         if not isinstance(self.terms, Sequence) or not self.terms:
@@ -49,8 +57,13 @@ class Sum(Shifted):
         object.__setattr__(self, "terms", tuple(map(as_delay, self.terms)))
 
     @cached_property
+    def laws(self) -> tuple[Delay, ...]:
+        """The terms, all as laws of ``abs_theory.delays``."""
+        return cast("tuple[Delay, ...]", self.terms)
+
+    @cached_property
     def _normal_form(self) -> tuple[float, Delay]:
-        return _added(Counter(self.terms))
+        return _added(Counter(self.laws))
 
     @cached_property
     def fixed_part(self) -> float:
@@ -62,39 +75,48 @@ class Sum(Shifted):
 
     @cached_property
     def mean(self) -> float:
-        return sum(law.mean for law in self.terms)
+        return sum(law.mean for law in self.laws)
 
     @cached_property
     def var(self) -> float:
-        return sum(law.var for law in self.terms)
+        return sum(law.var for law in self.laws)
 
     @cached_property
     def ageing(self) -> Ageing:
-        return _ageing_of_sum(self, self.terms)
+        return _ageing_of_sum(self, self.laws)
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
-        """Sums of real draws, shape ``size``: all of the first term, then all of the second, ..."""
-        return np.asarray(sum(law.sample(rng, size) for law in self.terms))
+        """Sums of draws, shape ``size``: all draws of the first term, then all draws of the second, and so on."""
+        return np.asarray(sum(law.sample(rng, size) for law in self.laws))
 
 
 @dataclass(frozen=True)
 class LocalSteps(Shifted):
     """Sum of ``steps`` independent draws from ``delay``, a task of several local steps.
 
-    Any law, also a frozen scipy distribution.  Like ``Sum``, a closed form where there is one, numerical convolution
-    elsewhere; mean and variance are exact.
+    ``delay`` is any law, also a frozen scipy distribution.  As for ``Sum``, the law has a closed form where one is
+    known, and is a numerical convolution elsewhere.  Mean and variance are exact.
+
+    >>> from abs_theory.delays import Exponential
+    >>> LocalSteps(Exponential(mean=0.5), steps=4).var
+    1.0
     """
 
-    delay: Any  #: law of one local step
-    steps: int  #: number of local steps
+    delay: DelayLike  #: law of one local step
+    steps: int  #: number of local steps, >= 1
 
     def _check(self) -> None:
         object.__setattr__(self, "delay", as_delay(self.delay))
         check_count("steps", self.steps)
 
     @cached_property
+    def law(self) -> Delay:
+        """The law of one local step, as a law of ``abs_theory.delays``."""
+        return cast("Delay", self.delay)
+
+    @cached_property
     def _normal_form(self) -> tuple[float, Delay]:
-        return _added(Counter({self.delay: int(self.steps)}))
+        return _added(Counter({self.law: int(self.steps)}))
 
     @cached_property
     def fixed_part(self) -> float:
@@ -106,24 +128,24 @@ class LocalSteps(Shifted):
 
     @cached_property
     def mean(self) -> float:
-        return self.steps * self.delay.mean
+        return self.steps * self.law.mean
 
     @cached_property
     def var(self) -> float:
-        return self.steps * self.delay.var
+        return self.steps * self.law.var
 
     @cached_property
     def ageing(self) -> Ageing:
-        return _ageing_of_sum(self, (self.delay,) * min(self.steps, 2))
+        return _ageing_of_sum(self, (self.law,) * min(self.steps, 2))
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
-        """Sums of real draws, shape ``size``: the draws of one task follow one another in the stream."""
+        """Sums of draws, shape ``size``; the draws of one task follow one another in the stream."""
         shape = () if size is None else (size,) if isinstance(size, int | np.integer) else tuple(size)
-        return self.delay.sample(rng, (*shape, self.steps)).sum(axis=-1)
+        return self.law.sample(rng, (*shape, self.steps)).sum(axis=-1)
 
 
 def _ageing_of_sum(law: Shifted, terms: Sequence[Delay]) -> Ageing:
-    """Sums of increasing (or constant) hazard rates increase (Barlow & Proschan 1975); else found on a fine grid."""
+    """Increasing if all terms are increasing or constant (Barlow & Proschan 1975); otherwise found on a fine grid."""
     if len(terms) == 1:
         return terms[0].ageing
     if {term.ageing for term in terms} <= {"increasing", "constant"}:
@@ -151,7 +173,7 @@ class After(Shifted):
 class NumericalSum(Delay):
     """Sum of independent draws, ``count`` from each law of ``parts``, tabulated by numerical convolution.
 
-    Parts have no atoms, but for one with a count of 1 that comes first.
+    Parts have no atoms, except that the first may be a discrete law with a count of 1.
     """
 
     parts: tuple[tuple[Delay, int], ...]
@@ -200,7 +222,7 @@ class NumericalSum(Delay):
     def var(self) -> float:
         return sum(count * law.var for law, count in self.parts)
 
-    # A sum has the moments that its heaviest term has.
+    # A moment of a sum is finite if it is for the term of heaviest tail.
     def mean_order_statistic(self, k: int, n: int) -> float:
         finite = all(math.isfinite(law.mean_order_statistic(1, n - k + 1)) for law, _ in self.parts)
         return super().mean_order_statistic(k, n) if finite else math.inf
@@ -225,40 +247,40 @@ def _added(terms: Parts) -> tuple[float, Delay]:
             return fixed, _mixture_of_sums(law, count, parts - Parts({law: count}))
     discrete = Counter({law: count for law, count in parts.items() if isinstance(law, Discrete)})
     smooth = _grouped(Parts({law: count for law, count in parts.items() if law not in discrete}))
-    rest = next(iter(smooth)) if smooth.total() == 1 else NumericalSum(tuple(smooth.items()))
+    continuous = next(iter(smooth)) if smooth.total() == 1 else NumericalSum(tuple(smooth.items()))
     if not discrete:
-        return (fixed, rest) if smooth else (0.0, Deterministic(fixed))
+        return (fixed, continuous) if smooth else (0.0, Deterministic(fixed))
     measured = atoms.summed(discrete)
     if not smooth:
         return fixed, measured
-    if measured.times.size <= FEW_ATOMS:
+    if measured.times.size <= MOST_ATOMS_EXACT:
         return fixed, Mixture(
-            measured.weights / measured.weights.sum(), [After(float(t), rest) for t in measured.times]
+            measured.weights / measured.weights.sum(), [After(float(t), continuous) for t in measured.times]
         )
     return fixed, NumericalSum(((measured, 1), *smooth.items()))
 
 
 def _leaves(terms: Parts) -> Iterator[tuple[float, Delay | None, int]]:
-    """Fixed times, and laws that neither have a fixed part nor are sums, with their numbers of draws."""
+    """Fixed times, and laws that are no sums and have no fixed part, with their numbers of draws."""
     for law, count in terms.items():
         if (measured := atoms.as_atoms(law)) is not None:
-            one = measured.times.size == 1
-            yield (count * float(measured.times[0]), None, 0) if one else (0.0, measured, count)
+            is_fixed = measured.times.size == 1
+            yield (count * float(measured.times[0]), None, 0) if is_fixed else (0.0, measured, count)
             continue
         match law:
             case Uniform(low=low, high=high):
                 yield count * low, IrwinHall(1, high - low), count
             case NumericalSum(parts=parts):
                 yield from _leaves(Parts({part: count * draws for part, draws in parts}))
-            case Shifted(fixed_part=shift, random_part=rest):
+            case Shifted(fixed_part=shift, random_part=random_part):
                 yield count * shift, None, 0
-                yield from _leaves(Parts({rest: count}))
+                yield from _leaves(Parts({random_part: count}))
             case _:
                 yield 0.0, law, count
 
 
 def _grouped(parts: Parts) -> Parts:
-    """The same sum with as few draws as closed forms allow."""
+    """The same sum, written with as few draws as closed forms allow."""
     gammas: dict[float, float] = {}
     widths, grouped = Counter[float](), Parts()
     for law, count in parts.items():
@@ -272,11 +294,11 @@ def _grouped(parts: Parts) -> Parts:
             case _:
                 grouped[law] += count
     for scale, shape in gammas.items():
-        whole = shape == int(shape)
-        law = Exponential(scale) if shape == 1 else Erlang(int(shape), scale) if whole else Gamma(shape, scale)
+        is_erlang = shape == int(shape)
+        law = Exponential(scale) if shape == 1 else Erlang(int(shape), scale) if is_erlang else Gamma(shape, scale)
         grouped[law] += 1
     for width, steps in widths.items():
-        if 1 < steps <= MOST_UNIFORM:
+        if 1 < steps <= MOST_UNIFORM_TERMS:
             grouped[IrwinHall(steps, width)] += 1
         else:
             grouped[Uniform(0.0, width)] += steps
@@ -284,19 +306,19 @@ def _grouped(parts: Parts) -> Parts:
 
 
 def _to_expand(law: Mixture, count: int) -> bool:
-    """Whether a sum over ``law`` is to be a mixture of sums: if convolution cannot do it, or if that is little work."""
-    return law.has_atoms or len(law.breaks) > 2 or math.comb(count + len(law.components) - 1, count) <= EASY_TERMS
+    """Whether to write a sum over ``law`` as a mixture of sums: convolution cannot do it, or it is little work."""
+    return law.has_atoms or len(law.breaks) > 2 or math.comb(count + len(law.laws) - 1, count) <= EASY_CASES
 
 
 def _mixture_of_sums(law: Mixture, count: int, others: Parts) -> Delay:
     """Sum of ``count`` draws from ``law`` and of ``others``, by how many draws come from each component."""
-    groups = list(zip(law.weights, law.components, strict=True))
-    if math.comb(count + len(groups) - 1, count) > MOST_TERMS:
+    groups = list(zip(law.weights, law.laws, strict=True))
+    if math.comb(count + len(groups) - 1, count) > MOST_CASES:
         groups = [_gathered(law, discrete) for discrete in (True, False)]
         if groups[1][1].has_atoms:
             raise ValueError(
-                f"a sum of {count} draws from {law} has too many cases; let each component be "
-                "wholly continuous or wholly discrete"
+                f"a sum of {count} draws from {law} has too many cases; each component must be "
+                "purely continuous or purely discrete"
             )
     log_weights, sums = [], []
     total = math.fsum(weight for weight, _ in groups)
@@ -305,19 +327,17 @@ def _mixture_of_sums(law: Mixture, count: int, others: Parts) -> Delay:
         log_weight = math.lgamma(count + 1)
         for i, times in draws.items():
             log_weight += times * math.log(groups[i][0] / total) - math.lgamma(times + 1)
-        if log_weight > FAINT:
+        if log_weight > NEGLIGIBLE_LOG_WEIGHT:
             log_weights.append(log_weight)
-            fixed, rest = _added(others + Parts({groups[i][1]: times for i, times in draws.items()}))
-            sums.append(After(fixed, rest) if fixed else rest)
+            fixed, random_part = _added(others + Parts({groups[i][1]: times for i, times in draws.items()}))
+            sums.append(After(fixed, random_part) if fixed else random_part)
     weights = np.exp(log_weights)
     return Mixture(weights / weights.sum(), sums)
 
 
 def _gathered(law: Mixture, discrete: bool) -> tuple[float, Delay]:
     """Total weight and mixture of the components that are discrete, or that are not."""
-    chosen = [
-        (w, c) for w, c in zip(law.weights, law.components, strict=True) if (atoms.as_atoms(c) is None) != discrete
-    ]
+    chosen = [(w, c) for w, c in zip(law.weights, law.laws, strict=True) if (atoms.as_atoms(c) is None) != discrete]
     weights, components = zip(*chosen, strict=True)
     total = math.fsum(weights)
     return total, components[0] if len(components) == 1 else Mixture([w / total for w in weights], components)

@@ -1,11 +1,12 @@
-"""Delay laws written as text: ``gamma:shape=4,scale=0.25``.
+"""Delay laws as text: ``gamma:shape=4,scale=0.25``.
 
-NAME:PARAMETER=VALUE,... with the names of ``abs_theory.delays``, in any case, with or without hyphens.  A value is a
-number, or a fraction such as 1/3; several values are separated by ``|``; a law within a law stands in parentheses:
+The form is NAME:PARAMETER=VALUE,... with the names of ``abs_theory.delays``, in upper or lower case, with or without
+hyphens.  A value is a number or a fraction such as 1/3.  Several values are separated by ``|``, and a law inside a law
+is written in parentheses:
 
     hyper-exponential:probs=.9|.1,means=1/3|7
     mixture:weights=.9|.1,components=(lognormal:median=1,sigma=.3)|(gamma:shape=100,scale=.1)
-    empirical:delays.csv                      one measured delay per line, a header allowed
+    empirical:delays.csv                      one measured delay per line, with or without a header
 """
 
 import math
@@ -19,57 +20,73 @@ import numpy as np
 import pandas as pd
 
 from abs_theory import delays
-from abs_theory.checks import check_count, instead
+from abs_theory.checks import check_count, instead, plain_name
 from abs_theory.delays.base import Delay
+from abs_theory.typing import DelayLike
 
-__all__ = ["delay_law", "delay_laws", "delay_text"]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name).lower()
+__all__ = ["delay_law", "delay_laws", "delay_text", "split_count"]
 
 
 LAWS = {
-    _plain(name): law
+    plain_name(name): law
     for name, law in vars(delays).items()
     if name in delays.__all__ and isinstance(law, type) and issubclass(law, Delay) and law is not Delay
 }
 
 
 def delay_laws(texts: Sequence[str], n: int) -> Delay | list[Delay]:
-    """One law for all ``n`` workers, or n laws, from texts such as "exponential:mean=1 x 15", whose counts add up to n.
+    """One law for all ``n`` workers, or n laws, from texts such as "exponential:mean=1 x 15".
 
-    Raises ValueError for an unknown law, a wrong parameter or another number of workers, with what there is instead.
+    Several texts, or a text with a count, must be for n workers in all.  Raises ValueError for an unknown law, a wrong
+    parameter or another number of workers; OSError if a file cannot be read.
+
+    >>> delay_laws(["exponential:mean=1 x 2", "exponential:mean=10"], n=3)
+    [Exponential(mean=1.0), Exponential(mean=1.0), Exponential(mean=10.0)]
     """
     check_count("n", n)
     if not texts:
         raise ValueError("give a delay law such as exponential:mean=1")
     laws: list[Delay] = []
     for text in texts:
-        name, times = re.fullmatch(r"(.*?)(?:\s+x\s*(\d+))?\s*", text, flags=re.DOTALL).groups()  # pyright: ignore
-        if len(texts) == 1 and times is None:
-            return delay_law(name)
-        laws += [delay_law(name)] * int(times or 1)
+        law_text, count = split_count(text)
+        if len(texts) == 1 and count is None:
+            return delay_law(law_text)
+        laws += [delay_law(law_text)] * (1 if count is None else count)
     if len(laws) != n:
         raise ValueError(
-            f"the delay laws are for {len(laws)} workers and n={n}; write how many have each, as in "
+            f"the delay laws are for {len(laws)} workers and n={n}; write how many workers have a law, as in "
             f'"exponential:mean=1 x {n}"'
         )
     return laws
 
 
+def split_count(text: str) -> tuple[str, int | None]:
+    """The text of a law and the number of workers that have it, which is None if the text states none.
+
+    >>> split_count("exponential:mean=1 x 15")
+    ('exponential:mean=1', 15)
+    """
+    law_text, count = re.fullmatch(r"(.*?)(?:\s+x\s*(\d+))?\s*", text, flags=re.DOTALL).groups()  # pyright: ignore
+    return law_text, None if count is None else int(count)
+
+
 def delay_law(text: str) -> Delay:
-    """The law that ``text`` describes.  Raises ValueError if there is none, OSError if a file cannot be read."""
+    """The law that ``text`` describes; ``delay_text`` writes it back.
+
+    Raises ValueError if there is no such law, OSError if a file cannot be read.
+
+    >>> delay_law("hyper-exponential:probs=.9|.1,means=1/2|7")
+    HyperExponential(probs=(0.9, 0.1), means=(0.5, 7.0))
+    """
     name, _, parameters = text.strip().partition(":")
-    law = LAWS.get(_plain(name))
+    law = LAWS.get(plain_name(name))
     if law is None:
-        there_are = f"there are {', '.join(map(_kebab, LAWS.values()))}"
-        raise ValueError(
-            f"no delay law named {name!r}{instead(_plain(name), LAWS, there_are, lambda plain: _kebab(LAWS[plain]))}"
-        )
+        known_laws = f"there are {', '.join(map(_kebab, LAWS.values()))}"
+        advice = instead(plain_name(name), LAWS, known_laws, lambda plain: _kebab(LAWS[plain]))
+        raise ValueError(f"no delay law named {name!r}{advice}")
     if law is delays.Empirical and parameters and "=" not in parameters:
         return delays.Empirical(_samples(parameters.strip()))
-    known = {each.name: each for each in fields(law)}  # pyright: ignore[reportArgumentType]
+    known = {field.name: field for field in fields(law)}  # pyright: ignore[reportArgumentType]
     given: dict[str, Any] = {}
     for part in _split(parameters, ",") if parameters.strip() else []:
         key, equals, value = part.partition("=")
@@ -78,45 +95,53 @@ def delay_law(text: str) -> Delay:
             problem = "twice" if key in given else "not known" if equals else "without a value"
             raise ValueError(f"parameter {key!r} is {problem}: write {_signature(law)}")
         given[key] = _value(value.strip(), known[key], law)
-    missing = [key for key, each in known.items() if each.default is MISSING and key not in given]
+    missing = [key for key, field in known.items() if field.default is MISSING and key not in given]
     if missing:
         raise ValueError(f"parameter {missing[0]!r} is missing: write {_signature(law)}")
     return law(**given)
 
 
-def delay_text(law: Any) -> str:
-    """The text that ``delay_law`` reads as ``law``.  Raises ValueError for a law that cannot be named."""
-    if type(law) not in LAWS.values():
+def delay_text(law: DelayLike) -> str:
+    """The text that ``delay_law`` reads as ``law``.  Raises ValueError for a law that has no text.
+
+    >>> delay_text(delays.LocalSteps(delays.Pareto(minimum=1.0, index=3.0), steps=4))
+    'local-steps:delay=(pareto:minimum=1.0,index=3.0),steps=4'
+    """
+    if not isinstance(law, Delay) or type(law) not in LAWS.values():
         raise ValueError(f"only laws of abs_theory.delays can be written as text, got {law!r}")
 
-    def value(given: Any) -> str:
-        if isinstance(given, Delay):
-            return f"({delay_text(given)})"
-        return repr(float(given) if isinstance(given, float) else int(given))
+    def value_text(value: Any) -> str:
+        if isinstance(value, Delay):
+            return f"({delay_text(value)})"
+        return repr(float(value) if isinstance(value, float) else int(value))
 
-    def values(given: Any) -> str:
-        return value(given) if isinstance(given, Delay) or np.ndim(given) == 0 else "|".join(map(value, given))
+    def parameter_text(name: str) -> str:
+        given: Any = getattr(law, name)
+        if isinstance(given, Delay) or np.ndim(given) == 0:
+            return f"{name}={value_text(given)}"
+        return f"{name}={'|'.join(value_text(value) for value in given)}"
 
-    return f"{_kebab(type(law))}:{','.join(f'{each.name}={values(getattr(law, each.name))}' for each in fields(law))}"
+    names = [field.name for field in fields(law)]  # pyright: ignore[reportArgumentType]
+    return f"{_kebab(type(law))}:{','.join(map(parameter_text, names))}"
 
 
 def _value(text: str, field: Field, law: type) -> Any:
     parts = _split(text, "|")
-    scalar = field.type in (int, float, Any, Delay)  # or a sequence
-    if scalar and len(parts) > 1:
+    is_single = field.type in (int, float, DelayLike)  # not a sequence
+    if is_single and len(parts) > 1:
         raise ValueError(f"{field.name} takes one value, got {text!r}: write {_signature(law)}")
-    values = tuple(_one(part.strip(), field, law) for part in parts)
-    return values[0] if scalar else values
+    values = tuple(_single_value(part.strip(), field, law) for part in parts)
+    return values[0] if is_single else values
 
 
-def _one(text: str, field: Field, law: type) -> Any:
+def _single_value(text: str, field: Field, law: type) -> Any:
     if text.startswith("(") and text.endswith(")"):
         return delay_law(text[1:-1])
-    above, slash, below = text.partition("/")
+    numerator, slash, denominator = text.partition("/")
     try:
         if field.type is int:
             return int(text)
-        number = float(above) / float(below) if slash else float(above)
+        number = float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
         kind = "a whole number" if field.type is int else "a number or (a law in parentheses)"
         raise ValueError(f"{field.name} must be {kind}, got {text!r}: write {_signature(law)}") from None
@@ -126,7 +151,7 @@ def _one(text: str, field: Field, law: type) -> Any:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """``text`` cut at each ``separator`` outside parentheses."""
+    """``text`` split at each ``separator`` outside parentheses."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "(") - (letter == ")")
@@ -144,13 +169,13 @@ def _split(text: str, separator: str) -> list[str]:
 def _samples(path: str) -> Any:
     lines = pd.read_csv(Path(path), header=None, dtype=str, skip_blank_lines=True)
     if lines.shape[1] != 1:
-        raise ValueError(f"{path} must have one delay per line, it has {lines.shape[1]} columns")
+        raise ValueError(f"{path} must have one delay per line, but it has {lines.shape[1]} columns")
     numbers = pd.to_numeric(lines[0], errors="coerce").to_numpy()
     if math.isnan(numbers[0]):
         numbers, lines = numbers[1:], lines[1:]  # a header
     for line, number in zip(lines[0], numbers, strict=True):
         if math.isnan(number):
-            raise ValueError(f"{path} must have a number on each line but the first, it has {line!r}")
+            raise ValueError(f"{path} must have a number on each line except the first, but it has {line!r}")
     return tuple(numbers.tolist())
 
 
@@ -159,5 +184,5 @@ def _kebab(law: type) -> str:
 
 
 def _signature(law: type) -> str:
-    names = [each.name for each in fields(law)]  # pyright: ignore[reportArgumentType]
+    names = [field.name for field in fields(law)]  # pyright: ignore[reportArgumentType]
     return f"{_kebab(law)}:{','.join(f'{name}=...' for name in names)}"

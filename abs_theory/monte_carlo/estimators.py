@@ -14,6 +14,7 @@ from scipy import stats
 from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng
 from abs_theory.monte_carlo import fast, plain
 from abs_theory.monte_carlo.tally import Tally
+from abs_theory.order_stats import from_near_end
 from abs_theory.results import Estimate, SteadyState
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
@@ -47,11 +48,7 @@ def order_statistic(delay: Laws, k: int, n: int, rng: np.random.Generator, num_s
         return Estimate.of(_sorted_draws(workers, k, rng, num_samples))
     law = workers.laws[0]
     done, busy = rng.standard_gamma(k, num_samples), rng.standard_gamma(n - k + 1, num_samples)
-    near = done < busy
-    times = np.empty(num_samples)
-    times[near] = law.ppf(done[near] / (done + busy)[near])
-    times[~near] = law.isf(busy[~near] / (done + busy)[~near])
-    return Estimate.of(times)
+    return Estimate.of(from_near_end(law, done / (done + busy), busy / (done + busy)))
 
 
 def _sorted_draws(workers: Workers, k: int, rng: np.random.Generator, num_samples: int) -> Array:

@@ -1,6 +1,12 @@
-"""When the k-th of n workers is done: order statistics of equal and unequal workers, in seconds."""
+"""Order statistics: the seconds until the k-th of n workers is done, for equal and unequal workers.
+
+The functions of the door are in ``ranks``, except ``from_near_end``.  The other modules compute: ``over_time`` has the
+integrals over time for unequal workers, ``counts`` the number of workers done by a time, ``covariance`` the covariance
+of two ranks, and ``by_quantile`` a second way to the moments, over the quantile function, with which tests compare.
+"""
 
 from abs_theory.order_stats import counts, over_time
+from abs_theory.order_stats.by_quantile import from_near_end
 from abs_theory.order_stats.ranks import cdf, cov, first_k_probabilities, isf, mean, means, ppf, sf, var
 
 __all__ = [
@@ -8,6 +14,7 @@ __all__ = [
     "counts",
     "cov",
     "first_k_probabilities",
+    "from_near_end",
     "isf",
     "mean",
     "means",

@@ -5,23 +5,21 @@ Given that the k-th smallest of n uniform numbers is v, the j-th is v B with B ~
 
 .. math:: \operatorname{Cov}[X_{(j)}, X_{(k)}] = E[(Q(V) - E X_{(k)}) (g(V) - E X_{(j)})], \qquad g(v) = E[Q(v B)],
 
-one trapezoid rule in logit(v) around another in logit(b), as in ``quadrature``: centred, so that nothing cancels.
+one trapezoid rule in logit(v) around another in logit(b), as in ``by_quantile``; centred, so that nothing cancels.
 """
 
 import math
 
 import numpy as np
-from scipy.special import expit
 
 from abs_theory.delays import Delay
-from abs_theory.order_stats.by_quantile import X_MAX, log_weight
+from abs_theory.order_stats.by_quantile import LARGEST_LOGIT, NEGLIGIBLE_LOG_WEIGHT, log_weight, quantile_at_logit
 from abs_theory.typing import Array
 
 __all__ = ["covariance"]
 
 
-TOLERANCE = 1e-10  # relative to sqrt(var var), between one step size and half of it; the error left is far smaller
-NEGLIGIBLE = -45.0  # log of what is left out at either end, relative to the largest
+SETTLED_CHANGE = 1e-10  # between one step size and half of it, relative to sqrt(var var)
 MAX_NODES = 2**11
 
 
@@ -39,16 +37,16 @@ def covariance(law: Delay, j: int, k: int, n: int) -> float:
         x, z = np.linspace(x_low, x_high, nodes + 1), np.linspace(z_low, z_high, nodes + 1)
         outer, inner = (np.exp(log_weight(at - _peak(*rank), *rank)) for at, rank in ((x, (k, n)), (z, (j, k - 1))))
         outer, inner = outer / outer.sum(), inner / inner.sum()
-        late = _quantile(law, x)
-        early = np.array([_quantile(law, _logit_of_product(each, z)) @ inner for each in x])
+        late = quantile_at_logit(law, x)
+        early = np.array([quantile_at_logit(law, _logit_of_product(logit_v, z)) @ inner for logit_v in x])
         terms = outer * (late - outer @ late) * (early - outer @ early)
         value = float(terms.sum())
         scale = math.sqrt(variances[0] * variances[1]) if math.isfinite(variances[1]) else abs(value)
-        if abs(value - previous) <= TOLERANCE * scale and abs(terms[-1]) <= TOLERANCE * scale:
+        if abs(value - previous) <= SETTLED_CHANGE * scale and abs(terms[-1]) <= SETTLED_CHANGE * scale:
             return value
         previous, nodes = value, 2 * nodes
     raise ArithmeticError(
-        f"the covariance of the {j}-th and the {k}-th of {n} draws from {law!r} has not settled to {TOLERANCE:g}: "
+        f"the covariance of the {j}-th and the {k}-th of {n} draws from {law!r} has not settled to {SETTLED_CHANGE:g}: "
         "the quantile function is not smooth, or the tail too heavy"
     )
 
@@ -60,26 +58,20 @@ def _peak(k: int, n: int) -> float:
 def _range(k: int, n: int, law: Delay | None = None, gap: int = 0) -> tuple[float, float]:
     """Logits between which the weight of the k-th of n is not negligible.
 
-    With a ``law``, the weight times Q(v) g(v): g grows as Q(v) (1 - v)^gap, if that grows.
+    With a ``law``, the weight includes Q(v) g(v), where g grows at most as Q(v) (1 - v)^gap.
     """
     d = math.sqrt(1 / k + 1 / (n - k + 1)) * np.arange(1.0, 2000.0)
-    d = d[d < X_MAX - abs(_peak(k, n))]
+    d = d[d < LARGEST_LOGIT - abs(_peak(k, n))]
     left, right = log_weight(-d, k, n), log_weight(d, k, n)
     if law is not None:
-        size = np.log(np.maximum(_quantile(law, _peak(k, n) + np.append(0.0, d)), 1e-300))
+        size = np.log(np.maximum(quantile_at_logit(law, _peak(k, n) + np.append(0.0, d)), 1e-300))
         growth = size[1:] - size[0]
         right = right + growth + np.maximum(growth - gap * d, 0.0)
-    past = right < NEGLIGIBLE
+    past = right < NEGLIGIBLE_LOG_WEIGHT
     last = d[np.argmax(past)] if past.any() else d[-1]
-    return _peak(k, n) - d[np.argmax(left < NEGLIGIBLE)], _peak(k, n) + last
+    return _peak(k, n) - d[np.argmax(left < NEGLIGIBLE_LOG_WEIGHT)], _peak(k, n) + last
 
 
 def _logit_of_product(x: float, z: Array) -> Array:
     """logit of expit(x) expit(z)."""
     return -np.logaddexp(np.logaddexp(-x, -z), -x - z)
-
-
-def _quantile(law: Delay, x: Array) -> Array:
-    """Quantile of ``law`` at expit(x), from the near end; ``x`` increasing."""
-    middle = np.searchsorted(x, 0.0)
-    return np.concatenate([law.ppf(expit(x[:middle])), law.isf(expit(-x[middle:]))])

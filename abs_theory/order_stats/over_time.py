@@ -1,8 +1,8 @@
-r"""Integrals over time for workers of unlike laws, by panels that are halved until they agree with their halves.
+r"""Integrals over time for unequal workers, by panels that are halved until they agree with their halves.
 
-Where laws differ there is no one quantile to integrate over.  The coordinate is log t, in which fast and slow workers
-and power tails are equally smooth, cut wherever a law starts, ends or jumps and at quantiles of all laws.  The
-Gauss-Lobatto rule of a panel sees both its ends: a monotone probability cannot fall unseen between nodes.
+Unequal workers have no common quantile to integrate over.  The coordinate is log t, in which fast workers, slow workers
+and power-law tails are equally smooth.  The time axis is cut at quantiles of all laws and wherever a law starts, ends
+or jumps.  The Gauss-Lobatto rule includes both ends of a panel, so it sees every fall of a monotone probability.
 """
 
 from collections.abc import Callable
@@ -29,17 +29,18 @@ __all__ = [
 Rows = Callable[[Array], Array]  # times, shape m -> values, shape rows x m
 Rule = Callable[[Array, Array], Array]  # ends of panels -> integrals over them, shape rows x panels
 
-TOLERANCE = 1e-11  # of one panel, relative to the whole integral; the error left is far smaller
-SMALLEST = 1e-5  # probability with all its digits
-FLAT = 1e-15  # likewise: panels over which nothing changes need no nodes
+PANEL_TOLERANCE = 1e-11  # change of a panel, relative to the whole integral; the remaining error is far smaller
+SMALLEST_EXACT_PROBABILITY = 1e-5  # smaller ones have an absolute, not a relative accuracy
+FLAT_CHANGE = 1e-15  # relative to the whole integral; a panel that changes less needs no nodes
 MAX_HALVINGS, MAX_PANELS = 80, 2**14
-LATEST = 1e100  # power laws are closed analytically beyond
-CHUNK = 4096  # panels at once
-FAR = 1e-13  # relative share of what may lie beyond
-LOGITS = np.array([0, 1, 2, 3, 4.5, 6, 8, 10, 13, 17, 22, 28, 34, 40, 46, 60, 80, 120, 180, 260, 400, 680])
-STRETCH = 8.0  # edges are about 1 apart where the logit of the share of workers done is smaller, then ever further
+LATEST_TIME = 1e100  # seconds; later, power laws are integrated analytically
+PANELS_AT_ONCE = 4096
+NEGLIGIBLE_TAIL = 1e-13  # share of the integral that may lie beyond the last cut
+# logits of the quantiles at which panels may begin
+CUT_LOGITS = np.array([0, 1, 2, 3, 4.5, 6, 8, 10, 13, 17, 22, 28, 34, 40, 46, 60, 80, 120, 180, 260, 400, 680])
+LINEAR_LOGIT = 8.0  # up to this logit of the share of workers done, cuts are about 1 apart; then ever further
 
-ORDER = 14
+ORDER = 14  # nodes of a panel
 _INNER = Legendre.basis(ORDER - 1).deriv().roots().real
 NODES = np.concatenate([[-1.0], _INNER, [1.0]])
 DERIVATIVE = np.linalg.solve(
@@ -54,13 +55,13 @@ def breaks(workers: Workers) -> Array:
     return times[np.isfinite(times)]
 
 
-def edges(workers: Workers, latest: float = LATEST) -> Array:
-    """Times from 0 on that cut the time axis into panels fit for every rank of the ``workers``.
+def edges(workers: Workers, latest: float = LATEST_TIME) -> Array:
+    """Times from 0 on that cut the time axis into panels, for all ranks of the ``workers``.
 
-    Of the quantiles of all laws those are kept between which the logit of the mean share of workers done grows by
-    about 1; every break is kept.  Cost: 40 quantiles of each law, and its cdf at all of them.
+    The cuts are the breaks of all laws, and enough quantiles of them to make the logit of the mean share of workers
+    done grow by about 1 from one cut to the next.  Cost: 40 quantiles of each law, and its cdf at all of them.
     """
-    below, above = expit(-LOGITS[LOGITS <= 46]), expit(-LOGITS[1:])
+    below, above = expit(-CUT_LOGITS[CUT_LOGITS <= 46]), expit(-CUT_LOGITS[1:])
     times = [np.concatenate([law.ppf(below), law.isf(above)]) for law in workers.laws]
     times = np.unique(np.concatenate(times))
     times = times[(times > 0) & (times <= latest)]
@@ -69,7 +70,7 @@ def edges(workers: Workers, latest: float = LATEST) -> Array:
     busy = counts @ np.array([law.sf(times) for law in workers.laws])
     with np.errstate(divide="ignore"):
         logit = np.clip(np.log(done) - np.log(busy), -1e6, 1e6)
-    bucket = np.floor(np.arcsinh(logit / STRETCH) * STRETCH)
+    bucket = np.floor(np.arcsinh(logit / LINEAR_LOGIT) * LINEAR_LOGIT)
     _, first = np.unique(bucket, return_index=True)
     cuts = breaks(workers)
     return np.unique(np.concatenate([[0.0], times[first], times[-1:], cuts[cuts <= latest]]))
@@ -102,8 +103,8 @@ def nodes(low: Array, high: Array) -> tuple[Array, Array]:
 def refine(rule: Rule, low: Array, high: Array, noise: float, scale: Array | float = 0.0) -> Array:
     """Sum of ``rule(low, high)`` (rows x panels) over panels halved until nothing changes, shape ``rows``.
 
-    ``scale`` (rows) is what the sum is to be judged by, if more than the panels' own absolute values; changes of a
-    panel by less than its share of ``noise`` are none.  Raises ArithmeticError if that takes too many panels.
+    Changes are relative to the sum of absolute values, or to ``scale`` (one per row) if that is larger.  A change of a
+    panel below ``noise`` times its value is ignored.  Raises ArithmeticError if that takes too many panels.
     """
     coarse = rule(low, high)
     total = np.zeros(len(coarse))
@@ -114,7 +115,7 @@ def refine(rule: Rule, low: Array, high: Array, noise: float, scale: Array | flo
         halves = rule(np.concatenate([low, middle]), np.concatenate([middle, high]))
         left, right = halves[:, : low.size], halves[:, low.size :]
         size = np.maximum(abs(total) + abs(halves).sum(axis=1), scale)[:, None]
-        rough = (abs(left + right - coarse) > TOLERANCE * size + noise * (abs(left) + abs(right))).any(axis=0)
+        rough = (abs(left + right - coarse) > PANEL_TOLERANCE * size + noise * (abs(left) + abs(right))).any(axis=0)
         rough &= (middle > low) & (middle < high)
         total += (left + right)[:, ~rough].sum(axis=1)
         coarse = np.concatenate([left[:, rough], right[:, rough]], axis=1)
@@ -135,13 +136,13 @@ def integral(probability: Rows, weight: Rows, cuts: Array, noise: float) -> Arra
         return np.einsum("rpo,po->rp", (probability(t.ravel()) * weight(t.ravel())).reshape(-1, *t.shape), dt)
 
     total = np.zeros(1)
-    for first in range(0, cuts.size - 1, CHUNK):
-        low, high = cuts[first:-1][:CHUNK], cuts[first + 1 :][:CHUNK]
+    for first in range(0, cuts.size - 1, PANELS_AT_ONCE):
+        low, high = cuts[first:-1][:PANELS_AT_ONCE], cuts[first + 1 :][:PANELS_AT_ONCE]
         start, end = probability(low), probability(before(high))
         heights = np.stack([weight(low), weight(before(high))])
         least = total + (np.minimum(start, end) * heights.min(axis=0)) @ (high - low)
         change = abs(start - end) * heights.max(axis=0) * (high - low)
-        moving = (change > FLAT * least[:, None]).any(axis=0)
+        moving = (change > FLAT_CHANGE * least[:, None]).any(axis=0)
         total = total + ((start + end) / 2 * heights.mean(axis=0))[:, ~moving] @ (high - low)[~moving]
         if moving.any():
             total = total + refine(rule, low[moving], high[moving], noise, total)
@@ -151,9 +152,9 @@ def integral(probability: Rows, weight: Rows, cuts: Array, noise: float) -> Arra
 def time_integral(late: Rows, cuts: Array, index: Array, noise: float, order: ArrayLike = 1) -> Array:
     r"""Integral of (t - c)^(order - 1) P(T > t) dt beyond the first cut c; inf where ``index`` <= ``order``.
 
-    ``order`` is 1 or 2, or one of them for each row; ``late`` may only fall, smoothly between the ``cuts``.  A tail
-    of the given ``index`` that still matters beyond the last cut must be a power law, and is closed analytically.
-    Raises ArithmeticError if it is none: too heavy for floating point.
+    ``order`` is 1 or 2, or one of them per row; ``late`` must decrease, smoothly between the ``cuts``.  A tail of the
+    given ``index`` that matters beyond the last cut must be a power law, which is integrated analytically.
+    Raises ArithmeticError if it is not, because it is then too heavy for floating point.
     """
     finite = index > np.asarray(order) + 1e-9
     order = np.broadcast_to(order, index.shape)[finite]
@@ -168,7 +169,7 @@ def time_integral(late: Rows, cuts: Array, index: Array, noise: float, order: Ar
     result[finite] = total = integral(probability, weight, cuts, noise)
     last = cuts[-1]
     at = probability(last * np.array([1e-6, 1e-3, 1.0]))
-    heavy = at[:, -1] * last**order > FAR * total
+    heavy = at[:, -1] * last**order > NEGLIGIBLE_TAIL * total
     if heavy.any():
         slopes = -np.diff(np.log(at[heavy]), axis=1) / np.log(1e3)
         if not np.allclose(slopes[:, 0], slopes[:, 1], rtol=1e-6):
@@ -179,7 +180,7 @@ def time_integral(late: Rows, cuts: Array, index: Array, noise: float, order: Ar
 
 
 def noise(workers: Workers) -> float:
-    """Share of a probability that is noise, where a cdf is itself a table."""
+    """Relative error of the least accurate cdf, which matters where a cdf is a table."""
     return max(law.resolution for law in workers.laws)
 
 
@@ -195,7 +196,7 @@ def rises(workers: Workers, t: Array) -> Array:
 def law_integral(workers: Workers, rows: Rows, cuts: Array) -> Array:
     """For each group g, E[rows(X)[g]; X is no atom], with X the delay of one of its workers.
 
-    On a panel dF is the derivative of the polynomial through F at the nodes: no density is asked for.
+    On a panel dF is the derivative of the polynomial through F at the nodes, so no density is needed.
     """
     low, high = cuts[:-1], cuts[1:]
     moving = (rises(workers, np.stack([low, before(high)], axis=1)) != 0).any(axis=(0, 2))
@@ -207,21 +208,22 @@ def law_integral(workers: Workers, rows: Rows, cuts: Array) -> Array:
         rise = rises(workers, t)
         return (rows(t.ravel()).reshape(-1, *t.shape) * (rise @ DERIVATIVE.T)) @ WEIGHTS
 
-    return refine(rule, low[moving], high[moving], noise(workers), SMALLEST)
+    return refine(rule, low[moving], high[moving], noise(workers), SMALLEST_EXACT_PROBABILITY)
 
 
 def tail_indices(workers: Workers, order: int = 1) -> Array:
-    """For k = 1..n, the a in P(X_(k) > t) ~ t^-a: those of the n-k+1 slowest workers add up.  inf if no power law.
+    """For k = 1..n, the index a in P(X_(k) > t) ~ t^-a; inf if the tail is lighter than any power law.
 
-    Raises ArithmeticError if some law is so heavy that floating point cannot tell whether a > ``order``.
+    It is the sum of the n-k+1 smallest indices of the workers.  Raises ArithmeticError if some law is so heavy that
+    floating point cannot decide whether a > ``order``.
     """
-    at = LATEST * np.array([1e-6, 1e-3, 1.0])
+    at = LATEST_TIME * np.array([1e-6, 1e-3, 1.0])
     sf = np.array([law.sf(at) for law in workers.laws])
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = -np.diff(np.log(sf), axis=1) / np.log(1e3)
     index = np.where(sf[:, -1] > 0, slopes[:, 1], np.inf)
-    each = np.cumsum(np.sort(np.repeat(index, workers.counts)))[::-1]
+    indices = np.cumsum(np.sort(np.repeat(index, workers.counts)))[::-1]
     unsettled = (sf[:, -1] > 0) & (abs(slopes[:, 1] - slopes[:, 0]) > 1e-6 * index)
-    if unsettled.any() and each[-1] <= order:
+    if unsettled.any() and indices[-1] <= order:
         raise ArithmeticError(f"the tail of {workers.laws[np.argmax(unsettled)]!r} is too heavy for floating point")
-    return each
+    return indices

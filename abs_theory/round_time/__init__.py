@@ -1,4 +1,8 @@
-"""Mean seconds of one round, by protocol."""
+"""Mean seconds of one round (from one update of the model to the next), one function per protocol.
+
+All are in ``by_protocol``, save ``ssp`` (in ``stale_synchronous``).  ``renewal`` has the time of the k-th of many short
+tasks, which K-batch-sync needs; ``partial_uploads`` has who uploads in STSyn, and how many steps they have done.
+"""
 
 from abs_theory.round_time.by_protocol import (
     abs_sgd,

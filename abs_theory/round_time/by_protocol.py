@@ -1,16 +1,16 @@
 """Expected seconds per round, one function per protocol, named as in ``simulations.protocols``.
 
-``delay`` is one law, or a sequence of n laws, one per worker; where a function takes ``local_steps``, it is one local
-step, else the whole task.  A round ends with an update of the model.  Infinite means are inf.
+``delay`` is one law, or a sequence of n laws, one per worker.  It is the law of one local step where a function takes
+``local_steps``, and of the whole task elsewhere.  A round ends with an update of the model.  Infinite means are inf.
 """
 
 import math
-from typing import Any
 
 from abs_theory import order_stats, steady_state
 from abs_theory.checks import check_count
 from abs_theory.round_time import renewal
 from abs_theory.round_time.stale_synchronous import ssp
+from abs_theory.typing import Laws
 from abs_theory.workers import as_workers, local_steps_of
 
 __all__ = [
@@ -27,47 +27,69 @@ __all__ = [
 ]
 
 
-def synchronous(delay: Any, n: int) -> float:
-    """E[X_(n)]: the server waits for everybody.
+def synchronous(delay: Laws, n: int) -> float:
+    """E[X_(n)]: the server waits for all ``n`` workers.
 
     Source: Dutta et al. (2018), Lemma 3 with K = n.
+
+    >>> from abs_theory.delays import Exponential
+    >>> round(synchronous(Exponential(mean=1.0), n=3), 4)  # 1 + 1/2 + 1/3
+    1.8333
     """
     return order_stats.mean(delay, n, n)
 
 
-def k_sync(delay: Any, k: int, n: int) -> float:
-    """E[X_(k)]: the server waits for ``k`` workers, then all restart.
+def k_sync(delay: Laws, k: int, n: int) -> float:
+    """E[X_(k)]: the server waits for ``k`` of ``n`` workers, then all restart.
 
     Source: Dutta et al. (2018), Lemma 3.
+    See also ``k_batch_sync``, in which a fast worker may deliver several of the ``k`` gradients.
+
+    >>> from abs_theory.delays import Exponential
+    >>> round(k_sync(Exponential(mean=1.0), k=2, n=3), 4)  # 1/3 + 1/2
+    0.8333
     """
     return order_stats.mean(delay, k, n)
 
 
-def k_batch_sync(delay: Any, k: int, n: int) -> float:
-    """The server waits for ``k`` mini-batches from anybody, then all restart; ``k`` may exceed n.
+def k_batch_sync(delay: Laws, k: int, n: int) -> float:
+    """The server waits for ``k`` mini-batches from any of the workers, then all restart; ``k`` may exceed ``n``.
 
-    k / sum of 1 / E[X_i] for exponential delays, equal or not; else the mean time of the k-th event of n renewal
-    processes, exact but for the error of numerical sums (``renewal.mean_event_time``, with its cost and refusals).
-    Source: Dutta et al. (2018), Lemma 3 of the K-batch-sync kind, for equal exponentials; Rennala SGD (Tyurin &
-    Richtarik 2023), if it stops unfinished work at an update, is the same protocol.
+    It is k / sum of 1 / E[X_i] for exponential delays, equal or not.  For other laws it is the mean time of the k-th
+    event of n renewal processes (``renewal.mean_event_time``), exact except for the error of numerical sums.
+    Source: Dutta et al. (2018), Lemma 3 of the K-batch-sync kind, for equal exponentials.  Rennala SGD (Tyurin &
+    Richtarik 2023) is the same protocol if it stops unfinished work at an update.
+    Raises ValueError if sums of a law with atoms take too many different times.
+
+    >>> from abs_theory.delays import Exponential
+    >>> k_batch_sync(Exponential(mean=1.0), k=6, n=3)
+    2.0
     """
     return renewal.mean_event_time(delay, k, n)
 
 
-def k_async(delay: Any, k: int, n: int) -> float:
-    """The server waits for ``k`` workers, the others go on; exact where known, else approximate.
+def k_async(delay: Laws, k: int, n: int) -> float:
+    """The server waits for ``k`` of ``n`` workers, the others go on; exact where known, else approximate.
 
-    At least k / sum of 1 / E[X_i], what ``k_batch_async`` takes, and equal to it at k = 1; E[X_(k)] for exponential
-    delays, equal or not.  ``steady_state.abs_sgd`` says which method it takes, and its error.
+    It is at least the round of ``k_batch_async``, k / sum of 1 / E[X_i], and equal to it at k = 1.  For exponential
+    delays, equal or not, it is E[X_(k)].  ``steady_state.abs_sgd`` gives the method that is used, and its error.
     Source: Dutta et al. (2018), Lemma 5, for exponential delays.
+
+    >>> from abs_theory.delays import Exponential
+    >>> round(k_async(Exponential(mean=1.0), k=2, n=3), 4)
+    0.8333
     """
     return abs_sgd(delay, k, n, None)
 
 
-def k_batch_async(delay: Any, k: int, n: int) -> float:
-    """k / sum of 1 / E[X_i], any laws: nobody ever waits, and every ``k``-th delivery ends a round.
+def k_batch_async(delay: Laws, k: int, n: int) -> float:
+    """k / sum of 1 / E[X_i], for any laws: no worker ever waits, and every ``k``-th delivery ends a round.
 
     Source: renewal theorem; Dutta et al. (2018), Lemma 4, for equal workers.
+
+    >>> from abs_theory.delays import Deterministic, Exponential
+    >>> k_batch_async([Deterministic(1.0), Exponential(mean=1.0)], k=4, n=2)
+    2.0
     """
     check_count("k", k)
     workers = as_workers(delay, n)
@@ -75,31 +97,51 @@ def k_batch_async(delay: Any, k: int, n: int) -> float:
     return float(k / rate) if rate else math.inf
 
 
-def asynchronous(delay: Any, n: int) -> float:
-    """1 / sum of 1 / E[X_i], the time between two of the n workers' deliveries; any laws.
+def asynchronous(delay: Laws, n: int) -> float:
+    """1 / sum of 1 / E[X_i], the mean time between two deliveries of the ``n`` workers, for any laws.
 
     Source: renewal theorem; Dutta et al. (2018), Lemma 4 with K = 1.
+
+    >>> from abs_theory.delays import Exponential
+    >>> round(asynchronous([Exponential(mean=1.0), Exponential(mean=10.0)], n=2), 4)
+    0.9091
     """
     return k_batch_async(delay, 1, n)
 
 
-def abs_sgd(delay: Any, k: int, n: int, max_staleness: float | None) -> float:
-    """K-async in which workers staler than ``max_staleness`` restart: exact where known, else approximate.
+def abs_sgd(delay: Laws, k: int, n: int, max_staleness: float | None) -> float:
+    """K-async in which workers staler than ``max_staleness`` restart; exact where known, else approximate.
 
-    ``steady_state.abs_sgd`` says which method it takes, and its error.
+    ``steady_state.abs_sgd`` gives the method that is used, its error, and all other long-run averages.
+
+    >>> from abs_theory.delays import HyperExponential
+    >>> stalls = HyperExponential(probs=(0.9, 0.1), means=(0.5, 5.5))
+    >>> round(abs_sgd(stalls, k=2, n=4, max_staleness=0), 4), round(abs_sgd(stalls, k=2, n=4, max_staleness=None), 4)
+    (0.3458, 0.5985)
     """
     return float(steady_state.abs_sgd(delay, k, n, max_staleness).round_time)
 
 
-def local_sgd(delay: Any, n: int, local_steps: int) -> float:
-    """Synchronous rounds of ``local_steps`` steps of ``delay`` each: E of the largest of n sums."""
+def local_sgd(delay: Laws, n: int, local_steps: int) -> float:
+    """The mean largest of ``n`` sums of ``local_steps`` draws: synchronous rounds of several local steps.
+
+    Source: Stich (2019) for the protocol.
+
+    >>> from abs_theory.delays import Exponential
+    >>> local_sgd(Exponential(mean=1.0), n=2, local_steps=2)
+    2.75
+    """
     return order_stats.mean(local_steps_of(delay, n, local_steps), n, n)
 
 
-def stsyn(delay: Any, k: int, n: int, local_steps: int) -> float:
-    """E of the k-th smallest of n sums: the round ends when ``k`` workers have done ``local_steps`` steps.
+def stsyn(delay: Laws, k: int, n: int, local_steps: int) -> float:
+    """The mean k-th smallest of ``n`` sums: the round ends when ``k`` workers have done ``local_steps`` steps.
 
-    All workers go on to the end and upload if they have done a step at all: see ``stsyn.uploads``.
-    Source: Zhu et al. (2024), eqs (6)-(8), for equal exponential steps.
+    All workers compute until the end of the round, and all that have done at least one step upload
+    (``partial_uploads``).  Source: Zhu et al. (2024), eqs (6)-(8), for equal exponential steps.
+
+    >>> from abs_theory.delays import Exponential
+    >>> stsyn(Exponential(mean=1.0), k=1, n=2, local_steps=2)
+    1.25
     """
     return order_stats.mean(local_steps_of(delay, n, local_steps), k, n)

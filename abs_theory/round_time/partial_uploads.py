@@ -1,9 +1,9 @@
-r"""Who uploads in STSyn, and how much was done: exact for any law, equal or unequal workers.
+r"""How many workers upload in STSyn, and how many steps they have done: exact for any laws.
 
-A round ends at T, when ``k`` of n workers have done ``local_steps`` = U steps; nobody stops before, and all who have
-done at least one step upload (Zhu, Zhang & Wang 2024).  Worker i has done j steps when S_i(j) is over.  If S_i(j) > T
-and j <= U, then i is not among the k, and T is the k-th of the *others*; if j > U, it is among them, and T is the
-(k-1)-th of the others.  Either way i's steps and the others' tasks are independent:
+A round ends at T, when ``k`` of n workers have done ``local_steps`` = U steps.  No worker stops before, and all that
+have done at least one step upload (Zhu, Zhang & Wang 2024).  S_i(j) is the time at which worker i has done j steps.
+If S_i(j) > T and j <= U, worker i is not among the k, and T is the k-th of the *other* workers.  If j > U, it may be
+among them, and T is then the (k-1)-th of the others.  The steps of i and the tasks of the others are independent:
 
 .. math:: P(S_i(j) \le T) = \int P(\text{fewer than } k' \text{ others are done by } t) \, dF_{S_i(j)}(t), \qquad
           k' = k \text{ if } j \le U, \text{ else } k - 1.
@@ -11,45 +11,54 @@ and j <= U, then i is not among the k, and T is the k-th of the *others*; if j >
 Source: ours, as derived above.
 """
 
-from typing import Any
-
 import numpy as np
 
 from abs_theory import order_stats
 from abs_theory.checks import check_k
-from abs_theory.delays import Exponential, LocalSteps
+from abs_theory.delays import Exponential
 from abs_theory.order_stats import counts, over_time
-from abs_theory.typing import Array
-from abs_theory.workers import as_workers, local_steps_of, together
+from abs_theory.typing import Array, Laws
+from abs_theory.workers import Workers, as_workers, local_steps_of, together
 
 __all__ = ["mean_local_steps", "mean_uploads"]
 
 
-NEGLIGIBLE = 1e-10  # probability that a worker has done so many steps
-MOST_STEPS = 200
+NEGLIGIBLE_PROBABILITY = 1e-10  # relative to the sum; numbers of steps that are less likely are left out
+MOST_STEPS = 200  # steps of one worker in a round
 
 
-def mean_uploads(delay: Any, k: int, n: int, local_steps: int) -> float:
-    """Mean number of workers who have done a step when ``k`` of ``n`` have done ``local_steps``; n for k = n.
+def mean_uploads(delay: Laws, k: int, n: int, local_steps: int) -> float:
+    """Mean number of workers that have done a step when ``k`` of ``n`` have done ``local_steps``; n for k = n.
 
-    A step that ends together with the round (atoms) is done.  Good to 1e-10; cost as ``first_k_probabilities``.
+    A step that ends at the same time as the round (atoms) counts.  Good to 1e-10.
+    Cost: that of ``order_stats.first_k_probabilities``.
+
+    >>> from abs_theory.delays import Exponential
+    >>> round(mean_uploads(Exponential(mean=1.0), k=1, n=2, local_steps=2), 4)  # 1 + 1/2
+    1.5
     """
     check_k(k, n)
-    tasks, steps = local_steps_of(delay, n, local_steps), as_workers(delay, n)
+    steps = as_workers(delay, n)
+    tasks = local_steps_of(steps, n, local_steps)
     if k == n:
         return float(n)
-    return float(_done_in_time(tasks, steps.laws, k) @ steps.counts)
+    return float(_done_in_time(tasks, steps, k) @ steps.counts)
 
 
-def mean_local_steps(delay: Any, k: int, n: int, local_steps: int) -> float:
-    """Mean number of steps that a worker has done when the round ends, the average over all n workers.
+def mean_local_steps(delay: Laws, k: int, n: int, local_steps: int) -> float:
+    """Mean number of steps that a worker has done when the round ends, averaged over all ``n`` workers.
 
-    E[T] / E[X] for exponential steps (optional stopping; averaged over unequal rates), else the sum over j of
-    P(S_i(j) <= T).  Good to 1e-9; cost: a law of a sum for each j.
+    For exponential steps it is E[T] / E[X] (optional stopping), averaged over the workers; otherwise the sum over j of
+    P(S_i(j) <= T).  Good to 1e-9.  Cost: the law of a sum for each j.
     Raises ArithmeticError if more than 200 steps matter.
+
+    >>> from abs_theory.delays import Exponential
+    >>> mean_local_steps(Exponential(mean=1.0), k=1, n=2, local_steps=2)
+    1.25
     """
     check_k(k, n)
-    tasks, steps = local_steps_of(delay, n, local_steps), as_workers(delay, n)
+    steps = as_workers(delay, n)
+    tasks = local_steps_of(steps, n, local_steps)
     weight = np.array(steps.counts) / n
     if all(isinstance(law, Exponential) for law in steps.laws):
         return float(order_stats.mean(tasks, k, n) * (weight @ [1 / law.mean for law in steps.laws]))
@@ -57,22 +66,20 @@ def mean_local_steps(delay: Any, k: int, n: int, local_steps: int) -> float:
     for j in range(1, MOST_STEPS + 1):
         if j > local_steps and k == 1:
             return total
-        sums = tuple(LocalSteps(law, j) for law in steps.laws)
+        sums = local_steps_of(steps, n, j)
         term = _done_in_time(tasks, sums, k if j <= local_steps else k - 1) @ weight
         total += float(term)
-        if j >= local_steps and term < NEGLIGIBLE * total:
+        if j >= local_steps and term < NEGLIGIBLE_PROBABILITY * total:
             return total
     raise ArithmeticError(f"more than {MOST_STEPS} steps of {delay!r} matter; use simulation")
 
 
-def _done_in_time(tasks: Any, sums: Any, k: int) -> Array:
+def _done_in_time(tasks: Workers, sums: Workers, k: int) -> Array:
     """For each group, P(its sum is over before ``k`` of the other workers have done their tasks)."""
-    fleet = as_workers(tasks, len(tasks))
-    own = type(fleet)(sums, fleet.counts, fleet.group)
 
     def late(t: Array) -> Array:
-        return counts.first_of_others(fleet, k, t)
+        return counts.first_of_others(tasks, k, t)
 
-    times, sizes = over_time.jumps(own)
-    at_once = (sizes * late(over_time.before(times))).sum(axis=1) if times.size else 0.0
-    return over_time.law_integral(own, late, over_time.edges(together(own, fleet), latest=1e300)) + at_once
+    times, sizes = over_time.jumps(sums)
+    at_atoms = (sizes * late(over_time.before(times))).sum(axis=1) if times.size else 0.0
+    return over_time.law_integral(sums, late, over_time.edges(together(sums, tasks), latest=1e300)) + at_atoms

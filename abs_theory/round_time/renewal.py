@@ -4,14 +4,12 @@ With N_i(t) the number of tasks that worker i has finished by t,
 
 .. math:: E[T_k] = \int_0^\infty P\Big(\sum_i N_i(t) < k\Big)\,dt, \qquad P(N_i(t) \ge j) = P(S_{i,j} \le t),
 
-where S_ij is the sum of j delays.  Counts of independent workers add up as powers and products of polynomials, cut
-off at degree k.
-Source: ours, as derived above; Dutta et al. (2018) call this time "not tractable" unless delays are exponential.
+where S_ij is the sum of j delays.  Counts of independent workers are added as products of polynomials, cut off at
+degree k.  Source: derived above; Dutta et al. (2018) call this time "not tractable" unless delays are exponential.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,24 +17,28 @@ from abs_theory.checks import check_count, check_rng
 from abs_theory.delays import Delay, Exponential, LocalSteps
 from abs_theory.order_stats import counts, over_time
 from abs_theory.results import Estimate
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["mean_event_time", "simulated_event_time"]
 
 
-MOST_BREAKS = 2**20
-PRECISION = 1e-11  # relative, between the bounds that leave out, or cut short, workers with very many tasks
+MOST_BREAKS = 2**20  # different times of all sums
+BOUNDS_AGREE = 1e-11  # relative difference of the lower and the upper bound
 
 
-def mean_event_time(delay: Any, k: int, n: int) -> float:
-    """E[T_k], the mean time until ``n`` workers, who take up a new task at once, have finished ``k`` in all.
+def mean_event_time(delay: Laws, k: int, n: int) -> float:
+    """E[T_k], the mean time until ``n`` workers that always begin a new task at once have finished ``k`` tasks in all.
 
-    Inf if the fastest of n delays has an infinite mean.  Closed for exponential delays, also of unequal rates; else
-    as good as the laws of sums of up to J tasks (``LocalSteps``), where J is raised until bounds from both sides meet:
-    at least k / n plus a few standard deviations.  Cost: those laws, .02 to .5 s each where no sum is known in closed
-    form, and k^2 log2(n) multiplications at each of about 4000 times.
-    Raises ValueError if sums of a law with atoms take too many different times.
+    It is inf if the fastest of n delays has an infinite mean, and has a closed form for exponential delays, also of
+    unequal rates.  Otherwise it is as accurate as the laws of sums of up to J tasks (``LocalSteps``), where J grows
+    until a lower and an upper bound agree; J is at least k / n plus a few standard deviations.  Cost: those laws (.02
+    to .5 s each where no closed form is known), and k^2 log2(n) multiplications at each of about 4000 times.
+    Raises ValueError if sums of a law with atoms take too many different times; see ``simulated_event_time``.
+
+    >>> from abs_theory.delays import Uniform
+    >>> round(mean_event_time(Uniform(low=1.0, high=2.0), k=3, n=2), 4)
+    2.7667
     """
     check_count("k", k)
     workers = as_workers(delay, n)
@@ -56,7 +58,7 @@ def mean_event_time(delay: Any, k: int, n: int) -> float:
         for law, known, most in zip(workers.laws, sums, tasks, strict=True):
             while len(known) < most:
                 known.append(LocalSteps(law, len(known) + 1))
-                if sum(len(each.breaks) for each in known) > MOST_BREAKS:
+                if sum(len(task_sum.breaks) for task_sum in known) > MOST_BREAKS:
                     raise ValueError(
                         f"the sums of {law!r} take more than {MOST_BREAKS} different times; "
                         "use renewal.simulated_event_time, which takes any law"
@@ -67,13 +69,16 @@ def mean_event_time(delay: Any, k: int, n: int) -> float:
         low, high = over_time.time_integral(
             lambda t: _too_few(sums, workers.counts, k, t), cuts, index.repeat(2), noise
         )
-        if high - low <= PRECISION * high or np.all(tasks == k):
+        if high - low <= BOUNDS_AGREE * high or np.all(tasks == k):
             return float((low + high) / 2)
         tasks = np.ceil(1.5 * tasks)
 
 
 def _too_few(sums: Sequence[Sequence[Delay]], sizes: Sequence[int], k: int, t: Array) -> Array:
-    """P(fewer than ``k`` events by ``t``), shape 2 x t.size, from below and above: J tasks are too many, or enough."""
+    """Lower and upper bound of P(fewer than ``k`` events by ``t``), shape 2 x t.size.
+
+    A worker that has done J tasks or more is left out in the lower bound, and counts as J in the upper.
+    """
     bounds = [np.ones((1, t.size)), np.ones((1, t.size))]
     for known, count in zip(sums, sizes, strict=True):
         done = np.array([law.cdf(t) for law in known])
@@ -86,7 +91,7 @@ def _too_few(sums: Sequence[Sequence[Delay]], sizes: Sequence[int], k: int, t: A
 
 
 def _power(pmf: Array, count: int, k: int) -> Array:
-    """Law of the sum of ``count`` equal counts, cut off at ``k``."""
+    """Distribution of the sum of ``count`` equal counts, cut off at ``k``."""
     if count == 1:
         return pmf
     half = _power(pmf, count // 2, k)
@@ -94,8 +99,14 @@ def _power(pmf: Array, count: int, k: int) -> Array:
     return counts.multiply(square, pmf)[:k] if count % 2 else square
 
 
-def simulated_event_time(delay: Any, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
-    """E[T_k] by Monte Carlo, for any law.  Cost: ``num_samples`` x n x k draws, a sum of k tasks for each worker."""
+def simulated_event_time(delay: Laws, k: int, n: int, rng: np.random.Generator, num_samples: int) -> Estimate:
+    """E[T_k] by Monte Carlo, for any law.  Cost: ``num_samples`` x n x k draws, a sum of k tasks for each worker.
+
+    >>> from abs_theory.delays import Exponential
+    >>> estimate = simulated_event_time(Exponential(1.0), k=6, n=3, rng=np.random.default_rng(0), num_samples=10_000)
+    >>> abs(estimate.mean - 2.0) < 4 * estimate.stderr
+    True
+    """
     check_count("k", k)
     check_count("num_samples", num_samples, minimum=2)
     check_rng(rng)

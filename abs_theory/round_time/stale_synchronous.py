@@ -1,29 +1,29 @@
 """Stale synchronous parallel (SSP): seconds per clock tick, by simulation of its recursion.
 
-A worker that has finished c steps begins the next one only when the slowest has finished at least c - s of them.  So
-with D_i(c) the time when worker i has finished c steps,
+A worker that has finished c steps begins the next one only when the slowest worker has finished at least c - s steps.
+With D_i(c) the time when worker i has finished c steps,
 
     D_i(c + 1) = max(D_i(c), max_j D_j(c - s)) + X_i(c + 1),     D_j(c) = 0 for c <= 0,
 
-linear in the algebra of max and +, all workers and replicates at once.  No closed form is known for random X.
-Source: Ho et al. (2013) for the protocol; the recursion is its first sentence in symbols.
+computed for all workers and replicates at once.  No closed form is known for random X.
+Source: Ho et al. (2013) for the protocol; the recursion is its definition.
 """
 
 import math
 from collections import deque
-from typing import Any
 
 import numpy as np
 
 from abs_theory.checks import check_count, check_rng
 from abs_theory.results import Estimate
+from abs_theory.typing import Laws
 from abs_theory.workers import as_workers
 
 __all__ = ["ssp"]
 
 
 def ssp(
-    delay: Any,
+    delay: Laws,
     n: int,
     bound: float | None,
     rng: np.random.Generator,
@@ -31,11 +31,16 @@ def ssp(
     replicates: int = 128,
     warmup: int | None = None,
 ) -> Estimate:
-    """Long-run seconds in which each of ``n`` workers makes one step, if nobody may lead by more than ``bound`` steps.
+    """Long-run seconds in which each of ``n`` workers makes one step, if none may lead by more than ``bound`` steps.
 
-    ``bound`` 0 is synchronous SGD, E[X_(n)]; None or inf leaves everybody alone: the mean delay of the slowest, exact,
-    as is inf if that is infinite.  The ``warmup``, by default 50 + 4 (bound + 1)^2 ticks, lets the workers drift as far
-    apart as they may.  The error is taken over replicates.  Cost: n draws per tick and replicate.
+    A ``bound`` of 0 is synchronous SGD, E[X_(n)].  Without a bound (None or inf) the result is the mean delay of the
+    slowest worker; it is exact, as is inf if that mean is infinite.  The ``warmup`` (by default 50 + 4 (bound + 1)^2
+    ticks) lets the workers drift as far apart as they may.  The error is taken over replicates.
+    Cost: n draws per tick and replicate.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> ssp([Deterministic(1.0), Deterministic(3.0)], n=2, bound=2, rng=np.random.default_rng(0), num_ticks=9).mean
+    3.0
     """
     workers = as_workers(delay, n)
     unbounded = bound is None or (isinstance(bound, float) and bound == math.inf)

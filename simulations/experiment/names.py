@@ -11,7 +11,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from abs_theory.checks import instead
+from abs_theory.checks import instead, plain_name
 from simulations import fleets, policies, problems, protocols
 from simulations.fleets import Fleet
 from simulations.problems import Data, Problem
@@ -44,11 +44,11 @@ class Kind:
             raise ValueError(f"{key} must be the name of a {self.what}, got {name!r}")
         if ":" in name:
             return _imported(name, key)
-        plain = {_plain(known): known for known in self.factories}
-        if _plain(name) not in plain:
+        plain = {plain_name(known): known for known in self.factories}
+        if plain_name(name) not in plain:
             there_are = instead(name, self.factories, f"there are {', '.join(self.factories)}")
             raise ValueError(f"{key}: there is no {self.what} named {name!r}{there_are}{or_else and f', {or_else}'}")
-        return self.factories[plain[_plain(name)]]
+        return self.factories[plain[plain_name(name)]]
 
 
 def is_rule(factory: Factory) -> bool:
@@ -65,10 +65,6 @@ def _factories(kind: Kind) -> dict[str, Factory]:
         if callable(value := getattr(module, name)) and getattr(value, "__module__", "").startswith("simulations")
     }
     return {name: factory for name, factory in sorted(public.items()) if kind.belongs(factory)}
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
 
 
 def _imported(name: str, key: str) -> Factory:

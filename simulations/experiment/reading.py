@@ -7,7 +7,6 @@ An argument that is missing takes the factory's default, or the run's own value:
 import collections.abc
 import math
 import os
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from abs_theory.checks import instead
 from abs_theory.delays import Delay
-from abs_theory.delays.text import delay_law, delay_laws, delay_text
+from abs_theory.delays.text import delay_law, delay_laws, delay_text, split_count
 from abs_theory.typing import Law
 from simulations.experiment.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, Factory, Kind, is_rule
 from simulations.experiment.toml import Table, frozen
@@ -162,11 +161,9 @@ def _laws(given: Sequence[Any], key: str) -> Reading:
     """Laws of unequal workers; ``"exponential:mean=1 x 15"`` is the law of 15 of them."""
     texts = []
     for j, written in enumerate(given):
-        text, times = written, None
-        if isinstance(written, str):
-            text, times = re.fullmatch(r"(.*?)(?:\s+x\s*(\d+))?\s*", written, flags=re.DOTALL).groups()  # pyright: ignore
+        text, count = split_count(written) if isinstance(written, str) else (written, None)
         law = read_value(Delay, text, f"{key}[{j}]").plain
-        texts.append(law if times is None else f"{law} x {times}")
+        texts.append(law if count is None else f"{law} x {count}")
     if not texts:
         raise ValueError(f"{key} must have at least one law, got {given!r}")
     return Reading(tuple(texts), lambda run: _naming_key(key, delay_laws, texts, run["n"]))

@@ -1,17 +1,17 @@
 r"""The law of a sum of independent draws, with relative accuracy in both tails.
 
 For independent A and B and any split t = a + b, the event {A + B > t} is the disjoint union of
-{A > a, B > b}, {A <= a, A + B > t} and {B <= b, A + B > t}, and likewise for <=.  All terms are positive, so
-nothing cancels however small the probability, and the integrals, in the logit of the share u / F(a) of the
-probability u of A (or of B), are smooth whatever the scale and the tail of the law.  Sums of many draws follow by
-doubling.
+{A > a, B > b}, {A <= a, A + B > t} and {B <= b, A + B > t}; the same holds for <=.  All terms are positive, so
+nothing cancels, however small the probability.  The integrals are over the logit of u / F(a), where u is the
+probability F(A) (or that of B); there they are smooth for any scale and tail.  Doubling gives sums of many draws.
 
-A sum is kept as a quintic spline of x = logit(F) in y = log(t - start), or log((t - start) / (end - t)) if the
-law is bounded, where |x| < 90.  Beyond, it goes on linearly, which is exact for power laws and at bounds.
-Where two laws end, the density of their sum has kinks; there one spline ends and another begins.
-Against the closed sums of gammas, quantiles down to 1e-30 are good to 1e-9 (1e-11 in the bulk).  With bounded laws,
-probabilities are good to 1e-7 for two terms (5e-6 if the other has an infinite density, as a gamma of shape 0.3), and
-to 1e-5 for more; means of order statistics to 2e-8.
+A sum is stored as a quintic spline of x = logit(F) in y = log(t - start), or in log((t - start) / (end - t)) if the
+law is bounded, where |x| < 90.  Further out it continues linearly, which is exact for power laws and at bounds.
+The density of a sum has kinks where two laws end; one spline ends there and another begins.
+
+Accuracy: against the closed forms for gammas, quantiles down to 1e-30 are good to 1e-9 (1e-11 in the centre).  With
+bounded laws, probabilities are good to 1e-7 for two terms and to 1e-5 for more; to 5e-6 for two terms if the other law
+has an infinite density, such as a gamma of shape 0.3.  Means of order statistics are good to 2e-8.
 """
 
 import math
@@ -27,16 +27,17 @@ from scipy.special import expit, logit
 
 from abs_theory.typing import Array, Law
 
-PANELS = 240
-NODES = 480
-MOST_KINKS = 24  # more are so weak that no spline sees them
-ROUNDING = 1e-10  # nearer to a bound other than 0, t - start is mostly rounding
-RATIO, KNEE = 2.0, 8.0  # nodes: one unit of y counts as RATIO of x; sparser where |x| > KNEE
+INTEGRATION_PANELS = 240  # of the trapezoid rule
+SPLINE_NODES = 480
+MOST_KINKS = 24  # a sum with more kinks has kinks too weak to matter to the spline
+NEAREST_TO_BOUND = 1e-10  # relative; nearer to a bound other than 0, t - start is mostly rounding
+LOGIT_PER_LOG_TIME = 2.0  # distance of nodes: one unit of y counts as so many units of x
+LOGIT_KNEE = 8.0  # nodes become sparser where |x| is larger
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """The coordinate y in which a law on (``start``, ``end``), not smooth at ``kinks`` between, is tabulated."""
+    """The coordinate y of the table of a law on (``start``, ``end``) that is not smooth at the ``kinks`` between."""
 
     start: float
     end: float
@@ -60,7 +61,7 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """An increasing quintic spline, in pieces that meet at its kinks, straight beyond its ends."""
+    """An increasing quintic spline, in pieces that meet at its kinks, linear beyond its ends."""
 
     splines: tuple[BSpline, ...]
     ends: Array  # of the pieces
@@ -68,7 +69,7 @@ class Line:
 
     @classmethod
     def through(cls, x: Array, y: Array, kinks: NDArray[np.intp]) -> "Line":
-        """Through the points (x, y), with kinks at those of the given indices."""
+        """The spline through the points (x, y), with kinks at the points of the given indices."""
         slopes = float((y[4] - y[0]) / (x[4] - x[0])), float((y[-1] - y[-5]) / (x[-1] - x[-5]))
         cuts = [0, *kinks.tolist(), x.size - 1]
         pieces = [slice(i, j + 1) for i, j in pairwise(cuts)]
@@ -88,7 +89,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Exact:
-    """A law as convolution sees it: time to logit(F) and back."""
+    """What convolution needs of a law: time to logit(F) and back."""
 
     law: Law
     kinks = ()
@@ -150,18 +151,18 @@ class Sum:
 
 def sum_of_draws(law: Law, steps: int, reach: float = 90.0) -> Sum:
     """Law of the sum of ``steps`` >= 2 independent draws from ``law``, tabulated for |logit(F)| < ``reach``."""
-    one = Exact(law)
+    single = Exact(law)
     first = steps - 1 if steps % 2 else steps // 2
-    a = one if first == 1 else sum_of_draws(law, first, reach + 10)  # its tail is part of ours
-    b = one if steps % 2 else a
+    a = single if first == 1 else sum_of_draws(law, first, reach + 10)  # its tail is part of that of the sum
+    b = single if steps % 2 else a
     # {S <= t} needs every draw to be <= t, {S > t} needs one to be > t / steps
     low = float(law.ppf(math.exp(-reach / steps)))
     high = steps * float(law.isf(math.exp(-reach) / steps))
-    return _tabulated(a, b, first / steps, (low - one.start, high), reach)
+    return _tabulated(a, b, first / steps, (low - single.start, high), reach)
 
 
 def sum_of_laws(parts: Sequence[tuple[Law, int]]) -> Exact | Sum:
-    """Law of the sum of independent draws, ``count`` from each law of ``parts``; laws are added shortest first."""
+    """Law of the sum of independent draws, ``count`` from each law of ``parts``; short laws are added first."""
     tables = [(Exact(law) if count == 1 else sum_of_draws(law, count, 100.0)) for law, count in parts]
     total, *others = sorted(tables, key=_typical)
     for other in others:
@@ -174,10 +175,10 @@ def sum_of_laws(parts: Sequence[tuple[Law, int]]) -> Exact | Sum:
 
 
 def table(law: Law) -> Sum:
-    """``law`` itself, for one whose quantiles are slow."""
-    one = Exact(law)
-    times = float(law.ppf(expit(-110.0))) - one.start, float(law.isf(expit(-110.0)))
-    return tabulated(one.logit, Scale(one.start, one.end), times, 100.0)
+    """A table of ``law`` itself, for a law whose quantiles are slow."""
+    exact = Exact(law)
+    times = float(law.ppf(expit(-110.0))) - exact.start, float(law.isf(expit(-110.0)))
+    return tabulated(exact.logit, Scale(exact.start, exact.end), times, 100.0)
 
 
 def _typical(law: Exact | Sum) -> float:
@@ -185,12 +186,12 @@ def _typical(law: Exact | Sum) -> float:
 
 
 def _reached(law: Exact | Sum, x: float) -> float:
-    """Time from the start when the logit is ``x``."""
+    """Seconds from the start to the time at which the logit is ``x``."""
     return float(law.at_logit(np.array(x))) - law.start
 
 
 def _tabulated(a: Exact | Sum, b: Exact | Sum, share: float, times: tuple[float, float], reach: float) -> Sum:
-    """Law of A + B, each time split with ``share`` to A; ``times`` are beyond ``reach`` in logit, from the start."""
+    """Law of A + B; A gets a ``share`` of each time.  At ``times`` after the start the logit is beyond ``reach``."""
     ends = a.start + b.start, a.end + b.end
     kinks = np.add.outer([a.start, *a.kinks, a.end], [b.start, *b.kinks, b.end])
     kinks = np.unique(kinks[(kinks > ends[0]) & (kinks < ends[1])])
@@ -203,15 +204,15 @@ def _tabulated(a: Exact | Sum, b: Exact | Sum, share: float, times: tuple[float,
 
 
 def tabulated(logit_at: Callable[[Array], Array], scale: Scale, times: tuple[float, float], reach: float) -> Sum:
-    """Table of the law on ``scale`` with the given logit(F) at a time; ``times`` after the start are where to look."""
+    """Table of the law on ``scale`` from its logit(F) at a time; ``times`` after the start enclose the table."""
     if math.isfinite(scale.end):
-        ends = -reach, -math.log(ROUNDING)
+        ends = -reach, -math.log(NEAREST_TO_BOUND)
     else:
         ends = np.log(np.maximum([times[0], times[1] - scale.start], 1e-290))
     if scale.start > 0:
-        ends = max(ends[0], math.log(ROUNDING * min(scale.start, 1.0))), ends[1]
+        ends = max(ends[0], math.log(NEAREST_TO_BOUND * min(scale.start, 1.0))), ends[1]
     y = np.linspace(ends[0], ends[1], 64)
-    for nodes, x_max in ((128, 2 * reach), (NODES, reach)):
+    for nodes, x_max in ((128, 2 * reach), (SPLINE_NODES, reach)):
         y = _respaced(y, logit_at(scale.to_time(y)), nodes, x_max)
     y, kinks = _with_kinks(y, scale.from_time(np.array(scale.kinks)))
     x = logit_at(scale.to_time(y))
@@ -219,9 +220,9 @@ def tabulated(logit_at: Callable[[Array], Array], scale: Scale, times: tuple[flo
 
 
 def _with_kinks(y: Array, kinks: Array) -> tuple[Array, NDArray[np.intp]]:
-    """Nodes that include the ``kinks``, at least 6 in each piece, and the indices of the kinks.
+    """Nodes that include the ``kinks``, at least 24 per piece, and the indices of the kinks.
 
-    Pieces are divided like ``y``, but evenly between kinks that are close.
+    Pieces are divided like ``y``, but evenly between close kinks.
     """
     if not kinks.size:
         return y, np.zeros(0, np.intp)
@@ -240,8 +241,8 @@ def _with_kinks(y: Array, kinks: Array) -> tuple[Array, NDArray[np.intp]]:
 def _respaced(y: Array, x: Array, nodes: int, x_max: float) -> Array:
     """``nodes`` values of y, dense where the logit x rises fast, and only where |x| < ``x_max``."""
     x = np.clip(x, -800.0, 800.0)
-    slack = 1 + np.abs(x[1:] + x[:-1]) / 2 / KNEE
-    pace = np.append(0.0, np.cumsum((np.diff(x) + RATIO * np.diff(y)) / slack))
+    slack = 1 + np.abs(x[1:] + x[:-1]) / 2 / LOGIT_KNEE
+    pace = np.append(0.0, np.cumsum((np.diff(x) + LOGIT_PER_LOG_TIME * np.diff(y)) / slack))
     first, last = np.interp([-x_max, x_max], x, pace)
     return np.interp(np.linspace(first, last, nodes), pace, y)
 
@@ -251,7 +252,7 @@ def _logit(law: Exact | Sum, t: Array) -> Array:
 
 
 def _logit_of_sum(a: Exact | Sum, b: Exact | Sum, share: float, t: Array, start: float) -> Array:
-    """logit P(A + B <= t), split where A has its proportional ``share`` of t, if neither ends before."""
+    """logit P(A + B <= t), split where A has its ``share`` of t, within the bounds of both laws."""
     of_a = np.clip(a.start + share * (t - start), t - b.end, a.end)
     of_b = t - of_a
     crossing = _crossing(a, b, of_a, of_b)
@@ -265,14 +266,14 @@ def _crossing(a: Exact | Sum, b: Exact | Sum, of_a: Array, of_b: Array) -> Array
     """P(A <= of_a, B > of_b, A + B <= t) and P(A <= of_a, A + B > t), where t = of_a + of_b."""
     of_a, of_b = of_a[:, None], of_b[:, None]
     xa, xb = _logit(a, of_a), _logit(b, of_b)
-    x_free = _logit(a, of_a + of_b - b.end)  # an A below that is on time whatever B
+    x_free = _logit(a, of_a + of_b - b.end)  # if A is below it, the sum is in time for any B
     share = expit(xa) * expit(-x_free) * -np.expm1(x_free - xa)  # P(x_free < logit F(A) <= xa)
     low, high = -37.0, 37.0 + np.where(of_a < a.end, np.minimum(np.logaddexp(0.0, xa), 200.0), 0.0)
-    step = (high - low) / PANELS
-    z = low + step * np.arange(PANELS + 1)
-    u, rest = expit(x_free) + share * expit(z), expit(-xa) + share * expit(-z)
+    step = (high - low) / INTEGRATION_PANELS
+    z = low + step * np.arange(INTEGRATION_PANELS + 1)
+    u, u_above = expit(x_free) + share * expit(z), expit(-xa) + share * expit(-z)
     with np.errstate(divide="ignore"):
-        time_left = np.maximum(of_a - a.at_logit(np.log(u) - np.log(rest)), 0.0)
+        time_left = np.maximum(of_a - a.at_logit(np.log(u) - np.log(u_above)), 0.0)
     x = _logit(b, of_b + time_left)
     weight = share * expit(z) * expit(-z) * step
     gap = expit(x) * expit(-xb) * -np.expm1(np.minimum(xb - x, 0.0))  # expit(x) - expit(xb)

@@ -1,11 +1,11 @@
-r"""Moments of order statistics from cdf and sf alone, for laws made of several parts.
+r"""Moments of order statistics from cdf and sf alone, also for laws made of several parts.
 
 .. math:: E[X_{(k)}] = \int_0^\infty P(X_{(k)} > t)\,dt, \qquad
           E[X_{(j+1)}] - E[X_{(j)}] = \binom{n}{j} \int_0^\infty F(t)^j (1 - F(t))^{n-j}\,dt
 
-(the second: j of n are done by t and no more; David & Nagaraja 2003, ch. 3).  No term is negative, so nothing
-cancels, and neither a density nor a quantile is asked for: kinks, atoms, gaps and parts of unlike scale do no harm.
-The nodes come from ``panels.py``.  Against closed forms and mpmath, n up to 10^6: means to 1e-11, variances to 1e-9.
+(the second: exactly j of n are done by t; David & Nagaraja 2003, ch. 3).  No term is negative, so nothing cancels.
+Neither a density nor a quantile is needed, so kinks, atoms, gaps and parts of different scales are no problem.
+The nodes come from ``panels``.  Against closed forms and mpmath, n up to 10^6: means to 1e-11, variances to 1e-9.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abs_theory.delays.numerics import panels
-from abs_theory.delays.numerics.panels import NEGLIGIBLE, WIDEST, Grid, Mask
+from abs_theory.delays.numerics import binomial, panels
+from abs_theory.delays.numerics.panels import NEGLIGIBLE_LOG, WIDEST_PANEL, Grid, Mask
 from abs_theory.typing import Array, PiecewiseLaw
 
 
 def mean_order_statistic(law: PiecewiseLaw, k: int, n: int) -> float:
     """E[X_(k)] of ``n`` independent draws; inf if infinite.
 
-    Raises ArithmeticError if F is not smooth between the breaks, or if a tail beyond floating point matters and is
-    no power law.  Cost: about 500 to 1500 nodes.
+    Raises ArithmeticError if F is not smooth between the breaks, or if a tail matters beyond the range of floating
+    point and is no power law.  Cost: about 500 to 1500 nodes.
     """
     grid, late, _ = _of_rank(law, k, n, 1)
     return float(grid.weight @ late) + _tail(grid, k, n, 1)
@@ -51,12 +51,12 @@ def mean_order_statistics(law: PiecewiseLaw, n: int) -> Array:
     """E[X_(1)], ..., E[X_(n)] of ``n`` independent draws: the spacings, summed.  Cost: about n^1.5."""
 
     def too_wide(x0: Array, x1: Array) -> Mask:
-        return x1 - x0 > WIDEST * width((x0 + x1) / 2, n)
+        return x1 - x0 > WIDEST_PANEL * width((x0 + x1) / 2, n)
 
     def log_late(x: Array) -> Array:
         return np.minimum(0.0, math.log(n) - x)
 
-    x_range = -math.log(n) + NEGLIGIBLE, math.log(n) + 3
+    x_range = -math.log(n) + NEGLIGIBLE_LOG, math.log(n) + 3
     grid = panels.grid(law, too_wide, log_late, 1 / (n + 1), x_range)
     spacing = spacings(np.log(grid.weight), grid.log_cdf, grid.log_sf, n)
     if grid.tail is not None:
@@ -68,14 +68,14 @@ def mean_order_statistics(law: PiecewiseLaw, n: int) -> Array:
 
 
 def width(x: Array, n: int) -> Array:
-    """Standard deviation of the logit of that order statistic of ``n`` whose logit is about ``x``."""
+    """Standard deviation of the logit of the order statistic of ``n`` whose logit is about ``x``."""
     return np.sqrt(1 / (n * special.expit(x) + 1) + 1 / (n * special.expit(-x) + 1))
 
 
 def spacings(log_weight: Array, log_cdf: Array, log_sf: Array, n: int, sign: Array | float = 1.0) -> Array:
     """Sum over nodes of ``sign`` exp(``log_weight``) C(n, j) F^j (1 - F)^(n-j), for j = 0, ..., n - 1, F increasing.
 
-    Ranks go in blocks, each over the nodes that matter to it.
+    Ranks are computed in blocks, each over the nodes that matter to it.
     """
     log_binomial = _log_binomial(n)
     log_cdf, log_sf = np.maximum(log_cdf, -1e6), np.maximum(log_sf, -1e6)  # finite: 0 log 0 is 0
@@ -87,15 +87,15 @@ def spacings(log_weight: Array, log_cdf: Array, log_sf: Array, n: int, sign: Arr
         j = np.arange(start, min(start + size, n))
         ranks = np.stack([j, n - j, np.ones(j.size), log_binomial[j]], axis=1)
         first, last = ranks[[0, -1]] @ logs
-        left = int(np.argmax(first > first.max() + NEGLIGIBLE))
-        right = last.size - int(np.argmax(last[::-1] > last.max() + NEGLIGIBLE))
+        left = int(np.argmax(first > first.max() + NEGLIGIBLE_LOG))
+        right = last.size - int(np.argmax(last[::-1] > last.max() + NEGLIGIBLE_LOG))
         seen = slice(min(left, right), max(left, right))
         spacing[j] = np.exp(ranks @ logs[:, seen]) @ signs[seen]
     return spacing
 
 
 def _log_binomial(n: int) -> Array:
-    """log C(n, j) for j = 0, ..., n - 1, by Stirling's series: differences of log-gammas would lose digits."""
+    """log C(n, j) for j = 0, ..., n - 1, by Stirling's series, because differences of log-gammas lose digits."""
     j = np.arange(1.0, n)
     other = n - j
     entropy = j * np.log(n / j) + other * np.log(n / other) + np.log(n / (2 * math.pi * j * other)) / 2
@@ -112,18 +112,18 @@ def _stirling(j: Array) -> Array:
 
 
 def _of_rank(law: PiecewiseLaw, k: int, n: int, order: int) -> tuple[Grid, Array, Array]:
-    """A grid fit for the k-th of n, with P(X_(k) > t) and P(X_(k) <= t) on it."""
+    """A grid for the k-th of n, with P(X_(k) > t) and P(X_(k) <= t) on it."""
     after = n - k + 1
     peak, width = math.log(k / after), math.sqrt(1 / k + 1 / after)
 
     def log_density(x: Array) -> Array:
         """Of the logit of the k-th of n uniforms, relative to its peak."""
-        d = np.clip(x - peak, -panels.X_MAX, panels.X_MAX)
+        d = np.clip(x - peak, -panels.LARGEST_LOGIT, panels.LARGEST_LOGIT)
         return -k * np.log1p(after / (n + 1) * np.expm1(-d)) - after * np.log1p(k / (n + 1) * np.expm1(d))
 
     def too_wide(x0: Array, x1: Array) -> Mask:
         change = abs(log_density(x1) - log_density(x0))
-        return (x1 - x0 > WIDEST * width) & ((change > 6) | ((x0 < peak) & (x1 > peak)))
+        return (x1 - x0 > WIDEST_PANEL * width) & ((change > 6) | ((x0 < peak) & (x1 > peak)))
 
     def log_late(x: Array) -> Array:
         return log_density(np.maximum(x, peak))
@@ -131,10 +131,7 @@ def _of_rank(law: PiecewiseLaw, k: int, n: int, order: int) -> tuple[Grid, Array
     x_range = peak - max(10 * width, 50 / k), peak + 3 * width
     grid = panels.grid(law, too_wide, log_late, k / (n + 1), x_range, order)
     done, busy = np.exp(grid.log_cdf), np.exp(grid.log_sf)
-    near = done < busy
-    late = np.where(near, special.betaincc(k, after, done), special.betainc(after, k, busy))
-    early = np.where(near, special.betainc(k, after, done), special.betaincc(after, k, busy))
-    return grid, late, early
+    return grid, binomial.fewer_than(k, n, done, busy), binomial.at_least(k, n, done, busy)
 
 
 def _tail(grid: Grid, k: int, n: int, order: int) -> float:

@@ -1,10 +1,10 @@
 """Quadrature nodes in time for any delay law, from its cdf and sf.
 
-The law names its ``breaks``, the times where its cdf F is not smooth.  Between two of them time is measured by
-y = log(t - a), or log((t - a) / (b - t)) if the piece ends, in which powers and exponentials are smooth whatever
-their scale.  Panels of y are halved until x = logit(F) moves by no more than the caller can resolve and F is a
-polynomial on each; then each gets 16 Gauss-Legendre nodes.  A tail that outlives floating point is continued as
-the power law it has become.
+The law names its ``breaks``, the times where its cdf F is not smooth.  Between two breaks a and b, time is measured by
+y = log((t - a) / (b - t)), or by log(t - a) if b is infinite; there powers and exponentials of any scale are smooth.
+Panels of y are halved until x = logit(F) changes by no more than the caller allows and F is a polynomial on each.
+Then each panel gets 16 Gauss-Legendre nodes.  A tail that matters beyond the range of floating point is continued as
+the power law that it has become.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from abs_theory.typing import Array, PiecewiseLaw, places_within
 
 Mask = NDArray[np.bool_]
 
-ORDER = 16
+ORDER = 16  # nodes per panel
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(ORDER)  # on [-1, 1]
 # values at the nodes -> Legendre coefficients of the polynomial through them
 LEGENDRE = WEIGHTS * np.polynomial.legendre.legvander(NODES, ORDER - 1).T * (np.arange(ORDER)[:, None] + 0.5)
-WIDEST = 3.0  # panel in y; in x, in standard deviations of what is to be resolved
-NARROWEST = 1e-13  # panel, relative to its time, beside a kink or jump that the law did not name
+WIDEST_PANEL = 3.0  # in y; in x, in standard deviations of the order statistic
+NARROWEST_PANEL = 1e-13  # relative to its time, beside a kink or jump that the law did not name
 MAX_PANELS = 2**15
-NEGLIGIBLE = -42.0  # log of what is left out, relative to the largest
-LATEST = 690.0  # log of the largest time
-X_MAX = 700.0  # logit of the nearest to 0 or 1 that a probability can be
-ROUNDING = 1e-15
+NEGLIGIBLE_LOG = -42.0  # exp(-42) = 6e-19: integrands are left out below this share of the largest
+LATEST_LOG_TIME = 690.0  # log of the largest time
+LARGEST_LOGIT = 700.0  # logit of the nearest to 0 or 1 that a probability can be
+ROUNDING_ERROR = 1e-15  # relative, of a time and of a probability
 
 
 class Tail(NamedTuple):
-    """A power law: sf(t) = exp(log_sf) (t / exp(log_t))^-power from there on."""
+    """A power law: sf(t) = exp(log_sf) (t / exp(log_t))^-power for t > exp(log_t)."""
 
     log_t: float
     log_sf: float
@@ -94,14 +94,16 @@ def _time(y: Array, a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _pieces(breaks: Array, least: float) -> Panels:
-    """First panels: all between the breaks that is further than ``least``, or rounding, from them."""
+    """The first panels: all times between the breaks that are further than ``least``, or rounding, from them."""
     a, b = breaks[:-1], breaks[1:]
     width = np.where(np.isinf(b), 1.0, b - a)
-    y0 = np.log(np.maximum(least, ROUNDING * a) / width)
-    y1 = np.where(np.isinf(b), LATEST, -np.log(np.maximum(least, ROUNDING * np.where(np.isinf(b), 0.0, b)) / width))
+    y0 = np.log(np.maximum(least, ROUNDING_ERROR * a) / width)
+    y1 = np.where(
+        np.isinf(b), LATEST_LOG_TIME, -np.log(np.maximum(least, ROUNDING_ERROR * np.where(np.isinf(b), 0.0, b)) / width)
+    )
     wide = y1 > y0
     a, b, y0, y1 = a[wide], b[wide], y0[wide], y1[wide]
-    parts = np.ceil((y1 - y0) / WIDEST).astype(int)
+    parts = np.ceil((y1 - y0) / WIDEST_PANEL).astype(int)
     i = places_within(parts)
     step = np.repeat((y1 - y0) / parts, parts)
     start = np.repeat(y0, parts)
@@ -114,21 +116,21 @@ def _log(p: Array) -> Array:
 
 
 def _logit(law: PiecewiseLaw, t: Array) -> Array:
-    return np.clip(_log(law.cdf(t)) - _log(law.sf(t)), -X_MAX, X_MAX)
+    return np.clip(_log(law.cdf(t)) - _log(law.sf(t)), -LARGEST_LOGIT, LARGEST_LOGIT)
 
 
 def _rough(near: Array, t: Array, resolution: float) -> Mask:
-    """Whether the probability ``near`` is no polynomial on a panel, beyond its own noise and the rounding of t.
+    """Whether the probability ``near`` differs from a polynomial on a panel by more than noise and rounding of t.
 
-    The highest Legendre coefficients are about what the polynomial leaves unresolved.
+    The highest Legendre coefficients estimate the error of the polynomial.
     """
-    rounding = ROUNDING * (1 + t[:, -1] * np.ptp(near, axis=1) / np.ptp(t, axis=1))
+    rounding = ROUNDING_ERROR * (1 + t[:, -1] * np.ptp(near, axis=1) / np.ptp(t, axis=1))
     return abs(near @ LEGENDRE[-2:].T).max(axis=1) > resolution * near.max(axis=1) + rounding
 
 
 def _about_quantile(law: PiecewiseLaw, u: float) -> float:
-    """A time before the ``u``-quantile, but not long before."""
-    first, last = -LATEST, LATEST
+    """A time shortly before the ``u``-quantile."""
+    first, last = -LATEST_LOG_TIME, LATEST_LOG_TIME
     for _ in range(2):
         log_t = np.linspace(first, last, 64)
         i = int(np.searchsorted(law.cdf(np.exp(log_t)), u))
@@ -146,9 +148,9 @@ def grid(
 ) -> Grid:
     """Nodes for integrals of t^(order - 1) times a probability of about exp(``log_late(x)``).
 
-    Panels reach as far as that is not negligible, and at least to the second of ``x_range``; before the first
-    they need no care, and before 1e-18 of the ``u``-quantile there are none.  Raises ArithmeticError if F does not
-    become smooth.
+    Panels cover all times where the integrand is not negligible, and at least the logits up to the end of ``x_range``.
+    Panels before the start of ``x_range`` are not halved; there are none before 1e-18 of the ``u``-quantile.
+    Raises ArithmeticError if F does not become smooth.
     """
     panels = _pieces(np.array(law.breaks), 1e-18 * max(_about_quantile(law, u), law.breaks[0], 1e-270))
     while True:
@@ -158,11 +160,11 @@ def grid(
         if not bulk.any():
             raise ArithmeticError(f"times of {law!r} are too small for floating point")
         top = size.max(where=bulk, initial=-math.inf)
-        seen = order * np.log(t1) + log_late(x0) > top + NEGLIGIBLE
-        kept = bulk | (seen & (log_late(x0) > -X_MAX) & (x0 < X_MAX))
+        seen = order * np.log(t1) + log_late(x0) > top + NEGLIGIBLE_LOG
+        kept = bulk | (seen & (log_late(x0) > -LARGEST_LOGIT) & (x0 < LARGEST_LOGIT))
         panels, x0, x1 = panels.keep(kept), x0[kept], x1[kept]
         t0, t1 = t0[kept], t1[kept]
-        free = (x1 > x_range[0]) & (t1 - t0 > NARROWEST * t1)
+        free = (x1 > x_range[0]) & (t1 - t0 > NARROWEST_PANEL * t1)
         split = free & too_wide(x0, x1)
         if not split.any():
             t, weight = panels.nodes()
@@ -180,7 +182,7 @@ def grid(
     log_cdf = np.where(cdf < 0.5, _log(cdf), np.log1p(-np.minimum(sf, 0.5)))
     log_sf = np.where(sf < 0.5, _log(sf), np.log1p(-np.minimum(cdf, 0.5)))
     height = order * math.log(edges[-1]) + float(log_late(x1[-1:])[0])
-    lasts = math.isinf(panels.b[-1]) and x1[-1] < X_MAX and height > top + NEGLIGIBLE
+    lasts = math.isinf(panels.b[-1]) and x1[-1] < LARGEST_LOGIT and height > top + NEGLIGIBLE_LOG
     return Grid(t, weight, log_cdf, log_sf, edges, _power_tail(law, float(edges[-1])) if lasts else None)
 
 
@@ -201,12 +203,12 @@ class TailTable(NamedTuple):
 
 
 def tail_table(law: PiecewiseLaw) -> TailTable:
-    """Integrals of sf from each of many times on, down to the smallest probabilities."""
+    """Integrals of sf beyond each of many times, down to the smallest probabilities."""
 
     def too_wide(x0: Array, x1: Array) -> Mask:
-        return x1 - x0 > 2 * WIDEST
+        return x1 - x0 > 2 * WIDEST_PANEL
 
-    nodes = grid(law, too_wide, lambda x: np.where(x < X_MAX, 0.0, -math.inf), 0.5, (NEGLIGIBLE, math.inf))
+    nodes = grid(law, too_wide, lambda x: np.where(x < LARGEST_LOGIT, 0.0, -math.inf), 0.5, (NEGLIGIBLE_LOG, math.inf))
     area = (np.exp(nodes.log_sf) * nodes.weight)[1:].reshape(-1, ORDER).sum(axis=1)
     beyond = np.append(np.cumsum(area[::-1])[::-1], 0.0)
     if nodes.tail is not None:

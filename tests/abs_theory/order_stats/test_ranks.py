@@ -365,7 +365,7 @@ def test_numpy_integers_are_integers():
 
 
 def test_other_bad_input():
-    with pytest.raises(ValueError, match=r"delay must be a Delay such as Exponential\(mean=1\.0\), got 1\.0"):
+    with pytest.raises(ValueError, match=r"delay must be a Delay such as Exponential\(mean=1\.0\), or .*, got 1\.0"):
         order_stats.mean(1.0, 1, 2)
     for q in (-0.1, 1.1, math.nan, [0.5, 2.0]):
         with pytest.raises(ValueError, match=r"q must be in \[0, 1\]"):
