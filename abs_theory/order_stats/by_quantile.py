@@ -41,9 +41,9 @@ def from_near_end(law: Law, below: Array, above: Array) -> Array:
     >>> from_near_end(Exponential(1.0), np.array([0.5, 1.0]), np.array([0.5, 1e-20])).round(4).tolist()
     [0.6931, 46.0517]
     """
-    below, above = np.asarray(below), np.asarray(above)
+    below, above = np.asarray(below, float), np.asarray(above, float)
     near = below < above
-    times = np.empty(near.shape)
+    times = np.zeros(near.shape)
     times[near] = law.ppf(below[near])
     times[~near] = law.isf(above[~near])
     return times

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
 from numbers import Real
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -209,7 +209,7 @@ class Where:
 def checked_law(name: str, value: object) -> Delay:
     """``value`` as a Delay; the error message names the argument."""
     try:
-        return as_delay(value)
+        return as_delay(cast("Delay", value))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
