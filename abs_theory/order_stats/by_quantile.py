@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from abs_theory.typing import Array, Law
@@ -49,7 +49,7 @@ def from_near_end(law: Law, below: Array, above: Array) -> Array:
     return times
 
 
-def log_weight(d: Array, k: int | NDArray[np.int_], n: int) -> Array:
+def log_weight(d: Array, k: int | Array, n: int) -> Array:
     """Log weight of the k-th of n at x = logit(k / (n + 1)) + ``d``, relative to its peak at d = 0."""
     after = n - k + 1
     return -k * np.log1p(after / (n + 1) * np.expm1(-d)) - after * np.log1p(k / (n + 1) * np.expm1(d))
@@ -123,7 +123,7 @@ def mean_order_statistics(law: Law, n: int) -> Array:
     Ranks share one fine grid of quantiles; each uses 97 nodes at a stride fitted to its width.  A rank is computed
     separately if that does not cover its tails, or if every second node gives another mean.
     """
-    k = np.arange(1, n + 1)
+    k = np.arange(1.0, n + 1)
     peak, width = np.log(k / (n - k + 1)), np.sqrt(1 / k + 1 / (n - k + 1))
     fine = width.min() / 12
     stride, centre = (width / (3 * fine)).astype(int), np.rint(peak / fine).astype(int)
