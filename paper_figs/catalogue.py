@@ -29,10 +29,10 @@ Config = dict[str, object]
 class FigureFile(Protocol):
     """What the file of a figure defines; some also define ``summarise`` and ``numbers``."""
 
-    CLAIM: str
-    QUICK: Config
-    DEFAULT: Config
-    FULL: Config
+    CLAIM: str  #: what the figure shows
+    QUICK: Config  #: for a look
+    DEFAULT: Config  #: what the claim is about
+    FULL: Config  #: for print
 
     def compute(self, **config: object) -> pd.DataFrame:
         """The table behind the figure; it is cached."""

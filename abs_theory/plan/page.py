@@ -1,14 +1,12 @@
 """A plan as one self-contained page of HTML, with its pictures inside, and as JSON."""
 
-import io
 import json
-from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from abs_theory.pages import inline_svg, render
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
 from abs_theory.plan.words import advice, columns, limits, round_times, row_of, threshold_words
@@ -18,74 +16,25 @@ __all__ = ["page", "write"]
 INK, CHOSEN, PALE = "#1b4965", "#c1440e", "#8a9ba8"
 MOST_DOTS = 20_000  # delays drawn as single dots, so that the page stays small
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:1.6rem 0 .3rem}
-.answer{background:#eef4f7;border-left:5px solid #1b4965;padding:.6rem 1rem;font-size:1.05rem}
-.answer p{margin:.3rem 0}.answer p:first-child{font-size:1.25rem;font-weight:600}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.15rem .7rem;text-align:right;
-border-bottom:1px solid #ddd}tr.chosen{background:#fbeae3;font-weight:600}td:last-child,th:last-child{text-align:left}
-svg{max-width:100%;height:auto}figure{margin:.5rem 0}figcaption,.small{color:#555;font-size:.9rem}
-"""
-
 
 def page(plan: Plan) -> str:
     """The whole page; pictures are inline SVG."""
-    parts = [
-        "<!DOCTYPE html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>Plan for {plan.n} workers</title>',
-        f"<style>{STYLE}</style></head><body>",
-        f"<h1>How many of {plan.n} workers to wait for</h1>",
-        f'<p class="small">From a trace of {plan.rounds} rounds and {plan.trace_workers} workers; '
-        f"{plan.diagnosis.complete} rounds are complete. Regime: {plan.diagnosis.regime}</p>",
-        '<div class="answer">' + _paragraphs(advice(plan)) + "</div>",
-        "<h2>Time and gradients per second for each k</h2>",
-        _figure(
-            _curves(plan),
-            "Left: mean time of the k-th arrival, with its 95 % interval where one is identified, and the model's "
-            "prediction. Right: gradients per second, with the choice in orange.",
-        ),
-        _table(plan),
-        "<h2>Round time, predicted and replayed</h2>",
-        _list(line.strip() for line in round_times(plan)[1:]),
-        "<h2>Properties of the trace</h2>",
-        _list(plan.diagnosis.sentences),
-        _figure(_delays(plan), _delays_caption(plan)),
-        "<h2>How the input was read</h2>",
-        _list([*(plan.report or ("Nothing was changed.",)), plan.staleness]),
-        "<h2>Limits</h2>",
-        _list(limits(plan)),
-        "</body></html>",
-    ]
-    return "\n".join(parts) + "\n"
+    return render(
+        Path(__file__).with_name("plan.html"), title=f"Plan for {plan.n} workers", plan=plan, advice=advice(plan),
+        rows=[_row(plan, k) for k in columns(plan)], round_times=[line.strip() for line in round_times(plan)[1:]],
+        input=[*(plan.report or ("Nothing was changed.",)), plan.staleness], limits=limits(plan),
+        curves=inline_svg(_curves(plan)), delays=inline_svg(_delays(plan)), delays_caption=_delays_caption(plan),
+    )  # fmt: skip
 
 
-def _paragraphs(lines: list[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _figure(figure: Figure, caption: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _table(plan: Plan) -> str:
-    head = ["k", "E[T(k)], s", "95 % interval", "by the model, s", "gradients/s", "not identified because"]
-    rows = ["<tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
-    for k in columns(plan):
-        row = row_of(plan, k)
-        interval = "" if row["reason"] else f"{row['low']:.4g} to {row['high']:.4g}"
-        numbers = [f"{value:.4g}" if np.isfinite(value) else "" for value in (row["mean"], row["model"], row["rate"])]
-        cells = [str(k), numbers[0], interval, numbers[1], numbers[2], escape(row["reason"])]
-        chosen = ' class="chosen"' if k == plan.k else ""
-        rows.append(f"<tr{chosen}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return "<table>" + "".join(rows) + "</table>"
+def _row(plan: Plan, k: int) -> dict[str, object]:
+    """The row of a k in the table, as texts."""
+    row = row_of(plan, k)
+    interval = "" if row["reason"] else f"{row['low']:.4g} to {row['high']:.4g}"
+    mean, model, rate = (
+        f"{value:.4g}" if np.isfinite(value) else "" for value in (row["mean"], row["model"], row["rate"])
+    )
+    return {"k": k, "cells": [mean, interval, model, rate, row["reason"]]}
 
 
 def _curves(plan: Plan) -> Figure:
