@@ -1,6 +1,9 @@
 """The house: every public name is a folder with a door, imports run one way and in no circle, tests mirror folders."""
 
 import ast
+import importlib
+import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -167,3 +170,34 @@ def test_the_lock_is_plain_and_covers_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
     assert {requirement.split(">=")[0] for requirement in wanted} <= locked
+
+
+def public_signatures(path):
+    """The annotations of the public functions, methods and fields of a file, each with where it stands."""
+
+    def of(body, prefix=""):
+        for node in body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield from of(node.body, f"{node.name}.")
+            elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__init__"):
+                a = node.args
+                arguments = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+                annotations = [argument.annotation for argument in arguments if argument] + [node.returns]
+                yield from ((f"{prefix}{node.name}", annotation) for annotation in annotations if annotation)
+            elif prefix and isinstance(node, ast.AnnAssign) and not getattr(node.target, "id", "_").startswith("_"):
+                yield prefix + node.target.id, node.annotation
+
+    return list(of(ast.parse(path.read_text()).body))
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_public_signature_says_any(module):
+    signatures = public_signatures(FILES[module])
+    assert not [name for name, annotation in signatures if "Any" in re.findall(r"\w+", ast.unparse(annotation))]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_function_behind_a_door_has_an_example(door):
+    room = importlib.import_module(door)
+    functions = [thing for name in names_of(door) or () if inspect.isfunction(thing := getattr(room, name))]
+    assert not [thing.__qualname__ for thing in functions if ">>>" not in (thing.__doc__ or "")]
