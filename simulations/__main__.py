@@ -1,16 +1,15 @@
 """Run what a TOML file describes: ``python -m simulations run.toml --out DIR``."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import INTERRUPTED, run_app
+from abs_theory.command_line import INTERRUPTED, new_app, option, run_app, warn
 from simulations.sweeps import BACKENDS, FORMATS
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command(
@@ -24,6 +23,7 @@ def main(
     address: Annotated[str | None, typer.Option(help="of the Ray cluster [a new one on this computer]")] = None,
     jobs: Annotated[int, typer.Option(help="processes of joblib; -1: all cores")] = -1,
     format: Annotated[str, typer.Option(help=f"of the tables: {', '.join(FORMATS)}")] = "csv",
+    allow: Annotated[list[str] | None, option("MODULE", "module that FILE may name, and that may run code")] = None,
     list_: Annotated[bool, typer.Option("--list", help="print how much of each cell is finished, and stop")] = False,
 ) -> int:
     if address is not None and backend != "ray":
@@ -36,7 +36,7 @@ def main(
         raise typer.BadParameter('--format parquet needs pyarrow: install the extra "traces" of this package')
     from simulations.sweeps import Sweep, folder, report, run_sweep  # heavy: only once there is something to run
 
-    sweep = Sweep.from_toml(file)
+    sweep = Sweep.from_toml(file, allow or ())
     if list_:
         for line in report.finished_lines(sweep, out):
             print(line)
@@ -47,7 +47,7 @@ def main(
         raise ValueError(f"{file}: {problem}") from None
     note = folder.claim(out, sweep)
     if refused:
-        print(f"simulations: {file}: {refused}; the other cells run", file=sys.stderr)
+        warn("simulations", f"{file}: {refused}; the other cells run")
     try:
         outcome = run_sweep(sweep, out, backend=backend, address=address, n_jobs=jobs)
         if len(outcome.cells) == 1 and outcome.table.empty and outcome.cells["error"].any():
@@ -55,14 +55,14 @@ def main(
         for path in [*folder.write_tables(out, outcome, format), note]:
             print(path)
     except KeyboardInterrupt:
-        print(f"simulations: interrupted; {report.kept_line(sweep, out)}", file=sys.stderr)
+        warn("simulations", f"interrupted; {report.kept_line(sweep, out)}")
         return INTERRUPTED
     except OSError as problem:
         raise OSError(f"{problem}; {report.kept_line(sweep, out)}") from None
     except RuntimeError as problem:  # a process of joblib or of the cluster was killed
         raise RuntimeError(f"{problem}; {report.kept_line(sweep, out)}") from None
     for line in report.problem_lines(sweep, outcome):
-        print(f"simulations: {line}", file=sys.stderr)
+        warn("simulations", line)
     return int(outcome.cells["error"].any())
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
@@ -13,7 +13,7 @@ import pandas as pd
 from abs_theory.checks import check_count, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
-from simulations.experiment.reading import Reading, check_names, read_arguments, read_call
+from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names, read_arguments, read_call
 from simulations.experiment.simulator import checked_replicates, simulate
 from simulations.experiment.toml import Table, from_toml, to_toml
 from simulations.fleets import as_fleet
@@ -36,6 +36,8 @@ class Experiment:
       for unequal workers.
     - ``fleet`` is one or several tables.  Each changes the workers made so far (``Links``, ``one_slow`` ...), or makes
       them (``from_trace``).
+    - ``allow`` lists the modules that ``"module:factory"`` may name.  No file can set it: a module runs only if the
+      caller trusts it.
     - All other fields are as in ``simulate``.
 
     A factory that is not given ``n``, ``delay``, ``step_size``, ``fleet`` or the ``constants`` of the problem gets
@@ -66,8 +68,13 @@ class Experiment:
     eval_every: float = math.inf  #: seconds between evaluations; inf: only the last model
     target: tuple[str, float] | None = None  #: column and value at which a run ends; None: none
     jobs: bool = False  #: whether to return the table of tasks, too
+    #: modules of the user that may be imported; not part of the value
+    allow: Annotated[Sequence[str], ONLY_IN_PYTHON] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.allow, str) or not all(isinstance(module, str) for module in self.allow):
+            raise ValueError(f"allow must be a list of names of modules, got {self.allow!r}")
+        object.__setattr__(self, "allow", tuple(self.allow))
         if self.delay is None and self.fleet is None:
             raise ValueError("give delay, the law of a local step, or a fleet")
         for name, value in cast(Mapping[str, object], self._reading.plain).items():
@@ -81,18 +88,24 @@ class Experiment:
             check_positive("step_size", self.step_size)
 
     def __getstate__(self) -> dict[str, Any]:  # without the functions in _reading, which cannot be pickled
-        return dict(self.as_table())
+        return {**self.as_table(), "allow": self.allow}
 
     @classmethod
-    def of(cls, table: Mapping[str, object]) -> Self:
-        """The experiment of a table whose keys are the fields.  Raises ValueError for any other table."""
+    def of(cls, table: Mapping[str, object], allow: Sequence[str] = ()) -> Self:
+        """The experiment of a table whose keys are the fields.  Raises ValueError for any other table.
+
+        ``allow`` lists the modules that the table may name in ``"module:factory"``.
+        """
         check_names(cls, table, "", "a run", supplied=())
-        return cls(**cast(Mapping[str, Any], table))
+        return cls(**cast(Mapping[str, Any], table), allow=allow)
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike) -> Self:
-        """The experiment that a TOML file describes; ValueError, with the file and the key, if it describes none."""
-        return made_from(path, cls.of)
+    def from_toml(cls, path: str | os.PathLike, allow: Sequence[str] = ()) -> Self:
+        """The experiment that a TOML file describes; ValueError, with the file and the key, if it describes none.
+
+        Reading a file runs no code but that of the modules in ``allow``, if the file names them.
+        """
+        return made_from(path, lambda table: cls.of(table, allow))
 
     def to_toml(self) -> str:
         """TOML that ``from_toml`` reads back as the same value."""
@@ -100,7 +113,7 @@ class Experiment:
 
     def as_table(self) -> Table:
         """The plain values by name, without those that are None."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.compare}
         return Table({name: value for name, value in values.items() if value is not None})
 
     @property
@@ -153,7 +166,7 @@ class Experiment:
         fleets = {"fleet": self.fleet} if one_table else _numbered("fleet", cast(Any, self.fleet))
         for key, table in fleets.items():
             so_far = None if made is None else as_fleet(made, self.n)
-            made = read_call(FLEET, table, key).make({**own, "fleet": so_far, "otherwise": so_far})
+            made = read_call(FLEET, table, key, allow=self.allow).make({**own, "fleet": so_far, "otherwise": so_far})
         problem = reading.parts["problem"].make(own)
         own["constants"] = getattr(problem, "constants", None)
         others = {name: part.make(own) for name, part in reading.parts.items() if name not in _MADE_FIRST}
@@ -161,7 +174,7 @@ class Experiment:
 
     @cached_property
     def _reading(self) -> Reading:
-        return read_arguments(type(self), self.as_table(), "", "a run", supplied=())
+        return read_arguments(type(self), self.as_table(), "", "a run", supplied=(), allow=self.allow)
 
 
 _MADE_FIRST = ("delay", "fleet", "problem")  # by Experiment._make: the other arguments may ask for them

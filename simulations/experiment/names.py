@@ -1,15 +1,17 @@
 """What a configuration can name: protocols, policies, weights, problems, data sets and fleets, as in Python.
 
-``"module:factory"`` names a factory that the user has written, in any module that can be imported.
+``"module:factory"`` names a factory that the user has written.  A file alone never runs code: such a module is imported
+only if the caller allows it by name, and a factory is called only if its annotation says that it makes what is wanted.
 """
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
-from typing import Any
+from types import ModuleType, UnionType
+from typing import Any, Union
 
 from abs_theory.checks import instead, plain_name
 from simulations import fleets, policies, problems, protocols
@@ -32,18 +34,22 @@ class Kind:
     type: object  #: of the objects, as annotations give it
     modules: tuple[ModuleType, ...]  #: that define the factories
     belongs: Callable[[Factory], bool]  #: whether a factory makes objects of this kind
+    written: str  #: how the code of a factory says so
 
     @property
     def factories(self) -> Mapping[str, Factory]:
         """All factories of this kind, by name."""
         return _factories(self)
 
-    def find(self, name: object, key: str, or_else: str = "") -> Factory:
-        """The factory of this name; ValueError, with the names there are and ``or_else`` what to do, if none has it."""
+    def find(self, name: object, key: str, or_else: str = "", allow: Sequence[str] = ()) -> Factory:
+        """The factory of this name; ValueError, with the names there are and ``or_else`` what to do, if none has it.
+
+        ``allow`` lists the modules of the user that may be imported.
+        """
         if not isinstance(name, str):
             raise ValueError(f"{key} must be the name of a {self.what}, got {name!r}")
         if ":" in name:
-            return _imported(name, key)
+            return _imported(self, name, key, allow)
         plain = {plain_name(known): known for known in self.factories}
         if plain_name(name) not in plain:
             there_are = instead(name, self.factories, f"there are {', '.join(self.factories)}")
@@ -67,14 +73,21 @@ def _factories(kind: Kind) -> dict[str, Factory]:
     return {name: factory for name, factory in sorted(public.items()) if kind.belongs(factory)}
 
 
-def _imported(name: str, key: str) -> Factory:
+def _imported(kind: Kind, name: str, key: str, allow: Sequence[str]) -> Factory:
     module, _, attribute = name.partition(":")
+    if module not in allow:
+        raise ValueError(
+            f"{key}: {name!r} runs code of the module {module!r}, which is not allowed; if you trust it, add "
+            f"--allow {module} to the command, or allow=[{module!r}] in Python"
+        )
     try:
         factory = getattr(importlib.import_module(module), attribute)
-    except Exception as problem:  # whatever the module does when it is run
+    except (Exception, SystemExit) as problem:  # whatever the module does when it is run
         raise ValueError(f"{key}: cannot import {name!r}: {type(problem).__name__}: {problem}") from None
     if not (inspect.isfunction(factory) or inspect.isclass(factory)) or factory.__module__ == "builtins":
         raise ValueError(f"{key}: {name!r} must be a function or class written in Python, it is {factory!r}")
+    if not kind.belongs(factory):
+        raise ValueError(f"{key}: {name!r} does not say that it makes a {kind.what}: {kind.written}")
     return factory
 
 
@@ -88,7 +101,10 @@ def _result(factory: Factory) -> Any:
     if inspect.isclass(factory):
         abstract = getattr(factory, "_is_protocol", False) or inspect.isabstract(factory)
         return None if abstract else factory
-    return inspect.signature(factory).return_annotation
+    try:
+        return typing.get_type_hints(factory).get("return")
+    except Exception:  # an annotation that names nothing
+        return None
 
 
 def _makes(expected: type) -> Callable[[Factory], bool]:
@@ -105,13 +121,35 @@ def _makes(expected: type) -> Callable[[Factory], bool]:
 
 
 def _is_policy(factory: Factory) -> bool:
-    made = getattr(_result(factory), "__origin__", None)
-    return is_rule(factory) or (made is Callable and factory not in WEIGHT.factories.values())
+    result = _result(factory)
+    alternatives = typing.get_args(result) if typing.get_origin(result) in (Union, UnionType) else [result]
+    makes_functions = any(typing.get_origin(alternative) is Callable for alternative in alternatives)
+    return is_rule(factory) or (makes_functions and factory not in WEIGHT.factories.values())
 
 
-PROTOCOL = Kind("protocol", "name", Protocol, (protocols,), _makes(Protocol))
-PROBLEM = Kind("problem", "name", Problem, (problems,), _makes(Problem))
-FLEET = Kind("fleet", "name", Fleet, (fleets,), _makes(Fleet))
-POLICY = Kind("policy", "policy", Callable, (policies,), _is_policy)
-WEIGHT = Kind("weight", "weight", Callable, (weights,), lambda factory: _first_parameter(factory) == "staleness")
-DATA = Kind("data set", "data", Data, (problems,), _makes(Data))
+def _is_weight(factory: Factory) -> bool:
+    return _first_parameter(factory) == "staleness"
+
+
+PROTOCOL = Kind(
+    "protocol", "name", Protocol, (protocols,), _makes(Protocol),
+    'annotate it with "-> Protocol" (simulations.server.Protocol)',
+)  # fmt: skip
+PROBLEM = Kind(
+    "problem", "name", Problem, (problems,), _makes(Problem),
+    'give the class all that simulations.problems.Problem has, or annotate the function with "-> Problem"',
+)  # fmt: skip
+FLEET = Kind(
+    "fleet", "name", Fleet, (fleets,), _makes(Fleet),
+    'give the class all that simulations.fleets.Fleet has, or annotate the function with "-> Fleet"',
+)  # fmt: skip
+POLICY = Kind(
+    "policy", "policy", Callable, (policies,), _is_policy,
+    'annotate it with "-> Callable[[Progress], float]", or make it a function whose first argument is progress',
+)  # fmt: skip
+WEIGHT = Kind(
+    "weight", "weight", Callable, (weights,), _is_weight, "make it a function whose first argument is staleness"
+)  # fmt: skip
+DATA = Kind(
+    "data set", "data", Data, (problems,), _makes(Data), 'annotate it with "-> Data" (simulations.problems.Data)'
+)  # fmt: skip

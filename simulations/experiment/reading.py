@@ -26,11 +26,12 @@ from simulations.experiment.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL,
 from simulations.experiment.toml import Table, frozen
 from simulations.server import Progress
 
-__all__ = ["Reading", "check_names", "read_arguments", "read_call", "read_value"]
+__all__ = ["ONLY_IN_PYTHON", "Reading", "check_names", "read_arguments", "read_call", "read_value"]
 
 # arguments that the run supplies to a factory that was not given them
 SUPPLIED = ("delay", "n", "constants", "step_size", "fleet", "otherwise")
 _KINDS = {kind.type: kind for kind in (PROTOCOL, PROBLEM, FLEET, DATA)}
+ONLY_IN_PYTHON = "an argument that no file can give"  # in an annotation
 _LAW_PER_WORKER = Delay | Sequence[Delay]
 _INTEGER_LIMIT = 2**63  # TOML promises integers of 64 bits with a sign
 
@@ -44,36 +45,41 @@ class Reading(NamedTuple):
     parts: Mapping[str, "Reading"] = {}  #: arguments, if the value describes a call
 
 
-def read_call(kind: Kind, given: object, key: str, or_else: str = "") -> Reading:
-    """A table, or a name alone, as a call of a factory of this kind; ``or_else`` says what else could be there."""
+def read_call(kind: Kind, given: object, key: str, or_else: str = "", *, allow: Sequence[str] = ()) -> Reading:
+    """A table, or a name alone, as a call of a factory of this kind; ``or_else`` says what else could be there.
+
+    ``allow``, here and below, lists the modules of the user that may be imported.
+    """
     name_key = kind.name_key
     table = {name_key: given} if isinstance(given, str) else given
     if not isinstance(table, Mapping) or name_key not in table:
         raise ValueError(f'{key} must be a table that names a {kind.what}, {{ {name_key} = "..." }}, got {given!r}')
     name = table[name_key]
-    factory: Any = kind.find(name, key if isinstance(given, str) else f"{key}.{name_key}", or_else)
+    factory: Any = kind.find(name, key if isinstance(given, str) else f"{key}.{name_key}", or_else, allow)
     arguments = {key: value for key, value in table.items() if key != name_key}
-    name = name if ":" in name else factory.__name__
+    foreign = ":" in name
+    source = (getsourcefile(factory) or "",) if foreign else ()  # the user's code is part of the configuration
+    name = name if foreign else factory.__name__
     if (kind is POLICY and is_rule(factory)) or kind is WEIGHT:
         if arguments:
             raise ValueError(f"{key}.{next(iter(arguments))}: {name} takes no arguments")
-        return Reading(name, lambda run: factory)  # the function itself is the policy or the weight
-    reading = read_arguments(factory, arguments, key, name)
-    source = (getsourcefile(factory) or "",) if ":" in name else ()  # the user's code is part of the configuration
+        return Reading(name, lambda run: factory, source)  # the function itself is the policy or the weight
+    reading = read_arguments(factory, arguments, key, name, allow=allow)
     plain = cast(Mapping[str, object], reading.plain)
     return reading._replace(plain=Table({name_key: name, **plain}), files=source + reading.files)
 
 
 def read_arguments(
-    factory: Factory, given: Mapping[str, object], key: str, name: str, supplied: Sequence[str] = SUPPLIED
-) -> Reading:
+    factory: Factory, given: Mapping[str, object], key: str, name: str, supplied: Sequence[str] = SUPPLIED,
+    *, allow: Sequence[str] = (),
+) -> Reading:  # fmt: skip
     """The arguments of ``factory``, checked against its signature, and what it makes of them.  None means not given."""
     check_names(factory, given, key, name, supplied)
     prefix = f"{key}." if key else ""
     readings, plain = {}, {}
     for argument, (hint, default) in _parameters(factory).items():
         if given.get(argument) is not None:
-            readings[argument] = read_value(hint, given[argument], prefix + argument)
+            readings[argument] = read_value(hint, given[argument], prefix + argument, allow=allow)
             plain[argument] = readings[argument].plain
         elif argument in supplied:
             readings[argument] = Reading(None, _supplied(argument, f"{prefix}{argument}"))
@@ -101,19 +107,19 @@ def check_names(
             raise ValueError(f"{prefix}{argument} is missing: {name} needs it; {takes}")
 
 
-def read_value(hint: object, given: object, key: str) -> Reading:
+def read_value(hint: object, given: object, key: str, *, allow: Sequence[str] = ()) -> Reading:
     """One argument, as its annotation asks for it; ValueError, with its ``key``, if it is something else."""
     options = _options(hint)
     kinds = [option for option in options if isinstance(option, Kind)]
     if isinstance(given, Mapping):
         for kind in kinds:
             if kind.name_key in given:
-                return read_call(kind, given, key)
+                return read_call(kind, given, key, allow=allow)
         if Delay in options:
             return _law(given, key)
         for option in options:
             if isclass(option) and is_dataclass(option):
-                return read_arguments(option, given, key, option.__name__)
+                return read_arguments(option, given, key, option.__name__, allow=allow)
     elif isinstance(given, Delay) and Delay in options:
         return _law(_naming_key(key, delay_text, given), key)
     elif isinstance(given, str):
@@ -122,14 +128,15 @@ def read_value(hint: object, given: object, key: str) -> Reading:
         if str in options:
             return Reading(given, lambda run: given, (given,) if os.PathLike in options or Path in options else ())
         if kinds:
-            return read_call(kinds[0], given, key, "or give a number" if float in options else "")
+            return read_call(kinds[0], given, key, "or give a number" if float in options else "", allow=allow)
     elif isinstance(given, list | tuple):
         for option in options:
             origin, inner = typing.get_origin(option), typing.get_args(option)
             if origin is tuple and inner[-1] is not Ellipsis and len(inner) != len(given):
                 continue
             if isclass(origin) and issubclass(origin, collections.abc.Collection):
-                return _list(inner if origin is tuple and inner[-1] is not Ellipsis else inner[:1], given, key)
+                hints = inner if origin is tuple and inner[-1] is not Ellipsis else inner[:1]
+                return _list(hints, given, key, allow)
     elif (number := _number(options, given)) is not None:
         return Reading(number, lambda run: number)
     if Any in options and given is not None:
@@ -169,13 +176,13 @@ def _laws(given: Sequence[Any], key: str) -> Reading:
     return Reading(tuple(texts), lambda run: _naming_key(key, delay_laws, texts, run["n"]))
 
 
-def _list(hints: Sequence[Any], given: Sequence[Any], key: str) -> Reading:
+def _list(hints: Sequence[Any], given: Sequence[Any], key: str, allow: Sequence[str]) -> Reading:
     """A list whose elements have these hints, or all the same one."""
     if tuple(hints) == (Delay,):
         return _laws(given, key)
     hints = hints if len(hints) == len(given) > 1 else list(hints) * len(given)
     pairs = enumerate(zip(hints, given, strict=True))
-    readings = [read_value(hint, value, f"{key}[{j}]") for j, (hint, value) in pairs]
+    readings = [read_value(hint, value, f"{key}[{j}]", allow=allow) for j, (hint, value) in pairs]
     plain = tuple(reading.plain for reading in readings)
     return Reading(plain, lambda run: tuple(reading.make(run) for reading in readings))
 
@@ -208,6 +215,8 @@ def _parameters(factory: Any) -> dict[str, tuple[Any, Any]]:
     for name, parameter in signature(factory).parameters.items():
         if parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
             hint = hints.get(name, Any)
+            if ONLY_IN_PYTHON in getattr(hint, "__metadata__", ()):
+                continue
             law = name == "delay" and (hint is Any or Law in typing.get_args(hint))
             parameters[name] = (_LAW_PER_WORKER if law else hint, parameter.default)
     return parameters

@@ -54,7 +54,7 @@ def _check_same(note: Path, sweep: Sweep) -> None:
     mend = "; give another folder, or remove this one"
     try:
         before = read_toml(note)
-        made_by, old = before.pop("versions", {}), Sweep.of(before)
+        made_by, old = before.pop("versions", {}), Sweep.of(before, sweep.allow)
     except ValueError as problem:
         raise ValueError(
             f"{note.parent} holds results of a configuration that cannot be read any more: {problem}{mend}"

@@ -50,9 +50,14 @@ class Sweep:
     base: Mapping[str, object] | Experiment  #: what all experiments have in common
     over: Mapping[str, object] = field(default_factory=Table)  #: lists of values, by dotted key
     cells: Sequence[Mapping[str, object]] = ()  #: tables of values that are set together
+    allow: Sequence[str] = field(default=(), compare=False, repr=False)  #: modules of the user, as in ``Experiment``
 
     def __post_init__(self) -> None:
-        base = self.base.as_table() if isinstance(self.base, Experiment) else Table(self.base)
+        allow = self.allow
+        if isinstance(self.base, Experiment):
+            base, allow = self.base.as_table(), (*self.base.allow, *allow)
+        else:
+            base = Table(self.base)
         over = _flat(Table(self.over), "sweep")
         for key, values in over.items():
             if not isinstance(values, tuple) or not values:
@@ -63,27 +68,31 @@ class Sweep:
         number = math.prod(len(cast(tuple, values)) for values in over.values()) * max(len(cells), 1)
         if number > MOST_CELLS:
             raise ValueError(f"a sweep can have up to {MOST_CELLS} cells, got {number}: shorten the lists")
-        for name, value in (("base", base), ("over", Table(over)), ("cells", cells)):
+        for name, value in (("base", base), ("over", Table(over)), ("cells", cells), ("allow", allow)):
             object.__setattr__(self, name, value)
         _ = self.experiments  # find now what cannot be read
 
     @classmethod
-    def of(cls, table: Mapping[str, object]) -> Self:
-        """The sweep of a table as for an Experiment that may also have ``sweep`` (lists) and ``cell`` (tables)."""
+    def of(cls, table: Mapping[str, object], allow: Sequence[str] = ()) -> Self:
+        """The sweep of a table as for an Experiment that may also have ``sweep`` (lists) and ``cell`` (tables).
+
+        ``allow`` lists the modules that the table may name in ``"module:factory"``.
+        """
         base = {key: value for key, value in table.items() if key not in ("sweep", "cell", "versions")}
         over = table.get("sweep", {})
         if not isinstance(over, Mapping):
             raise ValueError(f"sweep must be a table of lists of values, got {over!r}")
-        return cls(Table(base), Table(over), cast(Any, table.get("cell", ())))
+        return cls(Table(base), Table(over), cast(Any, table.get("cell", ())), allow)
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike) -> Self:
+    def from_toml(cls, path: str | os.PathLike, allow: Sequence[str] = ()) -> Self:
         """The sweep that a TOML file describes; ValueError, with the file and the key, if it describes none.
 
         In a ``[[cell]]``, ``protocol.name = "k_sync"`` changes only the name; ``protocol = { name = "k_sync" }``
-        replaces the whole table.
+        replaces the whole table.  Reading a file runs no code but that of the modules in ``allow``, if the file names
+        them.
         """
-        return made_from(path, cls.of)
+        return made_from(path, lambda table: cls.of(table, allow))
 
     def to_toml(self) -> str:
         """TOML that ``from_toml`` reads back as the same experiments; a single one is written with all its defaults."""
@@ -129,7 +138,7 @@ class Sweep:
                 _check_once(changes)
                 for key, value in sorted(changes.values(), key=_depth):
                     table = merged(_opened(table, key), key, value)
-                experiment = Experiment.of(table)
+                experiment = Experiment.of(table, self.allow)
                 if (first := seen.setdefault(experiment, number)) != number:
                     same = "two cells are the same experiment: leave one out"
                     refused.add(same, f"{number}, as cell {first}", dict(changes.values()))

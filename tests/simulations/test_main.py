@@ -363,7 +363,7 @@ def test_a_second_run_in_the_same_folder_is_refused(run, toml, tmp_path):
 
 
 def test_ctrl_c_while_it_reads_is_quiet(run, toml, tmp_path, monkeypatch):
-    def interrupted(path):
+    def interrupted(path, allow):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Sweep, "from_toml", interrupted)
@@ -381,3 +381,22 @@ def test_the_help_loads_no_heavy_library():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert "--backend" in loaded
     assert {"pandas", "scipy", "matplotlib", "sklearn", "joblib", "numpy"}.isdisjoint(loaded.split())
+
+
+# ---------------------------------------------------------------------- code of the user's own
+def test_a_module_of_the_users_own_must_be_allowed(run, toml, tmp_path, monkeypatch):
+    own = "from simulations.protocols import k_sync\nfrom simulations.server import Protocol\n"
+    (tmp_path / "allowed_by_name.py").write_text(f"{own}def patient(k: int) -> Protocol:\n    return k_sync(k)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = toml(RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"allowed_by_name:patient", k = 2'))
+    for options in ([], ["--list"], ["--allow", "allowed"], ["--allow", "allowed_by_name.inner"]):
+        status, printed, complained = run(path, "--out", tmp_path / "out", *options)
+        assert (status, printed, complained.count("\n")) == (2, "", 1)
+        assert "add --allow allowed_by_name to the command" in complained
+        assert "allowed_by_name" not in sys.modules
+        assert not (tmp_path / "out").exists()
+    allowed = ("--allow", "allowed", "--allow", "allowed_by_name")
+    assert run(path, "--out", tmp_path / "out", "--jobs", 1, *allowed)[0] == 0
+    assert run(tmp_path / "out" / "config.toml", "--out", tmp_path / "out", "--list", *allowed)[:2] == (
+        0, "cell 0: 3 of 3 runs finished\n"
+    )  # fmt: skip

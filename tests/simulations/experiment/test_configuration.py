@@ -126,15 +126,19 @@ def test_factories_get_the_law_the_workers_and_the_constants_of_the_run():
 
 
 def test_a_protocol_of_the_users_own_is_found_by_its_module(tmp_path, monkeypatch):
-    own = "from simulations.protocols import k_sync\ndef patient(k: int):\n    return k_sync(k)\n"
+    own = (
+        "from simulations.protocols import k_sync\nfrom simulations.server import Protocol\n"
+        "def patient(k: int) -> Protocol:\n    return k_sync(k)\n"
+    )
     (tmp_path / "own_protocols.py").write_text(own)
     monkeypatch.syspath_prepend(tmp_path)
-    experiment = Experiment.of(changed(protocol={"name": "own_protocols:patient", "k": 3}))
+    allow = ["own_protocols"]
+    experiment = Experiment.of(changed(protocol={"name": "own_protocols:patient", "k": 3}), allow)
     theirs = Experiment.of(changed(protocol={"name": "k_sync", "k": 3}))
     pd.testing.assert_frame_equal(experiment.run(n_jobs=1), theirs.run(n_jobs=1), check_exact=True)
     assert experiment.files == (str(tmp_path / "own_protocols.py"),)
     with pytest.raises(ValueError, match=r"protocol\.own: own_protocols:patient has no 'own'.*it takes k"):
-        Experiment.of(changed(protocol={"name": "own_protocols:patient", "own": 3}))
+        Experiment.of(changed(protocol={"name": "own_protocols:patient", "own": 3}), allow)
 
 
 def test_every_factory_can_be_named():
@@ -310,6 +314,7 @@ def test_merging_goes_along_the_dots():
         ({"protocol": {"name": "math:sqrt"}}, "'math:sqrt' must be a function or class"),
         ({"protocol": {"name": "builtins:int"}}, "'builtins:int' must be a function or class"),
         ({"protocol": {"name": ":"}}, "cannot import ':'"),
+        ({"protocol": {"name": "other:pi"}}, "'other:pi' runs code of the module 'other', which is not allowed"),
         ({"protocol": {"name": "abs_sgd", "k": 1}}, r"protocol\.max_staleness is missing: abs_sgd needs it"),
         ({"protocol": {"name": "k_sync", "K": 1}}, r"protocol\.K: k_sync has no 'K'.*it takes k"),
         ({"protocol": {"name": "synchronous", "k": 1}}, r"protocol\.k: synchronous has no 'k'; it takes no arguments"),
@@ -359,7 +364,7 @@ def test_merging_goes_along_the_dots():
 )
 def test_what_is_wrong_is_explained(changes, message):
     with pytest.raises(ValueError, match=message):
-        Experiment.of(changed(**changes))
+        Experiment.of(changed(**changes), allow=["nowhere", "math", "builtins", ""])
 
 
 @pytest.mark.parametrize(

@@ -276,11 +276,12 @@ def test_what_could_not_begin_is_told_of_all_cells_before_anything_runs(tmp_path
 
 
 def test_a_factory_that_cannot_be_called_is_told_with_its_cell_and_place(monkeypatch, tmp_path):
-    (tmp_path / "protocol_that_is_not_made.py").write_text("def broken():\n    return 1 // 0\n")
+    own = "from simulations.server import Protocol\ndef broken() -> Protocol:\n    return 1 // 0\n"
+    (tmp_path / "protocol_that_is_not_made.py").write_text(own)
     monkeypatch.syspath_prepend(tmp_path)
     names = ["synchronous", "protocol_that_is_not_made:broken"]
-    with pytest.raises(ValueError, match=r"^ZeroDivisionError: .* \(.*made\.py, line 2\) \(cell 0: protocol = proto"):
-        Sweep(BASE, {"protocol": [{"name": name} for name in names[1:]]}).check()
+    with pytest.raises(ValueError, match=r"^ZeroDivisionError: .* \(.*made\.py, line 3\) \(cell 0: protocol = proto"):
+        Sweep(BASE, {"protocol": [{"name": name} for name in names[1:]]}, allow=["protocol_that_is_not_made"]).check()
 
 
 def test_a_failing_cell_is_reported_and_does_not_lose_the_others(tmp_path):
@@ -297,13 +298,14 @@ def test_a_failing_cell_is_reported_and_does_not_lose_the_others(tmp_path):
 def test_whatever_a_protocol_raises_is_told_in_one_line(monkeypatch, tmp_path):
     own = (
         "from simulations.server import Protocol\n"
-        "def broken():\n    return Protocol(lambda server, job: 1 // 0)\n"
-        "def idle():\n    return Protocol(lambda server, job: server.accept(job))\n"
+        "def broken() -> Protocol:\n    return Protocol(lambda server, job: 1 // 0)\n"
+        "def idle() -> Protocol:\n    return Protocol(lambda server, job: server.accept(job))\n"
     )
     (tmp_path / "protocols_that_fail.py").write_text(own)
     monkeypatch.syspath_prepend(tmp_path)
     names = ["protocols_that_fail:broken", "protocols_that_fail:idle", "synchronous"]
-    outcome = run_sweep(Sweep(BASE, {"protocol": [{"name": name} for name in names]}), n_jobs=1)
+    sweep = Sweep(BASE, {"protocol": [{"name": name} for name in names]}, allow=["protocols_that_fail"])
+    outcome = run_sweep(sweep, n_jobs=1)
     broken, idle, fine = outcome.cells["error"]
     place = tmp_path / "protocols_that_fail.py"
     assert broken == f"ZeroDivisionError: integer division or modulo by zero ({place}, line 3)"
@@ -324,7 +326,8 @@ def test_gradients_that_are_not_a_number_are_a_diverged_run(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     base = {**BASE, "num_updates": 200, "eval_every": 2.0}
     broken = {"name": "problem_that_fails:Broken", "curvatures": [1.0], "sigma2": 0.0}
-    outcome = run_sweep(Sweep(base, {}, [{"problem": broken}, {"seed": 3}]), n_jobs=1)
+    sweep = Sweep(base, {}, [{"problem": broken}, {"seed": 3}], allow=["problem_that_fails"])
+    outcome = run_sweep(sweep, n_jobs=1)
     assert outcome.cells["diverged"].tolist() == [2, 0]
     assert outcome.cells["error"].tolist() == ["", ""]
     first = outcome.table[outcome.table["cell"] == 0]
