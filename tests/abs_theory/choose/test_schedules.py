@@ -240,7 +240,7 @@ def test_rules_take_unequal_workers():
         (lambda: policies.switching_times(CONVEX, 0.1, Pareto(minimum=1.0, index=2.0), 0), "n must be"),
         (lambda: policies.switching_times(CONVEX, 0.1, LOGNORMAL, 4)(progress(n=5)), "made for n=4 workers"),
         (lambda: policies.adasync_rule(ShiftedExponential(1.0, 1.0), 4, 1, "ssp"), "protocol must be one of k_sync"),
-        (lambda: protocols.adasync(LOGNORMAL, 4, 1, variant="ssp"), "protocol must be one of"),
+        (lambda: protocols.adasync(LOGNORMAL, 4, 1, variant="ssp"), "variant must be one of"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):
