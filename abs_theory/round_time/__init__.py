@@ -2,6 +2,7 @@
 
 All are in ``by_protocol``, save ``ssp`` (in ``stale_synchronous``).  ``renewal`` has the time of the k-th of many short
 tasks, which K-batch-sync needs; ``partial_uploads`` has who uploads in STSyn, and how many steps they have done.
+``transient`` has the start of a run: updates by a time, and the time of an update, of workers that all begin afresh.
 """
 
 from abs_theory.round_time.by_protocol import (
@@ -16,10 +17,13 @@ from abs_theory.round_time.by_protocol import (
     stsyn,
     synchronous,
 )
+from abs_theory.round_time.transient import WithError, expected_updates, time_of_update
 
 __all__ = [
+    "WithError",
     "abs_sgd",
     "asynchronous",
+    "expected_updates",
     "k_async",
     "k_batch_async",
     "k_batch_sync",
@@ -28,4 +32,5 @@ __all__ = [
     "ssp",
     "stsyn",
     "synchronous",
+    "time_of_update",
 ]
