@@ -1,16 +1,19 @@
 """Results of slow computations on disk, each good for one configuration and for the definitions it was made by."""
 
+import datetime
 import os
 import pickle
+import subprocess
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # loading pandas takes longer than a look at the cache should
     import pandas as pd
 
-__all__ = ["Result", "State", "entry", "load_or_compute", "state"]
+__all__ = ["Result", "State", "entry", "load_or_compute", "origin", "state"]
 
 NAMED = 3  # changes that are told by name; of more, the number
 
@@ -24,11 +27,12 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A table, whether it came from the cache, and how long it took to compute (s)."""
+    """A table, whether it came from the cache, how long it took to compute (s), and when."""
 
     table: "pd.DataFrame"  #: the result
     cached: bool  #: whether it came from the cache
     seconds: float  #: how long it took to compute
+    made: str  #: when it was computed, and by which version
 
 
 def entry(folder: Path, name: str) -> Path:
@@ -67,20 +71,34 @@ def load_or_compute(
     if stored.valid:
         try:
             with path.open("rb") as file:
-                pickle.load(file)
-                return Result(pickle.load(file), True, stored.seconds or 0.0)
+                made = pickle.load(file).get("made", "")
+                return Result(pickle.load(file), True, stored.seconds or 0.0, made)
         except Exception:  # a table cut off is computed again
             pass
     source, begin = dict(sources()), time.perf_counter()  # as it is before: an edit on the way is noticed
     table = compute(**config)
-    seconds = time.perf_counter() - begin
+    seconds, made = time.perf_counter() - begin, origin()
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
     with unfinished.open("wb") as file:
-        pickle.dump({"config": dict(config), "source": source, "seconds": seconds}, file)
+        pickle.dump({"config": dict(config), "source": source, "seconds": seconds, "made": made}, file)
         pickle.dump(table, file)
     unfinished.replace(path)  # atomic: a half-written file is never mistaken for a result
-    return Result(table, False, seconds)
+    return Result(table, False, seconds, made)
+
+
+def origin() -> str:
+    """Today, the version of the toolkit, and the commit of its source where that is known."""
+    try:
+        version = f"version {metadata.version('abs-toolkit')}"
+    except metadata.PackageNotFoundError:  # run from its folder without installation
+        version = "an unknown version"
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):  # no git here, or not a repository
+        commit = ""
+    return f"{datetime.date.today().isoformat()} by {version}" + (f", commit {commit}" if commit else "")
 
 
 def _difference(what: str, then: Mapping[str, object], now: Mapping[str, object]) -> str:

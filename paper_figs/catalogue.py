@@ -76,6 +76,11 @@ class Entry:
             return f"{self.module}:compute"
         return f"{dict(_modules(_tree(self.module)))[ast.unparse(shared.value)]}:{shared.attr}"
 
+    def defines(self, name: str) -> bool:
+        """Whether its file has a function or a constant of this name."""
+        functions = {part.name for part in _tree(self.module).body if isinstance(part, ast.FunctionDef)}
+        return name in functions or name in dict(_assignments(_tree(self.module)))
+
     def load(self) -> FigureFile:
         """Import its file."""
         return cast(FigureFile, importlib.import_module(self.module))

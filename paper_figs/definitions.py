@@ -42,7 +42,7 @@ class Module(NamedTuple):
     digest: str  #: of the whole file
     door: bool  #: whether it is the ``__init__.py`` of a folder
     imports: dict[str, str]  #: the local name, and the "module:name" it stands for
-    definitions: dict[str, Definition]
+    definitions: dict[str, Definition]  #: by their names
 
 
 class Toolkit:

@@ -1,56 +1,57 @@
-"""The page of all figures in a folder: one HTML file that needs nothing beside itself.
+"""The page of all figures in a folder: a gallery, then each figure with its claim, numbers and configuration.
 
-Each figure comes with its claim, its numbers, its configuration and the command that makes it again.
+It is one HTML file that needs nothing beside itself.  It is made from the files of the figures alone, so writing it
+imports no figure.
 """
 
-import base64
-import html
+import csv
+import datetime
+import io
 import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-import pandas as pd
+from abs_theory.pages import data_uri, render
+from paper_figs.catalogue import FIGURES, ROOT, Config
 
-from paper_figs.catalogue import FIGURES, Config
+__all__ = ["MAX_ROWS", "Card", "numbers_of", "write"]
 
-ROWS = 250  # of a table that are shown; the file it links to has all
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; color: #1a1a1a }
-nav a { margin-right: 1em; white-space: nowrap }
-section { border-top: 1px solid #ccc; margin-top: 2.5rem }
-figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { font-weight: 600; max-width: 50rem }
-pre { background: #f4f4f4; padding: .6rem; overflow-x: auto } summary { cursor: pointer; margin: .4rem 0 }
-.numbers { overflow: auto; max-height: 28rem } .missing { color: #666 }
-table { border-collapse: collapse; font: 13px/1.4 ui-monospace, monospace }
-th, td { padding: .1rem .6rem; text-align: right; white-space: nowrap }
-td:first-child, th:first-child { text-align: left }
-th { position: sticky; top: 0; background: #fff; border-bottom: 1px solid #888 }
-tr:nth-child(even) td { background: #f7f7f7 }
-"""
+MAX_ROWS = 250  # of a table that are shown; the file it links to has all
+THUMBNAIL_PIXELS = 480  # width
+KINDS = {"pdf": "application/pdf", "svg": "image/svg+xml", "csv": "text/csv"}
 
 
 @dataclass(frozen=True)
 class Card:
     """How a figure in a folder was made."""
 
-    size: str
-    config: Config
-    seconds: float  # its computation took, once
+    size: str  #: quick, default or full
+    config: Config  #: what it was computed with
+    seconds: float  #: its computation took, once
+    made: str = ""  #: when the numbers were computed, and by which version of the toolkit
+    drawn_from: str = ""  #: digest of all that the picture depends on
+    panels: str = ""  #: what the axes of the picture show
 
     def write(self, out: Path, name: str) -> None:
+        """Write the card, as NAME.json."""
         _card(out, name).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, out: Path, name: str) -> Self | None:
-        """None if the figure is not in this folder."""
-        path = _card(out, name)
-        return cls(**json.loads(path.read_text())) if path.exists() else None
+        """The card of a figure; None if it is not in this folder, or of another version."""
+        try:
+            return cls(**json.loads(_card(out, name).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
 
     @staticmethod
     def remove(out: Path, name: str) -> None:
+        """Mark a figure as not drawn."""
         _card(out, name).unlink(missing_ok=True)
 
 
@@ -58,58 +59,87 @@ def _card(out: Path, name: str) -> Path:
     return out / f"{name}.json"
 
 
+def numbers_of(out: Path, name: str) -> Path:
+    """Where the short table of a figure is: a file of its own, or that of the whole table."""
+    short = out / f"{name}-numbers.csv"
+    return short if short.exists() else out / f"{name}.csv"
+
+
 def write(out: Path) -> Path:
     """Write ``index.html`` from the figures in ``out``; returns its path."""
-    sections = "\n".join(section(out, name) for name in FIGURES)
-    contents = "\n".join(f'<a href="#{name}">{name}</a>' for name in FIGURES)
-    path = out / "index.html"
-    path.write_text(
-        f"""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Straggler- and staleness-aware SGD: the figures</title><link rel="icon" href="data:,">
-<style>{_STYLE}</style></head>
-<body>
-<h1>Straggler- and staleness-aware SGD: the figures</h1>
-<p>Every figure with its claim, its numbers, how it was configured and how to make it again. All times are in seconds;
-the mean delay of a worker is 1 s unless said otherwise.</p>
-<nav>{contents}</nav>
-{sections}
-</body>
-</html>
-"""
+    page = render(
+        Path(__file__).with_name("index.html"),
+        title="Straggler- and staleness-aware SGD: the figures",
+        version=_version(),
+        date=datetime.date.today().isoformat(),
+        figures=[_shown(out, name) for name in FIGURES],
     )
+    path = out / "index.html"
+    path.write_text(page, encoding="utf-8")
     return path
 
 
-def section(out: Path, name: str) -> str:
-    """One figure, or how to draw it if it is not there yet."""
+def _version() -> str:
+    try:
+        return metadata.version("abs-toolkit")
+    except metadata.PackageNotFoundError:  # run from its folder without installation
+        return "unknown"
+
+
+def _shown(out: Path, name: str) -> dict[str, object]:
+    """What the page says of one figure."""
     figure, card = FIGURES[name], Card.read(out, name)
-    title = html.escape(figure.title)
-    head = f'<section id="{name}"><h2>{name}</h2><p>{title}.</p>'
     size = "" if card is None or card.size == "default" else f" --{card.size}"
-    command = f"<pre>python -m paper_figs {name}{size}</pre>"
+    values = {"name": name, "title": figure.title, "claim": figure.claim, "card": card, "thumbnail": ""}
+    values["command"] = f"python -m paper_figs {name}{size}"
     if card is None:
-        return f'{head}<p class="missing">Not drawn yet:</p>{command}</section>'
-    claim, data = html.escape(figure.claim), (out / f"{name}.csv").read_bytes()
-    picture = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
-    table = getattr(figure.load(), "numbers", lambda table: table)(pd.read_csv(out / f"{name}.csv"))
-    config = html.escape(json.dumps(card.config, indent=1))
-    smaller = card.size == "quick" and figure.config("quick") != figure.config("default")
-    look = " <em>Quick size, for a look: the claim is about the default size.</em>" if smaller else ""
-    return f"""{head}
-<figure><img alt="{claim}" src="data:image/png;base64,{picture}"><figcaption>{claim}{look}</figcaption></figure>
-<details open><summary>Numbers</summary><div class="numbers">{as_html(table)}</div>
-<p><a download="{name}.csv" href="data:text/csv;base64,{base64.b64encode(data).decode()}">{name}.csv</a>, the
-whole table behind the figure</p></details>
-<details><summary>Configuration ({card.size} size)</summary><pre>{config}</pre></details>
-<p>To make it again (the computation took {card.seconds:.1f} s):</p>{command}
-</section>"""
+        return values
+    picture = (out / f"{name}.png").read_bytes()
+    files = [path for kind in KINDS if (path := out / f"{name}.{kind}").exists()]
+    return values | {
+        "thumbnail": data_uri(_thumbnail(picture), "image/png"),
+        "picture": data_uri(picture, "image/png"),
+        "files": [
+            {"name": path.name, "address": data_uri(path.read_bytes(), KINDS[path.suffix[1:]])} for path in files
+        ],
+        "table": table_of(numbers_of(out, name)),
+        "config": json.dumps(card.config, indent=1),
+        "is_smaller": card.size == "quick" and figure.config("quick") != figure.config("default"),
+        "tests": list(_tests(figure.module.rpartition(".")[2])),
+    }
 
 
-def as_html(table: pd.DataFrame) -> str:
-    """A table of at most ``ROWS`` rows, evenly chosen, of numbers with four digits."""
-    rows = np.unique(np.linspace(0, len(table) - 1, min(ROWS, len(table))).round().astype(int))
-    note = "" if len(rows) == len(table) else f"<p>{len(rows)} of {len(table)} rows:</p>"
-    shown = table.iloc[rows].to_html(index=False, border=0, na_rep="", float_format=lambda x: f"{x:.4g}")
-    return note + shown
+@cache
+def _thumbnail(picture: bytes) -> bytes:
+    """A small picture."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as image:
+        small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+        small.quantize(64).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def table_of(path: Path) -> Mapping[str, object]:
+    """A table of at most ``MAX_ROWS`` rows, evenly spaced, with numbers of four digits."""
+    with path.open(newline="") as file:
+        head, *rows = csv.reader(file)
+    last, count = len(rows) - 1, min(MAX_ROWS, len(rows))
+    chosen = sorted({round(i * last / max(count - 1, 1)) for i in range(count)})
+    note = "" if count == len(rows) else f"{count} of {len(rows)} rows:"
+    shown = [[_four_digits(cell) for cell in rows[i]] for i in chosen]
+    return {"head": head, "rows": shown, "note": note}
+
+
+def _four_digits(cell: str) -> str:
+    """A number with a point, shortened; anything else as it is."""
+    return f"{float(cell):.4g}" if re.fullmatch(r"-?\d+\.\d*(e[-+]\d+)?|-?\d+e[-+]\d+", cell) else cell
+
+
+def _tests(stem: str) -> Iterator[str]:
+    """The tests that hold the claim of a figure, where the tests are at hand."""
+    for path in sorted((ROOT / "tests" / "paper_figs").glob("test_*.py")):
+        for test in re.findall(rf"^def (test_claim_of_{stem}(?:_\w+)?)\(", path.read_text(), flags=re.MULTILINE):
+            yield f"tests/paper_figs/{path.name}::{test}"

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.typing import ColorType, LineStyleType, MarkerType
@@ -108,3 +109,16 @@ def band(ax: Axes, x: ArrayLike, middle: ArrayLike, error: ArrayLike, color: Col
         np.asarray(x, dtype=float), np.maximum(middle - error, lowest), middle + error, color=color, alpha=0.15,
         linewidth=0,
     )  # fmt: skip
+
+
+def described(figure: Figure) -> str:
+    """What the panels of a figure show, in words for those who cannot see it: their titles and axes."""
+    panels = []
+    for ax in figure.axes:
+        title, x, y = (
+            " ".join(text.replace("$", "").split()) for text in (ax.get_title(), ax.get_xlabel(), ax.get_ylabel())
+        )
+        axes = f"{y} against {x}" if x and y else x or y
+        if text := ": ".join(filter(None, (title, axes))):
+            panels.append(text)
+    return f"{len(figure.axes)} panel{'s' if len(figure.axes) > 1 else ''}. {'; '.join(panels)}."

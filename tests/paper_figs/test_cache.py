@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from paper_figs import cache, page
-from paper_figs.__main__ import make, run, state_in_words, toolkit_for
+from paper_figs.__main__ import run
 from paper_figs.catalogue import FIGURES, ROOT
+from paper_figs.making import make, state_in_words, toolkit_for
 
 
 def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
@@ -21,7 +22,11 @@ def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cach
     assert b"/FontFile2" in (tmp_path / "one" / "timeline.pdf").read_bytes()  # fonts are embedded
     assert "timeline.csv  (computed in " in capsys.readouterr().out
     make(["timeline"], "default", tmp_path / "one")
+    assert "timeline.csv  (from the cache, drawn before)" in capsys.readouterr().out
+    (tmp_path / "one" / "timeline.png").unlink()
+    make(["timeline"], "default", tmp_path / "one")
     assert "timeline.csv  (from the cache)" in capsys.readouterr().out
+    assert (tmp_path / "one" / "timeline.png").read_bytes() == (tmp_path / "two" / "timeline.png").read_bytes()
 
 
 def double(x):
@@ -148,7 +153,7 @@ def test_an_interrupted_run_leaves_no_picture_beside_other_numbers_and_goes_on(t
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paper_figs.__main__.draw", interrupt)
+    monkeypatch.setattr("paper_figs.making.draw", interrupt)
     stopped = command("timeline", "--out", str(out))
     assert (stopped.returncode, stopped.stderr) == (130, "paper_figs: interrupted; what was computed is cached\n")
     monkeypatch.undo()

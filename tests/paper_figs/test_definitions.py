@@ -4,6 +4,7 @@ Edits are planted in a copy of the source, and the keys of all figures before an
 """
 
 import ast
+import inspect
 import os
 import shutil
 import subprocess
@@ -269,12 +270,12 @@ def test_the_stored_index_is_the_one_that_is_read_and_a_damaged_one_does_no_harm
 
 # ---------------------------------------------------------------------- nothing is missed
 def functions_run(compute, config):
-    """The functions and classes of the toolkit that run while a figure is computed, as "module.name"."""
+    """The functions, and the classes of the methods, that run while a figure is computed, as "module.name"."""
     roots = {str(ROOT / package) + os.sep for package in PACKAGES}
     seen = set()
 
     def note(frame, event, argument):
-        if event == "call":
+        if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # not what runs as a module is loaded
             seen.add(frame.f_code)
 
     with joblib.parallel_config("sequential"):

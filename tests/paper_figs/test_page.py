@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -12,8 +13,8 @@ import pytest
 from PIL import Image
 
 from paper_figs import page
-from paper_figs.__main__ import make
 from paper_figs.catalogue import FIGURES
+from paper_figs.making import make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 REFERENCES = {"src", "href", "srcset", "data", "poster", "action", "background", "cite", "manifest"}
@@ -56,7 +57,7 @@ def test_the_page_holds_every_figure_with_claim_numbers_configuration_and_comman
         "python -m paper_figs timeline\n",
         '"max_staleness": 2',
         "restarts",
-        "took",
+        "Computed on 20",
     ):
         assert part.strip() in drawn
     for name in FIGURES:
@@ -64,18 +65,27 @@ def test_the_page_holds_every_figure_with_claim_numbers_configuration_and_comman
         assert ("Not drawn yet" in parsed.text[name]) == (name != "timeline")
 
 
-def test_every_picture_is_embedded_and_decodable_and_nothing_refers_outside(written):
+def decoded(address, kind):
+    head, data = address.split(",", 1)
+    assert head == f"data:{kind};base64"
+    return base64.b64decode(data, validate=True)
+
+
+def test_every_picture_and_file_is_embedded_and_decodable_and_nothing_refers_outside(written):
     parsed = Page(written.read_text())
     pictures = [value for tag, value in parsed.references if tag == "img"]
-    assert len(pictures) == 1
+    assert len(pictures) == 2  # in the gallery, and in full size
+    sizes = []
     for picture in pictures:
-        kind, data = picture.split(",", 1)
-        assert kind == "data:image/png;base64"
-        image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+        image = Image.open(io.BytesIO(decoded(picture, "image/png")))
         image.load()
-        assert min(image.size) > 400
-    tables = [value.split(",", 1)[1] for _, value in parsed.references if value.startswith("data:text/csv;base64,")]
-    assert len(pd.read_csv(io.BytesIO(base64.b64decode(tables[0], validate=True)))) > 100
+        sizes.append(image.size)
+    assert max(sizes[0]) == 480
+    assert min(sizes[1]) > 400
+    files = {value.split(";")[0]: value for tag, value in parsed.references if tag == "a" and value[0] != "#"}
+    assert set(files) == {"data:text/csv", "data:application/pdf"}
+    assert len(pd.read_csv(io.BytesIO(decoded(files["data:text/csv"], "text/csv")))) > 100
+    assert decoded(files["data:application/pdf"], "application/pdf") == written.with_name("timeline.pdf").read_bytes()
     for tag, value in parsed.references:
         assert value.startswith("data:") or (value.startswith("#") and value[1:] in parsed.ids), (tag, value[:80])
     assert not {"script", "iframe", "object", "embed"} & set(parsed.tags)
@@ -83,18 +93,34 @@ def test_every_picture_is_embedded_and_decodable_and_nothing_refers_outside(writ
     assert "@import" not in written.read_text()
 
 
-def test_a_long_table_is_shown_in_part_and_says_so_and_text_is_escaped():
-    text = page.as_html(pd.DataFrame({"a < b": range(1000), "x": 1 / 3}))
-    assert f"{page.ROWS} of 1000 rows" in text
-    assert "<td>999</td>" in text
-    assert "a &lt; b" in text
-    assert "0.3333" in text
+def test_a_picture_is_described_and_tables_are_closed(written):
+    text = written.read_text()
+    assert f'alt="{FIGURES["timeline"].title}. 3 panels. synchronous: worker;' in text
+    assert "<details>" in text
+    assert "<details open" not in text
+    assert "prefers-color-scheme: dark" in text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_page_names_a_test_that_holds_each_claim(name):
+    assert list(page._tests(FIGURES[name].module.rpartition(".")[2]))
+
+
+def test_a_long_table_is_shown_in_part_and_says_so(tmp_path):
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"a < b": range(1000), "x": 1 / 3, "y": 1e-7, "z": math.inf}).to_csv(path, index=False)
+    table = page.table_of(path)
+    assert table["note"] == f"{page.MAX_ROWS} of 1000 rows:"
+    assert (len(table["rows"]), table["head"]) == (page.MAX_ROWS, ["a < b", "x", "y", "z"])
+    assert table["rows"][0] == ["0", "0.3333", "1e-07", "inf"]
+    assert table["rows"][-1][0] == "999"
 
 
 def test_the_card_of_a_figure_says_how_it_was_made(written):
     card = json.loads((written.parent / "timeline.json").read_text())
     assert card["config"] == FIGURES["timeline"].config("default")
     assert card["size"] == "default"
+    assert card["made"].startswith("20")
     assert page.Card.read(written.parent, "ablation") is None
 
 

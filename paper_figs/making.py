@@ -1,0 +1,131 @@
+"""From names of figures to their files: what is cached is not computed, and what is up to date is not drawn again."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paper_figs import cache
+from paper_figs.catalogue import FIGURES, ROOT
+from paper_figs.definitions import Toolkit
+from paper_figs.page import Card
+
+if TYPE_CHECKING:  # loaded when something is computed or drawn
+    import pandas as pd
+
+__all__ = ["make", "state_in_words", "toolkit_for"]
+
+PARTS_OF_DRAWING = ("draw", "summarise", "numbers")
+
+
+def make(names: list[str], size: str, out: Path, width: str = "page", svg: bool = False) -> list[Path]:
+    """Compute what is not cached, draw what is out of date, and write the page; return the pictures and the page."""
+    from paper_figs import page
+
+    toolkit = toolkit_for(out)
+    results = {name: tabulate(toolkit, name, size, out, width, svg) for name in names}
+    calls = [partial(draw, name, *result, out, width, svg) for name, result in results.items() if result is not None]
+    if len(calls) > 1:
+        _draw_in_parallel(calls)
+    else:
+        for call in calls:
+            call()
+    return [*(path for name in names for path in pictures_of(out, name, svg)), page.write(out)]
+
+
+def _draw_in_parallel(calls: list[Callable[[], None]]) -> None:
+    import joblib
+
+    from paper_figs.parallel import in_parallel
+
+    in_parallel("drawing", [joblib.delayed(call)() for call in calls])
+
+
+def pictures_of(out: Path, name: str, svg: bool) -> list[Path]:
+    """The files a figure is drawn to."""
+    return [out / f"{name}.{kind}" for kind in (("pdf", "png", "svg") if svg else ("pdf", "png"))]
+
+
+def toolkit_for(out: Path) -> Toolkit:
+    """The definitions of the toolkit, as far as known from the last run into this folder."""
+    return Toolkit(ROOT, out / ".cache" / "definitions.json")
+
+
+def stored_as(name: str, size: str) -> str:
+    """What the cached result is called: figures drawn from one computation share it."""
+    return f"{FIGURES[name].compute.partition(':')[0].rpartition('.')[2]}-{size}"
+
+
+def sources_of(toolkit: Toolkit, name: str) -> dict[str, str]:
+    """A digest of each definition that computes a figure, and the versions beneath them."""
+    from simulations.sweeps import versions
+
+    beneath = {library: version for library, version in versions().items() if library != "toolkit"}
+    return toolkit.used_by(FIGURES[name].compute) | beneath
+
+
+def drawing_of(toolkit: Toolkit, name: str, size: str, width: str, svg: bool) -> str:
+    """A digest of all that a picture depends on: its numbers, and what draws them."""
+    figure = FIGURES[name]
+    drawing = toolkit.used_by(*(f"{figure.module}:{part}" for part in PARTS_OF_DRAWING if figure.defines(part)))
+    drawing |= toolkit.used_by("paper_figs.making:draw")
+    beneath = {library: metadata.version(library) for library in ("matplotlib", "pandas")}
+    parts = [sources_of(toolkit, name), figure.config(size), drawing, beneath, width, svg]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def state_in_words(toolkit: Toolkit, name: str, size: str, out: Path) -> str:
+    """Whether a figure's table is cached, and if not, why it has to be computed."""
+    figure = FIGURES[name]
+    stored = cache.state(out / ".cache", stored_as(name, size), figure.config(size), lambda: sources_of(toolkit, name))
+    sharing = [other for other in FIGURES if FIGURES[other].compute == figure.compute and other != name]
+    shared = f"; one computation with {', '.join(sharing)}" if sharing else ""
+    if stored.valid:
+        return f"cached (took {stored.seconds:.1f} s{shared})"
+    took = "" if stored.seconds is None else f"; took {stored.seconds:.1f} s last time"
+    return f"to be computed ({stored.why}{took}{shared})"
+
+
+def tabulate(
+    toolkit: Toolkit, name: str, size: str, out: Path, width: str, svg: bool
+) -> "tuple[pd.DataFrame, Card] | None":
+    """Write NAME.csv, and return the table and how it was made; None if it and its pictures are up to date."""
+    figure, config, sources = FIGURES[name], FIGURES[name].config(size), partial(sources_of, toolkit, name)
+    drawn_from, card = drawing_of(toolkit, name, size, width, svg), Card.read(out, name)
+    files = [out / f"{name}.csv", *pictures_of(out, name, svg)]
+    stored = cache.state(out / ".cache", stored_as(name, size), config, sources)
+    if stored.valid and card and card.drawn_from == drawn_from and all(path.exists() for path in files):
+        print(f"{out / name}.csv  (from the cache, drawn before)", flush=True)
+        return None
+    module = figure.load()
+    result = cache.load_or_compute(out / ".cache", stored_as(name, size), config, sources, module.compute)
+    table = getattr(module, "summarise", lambda table: table)(result.table)
+    Card.remove(out, name)  # the picture there is, if any, is not of this table
+    note = "from the cache" if result.cached else f"computed in {result.seconds:.1f} s"
+    table.to_csv(out / f"{name}.csv", index=False)
+    if hasattr(module, "numbers"):
+        getattr(module, "numbers")(table).to_csv(out / f"{name}-numbers.csv", index=False)  # noqa: B009
+    print(f"{out / name}.csv  ({note})", flush=True)
+    return table, Card(size, dict(config), result.seconds, result.made, drawn_from)
+
+
+def draw(name: str, table: "pd.DataFrame", card: Card, out: Path, width: str = "page", svg: bool = False) -> None:
+    """Write NAME.pdf, NAME.png and perhaps NAME.svg, the same for the same table, and then NAME.json, the card."""
+    from paper_figs import style
+
+    metadata_of: Mapping[str, dict[str, None]] = {
+        "pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None},
+    }  # fmt: skip
+    with style.applied():
+        drawing = FIGURES[name].load().draw(table)
+        if layout := drawing.get_layout_engine():
+            layout.execute(drawing)
+        drawing.set_layout_engine(None)  # laid out once, for all files
+        for path in pictures_of(out, name, svg):
+            drawing.savefig(path, metadata=metadata_of[path.suffix[1:]])
+        panels = style.described(drawing)
+    replace(card, panels=panels).write(out, name)
