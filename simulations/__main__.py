@@ -34,8 +34,16 @@ def main(
         raise typer.BadParameter(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     if format == "parquet" and find_spec("pyarrow") is None:
         raise typer.BadParameter('--format parquet needs pyarrow: install the extra "traces" of this package')
-    from simulations.sweeps import Sweep, folder, report, run_sweep  # heavy: only once there is something to run
+    from simulations.sweeps import (  # heavy: only once there is something to run
+        Store,
+        Sweep,
+        execution,
+        folder,
+        report,
+        run_sweep,
+    )
 
+    execution.check_backend(backend)
     sweep = Sweep.from_toml(file, allow or ())
     if list_:
         for line in report.finished_lines(sweep, out):
@@ -45,22 +53,23 @@ def main(
         refused = sweep.check()
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None
-    note = folder.claim(out, sweep)
-    if refused:
-        warn("simulations", f"{file}: {refused}; the other cells run")
-    try:
-        outcome = run_sweep(sweep, out, backend=backend, address=address, n_jobs=jobs)
-        if len(outcome.cells) == 1 and outcome.table.empty and outcome.cells["error"].any():
-            raise ValueError(f"{file}: {outcome.cells['error'][0]}")
-        for path in [*folder.write_tables(out, outcome, format), note]:
-            print(path)
-    except KeyboardInterrupt:
-        warn("simulations", f"interrupted; {report.kept_line(sweep, out)}")
-        return INTERRUPTED
-    except OSError as problem:
-        raise OSError(f"{problem}; {report.kept_line(sweep, out)}") from None
-    except RuntimeError as problem:  # a process of joblib or of the cluster was killed
-        raise RuntimeError(f"{problem}; {report.kept_line(sweep, out)}") from None
+    with Store(out) as store:  # one lock: results of one sweep are never under the configuration of another
+        note = folder.claim(store, sweep)
+        if refused:
+            warn("simulations", f"{file}: {refused}; the other cells run")
+        try:
+            outcome = run_sweep(sweep, store, backend=backend, address=address, n_jobs=jobs)
+            if len(outcome.cells) == 1 and outcome.table.empty and outcome.cells["error"].any():
+                raise ValueError(f"{file}: {outcome.cells['error'][0]}")
+            for path in [*folder.write_tables(store, outcome, format), note]:
+                print(path)
+        except KeyboardInterrupt:
+            warn("simulations", f"interrupted; {report.kept_line(sweep, out)}")
+            return INTERRUPTED
+        except OSError as problem:
+            raise OSError(f"{problem}; {report.kept_line(sweep, out)}") from None
+        except RuntimeError as problem:  # a process of joblib or of the cluster was killed
+            raise RuntimeError(f"{problem}; {report.kept_line(sweep, out)}") from None
     for line in report.problem_lines(sweep, outcome):
         warn("simulations", line)
     return int(outcome.cells["error"].any())

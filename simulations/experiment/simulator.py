@@ -12,6 +12,7 @@ from abs_theory.checks import check_count, is_integer
 from abs_theory.typing import Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
+from simulations.processes import parallel
 from simulations.server import Budget, Policy, Protocol, Run, check_protocol, run_replicate
 
 __all__ = ["checked_replicates", "simulate"]
@@ -104,8 +105,9 @@ def simulate(  # noqa: PLR0913
         budget=Budget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target),
     )  # fmt: skip
     chosen = checked_replicates(replicates)
-    parallel = joblib.Parallel(n_jobs=1 if len(chosen) == 1 else n_jobs, return_as="generator")
-    results = parallel(joblib.delayed(run_replicate)(run, replicate) for replicate in chosen)
+    results = parallel(1 if len(chosen) == 1 else n_jobs, "generator")(
+        joblib.delayed(run_replicate)(run, replicate) for replicate in chosen
+    )
     several = len(chosen) > 1  # a single run is often one of many, and needs no bar
     bar = tqdm(results, total=len(chosen), unit="run", disable=None, leave=False) if several else results
     rounds, tasks = zip(*bar, strict=True)

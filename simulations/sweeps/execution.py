@@ -2,12 +2,8 @@
 
 import hashlib
 import os
-import signal
-import threading
-import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple, cast
 from warnings import catch_warnings, filterwarnings
@@ -19,6 +15,7 @@ from tqdm import tqdm
 
 from abs_theory.checks import instead
 from simulations.experiment import Experiment, to_toml
+from simulations.processes import parallel
 from simulations.record import diverged
 from simulations.sweeps import ray_cluster
 from simulations.sweeps.choices import BACKENDS
@@ -28,7 +25,6 @@ from simulations.sweeps.sweep import Sweep, error_line, label
 
 __all__ = ["Outcome", "Unit", "run_sweep", "units"]
 
-WATCH_SECONDS = 1.0  # between two looks of a process at whether the process that started it still lives
 KEY_LETTERS = 32  # hexadecimal digits of a key: 128 bits, so that two different runs never share one
 
 
@@ -67,7 +63,7 @@ def units(sweep: Sweep) -> list[Unit]:
 
 def run_sweep(
     sweep: Sweep,
-    out: str | os.PathLike | None = None,
+    out: str | os.PathLike | Store | None = None,
     *,
     backend: str = "joblib",
     address: str | None = None,
@@ -78,10 +74,11 @@ def run_sweep(
     Replicates run on ``n_jobs`` processes (-1: all cores), or with ``backend="ray"`` on the Ray cluster at ``address``
     (None: the one of this process, or a new one on this computer).  The numbers are the same everywhere.  Each
     replicate is written to ``out`` when it is finished (None: keep nothing), so that after any interruption the same
-    call continues.  A replicate that fails is reported in ``cells``; the others run.
+    call continues.  A replicate that fails is reported in ``cells``; the others run.  Nobody else can write to ``out``
+    meanwhile; a Store that is open keeps its lock.
 
     Raises ValueError for an unknown backend and, before anything runs, if no cell could begin (``Sweep.check``);
-    OSError if a result cannot be written.
+    OSError if a result cannot be written, or another run is writing to ``out``.
 
     >>> base = {"n": 2, "delay": "exponential:mean=1", "problem": "TimingOnly", "protocol": {"name": "k_sync", "k": 1},
     ...         "step_size": 1.0, "num_updates": 3, "seed": 0}
@@ -92,11 +89,10 @@ def run_sweep(
     4     1           2       2  1.169
     5     1           2       3  2.342
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"there is no backend {backend!r}{instead(backend, BACKENDS, 'there are joblib and ray')}")
+    check_backend(backend)
     sweep.check()
     wanted = units(sweep)
-    with nullcontext(_Memory()) if out is None else Store(out) as store:
+    with nullcontext(_Memory()) if out is None else Store.of(out) as store:
         kept = {unit.key: tables for unit in wanted if (tables := store.load(unit.key)) is not None}
         missing = list({unit.key: unit for unit in wanted if unit.key not in kept}.values())
         errors: dict[str, str] = {}
@@ -119,9 +115,15 @@ def attempt(unit: Unit) -> Attempt:
     """The key of a unit with its tables, or with what went wrong: a failure must not stop the other units."""
     try:
         result = unit.experiment.run(n_jobs=1, replicates=[unit.replicate])
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # the user's code may do either
         return unit.key, None, error_line(problem)
     return unit.key, result if isinstance(result, tuple) else (result,), ""
+
+
+def check_backend(backend: str) -> None:
+    """Raise ValueError unless there is a backend of this name."""
+    if backend not in BACKENDS:
+        raise ValueError(f"there is no backend {backend!r}{instead(backend, BACKENDS, 'there are joblib and ray')}")
 
 
 class _Memory:
@@ -140,27 +142,8 @@ def _results(missing: Sequence[Unit], backend: str, address: str | None, n_jobs:
     """What ``attempt`` returns for each unit, in the order in which they finish."""
     if backend == "ray":
         return ray_cluster.results(attempt, missing, address)
-    parallel = joblib.Parallel(n_jobs=1 if len(missing) <= 1 else n_jobs, return_as="generator_unordered")
-    return cast(Generator[Attempt], parallel(joblib.delayed(_attempt_for)(os.getpid(), unit) for unit in missing))
-
-
-def _attempt_for(parent: int, unit: Unit) -> Attempt:
-    if os.getpid() != parent:
-        _end_with(parent)
-    return attempt(unit)
-
-
-@cache
-def _end_with(parent: int) -> None:
-    """Exit when the parent dies; ignore Ctrl-C, which the parent handles."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    run = parallel(1 if len(missing) <= 1 else n_jobs, "generator_unordered")
+    return cast(Generator[Attempt], run(joblib.delayed(attempt)(unit) for unit in missing))
 
 
 def _outcome(sweep: Sweep, wanted: Sequence[Unit], kept: dict[str, Tables], errors: dict[str, str]) -> Outcome:

@@ -1,6 +1,7 @@
 """The folder of a sweep: which configuration it belongs to, and the tables at the end."""
 
 import gzip
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,33 +21,36 @@ COMPRESSED_FROM_ROWS = 200_000  # about 30 MB of CSV; smaller tables open in any
 CONFIGURATION = "config.toml"
 
 
-def claim(folder: Path, sweep: Sweep) -> Path:
-    """Write the configuration of ``sweep`` to ``folder``, and return the path of this file, which can itself be run.
+def claim(out: str | os.PathLike | Store, sweep: Sweep) -> Path:
+    """Write the configuration of ``sweep`` to the folder ``out`` and return the path of this file, which can be run.
 
     The sweep of a folder may only grow: to more replicates, or more cells.  Raises ValueError if the folder holds
     results that do not belong to this sweep, or were made by other versions; OSError if it cannot be written, or
-    another run is writing to it.
+    another run is writing to it.  To run the sweep under the same lock, open a ``Store`` of the folder and hand it to
+    ``claim``, ``run_sweep`` and ``write_tables``; otherwise another run may claim the folder in between.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"the results go to a folder, but {folder} is a file: give another one")
-    note = folder / CONFIGURATION
-    if note.exists() and any(folder.rglob("*.result")):
-        _check_same(note, sweep)
-    with Store(folder), replacing(note) as file:  # unless another run has the folder
-        file.write(f"{sweep.to_toml()}\n{to_toml({'versions': versions()})}".encode())
+    with Store.of(out) as store:
+        folder = store.folder.parent
+        note = folder / CONFIGURATION
+        if note.exists() and any(folder.rglob("*.result")):
+            _check_same(note, sweep)
+        with replacing(note) as file:
+            file.write(f"{sweep.to_toml()}\n{to_toml({'versions': versions()})}".encode())
     return note
 
 
-def write_tables(folder: Path, outcome: Outcome, format: str = "csv") -> list[Path]:
-    """Write the tables and return their paths; the same bytes for the same tables.
+def write_tables(out: str | os.PathLike | Store, outcome: Outcome, format: str = "csv") -> list[Path]:
+    """Write the tables to the folder ``out`` and return their paths; the same bytes for the same tables.
 
     ``table`` and, if asked for, ``tasks``, as CSV, compressed if large, or parquet; ``cells.csv`` for a sweep.
     """
-    paths = [_write(folder, "table", outcome.table, format)]
-    if outcome.tasks is not None:
-        paths.append(_write(folder, "tasks", outcome.tasks, format))
-    if len(outcome.cells) > 1 or outcome.cells["error"].any():
-        paths.append(_write(folder, "cells", outcome.cells, "csv"))
+    with Store.of(out) as store:
+        folder = store.folder.parent
+        paths = [_write(folder, "table", outcome.table, format)]
+        if outcome.tasks is not None:
+            paths.append(_write(folder, "tasks", outcome.tasks, format))
+        if len(outcome.cells) > 1 or outcome.cells["error"].any():
+            paths.append(_write(folder, "cells", outcome.cells, "csv"))
     return paths
 
 

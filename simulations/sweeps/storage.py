@@ -12,38 +12,53 @@ from typing import IO, Any, Self, cast
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 __all__ = ["Store", "Tables", "replacing"]
 
 _MAGIC = b"abs-toolkit result 1 "
+UNFINISHED = ".*.unfinished"  # files that are being written
 Tables = tuple[pd.DataFrame, ...]
 
 
 class Store:
     """Tables by key (a text that can be a file name) in ``folder``, for one process at a time.
 
-    Use it as a context, which locks the folder: the system releases the lock however the process ends.
+    Use it as a context, which locks the folder: the system releases the lock however the process ends.  A context
+    within the context of the same Store is part of it.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder) / "results"
         self.damaged: list[Path] = []  # files whose content is not what was saved
-        self._lock: IO | None = None
+        self._lock = FileLock(self.folder / ".lock", timeout=0)
+
+    @classmethod
+    def of(cls, out: "str | os.PathLike | Store") -> "Store":
+        """The Store of a folder, or ``out`` itself if it is one."""
+        return out if isinstance(out, Store) else cls(out)
 
     def __enter__(self) -> Self:
+        folder = self.folder.parent
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"the results go to a folder, but {folder} is a file: give another one")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / ".lock", "w")  # held until the end
-        if not _locked(self._lock):
-            self._lock.close()
-            raise OSError(f"another run is writing to {self.folder.parent}: wait for it, or give another folder")
-        for unfinished in self.folder.glob(".*.unfinished"):  # of a process that was killed
-            unfinished.unlink()
+        first = not self._lock.is_locked
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise OSError(f"another run is writing to {folder}: wait for it, or give another folder") from None
+        except NotImplementedError:
+            raise OSError(f"the file system of {folder} cannot lock files: give a folder on another one") from None
+        if first:
+            for unfinished in [*folder.glob(UNFINISHED), *self.folder.glob(UNFINISHED)]:  # of a process that was killed
+                unfinished.unlink(missing_ok=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        cast(IO, self._lock).close()
+        self._lock.release()
 
     def path(self, key: str) -> Path:
         """The file that keeps the tables under ``key``."""
@@ -118,15 +133,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _locked(file: IO) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # a system without locks of this kind
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -113,7 +113,7 @@ class Sweep:
         for number, (changed, experiment) in enumerate(self.experiments):
             try:
                 experiment.check()
-            except Exception as problem:  # perhaps one of a factory or policy that the user has written
+            except (Exception, SystemExit) as problem:  # perhaps one of a factory or policy that the user has written
                 refused.add(error_line(problem), number, changed)
         if refused.number == len(self.experiments):
             refused.raise_if_any()
@@ -177,7 +177,7 @@ class Refused:
             raise ValueError(str(self))
 
 
-def error_line(problem: Exception) -> str:
+def error_line(problem: BaseException) -> str:
     """What went wrong, in one line; with the place in the source where the message alone may not explain it."""
     message = " ".join(str(problem).split())
     if isinstance(problem, ValueError | RuntimeError) and message:

@@ -316,7 +316,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path)
 
 @pytest.mark.slow
 def test_a_killed_worker_is_one_line_and_keeps_what_is_finished(run, toml, tmp_path, monkeypatch):
-    deadly = "import os\nfrom simulations.server import Protocol, synchronous\ndef deadly(armed: bool):\n"
+    deadly = "import os\nfrom simulations.protocols import synchronous\nfrom simulations.server import Protocol\n"
+    deadly += "def deadly(armed: bool) -> Protocol:\n"
     deadly += "    kill = Protocol(lambda server, job: os.kill(os.getpid(), 9))\n"
     deadly += "    return kill if armed else synchronous()\n"
     (tmp_path / "deadly_protocol.py").write_text(deadly)
@@ -324,7 +325,7 @@ def test_a_killed_worker_is_one_line_and_keeps_what_is_finished(run, toml, tmp_p
     get_reusable_executor().shutdown(wait=True)  # processes of earlier tests do not know that path
     text = RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"deadly_protocol:deadly"')
     path = toml(text.replace("= 30", "= 3000") + "[sweep]\nprotocol.armed = [false, true]\n")
-    status, printed, complained = run(path, "--out", tmp_path / "out", "--jobs", 2)
+    status, printed, complained = run(path, "--out", tmp_path / "out", "--jobs", 2, "--allow", "deadly_protocol")
     assert (status, printed) == (2, "")
     assert complained.count("\n") == 1
     assert "runs are finished and kept in" in complained

@@ -459,6 +459,32 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     run_sweep(SWEEP, tmp_path, n_jobs=1)  # once the first has ended
 
 
+def test_one_lock_covers_configuration_runs_and_tables(small, tmp_path):
+    another = Sweep({**BASE, "seed": 4}, {"protocol.k": [1, 2]})
+    with Store(tmp_path) as store:
+        note = folder.claim(store, SMALL)
+        for write in (folder.claim, run_sweep):
+            with pytest.raises(OSError, match="another run is writing to"):
+                write(*((tmp_path, another) if write is folder.claim else (another, tmp_path)))
+        outcome = run_sweep(SMALL, store, n_jobs=1)
+        with pytest.raises(OSError, match="another run is writing to"):
+            folder.claim(tmp_path, another)  # the lock is not given back by what runs within it
+        folder.write_tables(store, outcome)
+    assert Sweep.from_toml(note) == SMALL
+    assert (tmp_path / "table.csv").read_text() == small.table.to_csv(index=False)
+    with pytest.raises(ValueError, match="holds results of another configuration: seed = 3 there, 4 here"):
+        folder.claim(tmp_path, another)
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path):
+    left = [tmp_path / ".table.csv.123.unfinished", tmp_path / "results" / ".abc.result.123.unfinished"]
+    (tmp_path / "results").mkdir()
+    for path in left:
+        path.touch()
+    with Store(tmp_path):
+        assert not any(path.exists() for path in left)
+
+
 def test_saved_tables_are_loaded_to_the_last_bit(tmp_path):
     table = pd.DataFrame(
         {

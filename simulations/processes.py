@@ -1,0 +1,41 @@
+"""Work on several processes, none of which outlives the process that started them."""
+
+import os
+import signal
+import threading
+import time
+from typing import Literal
+
+import joblib
+
+__all__ = ["parallel"]
+
+WATCH_SECONDS = 1.0  # between two looks of a process at whether the process that started it still lives
+
+
+def parallel(n_jobs: int, return_as: Literal["list", "generator", "generator_unordered"] = "list") -> joblib.Parallel:
+    """``joblib.Parallel`` on ``n_jobs`` processes (-1: all cores) that exit within seconds after this one dies.
+
+    They ignore Ctrl-C, which this process handles.
+
+    >>> parallel(1)(joblib.delayed(abs)(number) for number in (-1, 2))
+    [1, 2]
+    """
+    backend, _ = joblib.parallel.get_active_backend()
+    if n_jobs == 1 or not isinstance(
+        backend, joblib.parallel.BACKENDS["loky"]
+    ):  # of another kind, if the caller says so
+        return joblib.Parallel(n_jobs=n_jobs, return_as=return_as)
+    return joblib.Parallel(n_jobs=n_jobs, return_as=return_as, initializer=_end_with, initargs=(os.getpid(),))
+
+
+def _end_with(parent: int) -> None:
+    """Exit when the process ``parent`` dies; ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,68 @@
+"""Processes of a run end with the process that started them, whatever ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WITHIN = 5.0  # seconds
+SIMULATE = """
+from simulations.experiment import simulate
+from simulations.problems import TimingOnly
+from simulations.protocols import asynchronous
+from abs_theory.delays import Exponential
+
+simulate(asynchronous(), TimingOnly(), Exponential(1.0), 4, step_size=1.0, num_updates=10**8, seed=0, replicates=4,
+         n_jobs=2)
+"""
+
+
+def members(group):
+    """Processes of a process group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a list of processes")
+@pytest.mark.parametrize("workers", [1, 2])  # before all of them have begun, and at work
+def test_no_worker_outlives_a_killed_simulation(workers):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SIMULATE], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    try:
+        while len([pid for pid in members(process.pid) if b"LokyProcess" in command(pid)]) < workers:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        if workers > 1:
+            time.sleep(1.0)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        end = time.monotonic() + WITHIN
+        while members(process.pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert members(process.pid) == []
+        process.stderr.read()  # whose other ends are closed
+    finally:
+        for pid in members(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.stderr.close()
+
+
+def command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
