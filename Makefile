@@ -1,7 +1,7 @@
 # make figures [QUICK=1 | FULL=1]   every figure into figures/
 # make test [SLOW=1]   the test suite                   make check       lint, format, types
 # make bench           speed beside the alternatives    make notebooks   JupyterLab
-# make docs            the reference into docs/site
+# make docs [QUICK=1]  the documentation into docs/site
 # Each creates its own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
@@ -33,11 +33,11 @@ notebooks: $(READY)
 
 docs: $(READY)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[docs]"
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/site
+	$(if $(QUICK),QUICK=1) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/site
 	@echo docs/site/index.html
 
 clean:
-	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build docs/site docs/reference *.egg-info
+	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build docs/site docs/reference docs/generated docs/tutorials docs/examples docs/jupyter_execute *.egg-info
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from abs_theory import order_stats
+from abs_theory.delays import Exponential
 from simulations.fleets import Fleet
 from simulations.problems import Problem
 
@@ -18,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("abs_theory", "simulations", "paper_figs")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 sys.path.insert(0, str(ROOT / "docs"))
+import made  # noqa: E402
 import rooms  # noqa: E402
 
 LISTED = rooms.PAGES
@@ -133,6 +136,39 @@ def test_every_word_is_explained_once_in_two_or_three_sentences():
     assert all(1 <= len(re.findall(r"[.:](?=\s)", about)) <= 6 for _, about in entries)
     used = set(re.findall(r":term:`(?:[^`<]*<)?([^`>]*)>?`", "".join(path.read_text() for path in FILES)))
     assert used <= set(words), "words that the docstrings link to, and the glossary lacks"
+
+
+def test_the_answers_of_the_page_how_do_i_run_and_print_what_it_says(capsys):
+    page, names = (ROOT / "docs" / "howto.md").read_text(), {"__name__": "howto"}
+    examples = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, flags=re.DOTALL)
+    assert len(examples) == page.count("```python") >= 8
+    for code, printed in examples:
+        exec(compile(code, "howto.md", "exec"), names)
+        assert capsys.readouterr().out.split() == printed.split(), code
+
+
+def test_the_numbers_of_abs_in_five_minutes():
+    page = (ROOT / "docs" / "abs.md").read_text()
+    law = Exponential(1.0)
+    waits = {"a round lasts 3.6 s": order_stats.mean(law, 20, 20), "a round lasts 0.28 s": order_stats.mean(law, 5, 20)}
+    for said, seconds in waits.items():
+        assert said in page
+        assert float(said.split()[3]) == pytest.approx(seconds, rel=0.02)
+
+
+def test_the_page_of_commands_shows_those_of_the_readme():
+    commands = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("python -m ")]
+    assert commands == list(made.COMMANDS.values())
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert all(f"generated/{name}.txt" in page for name in made.COMMANDS)
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = re.findall(r"^([\w/]+)$", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)
+    pages = {path.stem for path in (ROOT / "docs").glob("*") if path.suffix in (".md", ".rst")}
+    assert set(listed) == pages - {"index"}
+    tutorials = set(re.findall(r"^tutorials/(\w+)$", (ROOT / "docs" / "tutorials.md").read_text(), flags=re.MULTILINE))
+    assert tutorials == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
 def test_the_reference_has_a_page_for_whatever_notebooks_and_readme_import():

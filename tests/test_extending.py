@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("abs_theory", "simulations", "paper_figs", "tests", "docs", "benchmarks", "examples", "notebooks")
+NOT_COPIED = shutil.ignore_patterns(
+    "__pycache__", "site", "reference", "generated", "tutorials", "jupyter_execute"
+)  # what is made from the rest
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 SECTIONS = {part.split("\n")[0]: part for part in GUIDE.split("\n## ")[1:]}
 CHANGE = re.compile(r"^`([\w/.]+)`(, new)?[^\n]*:\n\n```(python|diff)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
@@ -39,7 +42,7 @@ def insert(text, patch):
 def changed(tmp_path_factory):
     copy = tmp_path_factory.mktemp("copy")
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "site", "reference"))
+        shutil.copytree(ROOT / folder, copy / folder, ignore=NOT_COPIED)
     for file in ("README.md", "Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / file, copy / file)
     for section in SECTIONS.values():
