@@ -1,12 +1,12 @@
 """One replicate: drive its server to the end of the budget, and evaluate the model on a common grid of seconds."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from simulations.problems import Problem
-from simulations.record import rises
+from simulations.server.evaluations import Evaluations
 from simulations.server.job import Round
 from simulations.server.server import Run, Server
 from simulations.threads import one_thread
@@ -31,36 +31,22 @@ def drive(server: Server) -> pd.DataFrame:
     >>> drive(Server(run))["time"].tolist()
     [2.0, 4.0]
     """
-    problem, on_arrival, budget = server.problem, server.protocol.on_arrival, server.run.budget
-    update_limit, time_limit, eval_every, target = (
-        budget.update_limit, budget.time_limit, budget.eval_every, budget.target,
-    )  # fmt: skip
-    evaluations: dict[int, dict[str, float]] = {}  # by version of the model
-    next_eval = eval_every
-    pause, seen = min(next_eval, time_limit), 0
+    on_arrival, update_limit = server.protocol.on_arrival, server.run.budget.update_limit
+    evaluations, updates = Evaluations(server.run), 0
     with np.errstate(over="ignore", invalid="ignore"):
         while True:
-            job = server.next_arrival(pause)
+            job = server.next_arrival(evaluations.pause)
             if job is not None:
                 on_arrival(server, job)
-                if server.updates > seen:
-                    seen = server.updates
-                    if seen >= update_limit or not math.isfinite(server.loss):
+                if server.updates > updates:
+                    updates = server.updates
+                    if updates >= update_limit or not math.isfinite(server.loss):
                         break
-                continue
-            now = server.next_time
-            if next_eval < time_limit:  # the model in force at next_eval is still the current one
-                evaluations[server.updates] = values = evaluate(problem, server.params)
-                if values["loss"] == math.inf or (target and is_reached(values, *target)):
-                    break
-                next_eval = eval_every * math.ceil(min(now, time_limit) / eval_every)
-            if now > time_limit:
+            elif not evaluations.go_on(server.next_time, server.updates, server.params):
                 break
-            pause = min(next_eval, time_limit)
-        evaluations[server.updates] = evaluate(problem, server.params)
-    if not math.isfinite(server.loss):
-        evaluations[server.updates]["loss"] = math.inf
-    return as_table(server.finish(), evaluations, server.run)
+        evaluations.end(server.updates, server.params, server.loss)
+    columns = zip(*server.finish(), strict=True)
+    return as_table(dict(zip(Round._fields, columns, strict=False)), evaluations.values, server.run)
 
 
 def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -90,21 +76,11 @@ def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]
     return rounds, tasks
 
 
-def evaluate(problem: Problem, params: np.ndarray) -> dict[str, float]:
-    """The loss at ``params``, inf if it is not finite, and the metrics of the problem."""
-    loss = problem.loss(params)
-    return {"loss": loss if math.isfinite(loss) else math.inf, **problem.metrics(params)}
-
-
-def is_reached(values: dict[str, float], column: str, level: float) -> bool:
-    """Whether an evaluation has reached the ``level`` of a target."""
-    return values[column] >= level if rises(column) else values[column] <= level
-
-
-def as_table(rounds: list[Round], evaluations: dict[int, dict[str, float]], run: Run) -> pd.DataFrame:
-    """One row per round, with the evaluation of the model that its update made, if there was one."""
+def as_table(
+    columns: Mapping[str, Sequence[float] | np.ndarray], evaluations: dict[int, dict[str, float]], run: Run
+) -> pd.DataFrame:
+    """One row per round from the fields of ``Round``, with the evaluation of the model that its update made, if any."""
     kinds = Round.__annotations__
-    columns = list(zip(*rounds, strict=True)) or [()] * len(kinds)
-    table = pd.DataFrame({name: np.array(c, kinds[name]) for name, c in zip(kinds, columns, strict=True)})
+    table = pd.DataFrame({name: np.array(columns.get(name, ()), kind) for name, kind in kinds.items()})
     evaluated = pd.DataFrame.from_dict(evaluations, orient="index", columns=run.evaluated, dtype=float)
     return table.join(evaluated, on="update")

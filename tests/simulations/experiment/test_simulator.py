@@ -51,6 +51,12 @@ def test_evaluations_are_of_the_model_in_force_at_each_grid_point():
     assert evaluated["loss"].tolist() == [0.5 * 0.25**update for update in evaluated["update"]]
 
 
+def test_updates_that_miss_the_grid_by_a_rounding_error_do_not_stop_the_run():
+    table = sync(delay=Deterministic(0.01), num_updates=12, eval_every=0.01)  # 6 x 0.01 < 0.01 + ... + 0.01
+    assert len(table) == 12
+    assert table["loss"].isna().sum() == 1
+
+
 def test_evaluating_more_often_changes_nothing_else():
     problem = perceptron_digits(4, hidden=4, batch_size=2)
     options = {"problem": problem, "delay": LogNormal(median=1.0, sigma=1.0), "n": 4, "num_updates": 30}

@@ -1,0 +1,57 @@
+"""The evaluations of one run: on a common grid of seconds, until the time is over or the target is reached."""
+
+import math
+
+import numpy as np
+
+from simulations.record import rises
+from simulations.server.server import Run
+
+
+class Evaluations:
+    """What has been evaluated of one replicate, and the ``pause`` in seconds at which the next look is due."""
+
+    def __init__(self, run: Run):
+        self.problem, self.target = run.problem, run.budget.target
+        self.every, self.time_limit = run.budget.eval_every, run.budget.time_limit
+        self.values: dict[int, dict[str, float]] = {}  # by version of the model
+        self._due = self.every
+        self.pause = min(self._due, self.time_limit)
+
+    def go_on(self, time: float, version: int, params: np.ndarray) -> bool:
+        """Pass the ``pause``, since the next arrival is only at ``time``; whether the run goes on until there.
+
+        The model of this ``version``, in force at the pause, is evaluated if that is a point of the grid.
+        """
+        if self._due < self.time_limit:
+            self.evaluate(version, params)
+            values = self.values[version]
+            if values["loss"] == math.inf or (self.target and _is_reached(values, *self.target)):
+                return False
+            self._due = _grid_point(self.every, min(time, self.time_limit))
+        if time > self.time_limit:
+            return False
+        self.pause = min(self._due, self.time_limit)
+        return True
+
+    def evaluate(self, version: int, params: np.ndarray) -> None:
+        """Record the loss at ``params``, inf if it is not finite, and the metrics of the problem."""
+        loss = self.problem.loss(params)
+        loss = loss if math.isfinite(loss) else math.inf
+        self.values[version] = {"loss": loss, **self.problem.metrics(params)}
+
+    def end(self, version: int, params: np.ndarray, loss: float) -> None:
+        """Evaluate the last model; it has diverged if the ``loss`` that the server sees is not finite."""
+        self.evaluate(version, params)
+        if not math.isfinite(loss):
+            self.values[version]["loss"] = math.inf
+
+
+def _grid_point(every: float, time: float) -> float:
+    """The first multiple of ``every`` that is not before ``time``."""
+    number = math.ceil(time / every)
+    return every * number if every * number >= time else every * (number + 1)  # the quotient may be rounded down
+
+
+def _is_reached(values: dict[str, float], column: str, level: float) -> bool:
+    return values[column] >= level if rises(column) else values[column] <= level
