@@ -5,7 +5,7 @@ protocols are not due to chance, and any replicate can be run again alone.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, count
 
 import numpy as np
 
@@ -35,8 +35,12 @@ def in_blocks(draw: Callable[[int], np.ndarray]) -> Iterator[float]:
 
     The block sizes are fixed, so the j-th number does not depend on when it is asked for.
     """
-    sizes = chain((16, 32, 64, 128, 256, 512), iter(lambda: 1024, 0))
-    return chain.from_iterable(np.asarray(draw(size)).tolist() for size in sizes)
+    return chain.from_iterable(np.asarray(draw(size)).tolist() for size in map(block_size, count()))
+
+
+def block_size(number: int) -> int:
+    """The size of block ``number``, from 0 on: small at first, since many workers begin few tasks."""
+    return min(16 << number, 1024) if number < 6 else 1024
 
 
 def task_times(delay: Delay, rng: np.random.Generator) -> Iterator[float]:

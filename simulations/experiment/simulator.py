@@ -13,7 +13,7 @@ from abs_theory.typing import Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
 from simulations.processes import parallel
-from simulations.server import Budget, Policy, Protocol, Run, check_protocol, run_replicate
+from simulations.server import Budget, Policy, Protocol, Run, check_protocol, most_in_step, run_replicates
 
 __all__ = ["checked_replicates", "simulate"]
 
@@ -105,12 +105,19 @@ def simulate(  # noqa: PLR0913
         budget=Budget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target),
     )  # fmt: skip
     chosen = checked_replicates(replicates)
-    results = parallel(1 if len(chosen) == 1 else n_jobs, "generator")(
-        joblib.delayed(run_replicate)(run, replicate) for replicate in chosen
+    processes = 1 if len(chosen) == 1 else joblib.effective_n_jobs(n_jobs)
+    size = max(1, min(-(-len(chosen) // processes), most_in_step(run)))  # of a group that runs in one process
+    groups = [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
+    results = parallel(min(processes, len(groups)), "generator")(
+        joblib.delayed(run_replicates)(run, group) for group in groups
     )
-    several = len(chosen) > 1  # a single run is often one of many, and needs no bar
-    bar = tqdm(results, total=len(chosen), unit="run", disable=None, leave=False) if several else results
-    rounds, tasks = zip(*bar, strict=True)
+    rounds, tasks = [], []
+    with tqdm(total=len(chosen), unit="run", disable=None if len(chosen) > 1 else True, leave=False) as bar:
+        for group in filter(None, results):  # none is empty
+            for rows, lines in group:
+                rounds.append(rows)
+                tasks.append(lines)
+            bar.update(len(group))
     table = pd.concat(rounds, ignore_index=True)
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
 

@@ -1,7 +1,7 @@
 """Problems: objectives, the data they are trained on, and the gradients of many workers in one batched call."""
 
 from simulations.problems import constants, data, image_files
-from simulations.problems.base import Problem, TimingOnly
+from simulations.problems.base import Problem, TimingOnly, rows_are_exact
 from simulations.problems.classifier import (
     Classifier,
     DigitsClassifier,
@@ -30,6 +30,7 @@ __all__ = [
     "perceptron",
     "perceptron_digits",
     "random_least_squares",
+    "rows_are_exact",
     "softmax",
     "softmax_digits",
 ]

@@ -4,11 +4,11 @@ Problems are values: all their random numbers come from the generators that they
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Problem", "TimingOnly"]
+__all__ = ["Problem", "TimingOnly", "rows_are_exact"]
 
 
 @runtime_checkable
@@ -38,9 +38,28 @@ class Problem(Protocol):
         ...
 
 
+def rows_are_exact(problem: Problem) -> bool:
+    """Whether a gradient is the same to the last bit whichever jobs it is computed with, in one call or in several.
+
+    Then gradients of several replicates are computed in one call.  The class that defines ``gradients`` says so by
+    ``exact_rows = True``, or a subclass of it does.
+
+    >>> from simulations.problems import NoisyQuadratic
+    >>> rows_are_exact(NoisyQuadratic((1.0, 0.5), sigma2=1.0))
+    True
+    """
+    for kind in type(problem).__mro__:
+        if "exact_rows" in vars(kind):
+            return bool(vars(kind)["exact_rows"])
+        if "gradients" in vars(kind):
+            return False
+    return False
+
+
 class TimingOnly:
     """A problem without parameters, to study only time, staleness and traffic."""
 
+    exact_rows: ClassVar[bool] = True  #: see ``rows_are_exact``
     initial = np.zeros(0)  #: no parameters
 
     def loss(self, params: np.ndarray) -> float:

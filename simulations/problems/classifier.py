@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Classifier(OnSharedData):
 
     Raises ValueError for data without labels, or that cannot be shared among ``n`` workers.
     """
+
+    exact_rows: ClassVar[bool] = True  #: see ``rows_are_exact``
 
     data: Data  #: to train and test on
     n: int  #: number of workers

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class LeastSquares(OnSharedData):
     A gradient uses ``batch_size`` samples drawn with replacement from the worker's share; see ``data.shares`` for
     ``split``.  Training starts at w = 0.  Metric: |grad F|^2.  Double precision.
     """
+
+    exact_rows: ClassVar[bool] = True  #: see ``rows_are_exact``
 
     data: Data  #: to train on
     n: int  #: number of workers

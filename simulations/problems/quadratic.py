@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class NoisyQuadratic:
     c = min lambda, F* = 0 and the noise variance are exact.  The losses that come with gradients have no noise.
     See also ``ShiftedQuadratic``, in which every worker has its own optimum.
     """
+
+    exact_rows: ClassVar[bool] = True  #: see ``rows_are_exact``
 
     curvatures: tuple[float, ...]  #: lambda_i
     sigma2: float  #: variance of the noise, summed over coordinates
@@ -90,6 +93,8 @@ class ShiftedQuadratic(NoisyQuadratic):
     ``constants`` is that of a worker drawn at random; it includes the spread between workers: sigma2 + sum_j
     lambda_j^2 Var(o).
     """
+
+    exact_rows: ClassVar[bool] = True  #: see ``rows_are_exact``
 
     optima: tuple[float, ...] = (0.0,)  #: o_i, one per worker
 

@@ -1,7 +1,9 @@
 """Protocols with several local steps: workers train on their own for a while, the server averages their models."""
 
-from simulations.policies import adacomm_rule, every_worker
-from simulations.protocols.waiting import k_sync, synchronous
+from dataclasses import replace
+
+from simulations.policies import adacomm_rule
+from simulations.protocols.waiting import synchronous
 from simulations.server import Job, Policy, Protocol, Server
 
 
@@ -42,7 +44,7 @@ def adacomm(steps0: int, interval: float = 0.0) -> Protocol:
     >>> run["computed"].iloc[[0, -1]].tolist()
     [12, 3]
     """
-    return Protocol(k_sync(every_worker).on_arrival, every_worker, 0, local_steps=adacomm_rule(steps0, interval))
+    return replace(synchronous(), local_steps=adacomm_rule(steps0, interval))
 
 
 def stsyn(k: Policy) -> Protocol:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from abs_theory.checks import check_nonnegative, check_positive
 from simulations.protocols.waiting import k_batch_async
 from simulations.protocols.weights import Weight, by_root_of_staleness, by_staleness
-from simulations.server import Job, Policy, Protocol, Server
+from simulations.server import Family, Job, Policy, Protocol, Server
 
 
 def ssp(slack: int) -> Protocol:
@@ -94,7 +94,7 @@ def delay_adaptive() -> Protocol:
         server.accept(job, server.n / max(server.n, server.staleness(job)))
         server.assign(server.update())
 
-    return Protocol(on_arrival)
+    return Protocol(on_arrival, family=Family(lambda staleness, n: n / max(n, staleness)))
 
 
 def delay_dropping() -> Protocol:

@@ -2,7 +2,7 @@
 
 from simulations.policies import all_but, every_worker
 from simulations.protocols.weights import Weight, uniform
-from simulations.server import Job, Policy, Protocol, Server
+from simulations.server import Family, Job, Policy, Protocol, Server
 
 
 def abs_sgd(k: Policy, max_staleness: Policy, weight: Weight = uniform) -> Protocol:
@@ -34,7 +34,7 @@ def abs_sgd(k: Policy, max_staleness: Policy, weight: Weight = uniform) -> Proto
             senders = server.update()
             server.assign(senders + server.staler_than(server.max_staleness))
 
-    return Protocol(on_arrival, k, max_staleness)
+    return Protocol(on_arrival, k, max_staleness, family=_family(weight))
 
 
 def k_async(k: Policy, weight: Weight = uniform) -> Protocol:
@@ -65,7 +65,7 @@ def k_async(k: Policy, weight: Weight = uniform) -> Protocol:
         if len(server.accepted) == server.k:
             server.assign(server.update())
 
-    return Protocol(on_arrival, k)
+    return Protocol(on_arrival, k, family=_family(weight))
 
 
 def k_batch_async(k: Policy, weight: Weight = uniform) -> Protocol:
@@ -96,7 +96,7 @@ def k_batch_async(k: Policy, weight: Weight = uniform) -> Protocol:
             server.update()
         server.assign([job.worker])
 
-    return Protocol(on_arrival, k, batch=True)
+    return Protocol(on_arrival, k, batch=True, family=_family(weight, continues=True))
 
 
 def k_sync(k: Policy) -> Protocol:
@@ -125,7 +125,7 @@ def k_sync(k: Policy) -> Protocol:
             server.update()
             server.assign(server.workers)
 
-    return Protocol(on_arrival, k, max_staleness=0)
+    return Protocol(on_arrival, k, max_staleness=0, family=_family())
 
 
 def k_batch_sync(k: Policy) -> Protocol:
@@ -158,7 +158,7 @@ def k_batch_sync(k: Policy) -> Protocol:
         else:
             server.assign([job.worker])
 
-    return Protocol(on_arrival, k, max_staleness=0, batch=True)
+    return Protocol(on_arrival, k, max_staleness=0, batch=True, family=_family(continues=True))
 
 
 def synchronous() -> Protocol:
@@ -223,3 +223,8 @@ def asynchronous() -> Protocol:
       3.0                  1         0
     """
     return k_async(1)
+
+
+def _family(weight: Weight = uniform, continues: bool = False) -> Family:
+    """What the protocols above do, for replicates in step."""
+    return Family(None if weight is uniform else lambda staleness, n: weight(staleness), continues)

@@ -3,11 +3,12 @@
 from simulations.server.budget import Budget
 from simulations.server.decisions import Policy, Progress
 from simulations.server.job import Job, Round
-from simulations.server.run import drive, run_replicate
-from simulations.server.server import Protocol, Run, Server, check_protocol
+from simulations.server.run import drive, most_in_step, run_replicate, run_replicates
+from simulations.server.server import Family, Protocol, Run, Server, check_protocol
 
 __all__ = [
     "Budget",
+    "Family",
     "Job",
     "Policy",
     "Progress",
@@ -17,5 +18,7 @@ __all__ = [
     "Server",
     "check_protocol",
     "drive",
+    "most_in_step",
     "run_replicate",
+    "run_replicates",
 ]

@@ -32,6 +32,19 @@ MOST_ARRIVALS_PER_WORKER = 100  # in addition
 
 
 @dataclass(frozen=True)
+class Family:
+    """What ``on_arrival`` does in a protocol of the ABS family, whose replicates may advance in step.
+
+    It accepts every gradient, times ``weight(staleness, n)``, and updates on the k-th.  Then the new model goes to the
+    workers that have delivered since the last update, and to every busy worker staler than ``max_staleness``.  If
+    ``continues``, a worker that has delivered does not wait: it receives the current model at once.
+    """
+
+    weight: Callable[[int, int], float] | None = None  #: None: all gradients count the same
+    continues: bool = False  #: whether a worker that has delivered continues at once
+
+
+@dataclass(frozen=True)
 class Protocol:
     """What a server does when a gradient arrives, and the policies that it evaluates once per update.
 
@@ -53,6 +66,7 @@ class Protocol:
     keeps_going: bool = False  #: a worker that has done its local steps continues until it is collected
     cut_off: Sequence[float] | None = None  #: seconds after which each worker gives a task up; None: never
     notes: Callable[[], SimpleNamespace] = SimpleNamespace  #: makes what it remembers during one run
+    family: Family | None = None  #: what ``on_arrival`` does, if it is of the ABS family; None: it may do anything
 
 
 def check_protocol(protocol: object) -> None:
@@ -112,6 +126,21 @@ class Run:
     def evaluated(self) -> list[str]:
         """The columns of an evaluation: the loss and the problem's metrics."""
         return ["loss", *self.problem.metrics(self.problem.initial)]
+
+
+def checked_weight(weight: float, staleness: int) -> float:
+    """``weight``; ValueError unless it is finite."""
+    if not math.isfinite(weight):
+        raise ValueError(f"the weight of a gradient must be finite, got {weight} at staleness {staleness}")
+    return weight
+
+
+def nothing_arrives(time: float, updates: int, n: int) -> RuntimeError:
+    """The error of a server that waits for gradients in vain."""
+    return RuntimeError(
+        f"no worker will ever deliver again at t={time:.3g}, after {updates} updates: the protocol waits for more "
+        f"gradients than its {n} workers will send"
+    )
 
 
 class Server:
@@ -213,10 +242,7 @@ class Server:
             if not self._keeps_going:
                 self._deliver(job)
             return job
-        raise RuntimeError(
-            f"no worker will ever deliver again at t={self.time:.3g}, after {self.updates} updates: the protocol "
-            f"waits for more gradients than its {self.n} workers will send"
-        )
+        raise nothing_arrives(self.time, self.updates, self.n)
 
     @property
     def next_time(self) -> float:
@@ -226,9 +252,8 @@ class Server:
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
         """Take this gradient into the next update, multiplied by a finite ``weight``."""
-        if weight != 1.0 and not math.isfinite(weight):
-            at = f"at staleness {self.staleness(job)}"
-            raise ValueError(f"the weight of a gradient must be finite, got {weight} {at}")
+        if weight != 1.0:
+            checked_weight(weight, self.staleness(job))
         if job.cut:
             raise ValueError(f"worker {job.worker} gave up at t={job.finish:.3g}: there is no gradient to accept")
         self.accepted.append(job)

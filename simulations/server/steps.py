@@ -24,14 +24,29 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
 
     Jobs may have taken different numbers of steps.  The loss is that of the first step of a job.
     """
-    start = _params(jobs)
-    counts = np.array([job.local_steps for job in jobs])
-    sizes = np.array([[job.step_size] for job in jobs], dtype=start.dtype)
-    params, losses = start.copy(), np.zeros(len(jobs))
+
+    def gradients_of(going: np.ndarray, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        workers = [jobs[i].worker for i in going.tolist()]
+        return problem.gradients(params, workers, [rngs[worker] for worker in workers])
+
+    counts, sizes = np.array([job.local_steps for job in jobs]), np.array([job.step_size for job in jobs])
+    return walked(_params(jobs), counts, sizes, gradients_of)
+
+
+def walked(
+    start: np.ndarray,
+    counts: np.ndarray,
+    sizes: np.ndarray,
+    gradients_of: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Contributions:
+    """What ``counts`` local steps of these ``sizes`` subtract from ``start``, shape (jobs, d); the first losses.
+
+    ``gradients_of(going, params)`` gives losses and gradients of the jobs ``going`` at ``params``.
+    """
+    params, losses, sizes = start.copy(), np.zeros(len(start)), sizes[:, None].astype(start.dtype)
     for taken in range(counts.max()):
         going = np.flatnonzero(counts > taken)
-        workers = [jobs[i].worker for i in going.tolist()]
-        batch_losses, slopes = problem.gradients(params[going], workers, [rngs[worker] for worker in workers])
+        batch_losses, slopes = gradients_of(going, params[going])
         params[going] -= sizes[going] * slopes
         if taken == 0:
             losses = batch_losses

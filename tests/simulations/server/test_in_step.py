@@ -1,0 +1,244 @@
+"""Replicates in step against the event server, bit for bit: protocols x laws x fleets x policies."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from all_protocols import CASES, N, moving_bound, moving_k
+
+from abs_theory.delays import Empirical, Exponential, LogNormal, as_delay
+from simulations import policies, protocols
+from simulations.contract import LAWS, PROBLEM, leaving
+from simulations.experiment import simulate
+from simulations.fleets import CommonFactor, Independent, Links, Replay, Scaled, Spells, Stalls, as_fleet, one_slow
+from simulations.problems import (
+    NoisyQuadratic,
+    ShiftedQuadratic,
+    TimingOnly,
+    perceptron_digits,
+    random_least_squares,
+    softmax_digits,
+)
+from simulations.server import Budget, Protocol, Run, most_in_step, run_replicate, run_replicates
+
+LOGNORMALS = Independent((LogNormal(median=1.0, sigma=1.0),) * N)
+FLEETS = {repr(law): as_fleet(law, N) for law in LAWS} | {
+    "unequal": Independent(tuple(Exponential(1.0 + worker / 3) for worker in range(N))),
+    "atoms": as_fleet(Empirical(samples=(1.0, 2.0, 3.0)), N),  # many arrive at the same time
+    "one slow": one_slow(LAWS[0], N, 3.0),
+    "common factor": CommonFactor(LOGNORMALS, LAWS[0]),
+    "spells": Spells(LOGNORMALS, 5.0, 2.0, 3.0),
+    "stalls": Stalls(Scaled(LOGNORMALS, (1.0, 2.0) * (N // 2)), 0.1, Exponential(5.0)),
+    "replay": Replay(((1.0, 2.0, 1.5, 1.0, 3.0, 1.0), (2.0, 1.0, 1.0, 4.0, 1.0, 1.5)), by="round"),
+}
+PROBLEMS = {
+    "quadratic": PROBLEM,
+    "shifted": ShiftedQuadratic((1.0, 0.3), sigma2=0.5, optima=tuple(range(N))),
+    "least squares": random_least_squares(N, d=5, samples=60, batch_size=2),
+    "softmax": softmax_digits(N, batch_size=3, l2=0.01),
+    "perceptron": perceptron_digits(N, hidden=5, batch_size=2),
+    "timing": TimingOnly(),
+}
+BUDGETS = {
+    "updates": Budget(num_updates=40),
+    "seconds": Budget(time_budget=8.0, eval_every=1.0),
+    "target": Budget(num_updates=30, time_budget=15.0, eval_every=1.5, target=("loss", 0.6)),
+}
+STEPS = {"constant": 0.05, "falling": lambda progress: 0.1 / (1 + progress.updates)}
+FAMILY = {name: case for name, case in CASES.items() if case.protocol.family is not None}
+FOLLOWING_THE_LOSS = ("adasync", "staleness_aware_adasync", "adacomm", "abs_sgd, loss ratio")
+MEMBERS = {
+    "synchronous", "backup_workers", "k_sync", "asynchronous", "k_async", "abs_sgd", "adasync",
+    "staleness_aware_adasync", "fastest_k", "fastest_k_pflug", "ringmaster", "delay_adaptive", "k_batch_sync",
+    "k_batch_async", "staleness_aware", "fedbuff", "local_sgd", "adacomm",
+}  # fmt: skip
+
+
+def run_of(
+    protocol, problem=PROBLEM, fleet=FLEETS["unequal"], step_size=0.05, local_steps=1, budget=BUDGETS["updates"]
+):
+    return Run(
+        protocol=protocol, problem=problem, fleet=fleet, step_size=step_size, local_steps=local_steps, seed=3,
+        budget=budget,
+    )  # fmt: skip
+
+
+def assert_equal(run, replicates=(0, 1, 2, 5)):
+    assert most_in_step(run) >= 2, "the run is not one for replicates in step"
+    for replicate, (rounds, tasks) in zip(replicates, run_replicates(run, replicates), strict=True):
+        alone, no_tasks = run_replicate(run, replicate)
+        pd.testing.assert_frame_equal(rounds, alone, check_exact=True)
+        assert tasks.equals(no_tasks)
+
+
+WAYS = list(product(PROBLEMS, BUDGETS, STEPS, (False, True)))  # the last: several local steps
+PAIRS = [(i, j, name, fleet) for (i, name), (j, fleet) in product(enumerate(FAMILY), enumerate(FLEETS))]
+FAST = [(name, fleet, *WAYS[(29 * i + 37 * j) % len(WAYS)]) for i, j, name, fleet in PAIRS if (i + j) % 3 == 0]
+
+
+def cell(name, fleet, problem, budget, step, more):
+    case = FAMILY[name]
+    problem = "quadratic" if problem == "timing" and name.startswith(FOLLOWING_THE_LOSS) else problem
+    budget = "seconds" if problem != "quadratic" and budget == "target" else budget  # the target is one for that loss
+    local_steps = 3 if more else case.local_steps
+    return run_of(case.protocol, PROBLEMS[problem], FLEETS[fleet], STEPS[step], local_steps, BUDGETS[budget])
+
+
+@pytest.mark.parametrize("name, fleet, problem, budget, step, more", FAST)
+def test_the_tables_are_those_of_the_event_server(name, fleet, problem, budget, step, more):
+    run = cell(name, fleet, problem, budget, step, more)
+    if most_in_step(run):
+        assert_equal(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fleet", FLEETS)
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_tables_are_those_of_the_event_server_in_the_whole_table(name, fleet):
+    for way in WAYS:
+        run = cell(name, fleet, *way)
+        if most_in_step(run):
+            assert_equal(run)
+
+
+def test_in_this_table_only_batches_of_any_size_need_the_event_server():
+    for name, case in FAMILY.items():
+        in_step = most_in_step(run_of(case.protocol)) > 0
+        assert in_step == (not (case.protocol.batch and callable(case.protocol.k))), name
+
+
+def test_every_member_of_the_family_declares_itself():
+    assert {name.split(",")[0] for name in FAMILY} == MEMBERS
+    assert not any(CASES[name].protocol.family for name in ("rennala", "ssp", "mindflayer", "stsyn", "ringleader"))
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 19, 20])
+@pytest.mark.parametrize("bound", [0, 1, 4, math.inf])
+def test_more_workers_and_every_way_to_find_the_first_k(k, bound):
+    for law in (LAWS[1], Empirical(samples=(1.0, 2.0, 3.0, 7.0))):
+        assert_equal(run_of(protocols.abs_sgd(k, bound, protocols.weights.by_staleness), fleet=as_fleet(law, 20)))
+
+
+def test_k_and_threshold_move_differently_in_each_replicate():
+    protocol = protocols.abs_sgd(policies.loss_ratio(1), policies.relative_to_mean(2.0))
+    run = run_of(protocol, fleet=as_fleet(LAWS[1], N), step_size=0.3, budget=Budget(num_updates=200, eval_every=3.0))
+    assert_equal(run)
+    tables = [rounds for rounds, _ in run_replicates(run, range(4))]
+    assert len({tuple(table["k"]) for table in tables}) > 1
+    assert_equal(run_of(protocols.abs_sgd(moving_k, moving_bound), budget=Budget(time_budget=30.0, eval_every=0.7)))
+
+
+@pytest.mark.parametrize("problem, step", [(PROBLEM, 1e4), (softmax_digits(N), 1e308), (PROBLEM, 1.9)])
+def test_replicates_that_diverge_end_and_the_others_go_on(problem, step):
+    assert_equal(
+        run_of(protocols.abs_sgd(2, 3), problem, step_size=step, budget=Budget(num_updates=400, eval_every=9.0))
+    )
+
+
+def test_one_diverges_and_one_makes_no_update():
+    def step(progress):  # replicates differ in time, so one of them jumps
+        return 1e200 if progress.time > 20 and progress.updates == 20 else 0.05
+
+    assert_equal(
+        run_of(protocols.k_async(1), fleet=as_fleet(LAWS[2], N), step_size=step, budget=Budget(num_updates=99)),
+        range(9),
+    )
+    assert_equal(run_of(protocols.synchronous(), fleet=as_fleet(LAWS[1], N), budget=Budget(time_budget=2.0)), range(9))
+
+
+def test_a_replicate_alone_is_the_same_as_among_others():
+    options = {"step_size": 0.05, "num_updates": 50, "seed": 3, "eval_every": 2.0, "n_jobs": 1}
+    together = simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, replicates=7, **options)
+    few = simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, replicates=[4, 2], **options)
+    alone = simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, replicates=[4], **options)
+    assert alone.equals(few[few["replicate"] == 4].reset_index(drop=True))
+    assert alone.equals(together[together["replicate"] == 4].reset_index(drop=True))
+    split = simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, replicates=7, **options | {"n_jobs": 2})
+    assert together.equals(split)
+
+
+class Rounded(NoisyQuadratic):
+    """Gradients that depend on how many are computed together: this class does not say that they are exact."""
+
+    def gradients(self, params, workers, rngs):
+        losses, slopes = super().gradients(params, workers, rngs)
+        return losses, slopes + 1e-9 * len(workers)
+
+
+class Doubled(NoisyQuadratic):
+    """A model in single precision whose gradients are in double precision."""
+
+    exact_rows = True
+
+    @property
+    def initial(self):
+        return super().initial.astype("float32")
+
+    def gradients(self, params, workers, rngs):
+        losses, slopes = super().gradients(params.astype(float), workers, rngs)
+        return losses, slopes
+
+
+@pytest.mark.parametrize("local_steps", [1, 2])
+@pytest.mark.parametrize("protocol", [protocols.abs_sgd(3, 1), protocols.k_batch_async(8), protocols.k_async(moving_k)])
+@pytest.mark.parametrize("kind", [Rounded, Doubled])
+def test_problems_whose_gradients_may_not_be_mixed(kind, protocol, local_steps):
+    assert_equal(run_of(protocol, kind((1.0, 0.5), sigma2=1.0), local_steps=local_steps))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        run_of(protocols.rennala(3)),
+        run_of(protocols.stsyn(3)),
+        run_of(Protocol(lambda server, job: server.assign((server.accept(job), server.update())[1]))),
+        run_of(protocols.k_sync(2), fleet=leaving(N)),
+        run_of(protocols.k_sync(2), fleet=Links(LOGNORMALS, upload=0.1)),
+        run_of(protocols.asynchronous(), TimingOnly(), as_fleet(LAWS[0], 10_000)),
+    ],
+    ids=["rennala", "stsyn", "a new one", "leaving", "links", "many workers"],
+)
+def test_what_needs_the_event_server_gets_it(run):
+    assert most_in_step(run) == 0
+
+
+@pytest.mark.parametrize(
+    "protocol, message",
+    [
+        (protocols.k_async(0), r"k must be a whole number in 1\.\.n, got k=0 with n=6 workers"),
+        (protocols.k_async(lambda progress: 1 + progress.updates), "its policy gave k=7"),
+        (protocols.abs_sgd(1, lambda progress: "x"), r"max_staleness must .* gave 'x'"),
+        (protocols.k_async(1, weight=lambda staleness: math.nan), "weight of a gradient must be finite, got nan at"),
+    ],
+)
+def test_errors_are_those_of_the_event_server(protocol, message):
+    for make in (run_replicates, lambda run, replicates: run_replicate(run, 0)):
+        with pytest.raises(ValueError, match=message):
+            make(run_of(protocol), (0, 1))
+
+
+class Never(type(LAWS[0])):
+    """A law whose draws are infinite at times."""
+
+    def sample(self, rng, size):
+        seconds = super().sample(rng, size)
+        return np.where(rng.random(size) < 0.3, math.inf, seconds)
+
+
+def test_workers_that_never_deliver_are_noticed():
+    run = run_of(protocols.k_sync(N), fleet=as_fleet(Never(0.5, 0.5), N))
+    messages = []
+    for make in (run_replicates, lambda run, replicates: run_replicate(run, replicates[0])):
+        with pytest.raises(RuntimeError, match="no worker will ever deliver again") as caught:
+            make(run, (0, 1))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert_equal(run_of(protocols.k_sync(N), fleet=as_fleet(Never(0.5, 0.5), N), budget=Budget(time_budget=20.0)))
+
+
+def test_laws_with_whole_seconds_and_of_scipy():
+    from scipy import stats
+
+    assert_equal(run_of(protocols.abs_sgd(2, 1), fleet=as_fleet(as_delay(stats.poisson(3, loc=1)), N)))
