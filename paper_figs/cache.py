@@ -1,14 +1,15 @@
 """Results of slow computations on disk, each good for one configuration and for the definitions it was made by."""
 
 import datetime
-import os
-import pickle
+import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from simulations.sweeps import DamagedFileError, read_sealed, write_sealed
 
 if TYPE_CHECKING:  # loading pandas takes longer than a look at the cache should
     import pandas as pd
@@ -37,7 +38,7 @@ class Result(NamedTuple):
 
 def entry(folder: Path, name: str) -> Path:
     """Where the result called ``name`` is kept: what it depends on, then the table."""
-    return folder / f"{name}.pickle"
+    return folder / f"{name}.result"
 
 
 def state(folder: Path, name: str, config: Mapping[str, object], sources: Callable[[], Mapping[str, str]]) -> State:
@@ -45,18 +46,7 @@ def state(folder: Path, name: str, config: Mapping[str, object], sources: Callab
 
     ``sources`` returns what the result depends on, besides ``config``: a digest of each thing, by its name.
     """
-    path = entry(folder, name)
-    if not path.exists():
-        return State(False, "never computed", None)
-    try:
-        with path.open("rb") as file:
-            stored = pickle.load(file)
-        config_then, sources_then, seconds = stored["config"], stored["source"], stored["seconds"]
-    except Exception:  # whatever a damaged file makes of unpickling
-        return State(False, "the stored result cannot be read", None)
-    if why := _difference("configuration", config_then, config) or _difference("source", sources_then, sources()):
-        return State(False, why, seconds)
-    return State(True, "", seconds)
+    return _read(folder, name, config, sources)[0]
 
 
 def load_or_compute(
@@ -67,24 +57,38 @@ def load_or_compute(
     compute: Callable[..., "pd.DataFrame"],
 ) -> Result:
     """The result of ``compute(**config)``, from the cache if it is valid; a new one replaces that of the same name."""
-    path, stored = entry(folder, name), state(folder, name, config, sources)
+    from simulations.sweeps import pack, unpack
+
+    stored, made, packed = _read(folder, name, config, sources)
     if stored.valid:
-        try:
-            with path.open("rb") as file:
-                made = pickle.load(file).get("made", "")
-                return Result(pickle.load(file), True, stored.seconds or 0.0, made)
-        except Exception:  # a table cut off is computed again
-            pass
+        return Result(unpack(packed)[0], True, stored.seconds or 0.0, made)
     source, begin = dict(sources()), time.perf_counter()  # as it is before: an edit on the way is noticed
     table = compute(**config)
     seconds, made = time.perf_counter() - begin, origin()
+    packed = pack((table,))
+    if not unpack(packed)[0].equals(table):
+        raise TypeError(f"the table of {name} must have only columns of numbers and of texts, got {table.dtypes}")
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    with unfinished.open("wb") as file:
-        pickle.dump({"config": dict(config), "source": source, "seconds": seconds, "made": made}, file)
-        pickle.dump(table, file)
-    unfinished.replace(path)  # atomic: a half-written file is never mistaken for a result
+    header = json.dumps({"config": dict(config), "source": source, "seconds": seconds, "made": made})
+    write_sealed(entry(folder, name), name, header.encode() + b"\n" + packed)
     return Result(table, False, seconds, made)
+
+
+def _read(
+    folder: Path, name: str, config: Mapping[str, object], sources: Callable[[], Mapping[str, str]]
+) -> tuple[State, str, bytes]:
+    """The state of a result, when it was computed, and its packed table."""
+    try:
+        header, _, packed = read_sealed(entry(folder, name), name).partition(b"\n")
+    except FileNotFoundError:
+        return State(False, "never computed", None), "", b""
+    except DamagedFileError:
+        return State(False, "the stored result was damaged", None), "", b""
+    stored = json.loads(header)
+    config_now = json.loads(json.dumps(dict(config)))  # as the file has it
+    why = _difference("configuration", stored["config"], config_now)
+    why = why or _difference("source", stored["source"], sources())
+    return State(not why, why, stored["seconds"]), stored["made"], packed
 
 
 def origin() -> str:

@@ -10,11 +10,12 @@ import ast
 import builtins
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+from simulations.sweeps import read_sealed, write_sealed
 
 __all__ = ["PACKAGES", "Definition", "Module", "Toolkit"]
 
@@ -371,7 +372,7 @@ def _hash(content: bytes) -> str:
 def _read_index(path: Path | None) -> dict[str, Module]:
     """What was stored; nothing if it is missing, damaged, or of another format."""
     try:
-        stored = json.loads(path.read_bytes()) if path is not None else {}
+        stored = json.loads(read_sealed(path, "definitions")) if path is not None else {}
         if stored.get("format") != FORMAT:
             return {}
         return {
@@ -384,10 +385,9 @@ def _read_index(path: Path | None) -> dict[str, Module]:
 
 def _write_index(path: Path, modules: Mapping[str, Module]) -> None:
     """Store the index where that is possible; it only saves time."""
-    unfinished = path.with_suffix(f".{os.getpid()}")
+    content = json.dumps({"format": FORMAT, "modules": modules}, separators=(",", ":"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps({"format": FORMAT, "modules": modules}, separators=(",", ":")))
-        unfinished.replace(path)
+        write_sealed(path, "definitions", content.encode())
     except OSError:
         return

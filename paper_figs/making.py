@@ -9,10 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abs_theory.command_line import warn
 from paper_figs import cache
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.definitions import Toolkit
-from paper_figs.page import Card
+from paper_figs.page import Card, digest_of, numbers_of
+from simulations.sweeps import locked, replacing
 
 if TYPE_CHECKING:  # loaded when something is computed or drawn
     import pandas as pd
@@ -23,7 +25,15 @@ PARTS_OF_DRAWING = ("draw", "summarise", "numbers")
 
 
 def make(names: list[str], size: str, out: Path, width: str = "page", svg: bool = False) -> list[Path]:
-    """Compute what is not cached, draw what is out of date, and write the page; return the pictures and the page."""
+    """Compute what is not cached, draw what is out of date, and write the page; return the pictures and the page.
+
+    Raises OSError if another run is writing to ``out``.
+    """
+    with locked(out, ".cache"):
+        return _make(names, size, out, width, svg)
+
+
+def _make(names: list[str], size: str, out: Path, width: str, svg: bool) -> list[Path]:
     from paper_figs import page
 
     toolkit = toolkit_for(out)
@@ -96,19 +106,25 @@ def tabulate(
     """Write NAME.csv, and return the table and how it was made; None if it and its pictures are up to date."""
     figure, config, sources = FIGURES[name], FIGURES[name].config(size), partial(sources_of, toolkit, name)
     drawn_from, card = drawing_of(toolkit, name, size, width, svg), Card.read(out, name)
-    files = [out / f"{name}.csv", *pictures_of(out, name, svg)]
+    files = [out / f"{name}.csv", numbers_of(out, name), *pictures_of(out, name, svg)]
     stored = cache.state(out / ".cache", stored_as(name, size), config, sources)
-    if stored.valid and card and card.drawn_from == drawn_from and all(path.exists() for path in files):
+    damaged = card.damaged(files) if stored.valid and card and card.drawn_from == drawn_from else None
+    if damaged == []:
         print(f"{out / name}.csv  (from the cache, drawn before)", flush=True)
         return None
+    for path in damaged or []:
+        if path.exists():
+            warn("paper_figs", f"{path} was damaged; it has been made again")
     module = figure.load()
     result = cache.load_or_compute(out / ".cache", stored_as(name, size), config, sources, module.compute)
     table = getattr(module, "summarise", lambda table: table)(result.table)
     Card.remove(out, name)  # the picture there is, if any, is not of this table
     note = "from the cache" if result.cached else f"computed in {result.seconds:.1f} s"
-    table.to_csv(out / f"{name}.csv", index=False)
+    with replacing(out / f"{name}.csv") as file:
+        table.to_csv(file, index=False)
     if hasattr(module, "numbers"):
-        getattr(module, "numbers")(table).to_csv(out / f"{name}-numbers.csv", index=False)  # noqa: B009
+        with replacing(out / f"{name}-numbers.csv") as file:
+            getattr(module, "numbers")(table).to_csv(file, index=False)  # noqa: B009
     print(f"{out / name}.csv  ({note})", flush=True)
     return table, Card(size, dict(config), result.seconds, result.made, drawn_from)
 
@@ -126,6 +142,9 @@ def draw(name: str, table: "pd.DataFrame", card: Card, out: Path, width: str = "
             layout.execute(drawing)
         drawing.set_layout_engine(None)  # laid out once, for all files
         for path in pictures_of(out, name, svg):
-            drawing.savefig(path, metadata=metadata_of[path.suffix[1:]])
+            kind = path.suffix[1:]
+            with replacing(path) as file:
+                drawing.savefig(file, format=kind, metadata=metadata_of[kind])
         panels = style.described(drawing)
-    replace(card, panels=panels).write(out, name)
+    files = [out / f"{name}.csv", numbers_of(out, name), *pictures_of(out, name, svg)]
+    replace(card, panels=panels, digests={path.name: digest_of(path) for path in files}).write(out, name)

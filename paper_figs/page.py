@@ -6,11 +6,12 @@ imports no figure.
 
 import csv
 import datetime
+import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Self
 
 from abs_theory.pages import data_uri, render
 from paper_figs.catalogue import FIGURES, ROOT, Config
+from simulations.sweeps import replacing
 
-__all__ = ["MAX_ROWS", "Card", "numbers_of", "write"]
+__all__ = ["MAX_ROWS", "Card", "digest_of", "numbers_of", "write"]
 
 MAX_ROWS = 250  # of a table that are shown; the file it links to has all
 THUMBNAIL_PIXELS = 480  # width
@@ -36,23 +38,45 @@ class Card:
     made: str = ""  #: when the numbers were computed, and by which version of the toolkit
     drawn_from: str = ""  #: digest of all that the picture depends on
     panels: str = ""  #: what the axes of the picture show
+    #: digest of each file of the figure, by its name, so that damage is noticed
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, out: Path, name: str) -> None:
         """Write the card, as NAME.json."""
-        _card(out, name).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        content = asdict(self)
+        with replacing(_card(out, name)) as file:
+            file.write(json.dumps({**content, "digest": _digest_of_card(content)}, indent=1).encode() + b"\n")
 
     @classmethod
     def read(cls, out: Path, name: str) -> Self | None:
-        """The card of a figure; None if it is not in this folder, or of another version."""
+        """The card of a figure; None if it is not in this folder, is damaged, or of another version."""
         try:
-            return cls(**json.loads(_card(out, name).read_text()))
-        except (OSError, ValueError, TypeError):
+            content = json.loads(_card(out, name).read_text())
+            return cls(**content) if content.pop("digest") == _digest_of_card(content) else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+    def damaged(self, paths: Iterable[Path]) -> list[Path]:
+        """Those of the files ``paths`` of the figure that are missing, or not what was written."""
+        return [path for path in paths if not path.is_file() or digest_of(path) != self.digests.get(path.name)]
 
     @staticmethod
     def remove(out: Path, name: str) -> None:
         """Mark a figure as not drawn."""
         _card(out, name).unlink(missing_ok=True)
+
+
+def digest_of(path: Path) -> str:
+    """A digest of the content of a file."""
+    return _digest(path.read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _digest_of_card(content: Mapping[str, object]) -> str:
+    return _digest(json.dumps(content).encode())
 
 
 def _card(out: Path, name: str) -> Path:
@@ -75,7 +99,8 @@ def write(out: Path) -> Path:
         figures=[_shown(out, name) for name in FIGURES],
     )
     path = out / "index.html"
-    path.write_text(page, encoding="utf-8")
+    with replacing(path) as file:
+        file.write(page.encode())
     return path
 
 
@@ -92,8 +117,8 @@ def _shown(out: Path, name: str) -> dict[str, object]:
     size = "" if card is None or card.size == "default" else f" --{card.size}"
     values = {"name": name, "title": figure.title, "claim": figure.claim, "card": card, "thumbnail": ""}
     values["command"] = f"python -m paper_figs {name}{size}"
-    if card is None:
-        return values
+    if card is None or not (out / f"{name}.png").is_file() or not numbers_of(out, name).is_file():
+        return {**values, "card": None}
     picture = (out / f"{name}.png").read_bytes()
     files = [path for kind in KINDS if (path := out / f"{name}.{kind}").exists()]
     return values | {

@@ -12,7 +12,8 @@ import pandas as pd
 from simulations.experiment import read_toml, to_toml
 from simulations.sweeps.execution import Outcome, units
 from simulations.sweeps.provenance import versions
-from simulations.sweeps.storage import Store, replacing
+from simulations.sweeps.sealed import replacing
+from simulations.sweeps.storage import Store
 from simulations.sweeps.sweep import Sweep
 
 __all__ = ["claim", "write_tables"]

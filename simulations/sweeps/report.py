@@ -14,7 +14,7 @@ def finished_lines(sweep: Sweep, out: str | os.PathLike) -> Iterator[str]:
     """One line per cell: how many of its replicates are finished in the folder ``out``."""
     store, wanted = Store(out), units(sweep)
     for number, (changed, experiment) in enumerate(sweep.experiments):
-        finished = sum(store.path(unit.key).exists() for unit in wanted if unit.cell == number)
+        finished = sum(store.has(unit.key) for unit in wanted if unit.cell == number)
         yield f"{_cell(number, changed)}: {finished} of {len(experiment.which)} runs finished"
 
 
@@ -39,7 +39,7 @@ def problem_lines(sweep: Sweep, outcome: Outcome) -> Iterator[str]:
 def kept_line(sweep: Sweep, out: str | os.PathLike) -> str:
     """How many runs are finished and kept in ``out`` after an interruption, and how to continue."""
     store, keys = Store(out), {unit.key for unit in units(sweep)}
-    finished = sum(store.path(key).exists() for key in keys)
+    finished = sum(store.has(key) for key in keys)
     return f"{finished} of {len(keys)} runs are finished and kept in {out}; the same command continues with the others"
 
 

@@ -1,23 +1,19 @@
 """Finished results in a folder: each in a file of its own, written completely or not at all, with a digest."""
 
-import errno
-import hashlib
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
-__all__ = ["Store", "Tables", "replacing"]
+from simulations.sweeps.sealed import DamagedFileError, locked, read_sealed, write_sealed
 
-_MAGIC = b"abs-toolkit result 1 "
-UNFINISHED = ".*.unfinished"  # files that are being written
+__all__ = ["Store", "Tables", "pack", "unpack"]
+
 Tables = tuple[pd.DataFrame, ...]
 
 
@@ -30,8 +26,8 @@ class Store:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder) / "results"
-        self.damaged: list[Path] = []  # files whose content is not what was saved
-        self._lock = FileLock(self.folder / ".lock", timeout=0)
+        self.damaged: list[Path] = []  # files whose content is not what is saved
+        self._open: list[ExitStack] = []  # one for each context; the first holds the lock
 
     @classmethod
     def of(cls, out: "str | os.PathLike | Store") -> "Store":
@@ -39,29 +35,19 @@ class Store:
         return out if isinstance(out, Store) else cls(out)
 
     def __enter__(self) -> Self:
-        folder = self.folder.parent
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"the results go to a folder, but {folder} is a file: give another one")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        first = not self._lock.is_locked
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise OSError(f"another run is writing to {folder}: wait for it, or give another folder") from None
-        except NotImplementedError:
-            raise OSError(f"the file system of {folder} cannot lock files: give a folder on another one") from None
-        if first:
-            for unfinished in [*folder.glob(UNFINISHED), *self.folder.glob(UNFINISHED)]:  # of a process that was killed
-                unfinished.unlink(missing_ok=True)
+        context = ExitStack()
+        if not self._open:
+            context.enter_context(locked(self.folder.parent, self.folder.name))
+        self._open.append(context)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lock.release()
+        self._open.pop().close()
 
     def path(self, key: str) -> Path:
-        """The file that keeps the tables under ``key``."""
+        """The file of the tables with this key."""
         return self.folder / f"{key}.result"
 
     def save(self, key: str, tables: Tables) -> Tables:
@@ -69,45 +55,48 @@ class Store:
 
         Whatever happens, the file holds all of them or does not exist.
         """
-        content = io.BytesIO()
-        columns = {f"{j} {name}": _plain(table[name]) for j, table in enumerate(tables) for name in table.columns}
-        np.savez_compressed(content, allow_pickle=False, **cast(Any, columns))
-        with replacing(self.path(key)) as file:
-            file.write(_MAGIC + _digest(key, content.getvalue()) + b"\n" + content.getvalue())
-        return _unpacked(content.getvalue())
+        content = pack(tables)
+        write_sealed(self.path(key), key, content)
+        return unpack(content)
 
     def load(self, key: str) -> Tables | None:
         """The tables saved under ``key``; None if there are none, or if one byte of the file has changed."""
         try:
-            content = self.path(key).read_bytes()
+            return unpack(read_sealed(self.path(key), key))
         except FileNotFoundError:
             return None
-        head, _, content = content.partition(b"\n")
-        if head != _MAGIC + _digest(key, content):
+        except DamagedFileError:
             self.damaged.append(self.path(key))
             return None
-        return _unpacked(content)
+
+    def has(self, key: str) -> bool:
+        """Whether tables are saved under ``key``, and no byte of their file has changed."""
+        try:
+            read_sealed(self.path(key), key)
+        except (FileNotFoundError, DamagedFileError):
+            return False
+        return True
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that replaces ``path`` in one step when the block ends; after an error ``path`` is unchanged."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        _sync_folder(path.parent)
-    except BaseException as problem:
-        unfinished.unlink(missing_ok=True)
-        if isinstance(problem, OSError):
-            raise OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(path)) from problem
-        raise
+def pack(tables: Tables) -> bytes:
+    """Tables, whose columns are numbers or texts, as bytes, without pickle; see also ``unpack``.
+
+    >>> table = pd.DataFrame({"k": [1, 2], "protocol": ["k_sync", "k_async"]})
+    >>> unpack(pack((table,)))[0].equals(table)
+    True
+    """
+    content = io.BytesIO()
+    columns = {f"{j} {name}": _plain(table[name]) for j, table in enumerate(tables) for name in table.columns}
+    np.savez_compressed(content, **cast(Any, columns))  # the names begin with a digit, so that none is an argument
+    return content.getvalue()
 
 
-def _unpacked(content: bytes) -> Tables:
+def unpack(content: bytes) -> Tables:
+    """The tables that ``pack`` has made bytes of.
+
+    >>> unpack(pack(()))
+    ()
+    """
     tables: dict[int, dict[str, np.ndarray]] = {}
     with np.load(io.BytesIO(content), allow_pickle=False) as columns:
         for column in columns.files:
@@ -119,17 +108,3 @@ def _unpacked(content: bytes) -> Tables:
 def _plain(column: pd.Series) -> np.ndarray:
     values = column.to_numpy()
     return values if values.dtype.kind in "biuf" else np.array(list(map(str, values)), dtype=str)
-
-
-def _digest(key: str, content: bytes) -> bytes:
-    return hashlib.sha256(key.encode() + b"\n" + content).hexdigest().encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write the new name in ``folder`` to the disk, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,9 +1,12 @@
 """The command that draws the figures: what it keeps, what it says about it, and how it fails."""
 
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +14,7 @@ from paper_figs import cache, page
 from paper_figs.__main__ import run
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.making import make, state_in_words, toolkit_for
+from simulations.sweeps import locked
 
 
 def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
@@ -78,6 +82,62 @@ def test_a_damaged_result_is_computed_again(share, tmp_path):
     assert not again.cached
     assert again.table["x"].tolist() == [6]
     assert cache.state(tmp_path, "t", {"x": 3}, sources).valid
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"size": []}', b'{"digest": 1}', b"[" * 100_000])
+def test_a_foreign_card_blocks_nothing(content, tmp_path):
+    (tmp_path / "timeline.json").write_bytes(content)
+    (tmp_path / "budget.json").write_bytes(content)
+    make(["timeline"], "quick", tmp_path)
+    assert page.Card.read(tmp_path, "timeline").size == "quick"
+    assert "timeline" in (tmp_path / "index.html").read_text()
+
+
+def test_damaged_files_of_a_figure_are_made_again_and_named(tmp_path, capsys):
+    make(["timeline"], "quick", tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.glob("timeline*") if path.suffix != ".json"}
+    rng = np.random.default_rng(0)
+    for path, content in files.items():
+        capsys.readouterr()
+        path.write_bytes(flipped(content, rng))
+        make(["timeline"], "quick", tmp_path)
+        assert f"{path} was damaged; it has been made again" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in files} == files
+
+
+def test_no_flipped_bit_of_a_stored_result_is_believed(tmp_path):
+    calls.clear()
+    cache.load_or_compute(tmp_path, "t", {"x": 3}, sources, double)
+    content, rng = cache.entry(tmp_path, "t").read_bytes(), np.random.default_rng(0)
+    for number in range(50):
+        cache.entry(tmp_path, "t").write_bytes(flipped(content, rng))
+        assert cache.state(tmp_path, "t", {"x": 3}, sources).why == "the stored result was damaged"
+        assert cache.load_or_compute(tmp_path, "t", {"x": 3}, sources, double).table["x"].tolist() == [6]
+        assert len(calls) == number + 2
+
+
+def test_a_stored_result_runs_no_code(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "called",))
+
+    for path in (cache.entry(tmp_path, "t"), tmp_path / "t.pickle"):
+        path.write_bytes(pickle.dumps(Trap()))
+    assert not cache.state(tmp_path, "t", {"x": 3}, sources).valid
+    assert cache.load_or_compute(tmp_path, "t", {"x": 3}, sources, double).table["x"].tolist() == [6]
+    assert not (tmp_path / "called").exists()
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path):
+    with locked(tmp_path, ".cache"), pytest.raises(OSError, match="another run is writing to"):
+        make(["timeline"], "quick", tmp_path)
+
+
+def flipped(content, rng):
+    """``content`` with one bit changed."""
+    damaged = bytearray(content)
+    damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+    return bytes(damaged)
 
 
 def test_sizes_do_not_replace_each_other_and_shared_computations_are_named(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from simulations.experiment import Experiment
 from simulations.experiment.toml import Table
 from simulations.record import diverged
-from simulations.sweeps import execution, folder, storage
+from simulations.sweeps import execution, folder, sealed
 from simulations.sweeps.execution import run_sweep, units
 from simulations.sweeps.storage import Store
 from simulations.sweeps.sweep import Sweep, label
@@ -410,11 +410,11 @@ def _fail_in_the_second_save(patch, step, problem):
         return call
 
     if step == "write":
-        patch.setattr(storage, "_digest", failing(storage._digest))  # while the file is being written
+        patch.setattr(sealed, "_digest", failing(sealed._digest))  # while the file is being written
     elif step == "folder":
-        patch.setattr(storage, "_sync_folder", failing(storage._sync_folder))
+        patch.setattr(sealed, "_sync_folder", failing(sealed._sync_folder))
     else:
-        patch.setattr(storage.os, step, failing(getattr(os, step)))
+        patch.setattr(sealed.os, step, failing(getattr(os, step)))
 
 
 DAMAGE = {

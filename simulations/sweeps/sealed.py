@@ -1,0 +1,129 @@
+"""Files that are written completely or not at all, and are read only if no byte of them has changed.
+
+This file loads no numerics, so that a look at what is kept is fast.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+__all__ = ["UNFINISHED", "DamagedFileError", "locked", "read_sealed", "replacing", "write_sealed"]
+
+UNFINISHED = ".*.unfinished"  # files that are being written, or were when a process was killed
+_MAGIC = b"abs-toolkit result 1 "
+
+
+class DamagedFileError(ValueError):
+    """A file is not what was written to it."""
+
+
+def write_sealed(path: Path, key: str, content: bytes) -> None:
+    """Write ``content`` with a digest of it and of ``key``, which says what it is; completely or not at all.
+
+    See also ``read_sealed``, and ``replacing`` for files without a digest.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_sealed(Path(folder, "kept"), "numbers", b"1, 2")
+    ...     read_sealed(Path(folder, "kept"), "numbers")
+    b'1, 2'
+    """
+    with replacing(path) as file:
+        file.write(_MAGIC + _digest(key, content) + b"\n" + content)
+
+
+def read_sealed(path: Path, key: str) -> bytes:
+    """The content that ``write_sealed`` has written for ``key``.
+
+    Raises DamagedFileError if the file is anything else, FileNotFoundError if there is none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "kept")
+    ...     write_sealed(path, "numbers", b"1, 2")
+    ...     read_sealed(path, "numbers")
+    b'1, 2'
+    """
+    if path.exists() and not path.is_file():
+        raise DamagedFileError(f"{path} is a folder or a device, not a file of results")
+    head, _, content = path.read_bytes().partition(b"\n")
+    if head != _MAGIC + _digest(key, content):
+        raise DamagedFileError(f"{path} is not what was written")
+    return content
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that replaces ``path`` in one step when the block ends; after an error ``path`` is unchanged.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "table.csv")) as file:
+    ...         print(file.write(b"k"), Path(folder, "table.csv").exists())
+    ...     Path(folder, "table.csv").exists()
+    1 False
+    True
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+        _sync_folder(path.parent)
+    except BaseException as problem:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            raise OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(path)) from problem
+        raise
+
+
+@contextmanager
+def locked(folder: Path, inner: str) -> Iterator[None]:
+    """Lock ``folder`` for one process at a time, with a file in its folder ``inner``, and remove unfinished files.
+
+    The system releases the lock however the process ends.  Raises OSError if another process has it, ValueError if
+    ``folder`` is a file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder), "results"):
+    ...     print(*(path.name for path in Path(folder).iterdir()))
+    results
+    """
+    from filelock import FileLock, Timeout
+
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"the results go to a folder, but {folder} is a file: give another one")
+    (folder / inner).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / inner / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(f"another run is writing to {folder}: wait for it, or give another folder") from None
+    except NotImplementedError:
+        raise OSError(f"the file system of {folder} cannot lock files: give a folder on another one") from None
+    try:
+        for unfinished in [*folder.glob(UNFINISHED), *(folder / inner).glob(UNFINISHED)]:
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + content).hexdigest().encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the new name in ``folder`` to the disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
