@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import check_folder, new_app, run_app
+from abs_theory.command_line import check_folder, new_app, option, run_app
 from paper_figs.catalogue import FIGURES
 from paper_figs.making import make, state_in_words, toolkit_for
 
 app = new_app()
+WIDTHS = ("column", "page", "talk")
 
 
 @app.command(help=f"Regenerate figures (all if none is named) and their page. There are {', '.join(FIGURES)}.")
@@ -18,6 +19,10 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="few workers and replicates, for a look")] = False,
     full: Annotated[bool, typer.Option("--full", help="30 replicates and more, for print")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write to")] = Path("figures"),
+    width: Annotated[
+        str, option("WIDTH", "of the pictures: column or page of a paper, or talk, a slide with a title")
+    ] = "page",
+    svg: Annotated[bool, typer.Option("--svg", help="write NAME.svg as well")] = False,
     list_: Annotated[bool, typer.Option("--list", help="say what is cached and what is not, and stop")] = False,
 ) -> None:
     unknown = [name for name in names or [] if name not in FIGURES]
@@ -25,6 +30,8 @@ def main(
         raise typer.BadParameter(f"no figure named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     if quick and full:
         raise typer.BadParameter("--quick and --full are two sizes, give one of them or neither")
+    if width not in WIDTHS:
+        raise typer.BadParameter(f"--width must be {', '.join(WIDTHS[:-1])} or {WIDTHS[-1]}, got {width}")
     size = "quick" if quick else "full" if full else "default"
     chosen = list(dict.fromkeys(names or FIGURES))
     if list_:
@@ -34,7 +41,7 @@ def main(
         return
     check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
-    print(*make(chosen, size, out), sep="\n")
+    print(*make(chosen, size, out, width, svg), sep="\n")
 
 
 def run() -> None:

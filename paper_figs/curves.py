@@ -1,6 +1,6 @@
 """Median and quartiles over replicates, on a common grid: runs are recorded at different times."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,12 @@ def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) ->
                 rank = q if sign > 0 else 1 - q
                 table[f"{column}_{name}"] = sign * np.quantile(sign * values, rank, axis=0, method="inverted_cdf")
         tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def on_grids(runs: pd.DataFrame, xs: Iterable[str], columns: list[str]) -> pd.DataFrame:
+    """``on_grid`` for several ``xs`` in one table: column "x" names the quantity, "spent" has its grid."""
+    tables = [on_grid(runs, x, columns).rename(columns={x: "spent"}).assign(x=x) for x in xs]
     return pd.concat(tables, ignore_index=True)
 
 

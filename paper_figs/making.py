@@ -131,13 +131,14 @@ def tabulate(
 
 def draw(name: str, table: "pd.DataFrame", card: Card, out: Path, width: str = "page", svg: bool = False) -> None:
     """Write NAME.pdf, NAME.png and perhaps NAME.svg, the same for the same table, and then NAME.json, the card."""
-    from paper_figs import style
+    from paper_figs import style, widths
 
     metadata_of: Mapping[str, dict[str, None]] = {
         "pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None},
     }  # fmt: skip
     with style.applied():
         drawing = FIGURES[name].load().draw(table)
+        widths.fit(drawing, width, FIGURES[name].title)
         if layout := drawing.get_layout_engine():
             layout.execute(drawing)
         drawing.set_layout_engine(None)  # laid out once, for all files

@@ -24,4 +24,5 @@ NAMES = (  # the files of the figures, in the order of the page
     "ablation",
     "heterogeneity",
     "budget",
+    "all_methods",
 )

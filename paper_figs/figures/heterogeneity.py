@@ -106,7 +106,10 @@ def draw(table: pd.DataFrame) -> Figure:
     left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     for (method, _), rows in skewed.groupby(["method", "slow"], sort=False):
         look = style.look(method)
-        left.errorbar(rows["worker"], 100 * rows["share"], 200 * rows["share_stderr"], elinewidth=1, **look)
+        label = method if not rows["slow"].any() else None  # each method has two lines
+        left.errorbar(
+            rows["worker"], 100 * rows["share"], 200 * rows["share_stderr"], elinewidth=1, label=label, **look
+        )
     left.axhline(100 / n, color="0.6", linewidth=0.6, zorder=0)
     first_slow = skewed.loc[skewed["slow"], "worker"].min()
     left.axvspan(first_slow - 0.5, n + 0.5, color="0.95", zorder=0)
@@ -116,6 +119,7 @@ def draw(table: pd.DataFrame) -> Figure:
     left.set(xlabel="worker", ylabel="share of the gradients applied (%), 2 s.e.")
     left.set(xlim=(0.5, n + 0.5), ylim=(-0.02 * top, 1.12 * top))
     left.xaxis.set_major_locator(MultipleLocator(1))
+    left.legend(loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=6)  # above the small shares of the slow
     methods = list(dict.fromkeys(table["method"]))
     few = numbers(table)
     for method, rows in few.groupby("method", sort=False):

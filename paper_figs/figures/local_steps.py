@@ -26,6 +26,7 @@ LOOKS: dict[Any, dict[str, Any]] = {
     10: {"color": "#D55E00", "linestyle": "-", "marker": "o"},
 }
 MAX_MISSED_ROUNDS = 8  # end of the axis of the first panel
+NONE_SPACING = 0.5  # between the marks at "none", in updates
 QUICK = {"n": 20, "k": 5, "steps": [1, 2, 10], "bounds": [0, 1, 3], "tasks": 1000, "replicates": 4, "seed": 13}
 DEFAULT = {
     "n": 20, "k": 5, "steps": [1, 2, 4, 10], "bounds": [0, 1, 2, 3, 4, 5, 6, 8], "tasks": 3000, "replicates": 6,
@@ -90,15 +91,16 @@ def draw(table: pd.DataFrame) -> Figure:
     fig = Figure(figsize=(style.PAGE, 2.9), layout="constrained")
     left, right = fig.subplots(1, 2)
     last = table.loc[(table["quantity"] == "round_time") & np.isfinite(table["x"]), "x"].max()
-    none = last + 1.5
+    none, counts = last + 1.8, list(table["steps"].unique())
     for (quantity, steps), rows in table.groupby(["quantity", "steps"], sort=False):
         look = LOOKS[steps]
+        place = none + NONE_SPACING * (counts.index(steps) - (len(counts) - 1) / 2)  # beside each other: all are equal
         ax = right if quantity == "round_time" else left
-        x = rows["x"].replace(math.inf, none)
+        x = rows["x"].replace(math.inf, place)
         bounded = np.isfinite(rows["x"])
         ax.plot(x[bounded], rows.loc[bounded, "theory"], color=look["color"], linestyle=look["linestyle"])
         if not bounded.all():
-            ends = none + np.array([-0.35, 0.35])
+            ends = place + NONE_SPACING * np.array([-0.4, 0.4])
             ax.plot(ends, rows.loc[~bounded, "theory"].repeat(2), color=look["color"], linestyle=look["linestyle"])
         style.points(ax, x, rows["simulation"], rows["half_width"], color=look["color"], marker=look["marker"])
     left.set(xlabel="rounds missed so far", ylabel="chance to deliver in the next round", ylim=(0, 1))

@@ -13,6 +13,7 @@ CLAIM = (
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 METHODS = ["ABS, chosen", "ABS", "synchronous", "local SGD", "K-sync", "asynchronous", "AdaSync"]
+SHOWN = ["ABS, chosen", "synchronous", "local SGD", "K-sync", "asynchronous"]  # the others: figure all-methods
 
 _X = {"communication": "messages (uplinks + downlinks)", "update": "rounds (updates)"}
 _Y = {"loss": "training loss", study.ACCURACY: "test accuracy"}
@@ -21,11 +22,7 @@ _Y = {"loss": "training loss", study.ACCURACY: "test accuracy"}
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = with_totals(runs[runs["method"].isin(METHODS)], ["method", "law", "replicate"])
     runs = runs[runs["time"] <= runs["horizon"]]
-    tables = []
-    for x in _X:
-        table = curves.on_grid(runs, x, list(_Y)).rename(columns={x: "spent"})
-        tables.append(table.assign(x=x))
-    return pd.concat(tables, ignore_index=True)
+    return curves.on_grids(runs, _X, list(_Y))
 
 
 def numbers(table: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +36,7 @@ def draw(table: pd.DataFrame) -> Figure:
     axes = fig.subplots(4, len(laws), sharey="row", squeeze=False)
     for row, (x, y) in enumerate((x, y) for x in _X for y in _Y):
         for ax, law in zip(axes[row], laws, strict=True):
-            panel = table[(table["x"] == x) & (table["law"] == law)]
+            panel = table[(table["x"] == x) & (table["law"] == law) & table["method"].isin(SHOWN)]
             for method, rows in panel.groupby("method", sort=False):
                 curves.draw_band(ax, rows, "spent", y, method)
             ax.set(xlabel=_X[x], xscale="log")
@@ -52,5 +49,5 @@ def draw(table: pd.DataFrame) -> Figure:
     for ax, law in zip(axes[0], laws, strict=True):
         ax.set(title=law)
     fig.supxlabel("each curve ends where the shortest of its runs does", fontsize=7)
-    curves.legend(fig, axes[0, 0], ncols=4)
+    curves.legend(fig, axes[0, 0])
     return fig

@@ -23,6 +23,7 @@ QUANTITIES = {
     "mean_staleness": "mean staleness (updates)",
     "restarts": "restarts per round",
 }
+NONE_SPACING = 0.6  # between the marks of the laws at "none", in updates
 QUICK = {"n": 20, "k": 5, "bounds": [0, 1, 3, 8], "tasks": 1000, "replicates": 4, "seed": 11}
 DEFAULT = {"n": 20, "k": 5, "bounds": [0, 1, 2, 3, 4, 5, 6, 8, 10, 12], "tasks": 4000, "replicates": 8, "seed": 11}
 FULL = {"n": 20, "k": 5, "bounds": [*range(13)], "tasks": 10000, "replicates": 30, "seed": 11}
@@ -54,15 +55,22 @@ def draw(table: pd.DataFrame) -> Figure:
     fig = Figure(figsize=(style.PAGE, 3.1), layout="constrained")
     axes = fig.subplots(1, 3, sharex=True)
     last = table.loc[np.isfinite(table["max_staleness"]), "max_staleness"].max()
-    none = last + 2
-    for law, rows in table.groupby("law", sort=False):
+    none = last + 2.2
+    count = table["law"].nunique()
+    for i, (law, rows) in enumerate(table.groupby("law", sort=False)):
+        place = none + NONE_SPACING * (i - (count - 1) / 2)  # beside each other: some have the same value
         look = laws.look(law)
         color, dashes, marker = look["color"], look["linestyle"], look["marker"]
-        x = rows["max_staleness"].replace(math.inf, none)
+        x = rows["max_staleness"].replace(math.inf, place)
         bounded = np.isfinite(rows["max_staleness"])
         for ax, name in zip(axes, QUANTITIES, strict=True):
             ax.plot(x[bounded], rows.loc[bounded, name], color=color, linestyle=dashes)
-            ax.plot(none + np.array([-0.45, 0.45]), rows.loc[~bounded, name].repeat(2), color=color, linestyle=dashes)
+            ax.plot(
+                place + NONE_SPACING * np.array([-0.4, 0.4]),
+                rows.loc[~bounded, name].repeat(2),
+                color=color,
+                linestyle=dashes,
+            )
             is_simulated = rows[f"{name}_simulated"].notna()
             mean, half_width = rows.loc[is_simulated, f"{name}_simulated"], rows.loc[is_simulated, f"{name}_half_width"]
             style.points(ax, x[is_simulated], mean, half_width, color=color, marker=marker)
@@ -74,7 +82,7 @@ def draw(table: pd.DataFrame) -> Figure:
     spacing = max(1, math.ceil(last / 5))
     ticks = [*np.arange(0, last - spacing / 2, spacing), last]
     for ax, label in zip(axes, QUANTITIES.values(), strict=True):
-        ax.set(xlabel="max_staleness (updates)", ylabel=label, ylim=(0, None), xlim=(-0.6, none + 0.7))
+        ax.set(xlabel="max_staleness (updates)", ylabel=label, ylim=(0, None), xlim=(-0.6, none + 1.3))
         ax.set_xticks([*ticks, none], labels=[*(f"{tick:.0f}" for tick in ticks), "none"])
     handles = [style.key(laws.title(law), **laws.look(law)) for law in table["law"].unique()]
     ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": "0.2", "linestyle": "none"}

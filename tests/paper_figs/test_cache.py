@@ -178,6 +178,7 @@ def command(monkeypatch, capsys):
         (["--nonsense"], "No such option"),
         (["--out"], "requires an argument"),
         (["--quick", "--full"], "two sizes"),
+        (["--width", "poster"], "--width must be column, page or talk, got poster"),
     ],
 )
 def test_a_bad_command_ends_with_status_2_and_one_line(arguments, words, command):

@@ -17,7 +17,7 @@ import pytest
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.definitions import PACKAGES, Toolkit
 
-STUDY = {"loss-time", "loss-communication", "adaptation", "time-to-target"}
+STUDY = {"loss-time", "loss-communication", "adaptation", "time-to-target", "all-methods"}
 TRAINED = STUDY | {"ablation", "heterogeneity", "bound", "choice"}
 SIMULATED = TRAINED | {"timeline", "round-time", "staleness", "threshold", "local-steps"}
 TOOLKIT = Toolkit(ROOT)

@@ -15,6 +15,7 @@ from paper_figs.catalogue import FIGURES, SIZES
 from paper_figs.figures import (
     ablation,
     adaptation,
+    all_methods,
     budget,
     heterogeneity,
     loss_communication,
@@ -96,7 +97,10 @@ def test_every_method_has_a_colour_and_a_marker_of_its_own_and_the_marker_alone_
     assert set(study.METHODS) | set(heterogeneity.METHODS) <= set(style.LOOKS)
     markers = [marker for _, _, marker in style.LOOKS.values()]
     assert len(set(markers)) == len(markers)
-    same_panel = [*loss_time.FAMILIES.values(), adaptation.METHODS, loss_communication.METHODS]
+    same_panel = [*loss_time.FAMILIES.values(), *all_methods.FAMILIES.values(), loss_communication.SHOWN]
+    assert max(map(len, same_panel)) <= 5
+    assert {name for family in all_methods.FAMILIES.values() for name in family} == set(study.METHODS)
+    same_panel.append(adaptation.METHODS)
     for methods in same_panel:
         lines = [style.LOOKS[method][:2] for method in methods]
         assert len(set(lines)) == len(lines)

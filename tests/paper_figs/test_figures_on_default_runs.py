@@ -11,6 +11,7 @@ from paper_figs import study
 from paper_figs.figures import (
     ablation,
     adaptation,
+    all_methods,
     budget,
     heterogeneity,
     loss_communication,
@@ -70,6 +71,16 @@ def test_claim_of_loss_communication_on_the_default_runs(default_runs):
     stalls = hard.xs("decreasing hazard", level="law").loc[loss_communication.METHODS]
     assert set(stalls["time"].nsmallest(2).index) == {"ABS, chosen", "K-sync"}
     assert set(stalls["communication"].replace(math.inf, np.nan).nlargest(2).index) == {"ABS, chosen", "K-sync"}
+
+
+def test_claim_of_all_methods_on_the_default_runs(default_runs):
+    table = all_methods.summarise(default_runs)
+    assert set(table["method"]) == {name for family in all_methods.FAMILIES.values() for name in family}
+    last = table[table["x"] == "time"].groupby(["law", "method"])["loss_median"].last().unstack("law")
+    increasing = last["increasing hazard"].drop(["synchronous", "local SGD"])
+    assert increasing.max() < 1.6 * increasing.min() == 1.6 * last["increasing hazard"].min()
+    assert last["decreasing hazard"].max() > 4 * last["decreasing hazard"].min()
+    assert last["decreasing hazard"].idxmin() == "ABS, chosen"
 
 
 def test_claim_of_adaptation_on_the_default_runs(default_runs):
