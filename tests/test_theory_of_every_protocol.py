@@ -132,6 +132,20 @@ def test_who_uploads_in_stsyn_and_how_much(law, fleet, k):
     assert_agrees(steps, N * partial_uploads.mean_local_steps(laws, k, N, STEPS), 0.6)
 
 
+@by_fleet
+def test_ssp_without_a_bound(fleet):
+    laws = laws_of("shifted", fleet)
+    updates, rows = 600, []
+    run = timing_run(protocols.ssp(math.inf), laws, updates)
+    for replicate in range(24):
+        server = Server(run, replicate)
+        while server.updates < updates:
+            server.protocol.on_arrival(server, server.next_arrival())
+        times = [row.time for row in server.finish()]
+        rows.append((times[-1] - times[updates // 4]) / (updates - 1 - updates // 4))
+    assert_agrees(Estimate.of(rows), ssp(laws, N, None, np.random.default_rng(1)).mean / N, resolution=0.1)
+
+
 @pytest.mark.parametrize("slack", [0, 2])
 @by_fleet
 def test_ssp(fleet, slack):

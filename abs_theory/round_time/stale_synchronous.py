@@ -1,4 +1,4 @@
-"""Stale synchronous parallel (SSP): seconds per clock tick, by simulation of its recursion.
+"""Stale synchronous parallel (SSP): seconds per clock tick, that is per n steps, by simulation of its recursion.
 
 A worker that has finished c steps begins the next one only when the slowest worker has finished at least c - s steps.
 With D_i(c) the time when worker i has finished c steps,
@@ -31,12 +31,13 @@ def ssp(
     replicates: int = 128,
     warmup: int | None = None,
 ) -> Estimate:
-    """Long-run seconds in which each of ``n`` workers makes one step, if none may lead by more than ``bound`` steps.
+    """Long-run seconds in which ``n`` workers make n steps in all, if none may lead by more than ``bound`` steps.
 
-    A ``bound`` of 0 is synchronous SGD, E[X_(n)].  Without a bound (None or inf) the result is the mean delay of the
-    slowest worker; it is exact, as is inf if that mean is infinite.  The ``warmup`` (by default 50 + 4 (bound + 1)^2
-    ticks) lets the workers drift as far apart as they may.  The error is taken over replicates.
-    Cost: n draws per tick and replicate.
+    With a ``bound`` each worker makes one of the n steps, because all must keep up with the slowest; 0 is synchronous
+    SGD, E[X_(n)].  Without a bound (None or inf) it is asynchronous SGD, n / sum of 1 / E[X_i]; this is exact, as is inf
+    if a mean is infinite and there is a bound.  A step is an update, so a round of the protocol takes 1 / n of it.
+    The ``warmup`` (by default 50 + 4 (bound + 1)^2 ticks) lets the workers drift as far apart as they may.  The error is
+    taken over replicates.  Cost: n draws per tick and replicate.
 
     >>> from abs_theory.delays import Deterministic
     >>> ssp([Deterministic(1.0), Deterministic(3.0)], n=2, bound=2, rng=np.random.default_rng(0), num_ticks=9).mean
@@ -49,9 +50,11 @@ def ssp(
     check_rng(rng)
     check_count("num_ticks", num_ticks)
     check_count("replicates", replicates, minimum=2)
-    slowest = max(law.mean for law in workers.laws)
-    if bound is None or unbounded or math.isinf(slowest):
-        return Estimate(slowest, 0.0, replicates)
+    if bound is None or unbounded:
+        rate = sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
+        return Estimate(float(n / rate) if rate else math.inf, 0.0, replicates)
+    if any(math.isinf(law.mean) for law in workers.laws):
+        return Estimate(math.inf, 0.0, replicates)
     lead = int(bound)
     warmup = 50 + 4 * (lead + 1) ** 2 if warmup is None else warmup
     check_count("warmup", warmup, minimum=0)

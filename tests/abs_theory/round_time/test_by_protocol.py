@@ -222,11 +222,21 @@ def test_ssp_without_slack_is_synchronous(fleet):
     assert_agrees(found, round_time.synchronous(fleet, 3), resolution=0.06)
 
 
-def test_ssp_without_bound_runs_at_the_pace_of_the_slowest():
+def test_ssp_without_bound_is_asynchronous():
     rng = np.random.default_rng(1)
+    endless = Pareto(1.0, 0.9)
     for bound in (None, math.inf):
-        assert round_time.ssp(UNEQUAL, 3, bound, rng).mean == 2.0
-    assert round_time.ssp([Pareto(1.0, 0.9), Exponential(1.0)], 2, 3, rng).mean == math.inf
+        for laws in (UNEQUAL, [Exponential(0.5)] * 3, [endless, Exponential(1.0), Exponential(2.0)], [endless] * 3):
+            seconds = round_time.ssp(laws, 3, bound, rng).mean / 3
+            assert seconds == pytest.approx(round_time.asynchronous(laws, 3), rel=1e-14)
+    assert round_time.ssp([Exponential(1.0), Exponential(10.0)], 2, None, rng).mean / 2 == pytest.approx(1 / 1.1)
+    assert round_time.ssp([endless, Exponential(1.0)], 2, 3, rng).mean == math.inf
+
+
+def test_ssp_with_a_bound_runs_at_the_pace_of_the_slowest():
+    fleet = [Exponential(1.0), Exponential(10.0)]
+    found = round_time.ssp(fleet, 2, 30, np.random.default_rng(1), num_ticks=2000)
+    assert_agrees(found, 10.0, resolution=0.05)
 
 
 def test_ssp_agrees_with_one_step_after_another():
