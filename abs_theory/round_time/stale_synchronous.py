@@ -34,10 +34,10 @@ def ssp(
     """Long-run seconds in which ``n`` workers make n steps in all, if none may lead by more than ``bound`` steps.
 
     With a ``bound`` each worker makes one of the n steps, because all must keep up with the slowest; 0 is synchronous
-    SGD, E[X_(n)].  Without a bound (None or inf) it is asynchronous SGD, n / sum of 1 / E[X_i]; this is exact, as is inf
-    if a mean is infinite and there is a bound.  A step is an update, so a round of the protocol takes 1 / n of it.
-    The ``warmup`` (by default 50 + 4 (bound + 1)^2 ticks) lets the workers drift as far apart as they may.  The error is
-    taken over replicates.  Cost: n draws per tick and replicate.
+    SGD, E[X_(n)].  Without a bound (None or inf) it is asynchronous SGD, n / sum of 1 / E[X_i].  This is exact, as is
+    inf if there is a bound and some mean is infinite.  A step is an update, so a round of the protocol takes 1 / n of
+    the result.  The ``warmup`` (by default 50 + 4 (bound + 1)^2 ticks) lets the workers drift as far apart as they may.
+    The error is taken over replicates.  Cost: n draws per tick and replicate.
 
     >>> from abs_theory.delays import Deterministic
     >>> ssp([Deterministic(1.0), Deterministic(3.0)], n=2, bound=2, rng=np.random.default_rng(0), num_ticks=9).mean
