@@ -15,22 +15,26 @@ from abs_theory.delays.base import Array, Delay, Size, quantile
 from abs_theory.delays.discrete import Discrete
 from abs_theory.delays.exponential import Exponential, Gamma
 from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
-from abs_theory.typing import DelayLike, Law
+from abs_theory.delays.numerics import moments
+from abs_theory.delays.numerics.bisection import first_time
+from abs_theory.delays.scipy_tails import BEGINS, ScipyLaw, Tail, upper_tail
+from abs_theory.typing import DelayLike
 
 MAX_ATOMS = 2**20  # times of a discrete law
 OMITTED_MASS = 1e-290, 1e-30  # probability left out of an unbounded discrete law; the first that MAX_ATOMS allows
 
 
-class Frozen(Law, Protocol):
+GAP = 64  # longest run of times without probability that is not taken for the end of a discrete law
+FAR = np.array([1e-12, 1e-20, 1e-60])  # where isf must invert sf to be taken as accurate
+AGREEMENT = 1e-8  # relative difference up to which scipy's mean and variance are taken as right
+
+
+class Frozen(ScipyLaw, Protocol):
     """What the wrappers use of a frozen distribution of scipy."""
 
     args: tuple[float, ...]  #: positional parameters
     kwds: dict[str, float]  #: keyword parameters
     dist: stats.rv_continuous | stats.rv_discrete  #: the distribution that was frozen
-
-    def support(self) -> tuple[float, float]:
-        """The smallest and the largest possible time."""
-        ...
 
     def mean(self) -> float:
         """E[X]."""
@@ -48,9 +52,10 @@ class Frozen(Law, Protocol):
 def as_delay(law: DelayLike) -> Delay:
     """``law`` as a Delay; it may be one already, or a frozen scipy distribution, continuous or discrete.
 
-    Common scipy distributions become the law of ``abs_theory.delays`` of the same name.  All others are wrapped and are
-    as accurate as scipy's cdf and sf.  Raises ValueError for anything else, for parameters that make no law, and for a
-    distribution with negative times.
+    Common scipy distributions become the law of ``abs_theory.delays`` of the same name; all others are wrapped.  A tail
+    that scipy computes as 1 - cdf is replaced by the integral of the density, or by the power law that it has become.
+    Raises ValueError for anything else, for parameters that make no law, and for a distribution with negative times.
+    Later, what depends on a heavy tail that is not known raises ArithmeticError.
 
     >>> from scipy import stats
     >>> as_delay(stats.gamma(2.0, scale=0.5))
@@ -60,6 +65,8 @@ def as_delay(law: DelayLike) -> Delay:
     """
     if isinstance(law, Delay):
         return law
+    if hasattr(law, "xk") or hasattr(law, "_hbins"):
+        law = cast("Any", law)()  # from values or a histogram, complete without parameters
     if not isinstance(getattr(law, "dist", None), stats.rv_continuous | stats.rv_discrete):
         raise ValueError(
             f"delay must be a Delay such as Exponential(mean=1.0), or a frozen scipy distribution, got {law!r}"
@@ -80,7 +87,7 @@ def _from_frozen(law: Frozen) -> Delay:
         raise ValueError(f"{_described(law)} must have times > 0")
     if isinstance(law.dist, stats.rv_discrete):
         return ScipyDiscrete(law)
-    match law.dist.name, *map(float, (*shapes, loc, scale)):
+    match _own_name(law), *map(float, (*shapes, loc, scale)):
         case "expon", 0.0, scale:
             return Exponential(scale)
         case "gamma" | "erlang", shape, 0.0, scale:
@@ -94,6 +101,12 @@ def _from_frozen(law: Frozen) -> Delay:
         case "lognorm", sigma, 0.0, scale:
             return LogNormal(scale, sigma)
     return ScipyContinuous(law)
+
+
+def _own_name(law: Frozen) -> str:
+    """The name of scipy's own distribution; empty for one that somebody else has defined."""
+    name = law.dist.name
+    return name if type(getattr(stats, name, None)) is type(law.dist) else ""
 
 
 def _parameters(law: Any) -> tuple[tuple[float, ...], float, float]:
@@ -126,8 +139,7 @@ class _Scipy(Delay):
     @cached_property
     def _key(self) -> tuple[Any, ...]:
         shapes, loc, scale = _parameters(self.law)
-        own = getattr(stats, self.law.dist.name, None)
-        identity = self.law.dist.name if type(own) is type(self.law.dist) else id(self.law.dist)
+        identity = _own_name(self.law) or id(self.law.dist)
         return (identity, *map(float, (*shapes, loc, scale)))
 
     def __eq__(self, other: object) -> bool:
@@ -146,7 +158,10 @@ class _Scipy(Delay):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScipyContinuous(_Scipy):
-    """A continuous distribution of scipy, made by ``as_delay``."""
+    """A continuous distribution of scipy, made by ``as_delay``.
+
+    Mean and variance are scipy's where they agree with integrals of sf; otherwise they are these integrals.
+    """
 
     law: Frozen
 
@@ -159,7 +174,7 @@ class ScipyContinuous(_Scipy):
     def breaks(self) -> tuple[float, ...]:
         low, high = self._ends
         shapes, loc, scale = _parameters(self.law)
-        bends = shapes if self.law.dist.name in ("triang", "trapezoid") else ()
+        bends = shapes if _own_name(self.law) in ("triang", "trapezoid") else getattr(self.law.dist, "_hbins", ())
         return (low, *(t for t in sorted(float(loc + scale * s) for s in bends) if low < t < high), high)
 
     @cached_property
@@ -173,13 +188,26 @@ class ScipyContinuous(_Scipy):
     # scipy returns NaN where one of its formulas overflows in the far tail.
     @_quiet
     def cdf(self, t: ArrayLike) -> Array:
-        cdf = self.law.cdf(np.asarray(t, float))
-        return np.where(np.isnan(cdf), np.asarray(t) > self._middle, cdf)
+        t = np.asarray(t, float)
+        cdf = self.law.cdf(t)
+        cdf = np.where(np.isnan(cdf), t > self._middle, np.clip(cdf, 0.0, 1.0))
+        return cdf if self._tail is None else np.where(t > self._tail.first, 1 - self._tail(t), cdf)
 
     @_quiet
     def sf(self, t: ArrayLike) -> Array:
-        sf = self.law.sf(np.asarray(t, float))
-        return np.where(np.isnan(sf), np.asarray(t) < self._middle, sf)
+        t = np.asarray(t, float)
+        sf = self.law.sf(t)
+        sf = np.where(np.isnan(sf), t < self._middle, np.clip(sf, 0.0, 1.0))
+        return sf if self._tail is None else np.where(t > self._tail.first, self._tail(t), sf)
+
+    @cached_property
+    def _tail(self) -> Tail | None:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                return upper_tail(self.law)
+            except ArithmeticError as error:
+                raise ArithmeticError(f"{self!r}: {error}") from None
 
     @quantile
     @_quiet
@@ -188,18 +216,42 @@ class ScipyContinuous(_Scipy):
 
     @quantile
     @_quiet
-    def isf(self, q: ArrayLike) -> Array:
-        return np.asarray(self.law.isf(q))
+    def isf(self, q: Array) -> Array:
+        t = np.asarray(self.law.isf(q), float)
+        far = (q > 0) & (q < BEGINS)
+        if not far.any() or self._isf_is_accurate:
+            return t
+        first, t = float(self.law.isf(BEGINS)), np.array(t)
+        low, high = np.full(int(far.sum()), first), np.full(int(far.sum()), 1e308)
+        t[far] = first_time(lambda t: self.sf(t) <= q[far], low, high)
+        return t
+
+    @cached_property
+    def _isf_is_accurate(self) -> bool:
+        if not math.isinf(self._ends[1]):
+            return True  # as far as times near the end can be told apart
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return bool(np.allclose(self.sf(self.law.isf(FAR)), FAR, rtol=1e-6, atol=0))
 
     @cached_property
     def mean(self) -> float:
-        mean = float(self.law.mean())
-        return super().mean if math.isnan(mean) else mean
+        return _confirmed(float(self.law.mean()), lambda: moments.mean_order_statistic(self, 1, 1))
 
     @cached_property
     def var(self) -> float:
-        var = float(self.law.var())
-        return super().var if math.isnan(var) else var
+        return _confirmed(float(self.law.var()), lambda: moments.var_order_statistic(self, 1, 1))
+
+
+def _confirmed(of_scipy: float, integral: Callable[[], float]) -> float:
+    """The moment ``of_scipy`` if the ``integral`` agrees with it, or cannot be computed; else the integral."""
+    try:
+        ours = integral()
+    except ArithmeticError:
+        if math.isfinite(of_scipy):
+            return of_scipy
+        raise
+    return of_scipy if math.isclose(of_scipy, ours, rel_tol=AGREEMENT) else ours
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,10 +266,15 @@ class ScipyDiscrete(_Scipy, Discrete):
 
     @cached_property
     def _atoms(self) -> tuple[Array, Array]:
+        if hasattr(self.law.dist, "xk"):  # any times, each with its probability
+            _, loc, _ = _parameters(self.law)
+            times, weights = loc + np.ravel(cast("Any", self.law.dist).xk), np.ravel(cast("Any", self.law.dist).pk)
+            return np.asarray(times[weights > 0], float), np.asarray(weights[weights > 0], float)
         low, high = self.law.support()
         for faint in OMITTED_MASS:
             last = low + 1
-            while last < high and last - low <= MAX_ATOMS and self.law.sf(last) > faint:
+            beyond = self._mass_beyond if math.isinf(high) else self.law.sf
+            while last < high and last - low <= MAX_ATOMS and beyond(last) > faint:
                 last = low + 2 * (last - low)
             last = min(last, high)
             if last - low <= MAX_ATOMS:
@@ -225,6 +282,12 @@ class ScipyDiscrete(_Scipy, Discrete):
                 weights = np.asarray(cast("Any", self.law).pmf(times), float)
                 return times[weights > 0], weights[weights > 0]
         raise ArithmeticError(f"{self!r} has too long a tail: more than {MAX_ATOMS} times matter")
+
+    def _mass_beyond(self, last: float) -> float:
+        """About P(X > ``last``), from the probabilities of single times, because 1 - cdf has no digits there."""
+        low = self.law.support()[0]
+        near = np.arange(max(low, last - GAP), last + 1)
+        return float(np.max(cast("Any", self.law).pmf(near))) * (last - low)
 
     @property
     def times(self) -> Array:  # pyright: ignore

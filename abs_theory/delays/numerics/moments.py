@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from abs_theory.delays.numerics import binomial, panels
-from abs_theory.delays.numerics.panels import NEGLIGIBLE_LOG, WIDEST_PANEL, Grid, Mask
+from abs_theory.delays.numerics.panels import INDEX_ERROR, NEGLIGIBLE_LOG, WIDEST_PANEL, Grid, Mask
 from abs_theory.typing import Array, PiecewiseLaw
 
 
@@ -62,6 +62,7 @@ def mean_order_statistics(law: PiecewiseLaw, n: int) -> Array:
     if grid.tail is not None:
         still = np.arange(n, 0, -1)
         rate = grid.tail.power * still - 1
+        rate[rate <= INDEX_ERROR] = 0.0
         height = np.exp(grid.tail.log_t + still * grid.tail.log_sf + _log_binomial(n))
         spacing += np.divide(height, rate, out=np.full(n, math.inf), where=rate > 0)
     return np.cumsum(spacing)
@@ -140,7 +141,7 @@ def _tail(grid: Grid, k: int, n: int, order: int) -> float:
         return 0.0
     after = n - k + 1
     rate = grid.tail.power * after - order
-    if rate <= 0:
+    if rate <= INDEX_ERROR:
         return math.inf
     log_late = after * grid.tail.log_sf - math.log(after) - float(special.betaln(k, after))
     return math.exp(order * grid.tail.log_t + log_late) / rate

@@ -31,6 +31,7 @@ MAX_PANELS = 2**15
 NEGLIGIBLE_LOG = -42.0  # exp(-42) = 6e-19: integrands are left out below this share of the largest
 LATEST_LOG_TIME = 690.0  # log of the largest time
 LARGEST_LOGIT = 700.0  # logit of the nearest to 0 or 1 that a probability can be
+INDEX_ERROR = 1e-9  # of the index of a power tail; a moment within it of the index is infinite
 ROUNDING_ERROR = 1e-15  # relative, of a time and of a probability
 
 
@@ -175,6 +176,11 @@ def grid(
         if x0.size > MAX_PANELS:
             raise ArithmeticError(f"the cdf of {law!r} is not smooth between its breaks")
         panels = panels.halved(split)
+    share = order * np.log(t0) + np.minimum(log_late(x0), -x0)
+    cut = np.isinf(panels.b) & (x1 >= LARGEST_LOGIT) & (share > share.max() + NEGLIGIBLE_LOG)
+    if cut.any():  # a power law that still matters where its probabilities become too small for floating point
+        kept = np.arange(cut.size) < np.argmax(cut)
+        panels, x1, t, weight, cdf, sf = panels.keep(kept), x1[kept], t[kept], weight[kept], cdf[kept], sf[kept]
     edges = np.append(panels.ends()[0], panels.ends()[1][-1])
     before = 0.0 if panels.a[0] > 0 else float(law.cdf(edges[0]))  # of the time up to the first panel, one node
     t, weight = np.append(edges[0] / 2, t), np.append(edges[0], weight)
@@ -213,7 +219,7 @@ def tail_table(law: PiecewiseLaw) -> TailTable:
     beyond = np.append(np.cumsum(area[::-1])[::-1], 0.0)
     if nodes.tail is not None:
         rate = nodes.tail.power - 1
-        beyond += math.exp(nodes.tail.log_t + nodes.tail.log_sf) / rate if rate > 0 else math.inf
+        beyond += math.exp(nodes.tail.log_t + nodes.tail.log_sf) / rate if rate > INDEX_ERROR else math.inf
     return TailTable(nodes.edges, beyond)
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from abs_theory import order_stats
 from abs_theory.delays import (
@@ -39,7 +39,13 @@ def test_common_distributions_become_our_own():
 
 @pytest.mark.parametrize(
     "frozen",
-    [stats.invgauss(0.5, scale=2), stats.gamma(2.0, loc=1.5), stats.fisk(4.0), stats.beta(1.5, 2), stats.nakagami(3.0)],
+    [
+        stats.invgauss(0.5, scale=2),
+        stats.gamma(2.0, loc=1.5),
+        stats.burr12(4.0, 1.0),
+        stats.beta(1.5, 2),
+        stats.nakagami(3.0),
+    ],
     ids=lambda frozen: frozen.dist.name,
 )
 def test_any_other_is_wrapped(frozen):
@@ -82,6 +88,63 @@ def test_scipy_is_welcome_wherever_a_law_is():
     assert LocalSteps(stats.expon(), 3) == LocalSteps(Exponential(1.0), 3)
     assert Sum([stats.expon(), Gamma(1.0, 2.0)]).mean == 3.0
     assert Mixture([0.5, 0.5], [stats.invgauss(0.5), stats.poisson(2)]).mean == pytest.approx(1.25)
+
+
+def test_any_times_with_probabilities():
+    """Not only whole numbers; frozen, shifted or just made."""
+    made = stats.rv_discrete(values=((0.5, 1.25, 3.0), (0.5, 0.3, 0.2)))
+    for law in (made, made(), stats.rv_discrete(name="mine", values=((3.0, 0.5, 1.25), (0.2, 0.5, 0.3)))()):
+        delay = as_delay(law)
+        assert delay.mean == pytest.approx(1.225, rel=1e-14)
+        assert order_stats.mean(law, 4, 4) == pytest.approx(3 - 1.75 * 0.8**4 - 0.75 * 0.5**4, rel=1e-13)
+        assert delay.cdf([0.4, 0.5, 1.25, 2.9, 3.0]) == pytest.approx([0.0, 0.5, 0.8, 0.8, 1.0])
+        assert set(delay.sample(np.random.default_rng(0), 100)) == {0.5, 1.25, 3.0}
+    assert as_delay(made(loc=0.25)).mean == pytest.approx(1.475, rel=1e-14)
+    assert as_delay(stats.rv_histogram(np.histogram([1.0, 2.0, 4.0], bins=3))).mean == pytest.approx(7 / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("index", [0.9, 1.0, 1.01, 1.05, 1.5, 2.0, 2.05, 4.0])
+def test_log_logistic_moments(index):
+    """E X = (pi/c) / sin(pi/c), E X^2 = (2 pi/c) / sin(2 pi/c), c the index; scipy's sf is 1 - cdf."""
+    law, a = as_delay(stats.fisk(index)), math.pi / index
+    mean = a / math.sin(a) if index > 1 else math.inf
+    var = 2 * a / math.sin(2 * a) - mean**2 if index > 2 else math.inf
+    assert law.mean == pytest.approx(mean, rel=1e-9)
+    assert law.var == pytest.approx(var, rel=1e-9)
+    assert order_stats.mean(law, 1, 1) == pytest.approx(mean, rel=1e-9)
+    # the largest of n: F^n is Dagum's law, E = n B(n + 1/c, 1 - 1/c)
+    largest = 20 * special.beta(20 + 1 / index, 1 - 1 / index) if index > 1 else math.inf
+    assert order_stats.mean(law, 20, 20) == pytest.approx(largest, rel=1e-9)
+    assert law.mean_order_statistics(20)[-1] == pytest.approx(largest, rel=1e-9)
+    assert order_stats.mean([law] * 19 + [Exponential(1e-9)], 20, 20) < largest or math.isinf(largest)
+    q = np.array([1e-3, 1e-9, 1e-30, 1e-100])
+    np.testing.assert_allclose(law.isf(q), ((1 - q) / q) ** (1 / index), rtol=1e-9)
+    np.testing.assert_allclose(law.sf(law.isf(q)), q, rtol=1e-9)
+
+
+def test_a_tail_of_ones_own_goes_on_as_the_power_law_that_it_has_become():
+    class Power(stats.rv_continuous):
+        def _cdf(self, x, c):
+            return 1 - (1 + x * x) ** (-c / 2)
+
+    class LogPower(stats.rv_continuous):
+        def _cdf(self, x):
+            return 1 - 1 / ((1 + x) * (1 + np.log1p(x)) ** 2)
+
+    power = as_delay(Power(a=0, name="power")(1.5))
+    # P(X > t) = (1 + t^2)^-3/4 has the mean B(1/2, 1/4) / 2
+    assert power.mean_order_statistic(1, 1) == pytest.approx(special.beta(0.5, 0.25) / 2, rel=1e-5)
+    assert math.isinf(as_delay(Power(a=0, name="power")(0.8)).mean_order_statistic(1, 1))
+    with pytest.raises(ArithmeticError, match=r"the upper tail is heavy .* define _sf"):
+        as_delay(LogPower(a=0, name="logpower")()).mean_order_statistic(1, 1)
+
+
+def test_a_distribution_of_ones_own_keeps_its_meaning_whatever_its_name():
+    class Other(stats.rv_continuous):
+        def _cdf(self, x):
+            return x * x
+
+    assert as_delay(Other(a=0, b=1, name="expon")()).mean_order_statistic(1, 1) == pytest.approx(2 / 3)
 
 
 def test_discrete_distributions():

@@ -1,0 +1,111 @@
+"""Every distribution of scipy on [0, inf): moments and the largest of 20 against integrals of its density."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy import special, stats
+from scipy.stats._distr_params import distcont, distdiscrete
+
+from abs_theory import order_stats
+from abs_theory.delays import as_delay
+
+N = 20
+NODES = 80_000
+# where the density has a kink, or is itself only good to about this
+COARSE = {
+    "loglaplace": 1e-4,
+    "triang": 1e-4,
+    "trapezoid": 1e-4,
+    "irwinhall": 1e-4,
+    "geninvgauss": 1e-7,
+    "studentized_range": 1e-6,
+    "gausshyper": 1e-7,
+}
+PRICY = ("studentized_range", "geninvgauss", "gausshyper", "irwinhall", "ksone")  # seconds each
+HEAVY = [  # with tails of index just above, at and below 1 and 2
+    ("fisk", (1.3,)),
+    ("fisk", (2.0,)),
+    ("fisk", (0.9,)),
+    ("burr", (1.5, 2.0)),
+    ("mielke", (4.0, 2.5)),
+    ("betaprime", (5.0, 2.5)),
+    ("invgamma", (1.5,)),
+    ("rel_breitwigner", (2.0,)),
+    ("genpareto", (0.45,)),
+    ("f", (5.0, 3.0)),
+]
+FAST = ["alpha", "beta", "burr", "fisk", "foldcauchy", "halfnorm", "invgauss", "loglaplace", "mielke", "recipinvgauss"]
+
+
+def continuous():
+    cases = [(name, shapes) for name, shapes in distcont if isinstance(name, str)]
+    for name, shapes in [*cases, *HEAVY]:
+        if getattr(stats, name)(*shapes).support()[0] >= 0:
+            fast = (name in FAST or (name, shapes) in HEAVY) and name not in PRICY
+            yield pytest.param(name, shapes, marks=() if fast else pytest.mark.slow, id=f"{name}-{shapes}")
+
+
+def discrete():
+    for name, shapes in distdiscrete:
+        if isinstance(name, str) and getattr(stats, name)(*shapes).support()[0] >= 0:
+            yield pytest.param(name, shapes, id=f"{name}-{shapes}")
+
+
+def integrals(law, nodes):
+    """Mean, variance and mean of the largest of 20, by the trapezoid rule in log t, or in a logit if times are bounded.
+
+    Infinite where the density falls as slowly as that.
+    """
+    low, high = law.support()
+    z = (
+        np.linspace(math.log(law.median() - low) - 50.0, 340.0, nodes)
+        if math.isinf(high)
+        else np.linspace(-80.0, 80.0, nodes)
+    )
+    if math.isinf(high):
+        t, speed = low + np.exp(z), np.exp(z)
+    else:
+        t, speed = low + (high - low) * special.expit(z), (high - low) * special.expit(z) * special.expit(-z)
+    pdf = np.nan_to_num(law.pdf(t), nan=0.0, posinf=0.0)
+    density = pdf * speed * (z[1] - z[0])
+    density[(t <= low) | (t >= high)] = 0.0
+    last = np.flatnonzero((density > 1e-280) & (pdf > 1e-290))[-1]  # beyond, digits are lost to underflow
+    index = math.log(density[last - 50] / density[last]) / (50 * (z[1] - z[0])) if math.isinf(high) else math.inf
+    t, density, cdf = t[: last + 1], density[: last + 1], np.nan_to_num(law.cdf(t[: last + 1]), nan=1.0)
+    mean = float(density @ t) if index > 1 + 1e-6 else math.inf
+    var = float(density @ (t - mean) ** 2) if index > 2 + 1e-6 else math.inf
+    return mean, var, float(N * cdf ** (N - 1) * density @ t) if index > 1 + 1e-6 else math.inf
+
+
+@pytest.mark.parametrize("name, shapes", list(continuous()))
+def test_a_continuous_distribution(name, shapes):
+    law = getattr(stats, name)(*shapes)
+    delay = as_delay(law)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        mean, var, largest = integrals(law, 4000 if name in PRICY else NODES)
+    tolerance = COARSE.get(name, 1e-8)
+    assert delay.mean == pytest.approx(mean, rel=tolerance)
+    assert delay.var == pytest.approx(var, rel=10 * tolerance)
+    assert order_stats.mean(law, N, N) == pytest.approx(largest, rel=tolerance)
+    assert order_stats.mean(law, 1, 1) == pytest.approx(delay.mean, rel=1e-8)
+
+
+@pytest.mark.parametrize("name, shapes", list(discrete()))
+def test_a_discrete_distribution(name, shapes):
+    law = getattr(stats, name)(*shapes)
+    low, high = law.support()
+    times = np.arange(low, min(high, low + 300_000) + 1)
+    probability = law.pmf(times)
+    early = np.append(0.0, np.cumsum(probability))
+    late = np.append(np.cumsum(probability[::-1])[::-1], 0.0)
+    # P(max > t) = 1 - F^20 from the near end
+    above = np.where(late < 0.5, -np.expm1(N * np.log1p(-np.minimum(late, 0.5))), 1 - np.minimum(early, 1.0) ** N)
+    delay = as_delay(law)
+    mean = float(times @ probability)
+    assert delay.mean == pytest.approx(mean, rel=1e-9)
+    assert delay.var == pytest.approx(float((times - mean) ** 2 @ probability), rel=1e-8)
+    assert order_stats.mean(law, N, N) == pytest.approx(low + above[1:].sum(), rel=1e-9)
+    assert order_stats.mean(law, 1, 1) == pytest.approx(delay.mean, rel=1e-12)
