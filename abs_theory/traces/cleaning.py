@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 from abs_theory.checks import is_integer
 from abs_theory.traces.clocks import check_clocks
 from abs_theory.traces.columns import (
+    NOT_ASKED,
     Floats,
     Mask,
     Names,
     counted,
+    delivers_not,
     durations,
-    named,
+    listed,
     numbered,
     numbers,
     one_dataset,
@@ -28,6 +30,9 @@ OPTIONAL = ("k_waited", "version_read", "version_applied", "compute_s", "comm_s"
 # Conventions: what a person who looks at the data would call an exception.
 MOST_CONTRADICTING_SHARE, MOST_CONTRADICTING = 0.05, 3  # of the rows; with more, the numbering of rounds must be wrong
 LONG_GAP_STEPS = 10  # usual steps between round numbers, from which a gap separates two windows
+FEW_TEXTS = 2  # rows with text instead of a time that are left out without further ado
+MOST_TEXT_SHARE = 0.01  # of the rows, above which text is no exception
+MOST_TEXT_OF_ONE = 0.5  # of the rows with text, above which leaving them out would favour a worker
 WARMUP_FACTOR = 2.0  # times the median of the fastest arrivals, from which a first round is slow
 WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 
@@ -39,7 +44,7 @@ def clean(
     if not (warmup == "auto" or (is_integer(warmup) and int(warmup) >= 0)):
         raise ValueError(f'warmup must be "auto" or a number of rounds >= 0, got {warmup!r}')
     report: list[str] = []
-    frame = _placed(one_dataset(named(frame), dataset), report)
+    frame = _placed(one_dataset(frame, dataset), report)
     table, workers = _attempts(frame, unit, report)
     table = _without_repeats(_sorted(table, report), report)
     table = _without_warmup(table, warmup, report)
@@ -78,22 +83,31 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     delivered = np.ones(len(frame), bool) if status is None else np.asarray(status == "ok")
     if start is not None:
         check_clocks(frame["round"].to_numpy(), worker, start, seconds, workers, report)
+    not_asked = np.zeros(len(frame), bool) if status is None else np.asarray(status == NOT_ASKED)
+    failed_words = delivers_not(frame["seconds"]) if "seconds" in frame else np.zeros(len(frame), bool)
+    delivered &= ~failed_words
     unknown = ~np.isfinite(seconds) & ~text
+    _check_text(frame, text & ~not_asked, worker, workers)
     reasons = {
         "text": text,
         "zero": seconds == 0,
         "negative": (seconds < 0) & ~unknown,
         "none though the status is ok": unknown & delivered & (status is not None),
     }
+    reasons = {name: mask & ~not_asked for name, mask in reasons.items()}
     bad = np.logical_or.reduce(list(reasons.values()))
+    if not_asked.any():
+        report.append(f"{counted(int(not_asked.sum()), 'row')} of workers that were not asked left out")
     if bad.any():
         counts = ", ".join(f"{name} {mask.sum()}" for name, mask in reasons.items() if mask.any())
         report.append(f"{counted(int(bad.sum()), 'row')} left out, seconds must be a number > 0: {counts}")
-    lost = unknown & ~bad
+    lost = unknown & ~bad & ~not_asked
     if lost.any():
-        report.append(
-            f"{counted(int(lost.sum()), 'call')} without a time (lost): censored at the last arrival of the round"
-        )
+        words = sorted(set(frame["seconds"][failed_words & lost].astype(str))) if failed_words.any() else []
+        written = f", written as {listed(words, 3)}" if words else ""
+        calls = f"{counted(int(lost.sum()), 'call')} without a time (lost{written})"
+        report.append(f"{calls}: censored at the last arrival of the round")
+    bad |= not_asked
     given_up = ~delivered & ~bad & ~lost
     if given_up.any() and status is not None:
         _report_given_up(seconds, status, given_up, delivered & ~bad & ~lost, report)
@@ -119,6 +133,26 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
             report.append(f"{counted(int(ahead.sum()), 'row')} applied before the version read: both versions left out")
             table.loc[ahead, ["version_read", "version_applied"]] = np.nan
     return table, workers
+
+
+def _check_text(frame: pd.DataFrame, text: Mask, worker: NDArray[np.int64], workers: Names) -> None:
+    """Raise ValueError if text stands for the time in more than a few rows, or mostly in those of one worker."""
+    count = int(text.sum())
+    if count <= FEW_TEXTS:
+        return
+    column = next((name for name in ("seconds", "start", "end") if name in frame), "seconds")
+    examples = listed(sorted(set(frame[column][text].astype(str).str.strip()))[:3])
+    share = np.bincount(worker[text], minlength=len(workers)) / count
+    if len(workers) > 1 and share.max() > MOST_TEXT_OF_ONE:
+        who = f", most of them of worker {workers[int(share.argmax())]}"
+    elif count > MOST_TEXT_SHARE * len(text):
+        who = ""
+    else:
+        return
+    raise ValueError(
+        f"seconds must be numbers, but {count} of {len(text)} rows hold text{who}, such as {examples}: mend it, or "
+        "leave the cell empty where the worker did not deliver"
+    )
 
 
 def _worker_codes(column: pd.Series) -> tuple[NDArray[np.int64], Names]:

@@ -4,50 +4,49 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from abs_theory.checks import instead
+from abs_theory.traces.numerals import FAILED, MISSING, seconds_of_durations
+
 __all__ = [
     "STATUSES",
     "UNITS",
     "counted",
+    "delivers_not",
     "durations",
+    "is_status",
     "listed",
-    "named",
     "numbered",
     "numbers",
     "one_dataset",
     "one_line",
     "statuses",
     "unit_factors",
+    "unit_name",
 ]
 
+NOT_ASKED = "not asked"  # status of a worker that had nothing to do in a round, as in sampling of clients
 NEEDED = "a trace needs the columns round, worker, and seconds or start and end"
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_UNIT_NAMES = {"sec": "s", "second": "s", "seconds": "s", "\u00b5s": "us", "\u03bcs": "us"}
-STATUSES = ("ok", "failed", "cancelled", "censored")
-_STATUS_NAMES = {"canceled": "cancelled", "": "ok"}
+_UNIT_NAMES = {
+    **dict.fromkeys(("sec", "secs", "second", "seconds", "sekunden"), "s"),
+    **dict.fromkeys(("msec", "msecs", "millis", "millisecond", "milliseconds", "millisekunden"), "ms"),
+    **dict.fromkeys(("\u00b5s", "\u03bcs", "usec", "micros", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("nsec", "nanos", "nanosecond", "nanoseconds"), "ns"),
+}
+STATUSES = ("ok", "failed", "cancelled", "censored", NOT_ASKED)
+_STATUS_NAMES = {
+    **dict.fromkeys(("", "success", "succeeded", "successful", "complete", "completed", "done", "finished"), "ok"),
+    **dict.fromkeys(FAILED - {"cancelled", "canceled", "aborted", "abort", "dropped"}, "failed"),
+    **dict.fromkeys(("canceled", "aborted", "abort", "dropped"), "cancelled"),
+    **dict.fromkeys(
+        ("not_asked", "not-asked", "not selected", "not_selected", "unselected", "skipped", "idle"), NOT_ASKED
+    ),
+}
 
-MISSING = ("", "nan", "+nan", "-nan", "none", "null", "<na>")
 
 Names = tuple[int | str, ...]  # of workers, in the order of their numbers
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-def named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same frame with trimmed lower-case column names, after a check that the needed ones are there."""
-    if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"a trace must be a pandas DataFrame, got {type(frame).__name__}")
-    names = [str(name).strip().lower() for name in frame.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"column names must differ, got {', '.join(twice)} more than once")
-    missing = [name for name in ("round", "worker") if name not in names]
-    if "seconds" not in names and not {"start", "end"} <= set(names):
-        missing.append("seconds (or start and end)")
-    if missing:
-        raise ValueError(f"{NEEDED}; {', '.join(missing)} not found among {', '.join(names[:12]) or 'no columns'}")
-    if frame.empty:
-        raise ValueError(f"{NEEDED}, and rows; there are none below the header")
-    return frame.set_axis(names, axis=1)
 
 
 def one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
@@ -56,15 +55,16 @@ def one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
         if dataset is not None:
             raise ValueError(f"dataset={dataset!r} was asked for, but there is no column named dataset")
         return frame
-    names = frame["dataset"].astype(str)
-    known = sorted(names.unique())
+    codes, labels = pd.factorize(frame["dataset"])
+    names = pd.Index([str(label) for label in labels])
+    known = sorted(set(names))
     if dataset is None:
         if len(known) > 1:
             raise ValueError(f"choose one data set with dataset=..., there are {listed(known, 20)}")
         return frame
     if dataset not in known:
-        raise ValueError(f"no data set named {dataset!r}; there are {listed(known, 20)}")
-    return frame[names == dataset]
+        raise ValueError(f"no data set named {dataset!r}{instead(dataset, known, f'there are {listed(known, 20)}')}")
+    return frame[np.append(names == dataset, False)[codes]]
 
 
 def numbers(column: pd.Series) -> tuple[Floats, Mask]:
@@ -75,7 +75,7 @@ def numbers(column: pd.Series) -> tuple[Floats, Mask]:
     odd = np.flatnonzero(np.isnan(values))
     written = column.iloc[odd].astype(str).str.strip().str.lower()
     text = np.zeros(len(values), bool)
-    text[odd] = ~(column.iloc[odd].isna() | written.isin(MISSING)).to_numpy()
+    text[odd] = ~(column.iloc[odd].isna() | written.isin(MISSING | FAILED)).to_numpy()
     return values, text
 
 
@@ -98,11 +98,17 @@ def unit_factors(frame: pd.DataFrame, unit: str | None, report: list[str]) -> fl
 
 
 def _unit(name: object) -> str:
-    plain = str(name).strip().lower()
-    plain = _UNIT_NAMES.get(plain, plain)
-    if plain not in UNITS:
+    plain = unit_name(str(name))
+    if plain is None:
         raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {name!r}")
     return plain
+
+
+def unit_name(text: str) -> str | None:
+    """The unit that ``text`` names, as in UNITS; None if it names none."""
+    plain = text.strip().lower()
+    plain = _UNIT_NAMES.get(plain, plain)
+    return plain if plain in UNITS else None
 
 
 def statuses(frame: pd.DataFrame) -> "pd.Categorical[str] | None":
@@ -110,13 +116,29 @@ def statuses(frame: pd.DataFrame) -> "pd.Categorical[str] | None":
     if "status" not in frame:
         return None
     codes, names = pd.factorize(frame["status"], use_na_sentinel=True)
-    plain = [str(name).strip().lower() for name in names]
-    plain = [_STATUS_NAMES.get(name, name) for name in plain]
+    plain = [_status(name) for name in names]
     unknown = sorted({name for name in plain if name not in STATUSES})
     if unknown:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {listed(unknown)}")
     places = np.array([STATUSES.index(name) for name in [*plain, "ok"]], dtype=np.int8)
     return pd.Categorical.from_codes(places[codes], pd.Index(STATUSES))  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def _status(name: object) -> str:
+    text = str(name).strip().lower()
+    return _STATUS_NAMES.get(text, text)
+
+
+def is_status(column: pd.Series) -> bool:
+    """Whether all words in the column name a status."""
+    return all(_status(name) in STATUSES for name in column.dropna().unique()[:50])
+
+
+def delivers_not(column: pd.Series) -> Mask:
+    """Where a word for failure stands, such as timeout."""
+    if not pd.api.types.is_object_dtype(column) and not isinstance(column.dtype, pd.StringDtype):
+        return np.zeros(len(column), bool)
+    return column.astype(str).str.strip().str.lower().isin(FAILED).to_numpy(bool)
 
 
 def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask, Floats | None]:
@@ -127,8 +149,9 @@ def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask
     if "seconds" in frame:
         if pd.api.types.is_timedelta64_dtype(frame["seconds"]):
             return frame["seconds"].dt.total_seconds().to_numpy(np.float64), np.zeros(len(frame), bool), None
-        seconds, text = numbers(frame["seconds"])
-        return seconds * factor, text, None
+        in_hours = seconds_of_durations(frame["seconds"])
+        seconds, text = numbers(frame["seconds"] if in_hours is None else in_hours)
+        return seconds * (factor if in_hours is None else 1.0), text, None
     if {"start_clock", "end_clock"} <= set(frame.columns):
         other = int((frame["start_clock"].astype(str) != frame["end_clock"].astype(str)).sum())
         if other:
@@ -136,12 +159,23 @@ def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask
                 f"start and end must be read from one clock; in {other} of {len(frame)} rows start_clock and end_clock "
                 "differ: give seconds, or both times by the same clock"
             )
-    start, end = frame["start"], frame["end"]
-    if all(pd.api.types.is_integer_dtype(column) and not column.isna().any() for column in (start, end)):
-        first, last = start.to_numpy(np.int64), end.to_numpy(np.int64)  # a float cannot hold nanoseconds since 1970
-        return (last - first) * factor, np.zeros(len(frame), bool), (first - first.min()) * factor
-    (first, first_text), (last, last_text) = _instants(start), _instants(end)
+    start, end = _exact(frame["start"]), _exact(frame["end"])
+    if all(pd.api.types.is_integer_dtype(column) for column in (start, end)):
+        known = (start.notna() & end.notna()).to_numpy(bool)
+        first, last = start.fillna(0).to_numpy(np.int64), end.fillna(0).to_numpy(np.int64)  # floats lose nanoseconds
+        begun = start.notna().to_numpy(bool)
+        origin = first[begun].min() if begun.any() else 0
+        seconds = np.where(known, (last - first) * np.asarray(factor), np.nan)
+        return seconds, np.zeros(len(frame), bool), np.where(begun, (first - origin) * np.asarray(factor), np.nan)
+    (first, first_text), (last, last_text) = _instants("start", start), _instants("end", end)
     if isinstance(first, pd.Series) and isinstance(last, pd.Series):
+        zones = [column.dt.tz is not None for column in (first, last)]
+        if zones[0] != zones[1]:
+            zoned, plain = ("start", "end") if zones[0] else ("end", "start")
+            raise ValueError(
+                f"start and end must both have a time zone or neither, but {zoned} has one and {plain} has none: which "
+                f"zone {plain} is in cannot be known"
+            )
         elapsed, since = (last - first).dt.total_seconds(), (first - first.min()).dt.total_seconds()
         return elapsed.to_numpy(np.float64), first_text | last_text, since.to_numpy(np.float64)
     if isinstance(first, pd.Series) or isinstance(last, pd.Series):
@@ -150,17 +184,53 @@ def durations(frame: pd.DataFrame, factor: float | Floats) -> tuple[Floats, Mask
     return (last - first) * factor, first_text | last_text, (first - origin) * factor
 
 
-def _instants(column: pd.Series) -> tuple[Floats | pd.Series, Mask]:
+def _exact(column: pd.Series) -> pd.Series:
+    """Whole numbers with gaps as integers that may be missing, so that nanoseconds since 1970 are not rounded."""
+    if not pd.api.types.is_object_dtype(column) and not isinstance(column.dtype, pd.StringDtype):
+        return column
+    cells = column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
+    missing = (column.isna() | cells.astype(str).str.lower().isin(MISSING | FAILED)).to_numpy(bool)
+    digits = cells.astype(str).str.fullmatch(r"[+-]?\d{1,18}|1[0-9]{18}").to_numpy(bool)
+    if not digits[~missing].all() or missing.all():
+        return column
+    whole = np.zeros(len(column), np.int64)
+    whole[~missing] = [int(cell) for cell in cells[~missing]]
+    return pd.Series(pd.arrays.IntegerArray(whole, missing), column.index)
+
+
+def _instants(name: str, column: pd.Series) -> tuple[Floats | pd.Series, Mask]:
     """Points in time, as floats or as a series of dates, and a mask of other text."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        values, text = numbers(column)
-        if not text.any():
-            return values, text
-        dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        if dates.isna().mean() > 0.5:
-            return values, text
-        return dates, (dates.isna() & column.notna()).to_numpy()
-    return column, np.zeros(len(column), bool)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column, np.zeros(len(column), bool)
+    values, text = numbers(column)
+    if not text.any():
+        return values, text
+    written = column.astype(str).str.strip()
+    missing = column.isna() | written.str.lower().isin(MISSING | FAILED)
+    zoned = written[~missing].str.contains(r"(?:[zZ]|[+-]\d{2}:?\d{2})$")
+    if zoned.any() and not zoned.all():
+        raise ValueError(f"{name} must have a time zone in all rows or in none, {int((~zoned).sum())} rows have none")
+    for form in ("ISO8601", *_date_forms(name, written[~missing])):
+        dates = pd.to_datetime(written.where(~missing), errors="coerce", utc=bool(zoned.any()), format=form)
+        if dates.isna().mean() <= 0.5:
+            return dates, (dates.isna() & ~missing).to_numpy()
+    return values, text
+
+
+def _date_forms(name: str, texts: pd.Series) -> list[str]:
+    """Formats of dates such as 03/31/2024.  Raises ValueError if the day and the month cannot be told apart."""
+    parts = texts.str.extract(r"^(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{4}[ T,]+\d{1,2}:\d{2}(:\d{2})?(\.\d+)?$").dropna(
+        subset=[0]
+    )
+    if parts.empty or len(parts) < 0.5 * len(texts):
+        return []
+    first, second = parts[0].astype(int), parts[2].astype(int)
+    if first.max() <= 12 and second.max() <= 12 and not (parts[1] == ".").all():
+        example = texts.loc[parts.index[0]]
+        raise ValueError(f"{name} {example} may begin with the month or the day: write dates as 2024-03-31 12:00:00")
+    mark = parts[1].iloc[0]
+    order = "%m{0}%d{0}%Y" if second.max() > 12 else "%d{0}%m{0}%Y"
+    return [f"{order.format(mark)} %H:%M:%S.%f", f"{order.format(mark)} %H:%M:%S", f"{order.format(mark)} %H:%M"]
 
 
 def numbered(ascending: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

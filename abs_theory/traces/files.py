@@ -1,21 +1,26 @@
 """Files and folders to rows: the content of a file, not its name, decides which reader of ``formats`` reads it."""
 
 import gzip
+import io
 import pkgutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pandas as pd
 
+from abs_theory.checks import instead
 from abs_theory.traces.columns import counted, one_line
 from abs_theory.traces.formats import FORMATS, recognised
+from abs_theory.traces.headers import Wishes, attempts_of
 
-__all__ = ["Loaded", "Source", "load"]
+__all__ = ["Loaded", "Source", "check_unpacked", "load"]
 
 HEAD_BYTES = 65536  # that show what a file is
+MOST_UNPACKED_BYTES = 4 * 2**30  # of one file; more than 10^8 rows of a trace
 GZIP, UTF16, UTF8_MARK = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
@@ -27,6 +32,41 @@ class Source(NamedTuple):
     zipped: bool  #: whether the file is compressed by gzip
     format: str | None  #: the format that the caller named; None: recognised by its content
 
+    def open(self) -> IO[bytes]:
+        """The unpacked content; reading more than MOST_UNPACKED_BYTES raises ValueError."""
+        if not self.zipped:
+            check_unpacked(self.path.stat().st_size)
+            return self.path.open("rb")
+        return io.BufferedReader(_Unpacked(self.path))
+
+
+class _Unpacked(io.RawIOBase):
+    """The content of a gzip file, up to MOST_UNPACKED_BYTES."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._size = gzip.GzipFile(path), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        count = self._file.readinto(buffer)  # pyright: ignore[reportArgumentType]
+        self._size += count
+        check_unpacked(self._size)
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def check_unpacked(size: int) -> None:
+    """Raise ValueError if a file unpacks to more than MOST_UNPACKED_BYTES."""
+    if size > MOST_UNPACKED_BYTES:
+        raise ValueError(
+            f"the file must unpack to at most {MOST_UNPACKED_BYTES / 2**30:.3g} GiB: split it, or thin it out"
+        )
+
 
 class Loaded(NamedTuple):
     """Rows with the columns of ``traces.read``, the unit that the format prescribes, and notes for the report."""
@@ -34,35 +74,65 @@ class Loaded(NamedTuple):
     frame: pd.DataFrame  #: one row per attempt
     unit: str | None  #: of its times; None: the format does not say
     report: tuple[str, ...]  #: what reading did and noticed
+    decimal: str | None = None  #: mark of decimals in text, if the format tells it
 
 
-def load(path: Path, format: str | None = None) -> Loaded:
-    """The rows in a file, or in all files of a folder.
+def load(path: Path, format: str | None = None, wishes: Wishes | None = None) -> Loaded:
+    """The attempts in a file, or in all files of a folder.
 
     Raises ValueError if they are not a trace, saying what they seem to be; OSError if they cannot be opened.
     """
+    wishes = wishes or Wishes()
     if format is not None and format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)} or None, got {format!r}")
+        otherwise = f"format must be one of {', '.join(FORMATS)} or None"
+        raise ValueError(f"{otherwise}, got {format!r}{instead(format, FORMATS, 'or None')}")
     if not path.is_dir():
-        return _load_file(path, format)
+        return _load_file(path, format, wishes)
     suffixes = tuple(dict.fromkeys(suffix for kind in FORMATS.values() for suffix in kind.suffixes))
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(suffixes))
     if not files:
         raise ValueError(f"{path} must hold files named *{', *'.join(suffixes)}, there are none")
-    parts = [_load_file(file, format) for file in files]
+    parts = [_load_file(file, format, wishes) for file in files]
     if len({part.unit for part in parts}) > 1:
         raise ValueError(f"{path} must hold tables or timelines, not both")
+    if parts[0].unit is not None:
+        _check_claims(files, parts)
     report = dict.fromkeys(sentence for part in parts for sentence in part.report)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     return Loaded(frame, parts[0].unit, (f"{counted(len(files), 'file')} read", *report))
 
 
-def _load_file(path: Path, format: str | None) -> Loaded:
+def _check_claims(files: list[Path], parts: list[Loaded]) -> None:
+    """Raise ValueError if two files claim the same round of the same worker."""
+    claimed: dict[tuple[object, ...], Path] = {}
+    for file, part in zip(files, parts, strict=True):
+        keys = [name for name in ("dataset", "worker", "round") if name in part.frame]
+        own = set(part.frame[keys].itertuples(index=False, name=None))
+        if twice := sorted(own & claimed.keys(), key=str):
+            *_, worker, number = twice[0]
+            raise ValueError(
+                f"{claimed[twice[0]].name} and {file.name} both hold round {number} of worker {worker}: keep one of "
+                "them, or name the files so that each names its worker, as rank0.json"
+            )
+        claimed |= dict.fromkeys(own, file)
+
+
+def _load_file(path: Path, format: str | None, wishes: Wishes) -> Loaded:
     with _named(path):
+        if not path.is_file() and path.exists():
+            raise ValueError("a trace must be a regular file or a folder of such files, not a pipe, device or socket")
         head, zipped = _head(path)
         name = format or _format_of(head)
         read: Callable[[Source], Loaded] = pkgutil.resolve_name(FORMATS[name].reader)
-        return read(Source(path, head, zipped, format))
+        loaded = read(Source(path, head, zipped, format))
+        if loaded.unit is not None:
+            if wishes.columns or wishes.ignore:
+                raise ValueError("columns are chosen in tables, this file is a timeline: leave columns and ignore out")
+            return loaded
+        if loaded.decimal is not None and wishes.decimal is None:
+            wishes = replace(wishes, decimal=loaded.decimal)
+        frame, report = attempts_of(loaded.frame, name if name in ("long", "wide") and format else None, wishes)
+        return loaded._replace(frame=frame, report=(*loaded.report, *report))
 
 
 @contextmanager
@@ -102,8 +172,8 @@ def _format_of(head: bytes) -> str:
         raise ValueError("the file is only a pointer to a file kept by Git LFS: fetch it with git lfs pull")
     if start.startswith(b"<"):
         raise ValueError("the file is an HTML or XML page, not a trace: was it saved from a browser?")
-    if head.startswith(b"PK\x03\x04"):
-        raise ValueError("the file is a zip archive or a spreadsheet: unpack it, or save it as CSV")
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        raise ValueError("the file is a spreadsheet in the old format .xls: save it as .xlsx or CSV")
     if b"\0" in head and not head.startswith(UTF16):
         raise ValueError("the file is binary and not Parquet: a trace is a CSV, Parquet or JSON file")
     return next(name for name, kind in FORMATS.items() if not kind.begins)

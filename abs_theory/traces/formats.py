@@ -19,6 +19,7 @@ FORMATS = {
     "long": Format("a row per attempt", "abs_theory.traces.tables:read_csv", (".csv", ".csv.gz")),
     "wide": Format("a row per round, a column per worker", "abs_theory.traces.tables:read_csv", (".csv", ".csv.gz")),
     "parquet": Format("either table", "abs_theory.traces.tables:read_parquet", (".parquet",), (b"PAR1",)),
+    "xlsx": Format("either table", "abs_theory.traces.tables:read_spreadsheet", (".xlsx",), (b"PK\x03\x04",)),
     "kineto": Format(
         "a file per rank, of PyTorch's profiler",
         "abs_theory.traces.timelines:read_timeline",
@@ -38,7 +39,7 @@ def format_names() -> str:
     """The names of all formats, for a help text.
 
     >>> format_names()
-    'long, wide, parquet, kineto or chrome'
+    'long, wide, parquet, xlsx, kineto or chrome'
     """
     *names, last = FORMATS
     return f"{', '.join(names)} or {last}"

@@ -67,6 +67,13 @@ def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Int
     absent = expected - len(present)
     if absent == 0:
         return none
+    sizes = np.bincount(place[np.append(True, np.diff(place * n + worker) != 0)])
+    if len(sizes) > 1 and sizes.min() == sizes.max() < n and "k_waited" not in table:
+        report.append(
+            f"every round has {sizes[0]} of {n} workers: the others are taken as not asked; if the server did not wait "
+            "for them, say so in a column k_waited"
+        )
+        return none
     where = f"workers have no row in {absent} of {expected} rounds"
     if {"version_read", "version_applied"} <= set(table.columns) and np.any(
         table["version_applied"] > table["version_read"]

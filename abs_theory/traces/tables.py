@@ -1,65 +1,210 @@
-"""Tables to rows: CSV of any usual dress and Parquet, with a row per attempt or a row per round."""
+"""Tables from files: CSV of any usual dress, Parquet and spreadsheets."""
 
 import csv
+import io
 import re
 import warnings
-from pathlib import Path
+import zipfile
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from abs_theory.traces.columns import NEEDED, counted, numbers
-from abs_theory.traces.files import UTF16, Loaded, Source
+from abs_theory.traces.columns import one_line
+from abs_theory.traces.files import UTF16, Loaded, Source, check_unpacked
 
-__all__ = ["read_csv", "read_parquet"]
+__all__ = ["read_csv", "read_parquet", "read_spreadsheet"]
 
-LONG_NAMES = {"worker", "seconds", "start", "end"}
-ROUND_NAMES = {"round", "step", "iteration", "index", ""}
 CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
+EXACT = 2.0**53  # beyond, a float does not hold every whole number
+NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
 def read_parquet(source: Source) -> Loaded:
-    """The table in a Parquet file."""
+    """The table in a Parquet file; an index that was stored with it is a column."""
     try:
         import pyarrow as pa
+        from pyarrow import parquet
     except ImportError:
         raise ValueError('a Parquet file needs pyarrow: pip install "abs-toolkit[traces]"') from None
     try:
-        frame = pd.read_parquet(source.path, engine="pyarrow")
-    except (pa.ArrowException, OSError) as problem:
+        with source.path.open("rb") as file:
+            stored = parquet.ParquetFile(file)
+            groups = [stored.metadata.row_group(i) for i in range(stored.metadata.num_row_groups)]
+            check_unpacked(sum(group.total_byte_size for group in groups))
+            table = stored.read()
+        exact = {"start", "end"} & {str(name).strip().lower() for name in table.column_names}
+        # a column of whole numbers with gaps would lose its nanoseconds as floats
+        types = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get if exact else None
+        frame = table.to_pandas(ignore_metadata=True, types_mapper=types)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, MemoryError) as problem:
         raise ValueError(f"the file is cut short or damaged: {problem}") from None
-    return _table(frame, None, [])
+    hidden = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", str(name))]
+    return Loaded(frame.rename(columns=dict.fromkeys(hidden[:1], "")).drop(columns=hidden[1:]), None, ())
+
+
+def read_spreadsheet(source: Source) -> Loaded:
+    """The table in an .xlsx file; of several sheets with tables each is a data set."""
+    try:
+        import openpyxl  # noqa: F401
+    except ImportError:
+        raise ValueError('a spreadsheet needs openpyxl: pip install "abs-toolkit[traces]"') from None
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            check_unpacked(sum(entry.file_size for entry in archive.infolist()))
+            if "xl/workbook.xml" not in archive.namelist():
+                raise ValueError("the file is a zip archive: unpack it")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # styles and extensions that pandas does not need
+            sheets = pd.read_excel(source.path, sheet_name=None, engine="openpyxl")
+    except zipfile.BadZipFile as problem:
+        raise ValueError(
+            f"the file is a zip archive or a spreadsheet: unpack it, or save it as CSV ({problem})"
+        ) from None
+    except (KeyError, TypeError, IndexError, AttributeError, SyntaxError) as problem:
+        raise ValueError(f"the spreadsheet is damaged: {problem!r}") from None
+    filled = {name: sheet.dropna(axis=0, how="all").dropna(axis=1, how="all") for name, sheet in sheets.items()}
+    filled = {name: sheet for name, sheet in filled.items() if not sheet.empty}
+    if not filled:
+        raise ValueError("the spreadsheet has no table: its first row must name the columns")
+    if len(filled) == 1:
+        return Loaded(next(iter(filled.values())), None, ())
+    parts = [sheet.assign(dataset=one_line(str(name))) for name, sheet in filled.items()]
+    return Loaded(pd.concat(parts, ignore_index=True), None, ("each sheet is a data set",))
+
+
+class _Dress(NamedTuple):
+    """How a text file writes its table."""
+
+    encoding: str
+    separator: str
+    skipped: int  # lines before the header
+    names: list[str]
+    trailing: bool  # whether lines end with a separator that the header does not have
+    decimal: str  # mark of decimals that its first lines show
 
 
 def read_csv(source: Source) -> Loaded:
-    """The table in a text file; separator, decimal point and encoding are taken from its first lines."""
-    wide_text = source.head.startswith(UTF16)
-    encoding = "utf-16" if wide_text else "utf-8-sig"
-    first = re.split(r"[\r\n]", source.head.decode(encoding, errors="replace").lstrip(), maxsplit=1)[0]
-    separator = max(",;\t", key=first.count)
-    names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
-    _check_header(names)
+    """The table in a text file; encoding, separator, comments and the mark of decimals are seen in its first lines."""
+    dress = _dress(source.head)
+    _check_header(dress.names)
+    names = [*dress.names, "trailing separators"] if dress.trailing else dress.names
     options = {
-        "sep": separator,
-        "encoding": encoding,
-        "compression": "gzip" if source.zipped else None,
-        "decimal": "," if separator == ";" and b"." not in source.head else ".",
+        "sep": dress.separator,
+        "encoding": dress.encoding,
+        "header": None,
+        "names": names,
+        "skiprows": dress.skipped + 1,
+        "decimal": dress.decimal,
         "skipinitialspace": True,
         "dtype": {name: "category" for name in names if name.lower() in CATEGORIES},
         "index_col": False,
+        "skip_blank_lines": True,
     }
-    with warnings.catch_warnings():
+    frame = _parsed(source, options)
+    if mixed := [name for name in names if _is_mixed(frame[name], name)]:
+        texts = _parsed(source, {**options, "usecols": mixed, "dtype": str, "decimal": "."})
+        frame = frame.assign(**{name: texts[name] for name in mixed})
+    if dress.trailing:
+        frame = frame.drop(columns=names[-1:])
+    report: list[str] = []
+    if not frame.empty and not source.zipped and not _ends_with_newline(source) and frame.iloc[-1:, -1].isna().all():
+        frame = frame.iloc[:-1]
+        report.append("the last line is cut short: left out")
+    decimal = "." if dress.separator == "," else None
+    return Loaded(frame, None, tuple(report), decimal)
+
+
+def _parsed(source: Source, options: dict[str, object]) -> pd.DataFrame:
+    with warnings.catch_warnings(), source.open() as file:
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # text among numbers is dealt with later
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            frame = pd.read_csv(source.path, **options)
+            return pd.read_csv(file, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
         except (pd.errors.ParserError, pd.errors.ParserWarning) as problem:
             raise ValueError(f"there must be as many fields in every line as in the first: {problem}") from None
-    report: list[str] = []
-    if not frame.empty and not source.zipped and not _ends_with_newline(source.path) and pd.isna(frame.iloc[-1, -1]):
-        frame = frame.iloc[:-1]
-        report.append("the last line is cut short: left out")
-    return _table(frame, source.format, report)
+        except OverflowError as problem:
+            raise ValueError(f"a number is too large: {problem}") from None
+
+
+def _is_mixed(column: pd.Series, name: str) -> bool:
+    """Whether the column must be read again as text: numbers among text, or whole numbers that floats do not hold."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return False
+    if pd.api.types.is_float_dtype(column):
+        values = column.to_numpy()
+        return bool(np.isnan(values).any() and np.nanmax(np.abs(values), initial=0) > EXACT) and "seconds" not in name
+    if not pd.api.types.is_object_dtype(column):
+        return False
+    kinds = {type(cell) for cell in column.dropna().to_numpy()[:: max(1, len(column) // 100_000)]}
+    return len(kinds) > 1
+
+
+def _dress(head: bytes) -> _Dress:
+    """Encoding, separator, header and mark of decimals, from the first bytes."""
+    encoding = "utf-16" if head.startswith(UTF16) else "utf-8-sig"
+    text = head.decode(encoding, errors="replace")
+    lines = re.split(r"\r\n|\r|\n", text)
+    skipped = 0
+    stated = None
+    header = None
+    while skipped < len(lines) - 1:
+        line = lines[skipped].strip()
+        if match := re.fullmatch(r"\"?sep=(.)\"?", line, re.IGNORECASE):
+            stated = match[1]
+        elif line.startswith("#") and not re.match(r"#\s*[,;\t|]", line):
+            header = skipped  # it names the columns if numbers follow
+        elif line:
+            break
+        skipped += 1
+    if not lines[skipped].strip():
+        return _Dress(encoding, ",", skipped, [""], False, ".")
+    separator = stated or max(",;\t|", key=lines[skipped].count)
+    if header is not None and header == skipped - 1 and _are_numbers(lines[skipped], separator):
+        commented = lines[header].lstrip("# \t")
+        if len(_fields(commented, separator)) == len(_fields(lines[skipped], separator)):
+            return _after(encoding, separator, header, commented, lines[skipped:])
+    return _after(encoding, separator, skipped, lines[skipped].lstrip(), lines[skipped + 1 :])
+
+
+def _after(encoding: str, separator: str, skipped: int, header: str, following: list[str]) -> _Dress:
+    names = [name.strip() for name in _fields(header, separator)]
+    filled = [line for line in following[:-1] or following if line.strip()]
+    trailing = bool(filled) and all(
+        len(fields) == len(names) + 1 and not fields[-1].strip()
+        for fields in (_fields(line, separator) for line in filled[:20])
+    )
+    if (
+        len(names) > 1
+        and not names[-1]
+        and "" not in names[:-1]
+        and all(not (_fields(line, separator) or [""])[-1].strip() for line in filled[:20])
+    ):
+        names[-1] = "Unnamed: trailing"
+    return _Dress(encoding, separator, skipped, names, trailing, _decimal(filled, separator))
+
+
+def _decimal(lines: list[str], separator: str) -> str:
+    """The comma if whole fields such as 0,7237 or 12,5 can be nothing else, and no field is a number with a point."""
+    if separator == ",":
+        return "."
+    fields = [field.strip() for line in lines[:200] for field in _fields(line, separator)]
+    comma = any(re.fullmatch(r"[+-]?(0|\d+),(\d{1,2}|\d{4,})([eE][+-]?\d+)?|[+-]?0,\d+", field) for field in fields)
+    point = any(re.fullmatch(r"[+-]?\d*\.\d+", field) for field in fields)
+    grouped = any(re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+,\d*", field) for field in fields)
+    return "," if comma and not point and not grouped else "."
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [""])
+    except csv.Error:
+        return line.split(separator)
+
+
+def _are_numbers(line: str, separator: str) -> bool:
+    fields = _fields(line, separator)
+    return sum(NUMBER.fullmatch(field) is not None for field in fields) >= max(1, len(fields) - 1)
 
 
 def _check_header(names: list[str]) -> None:
@@ -71,44 +216,7 @@ def _check_header(names: list[str]) -> None:
         raise ValueError(f"the first line must name the columns, got numbers: {', '.join(names[:4])}")
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
+def _ends_with_newline(source: Source) -> bool:
+    with source.path.open("rb") as file:
+        file.seek(-1, io.SEEK_END)
         return file.read(1) in b"\r\n\0"
-
-
-def _table(frame: pd.DataFrame, layout: str | None, report: list[str]) -> Loaded:
-    names = {str(name).strip().lower() for name in frame.columns}
-    if layout == "long" or (layout is None and names & LONG_NAMES):
-        return Loaded(frame, None, tuple(report))
-    return Loaded(_long(frame, report), None, tuple(report))
-
-
-def _long(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
-    """One row per filled cell of a table rounds x workers."""
-    plain = [str(name).strip().lower() for name in frame.columns]
-    plain = ["" if name.startswith("unnamed:") else name for name in plain]
-    kept = {name: frame.columns[place] for place, name in enumerate(plain) if name in ("dataset", "unit")}
-    index = next((frame.columns[place] for place, name in enumerate(plain) if name in ROUND_NAMES), None)
-    cells = frame.drop(columns=[*kept.values(), *([] if index is None else [index])])
-    if cells.shape[1] == 0 or frame.empty:
-        raise ValueError(f"{NEEDED}, or one column per worker; found {', '.join(map(str, frame.columns[:12]))}")
-    for name in cells:
-        values, text = numbers(cells[name])
-        if np.isnan(values).all() and text.any():
-            raise ValueError(
-                f"{NEEDED}, or one column of seconds per worker; found "
-                f"{', '.join(map(str, frame.columns[:12]))}, and no number in {name}"
-            )
-    rounds = np.arange(len(frame)) if index is None else frame[index].to_numpy()
-    order = " (rounds are its lines)" if index is None else ""
-    report.append(f"read as a table of {counted(len(frame), 'round')} x {counted(cells.shape[1], 'worker')}{order}")
-    row, column = np.nonzero(cells.notna().to_numpy())
-    return pd.DataFrame(
-        {
-            "round": rounds[row],
-            "worker": cells.columns.to_numpy()[column],
-            "seconds": cells.to_numpy()[row, column],
-            **{name: frame[original].to_numpy()[row] for name, original in kept.items()},
-        }
-    )

@@ -1,6 +1,6 @@
 """A trace: the attempts of n workers to deliver in numbered rounds, and how it is read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from abs_theory.checks import check_count
 from abs_theory.traces.cleaning import clean
 from abs_theory.traces.columns import numbered, one_line
 from abs_theory.traces.files import load
+from abs_theory.traces.headers import Wishes, attempts_of
 
 __all__ = ["Trace", "from_frame", "read"]
 
@@ -112,12 +113,18 @@ def read(
     warmup: int | str = "auto",
     format: str | None = None,
     dataset: str | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    ignore: Sequence[str] = (),
+    decimal: str | None = None,
 ) -> Trace:
     r"""The trace in a file, or in a folder of files.
 
     ``unit``: of the times, s, ms, us or ns, if no column says it (timelines of profilers are always in microseconds).
     ``warmup``: number of first rounds to leave out; "auto" leaves out those that were slow for every worker.
     ``format``: a name in ``traces.FORMATS``; None recognises the format by the content of the file.
+    ``columns``: role -> name of a column, as {"round": "step", "worker": "rank"}; in a table with a column per worker
+    "worker" may be the list of these columns.  ``ignore``: names of columns to leave out.
+    ``decimal``: the mark of decimals in text, "." or ","; None decides by the content, or refuses to.
     ``dataset``: which one to read, if a column ``dataset`` (or, in a timeline, the task's name) names several.
 
     Raises ValueError if the file holds no usable trace, with what is needed; OSError if it cannot be opened.
@@ -131,7 +138,7 @@ def read(
     >>> trace.workers, trace.rounds, trace.arrivals[2].tolist()
     (('a', 'b'), 2, [2.0, 3.0])
     """
-    loaded = load(Path(path), format)
+    loaded = load(Path(path), format, Wishes(columns or {}, ignore, decimal))
     if loaded.unit is not None and unit not in (None, loaded.unit):
         raise ValueError(f"a timeline is in microseconds whatever it displays, got unit={unit!r}: leave it out")
     try:
@@ -142,7 +149,14 @@ def read(
 
 
 def from_frame(
-    frame: pd.DataFrame, *, unit: str | None = None, warmup: int | str = "auto", dataset: str | None = None
+    frame: pd.DataFrame,
+    *,
+    unit: str | None = None,
+    warmup: int | str = "auto",
+    dataset: str | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    ignore: Sequence[str] = (),
+    decimal: str | None = None,
 ) -> Trace:
     """The trace in a DataFrame with one row per attempt, with the columns and the arguments of ``read``.
 
@@ -152,7 +166,8 @@ def from_frame(
     [1.5, 2.0]
     """
     try:
+        frame, understood = attempts_of(frame, "long", Wishes(columns or {}, ignore, decimal))
         attempts, workers, report = clean(frame, unit, warmup, dataset)
     except ValueError as problem:
         raise ValueError(one_line(str(problem))) from None
-    return Trace(attempts, workers, tuple(map(one_line, report)))
+    return Trace(attempts, workers, tuple(map(one_line, [*understood, *report])))

@@ -132,7 +132,9 @@ def test_arrivals_only_are_censored_if_k_waited_says_so_and_not_asked_otherwise(
     assert len(told_k.attempts) == 320
     assert (told_k.attempts["k_waited"] == 3).all()
     untold = from_frame(first)
-    assert "200 of 320 rounds: taken as not asked; if the server did not wait for them, say so" in told(untold)
+    assert "every round has 3 of 8 workers: the others are taken as not asked; if the server did not" in told(untold)
+    uneven = from_frame(first.drop(index=first.index[0]))
+    assert "201 of 320 rounds: taken as not asked; if the server did not wait for them, say so" in told(uneven)
     assert len(untold.attempts) == 120
 
 
@@ -322,15 +324,17 @@ def test_columns_that_are_missing_twice_or_unknown():
         ValueError, match=rf"{NEEDED}; seconds \(or start and end\) not found among round, worker, loss"
     ):
         from_frame(good().rename(columns={"seconds": "loss"}))
-    with pytest.raises(ValueError, match="worker not found among round, rank, seconds"):
-        from_frame(good().rename(columns={"worker": "rank"}))
+    with pytest.raises(ValueError, match="worker not found among round, colour, seconds"):
+        from_frame(good().rename(columns={"worker": "colour"}))
     with pytest.raises(ValueError, match="column names must differ, got seconds more than once"):
         from_frame(good().assign(Seconds=1.0))
     with pytest.raises(ValueError, match=f"{NEEDED}, and rows; there are none below the header"):
         from_frame(good().iloc[:0])
     with pytest.raises(ValueError, match="a trace must be a pandas DataFrame, got list"):
         from_frame([1, 2])  # pyright: ignore
-    with pytest.raises(ValueError, match="status must be one of ok, failed, cancelled, censored, got exploded"):
+    with pytest.raises(
+        ValueError, match="status must be one of ok, failed, cancelled, censored, not asked, got exploded"
+    ):
         from_frame(good().assign(status="exploded"))
     trace = from_frame(good().rename(columns={"seconds": " Seconds"}).assign(note="x"))
     assert list(trace.attempts.columns) == ["round", "worker", "seconds", "observed", "window"]
@@ -430,7 +434,7 @@ def test_files_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"must hold files named \*\.csv, .*, there are none"):
         read(tmp_path)
     with pytest.raises(
-        ValueError, match="format must be one of long, wide, parquet, kineto, chrome or None, got 'xml'"
+        ValueError, match="format must be one of long, wide, parquet, xlsx, kineto, chrome or None, got 'xml'"
     ):
         read(tmp_path, format="xml")
 

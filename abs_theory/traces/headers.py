@@ -1,0 +1,452 @@
+"""Column names to roles: which column is the round, the worker or the time, which are workers, which are neither.
+
+What the names leave open is decided by the content where that allows one reading only; else it is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from abs_theory.checks import instead
+from abs_theory.traces.columns import NEEDED, counted, is_status, listed, numbers, one_line, unit_name
+from abs_theory.traces.numerals import check_cells, decimal_mark, with_plain_numbers
+
+__all__ = ["ROLES", "Wishes", "attempts_of"]
+
+ROLES = (
+    "round", "worker", "seconds", "start", "end", "status", "unit", "dataset", "k_waited", "version_read",
+    "version_applied", "compute_s", "comm_s", "start_clock", "end_clock",
+)  # fmt: skip
+
+
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Names without spaces, underscores, hyphens, slashes and dots, in lower case.
+ROUND = _words_of(
+    "round step iteration iter globalstep trainingstep trainstep trainerglobalstep epoch batch trial t # schritt runde "
+    "roundid roundnumber stepid communicationround"
+)
+ROW_NUMBER = frozenset(["", "index", "row", "#"])
+WORKER = _words_of(
+    "worker rank workerid workerrank globalrank node nodeid nodename host hostname client clientid clientname cid "
+    "replica replicaid device deviceid gpu gpuid process processid pid actor actorid machine instance pod arbeiter "
+    "rechner knoten"
+)
+SECONDS = _words_of(
+    "seconds duration steptime elapsed elapsedtime latency runtime delay delays tasktime iterationtime itertime "
+    "batchtime dauer sekunden"
+)
+START = _words_of("start starttime started startedat starttimestamp startts begin begintime beginn")
+END = _words_of("end endtime ended endedat endtimestamp endts finish finishtime finished finishedat stop stoptime ende")
+STATUS = _words_of("status state outcome result")
+CLOCK = _words_of(
+    "time timestamp walltime date datetime datum zeit uhrzeit zeitstempel ts relativetime relativetimeprocess runtime "
+    "created createdat"
+)
+SUMMARIES = {
+    "max": "max", "maximum": "max", "slowest": "max", "min": "min", "minimum": "min", "fastest": "min",
+    "mean": "mean", "avg": "mean", "average": "mean", "mittelwert": "mean", "mittel": "mean", "median": "median",
+    "sum": "sum", "total": "sum", "summe": "sum", "gesamt": "sum", "std": "std", "stdev": "std", "stddev": "std",
+}  # fmt: skip
+METRIC = re.compile(
+    r"(?<![a-z])(val|train|test|eval)?(loss|accuracy|acc|lr|learningrate|gradnorm|reward|perplexity|throughput"
+    r"|samplespersecond|tokenspersecond|memory)(?![a-z])"
+)
+DERIVED = re.compile(r"__(min|max|mean|std)$", re.IGNORECASE)  # columns beside each curve in the export of a tracker
+CURVE = re.compile(r"(.+\S)\s+-\s+(\S.*)")  # run - metric, as trackers name the columns of a chart
+UNIT_AT_END = re.compile(r"(.*?)(?:[\s_]*[\[(]\s*([a-zA-Z\u00b5\u03bc]+)\s*[\])]|[\s_]+([a-zA-Z\u00b5\u03bc]+))$")
+BRACKETS = re.compile(r"(.+?)\s*[\[(]\s*([^\s\])]+)\s*[\])]")
+FEWEST_FOR_CONTENT = 5  # rows from which the content of a column may decide what it is
+AGREEMENT = 1e-3  # relative rounding with which a summary agrees with the columns that it summarises
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller says about the columns of a table."""
+
+    columns: Mapping[str, str | Sequence[str]] = field(default_factory=dict)  #: role -> name of the column
+    ignore: Sequence[str] = ()  #: names of columns to leave out
+    decimal: str | None = None  #: "." or ",": the mark of decimals in text; None: by the content
+
+
+def attempts_of(frame: pd.DataFrame, layout: str | None, wishes: Wishes) -> tuple[pd.DataFrame, list[str]]:
+    """The table with a row per attempt and the columns of ``ROLES``, and notes for the report.
+
+    ``layout`` is "long" (a row per attempt), "wide" (a row per round) or None (by names and content).
+    Raises ValueError if the columns allow two readings, with both.
+    """
+    frame, roles = _chosen(_differing(frame), wishes)
+    report: list[str] = []
+    by_key = {_key(name): name for name in frame.columns}
+    exact = {role: by_key[_key(role)] for role in ROLES if _key(role) in by_key and role not in roles}
+    exact = {role: name for role, name in exact.items() if str(name).strip().lower() == role}
+    long_roles = {"worker", "seconds", "start", "end"}
+    many = isinstance(wishes.columns.get("worker"), list | tuple)
+    if layout != "wide" and not many:
+        is_long = layout == "long" or bool(long_roles & (set(exact) | set(roles)))
+        synonyms = _synonyms(frame, {**exact, **roles}, wishes, is_long)
+        if is_long or _is_long(frame, {**synonyms, **exact, **roles}):
+            return _long(frame, {**synonyms, **exact, **roles}, synonyms, wishes, report), report
+    return _wide(frame, {**exact, **roles}, wishes, report), report
+
+
+def _key(name: object) -> str:
+    text = "".join(character for character in str(name).lower() if character not in " _-/.\t")
+    return "" if text.startswith("unnamed:") else text
+
+
+def _base(name: object) -> tuple[str, str | None]:
+    """The key of a name without the unit at its end, and that unit."""
+    match = UNIT_AT_END.fullmatch(str(name).strip())
+    if match:
+        unit = unit_name((match[2] or match[3]).lower())
+        if unit is not None and match[1]:
+            return _key(match[1]), unit
+    return _key(name), None
+
+
+def _differing(frame: pd.DataFrame) -> pd.DataFrame:
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"a trace must be a pandas DataFrame, got {type(frame).__name__}")
+    names = [str(name).strip().lower() for name in frame.columns]
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        raise ValueError(f"column names must differ, got {listed(twice)} more than once")
+    if isinstance(frame.index, pd.MultiIndex) or (frame.index.name is not None and str(frame.index.name) not in names):
+        index = [name for name in frame.index.names if name is not None]
+        if index and not {str(name).strip().lower() for name in index} & set(names):
+            frame = frame.reset_index()
+    return frame
+
+
+def _chosen(frame: pd.DataFrame, wishes: Wishes) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table without the columns to ignore, and the names of the columns with a role by the caller's word."""
+    known = {str(name).strip().lower(): name for name in frame.columns}
+
+    def find(name: str) -> str:
+        if name.strip().lower() not in known:
+            raise ValueError(
+                f"no column named {name!r}"
+                + instead(name, map(str, frame.columns), f"there are {listed(_shown(frame))}")
+            )
+        return known[name.strip().lower()]
+
+    roles: dict[str, str] = {}
+    for role, name in wishes.columns.items():
+        if role not in ROLES:
+            raise ValueError(f"no role named {role!r}" + instead(role, ROLES, f"there are {', '.join(ROLES)}"))
+        if isinstance(name, str):
+            roles[role] = find(name)
+    ignored = [find(name) for name in wishes.ignore]
+    if both := [str(name) for name in ignored if name in roles.values()]:
+        raise ValueError(f"a column can be used or ignored, not both: {listed(both)}")
+    return frame.drop(columns=ignored), roles
+
+
+def _shown(frame: pd.DataFrame) -> list[str]:
+    return [one_line(str(name)) for name in frame.columns]
+
+
+def _synonyms(frame: pd.DataFrame, known: Mapping[str, str], wishes: Wishes, is_long: bool) -> dict[str, str]:
+    """Columns whose names mean a role that no column has by its own name."""
+    left = [name for name in frame.columns if name not in known.values()]
+    timed = "seconds" in known or {"start", "end"} <= set(known)
+    chosen: dict[str, str] = {}
+    for role, words in (("round", ROUND), ("worker", WORKER), ("seconds", SECONDS), ("start", START), ("end", END),
+                        ("status", STATUS)):  # fmt: skip
+        if role in known or (role in ("seconds", "start", "end") and timed):
+            continue
+        meant = [
+            name for name in left if (_base(name)[0] if role in ("seconds", "start", "end") else _key(name)) in words
+        ]
+        if role == "status":
+            meant = [name for name in meant if is_status(frame[name])]
+        if role == "worker":
+            meant = _names_of_workers(frame, meant)
+        if role == "round" and len(meant) > 1:
+            meant = _finest(frame, meant)
+        if len(meant) > 1 and (is_long or role != "round"):
+            two = [one_line(str(name)) for name in meant[:2]]
+            raise ValueError(
+                f"{' and '.join(two)} may each be the column {role}: say columns={role}={two[0]} or "
+                f"columns={role}={two[1]}, or ignore one of them"
+            )
+        if meant:
+            chosen[role] = meant[0]
+    if "seconds" in chosen and {"start", "end"} & set(chosen):
+        chosen = {role: name for role, name in chosen.items() if role not in ("start", "end")}
+    if not timed and not {"seconds", "start", "end"} & set(chosen) and ({**chosen, **known}.get("worker") is not None):
+        _time_of_ambiguous_name(frame, left, {**chosen, **known}, chosen)
+    return chosen
+
+
+def _names_of_workers(frame: pd.DataFrame, meant: list[str]) -> list[str]:
+    """Without columns that hold one value only, or that number what another one names."""
+    several = [name for name in meant if frame[name].astype(str).nunique() > 1] or meant
+    if len(several) > 1:
+        codes = {name: pd.factorize(frame[name].astype(str))[0] for name in several}
+        finest = max(several, key=lambda name: codes[name].max())
+        same = [name for name in several if pd.Series(codes[name]).groupby(codes[finest]).nunique().max() == 1]
+        if len(same) == len(several) and sum(codes[name].max() == codes[finest].max() for name in several) == 1:
+            return [finest]  # the others follow from it, as a host from a rank
+        if len(same) == len(several):
+            return several[:1]  # one to one: either names the same workers
+    return several
+
+
+def _finest(frame: pd.DataFrame, meant: list[str]) -> list[str]:
+    """The only counter that differs where another one does; several if no counter decides."""
+    codes = {name: pd.factorize(frame[name].astype(str))[0] for name in meant}
+    finest = max(meant, key=lambda name: codes[name].max())
+    if all(pd.Series(codes[name]).groupby(codes[finest]).nunique().max() == 1 for name in meant):
+        rivals = [name for name in meant if codes[name].max() == codes[finest].max()]
+        return rivals[:1]
+    return meant
+
+
+def _time_of_ambiguous_name(
+    frame: pd.DataFrame, left: Sequence[str], known: Mapping[str, str], chosen: dict[str, str]
+) -> None:
+    """A column called time: durations if some worker's values ever fall, else perhaps a clock, which is refused."""
+    times = [name for name in left if _base(name)[0] in ("time", "zeit")]
+    if len(times) != 1:
+        return
+    values, text = numbers(frame[times[0]])
+    falls = pd.Series(values).groupby(frame[known["worker"]].astype(str).to_numpy()).diff() < 0
+    if text.mean() > 0.5:
+        return
+    if not falls.any():
+        raise ValueError(
+            f"{times[0]} may be the seconds of each attempt or a clock: say columns=seconds={times[0]}, or give start "
+            "and end"
+        )
+    chosen["seconds"] = times[0]
+
+
+def _is_long(frame: pd.DataFrame, roles: Mapping[str, str]) -> bool:
+    timed = "seconds" in roles or {"start", "end"} <= set(roles)
+    if "worker" not in roles:
+        return False
+    return timed or ("round" in roles and bool(frame[roles["round"]].duplicated().any()))
+
+
+def _long(
+    frame: pd.DataFrame, roles: Mapping[str, str], synonyms: Mapping[str, str], wishes: Wishes, report: list[str]
+) -> pd.DataFrame:
+    named_otherwise = [f"{one_line(str(name))} is {role}" for role, name in roles.items() if role in synonyms]
+    if named_otherwise:
+        report.append(f"columns understood: {', '.join(named_otherwise)}")
+    missing = [role for role in ("round", "worker") if role not in roles]
+    if "seconds" not in roles and not {"start", "end"} <= set(roles):
+        missing.append("seconds (or start and end)")
+    if missing:
+        shown = ", ".join(_shown(frame)[:12]) or "no columns"
+        raise ValueError(f"{NEEDED}; {', '.join(missing)} not found among {shown}")
+    if frame.empty:
+        raise ValueError(f"{NEEDED}, and rows; there are none below the header")
+    renamed = frame[list(roles.values())].set_axis(list(roles), axis=1)
+    for role in renamed:
+        check_cells(str(role), renamed[role])
+    time_names = [role for role in ("seconds", "start", "end") if role in renamed]
+    units = {unit for role in time_names if (unit := _base(roles[role])[1]) is not None and role in synonyms}
+    if len(units) == 1 and "unit" not in renamed:
+        unit = units.pop()
+        report.append(f"times are in {unit}, by the name of their column")
+        renamed["unit"] = pd.Categorical.from_codes(np.zeros(len(renamed), np.int8), pd.Index([unit]))
+    numeric = [role for role in ("round", *time_names) if role in renamed]
+    mark = decimal_mark([renamed[role] for role in numeric if not _is_dates(renamed[role])], wishes.decimal)
+    return renamed.assign(**{role: with_plain_numbers(renamed[role], mark) for role in numeric})
+
+
+def _is_dates(column: pd.Series) -> bool:
+    return pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.DatetimeTZDtype)
+
+
+def _wide(frame: pd.DataFrame, roles: Mapping[str, str], wishes: Wishes, report: list[str]) -> pd.DataFrame:
+    """One row per filled cell of a table rounds x workers."""
+    frame = frame.drop(columns=[name for name in frame.columns if _key(name) == "" and frame[name].isna().all()])
+    shown = ", ".join(_shown(frame)[:12])
+    kept = {role: name for role, name in roles.items() if role in ("dataset", "unit")}
+    index = roles.get("round")
+    rest = [name for name in frame.columns if name not in (index, *kept.values())]
+    if isinstance(wishes.columns.get("worker"), list | tuple):
+        workers = [name for name in rest if str(name) in wishes.columns["worker"]]
+    else:
+        index, workers = _roles_of_cells(frame, index, rest, report)
+    if not workers or frame.empty:
+        raise ValueError(f"{NEEDED}, or one column per worker; found {shown or 'no columns'}")
+    cells = frame[workers]
+    for name in cells:
+        check_cells(one_line(str(name)), cells[name])
+    mark = decimal_mark([cells[name] for name in cells], wishes.decimal)
+    cells = cells.apply(with_plain_numbers, mark=mark) if mark is not None else cells
+    for name in cells:
+        values, text = numbers(cells[name])
+        if np.isnan(values).all() and text.any():
+            raise ValueError(
+                f"{NEEDED}, or one column of seconds per worker; found {shown}, and no number in {one_line(str(name))}"
+            )
+    rounds = np.arange(len(frame)) if index is None else frame[index].to_numpy()
+    order = " (rounds are its lines)" if index is None else ""
+    report.insert(0, f"read as a table of {counted(len(frame), 'round')} x {counted(len(workers), 'worker')}{order}")
+    names, metrics, unit = _worker_names(workers)
+    if unit is not None and "unit" not in kept:
+        report.append(f"times are in {unit}, by the names of the columns")
+    row, column = np.nonzero(cells.notna().to_numpy())
+    attempts = {
+        "round": rounds[row],
+        "worker": np.array(names, dtype=object)[column],
+        "seconds": cells.to_numpy()[row, column],
+        **{name: frame[original].to_numpy()[row] for name, original in kept.items()},
+    }
+    if len(set(metrics)) > 1 and "dataset" not in kept:
+        attempts["dataset"] = np.array(metrics, dtype=object)[column]
+    if unit is not None and "unit" not in kept:
+        attempts["unit"] = pd.Categorical.from_codes(np.zeros(len(row), np.int8), pd.Index([unit]))
+    return pd.DataFrame(attempts)
+
+
+def _roles_of_cells(
+    frame: pd.DataFrame, index: str | None, names: list[str], report: list[str]
+) -> tuple[str | None, list[str]]:
+    """The column of the round (None: the rows count) and those of workers; the others are left out and reported."""
+    counters = [name for name in names if _key(name) in ROUND | ROW_NUMBER]
+    if index is None:
+        words = [name for name in counters if _key(name) not in ROW_NUMBER] or counters
+        distinct = [name for name in words if not frame[name].duplicated().any()]
+        candidates = distinct or words
+        if len(candidates) > 1 and not all(_agrees(frame, candidates[0], name) for name in candidates[1:]):
+            two = [one_line(str(name)) for name in candidates[:2]]
+            raise ValueError(
+                f"{two[0]} and {two[1]} may each be the round: say columns=round={two[0]} or columns=round={two[1]}"
+            )
+        index = candidates[0] if candidates else None
+    left_out = [name for name in counters if name != index]
+    left_out += [
+        name
+        for name in names
+        if name not in counters and (_key(name) in CLOCK or DERIVED.search(str(name)) or METRIC.search(_words(name)))
+    ]
+    workers = [name for name in names if name not in (*counters, *left_out)]
+    if index is None and workers and _counts(frame[workers[0]]) and workers[0] == names[0]:
+        index = workers.pop(0)
+    elif index is not None:
+        frame = frame.iloc[np.argsort(numbers(frame[index])[0], kind="stable")]
+    counting = [name for name in workers if _counts(frame[name])]
+    workers, summarising = _without_summaries(frame, [name for name in workers if name not in counting])
+    left_out += counting + summarising
+    for name in workers:
+        if len(workers) > 1 and _is_clock(frame[name]):
+            raise ValueError(
+                f"{one_line(str(name))} may be a worker that gets slower, or a clock that no worker is: leave it out "
+                f"with ignore={one_line(str(name))}, or name the columns of all workers with columns=worker=..."
+            )
+    if index is not None and _key(index) not in {"round", "step", "iteration", "index", ""}:
+        report.append(f"{one_line(str(index))} is the round")
+    if left_out:
+        report.append(f"columns that are no workers left out: {listed([one_line(str(name)) for name in left_out])}")
+    return index, workers
+
+
+def _words(name: object) -> str:
+    return re.sub(r"[\s_\-/.]+", "", str(name).lower().rpartition(" - ")[2])
+
+
+def _agrees(frame: pd.DataFrame, name: str, other: str) -> bool:
+    """Whether two counters rise together, so that either may number the rounds."""
+    x, y = (numbers(frame[column])[0] for column in (name, other))
+    if len(x) < 2 or not np.isfinite([x, y]).all():
+        return False
+    steps = np.diff(x), np.diff(y)
+    return all(bool(np.all(step == step[0])) and step[0] > 0 for step in steps)
+
+
+def _counts(column: pd.Series) -> bool:
+    """Whether the values are whole numbers in equal steps: a counter, which delays are not."""
+    if len(column) < FEWEST_FOR_CONTENT:
+        return False
+    values, _ = numbers(column)
+    steps = np.diff(values)
+    return bool(np.isfinite(values).all() and np.all(values % 1 == 0) and steps[0] != 0 and np.all(steps == steps[0]))
+
+
+def _is_clock(column: pd.Series) -> bool:
+    """Whether the values rise in every row, and are far above their steps or start a count of time."""
+    values, _ = numbers(column)
+    values = values[np.isfinite(values)]
+    if len(values) < 2 * FEWEST_FOR_CONTENT:
+        return False
+    return bool(np.all(np.diff(values) > 0))
+
+
+def _without_summaries(frame: pd.DataFrame, names: list[str]) -> tuple[list[str], list[str]]:
+    """The columns that are not the maximum, minimum, mean, median or sum of the others, and those that are.
+
+    Raises ValueError for a column with the name of a summary that is none.
+    """
+    table = {name: numbers(frame[name])[0] for name in names}
+    named = [name for name in names if SUMMARIES.get(_base(name)[0]) is not None]
+    workers = [name for name in names if name not in named]
+    summaries = list(named)
+    for name in named:
+        kind = SUMMARIES[_base(name)[0]]
+        if kind != "std" and len(workers) > 1 and not _summarises(table[name], [table[w] for w in workers], (kind,)):
+            raise ValueError(
+                f"{one_line(str(name))} has the name of a summary but is not the {kind} of the other columns: leave it "
+                f"out with ignore={one_line(str(name))}, or name the columns of all workers with columns=worker=..."
+            )
+    while len(workers) > 2 and len(frame) >= FEWEST_FOR_CONTENT:
+        found = next(
+            (
+                name
+                for name in workers
+                if _summarises(table[name], [table[other] for other in workers if other != name])
+            ),
+            None,
+        )
+        if found is None:
+            break
+        workers.remove(found)
+        summaries.append(found)
+    return workers, summaries
+
+
+def _summarises(
+    values: np.ndarray, others: list[np.ndarray], kinds: tuple[str, ...] = ("max", "min", "mean", "median", "sum")
+) -> bool:
+    """Whether ``values`` are a summary of ``others`` in every row in which these differ by more than rounding."""
+    table = np.column_stack(others)
+    with np.errstate(invalid="ignore"):
+        spread = table.max(axis=1) - table.min(axis=1) > 10 * AGREEMENT * np.abs(table.max(axis=1))
+    rows = np.isfinite(table).all(axis=1) & np.isfinite(values) & spread
+    if rows.sum() < (1 if len(kinds) == 1 else FEWEST_FOR_CONTENT):
+        return len(kinds) == 1
+    functions = {"max": np.max, "min": np.min, "mean": np.mean, "median": np.median, "sum": np.sum}
+    return any(
+        np.allclose(values[rows], functions[kind](table[rows], axis=1), rtol=AGREEMENT, atol=0) for kind in kinds
+    )
+
+
+def _worker_names(columns: list[str]) -> tuple[list[str], list[str], str | None]:
+    """Names of workers without a metric and a unit at their end, the metric of each column, and the common unit."""
+    shown = [one_line(str(name)) for name in columns]
+    curves = [CURVE.fullmatch(name) for name in shown]
+    names = list(columns)
+    metrics = [""] * len(columns)
+    if all(curves):
+        names, metrics = ([curve[part] for curve in curves if curve] for part in (1, 2))
+    bracketed = [
+        re.fullmatch(r"(.+?)\s*[\[(]\s*([^\s\])]+)\s*[\])]", text) for text in (metrics if all(curves) else shown)
+    ]
+    units = {unit_name(match[2]) for match in bracketed if match}
+    unit = units.pop() if all(bracketed) and len(units) == 1 else None
+    if unit is not None and not all(curves):
+        names = [match[1] for match in bracketed if match]
+    if unit is None and all(curves) and len(set(metrics)) == 1:
+        unit = _base(metrics[0])[1]
+    return names, metrics, unit

@@ -1,0 +1,227 @@
+"""Tables as people export them: which column is the round, which are workers, which are neither."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_traces as synthetic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abs_theory.traces import from_frame, read
+
+SECONDS = synthetic.almost_iid(np.random.default_rng(5), num=30, n=4, sigma=0.5)["seconds"].to_numpy().reshape(30, 4)
+LONG = synthetic.frame(SECONDS)
+
+
+def wide(**extra):
+    table = pd.DataFrame(SECONDS, columns=["a", "b", "c", "d"])
+    for name, values in extra.items():
+        table[name] = values
+    return table
+
+
+def read_text(text, tmp_path, name="trace.csv", **options):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return read(path, **options)
+
+
+def read_table(table, tmp_path, **options):
+    return read_text(table.to_csv(index=False), tmp_path, **options)
+
+
+def same(trace, seconds=SECONDS):
+    assert trace.complete.to_numpy() == pytest.approx(seconds)
+
+
+# --- tables with a column per worker --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["iter", "epoch", "global_step", "Step", "batch", "trial", "t", "#", "Schritt", "Runde", "trainer/global_step"],
+)
+def test_a_counter_is_the_round(name, tmp_path):
+    trace = read_table(wide(**{name: np.arange(5, 35)})[[name, "a", "b", "c", "d"]], tmp_path)
+    same(trace)
+    assert trace.complete.index[0] == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["time", "Wall time", "timestamp", "Zeit", "_timestamp", "_runtime", "train/loss", "lr"]
+)
+def test_clocks_and_metrics_are_no_workers(name, tmp_path):
+    trace = read_table(wide(**{name: 1.7e9 + np.cumsum(SECONDS.max(axis=1)), "Step": np.arange(30)}), tmp_path)
+    same(trace)
+    assert f"columns that are no workers left out: {name}" in trace.report
+
+
+SUMMARIES = {"max": np.max, "Mean": np.mean, "sum": np.sum, "total": np.sum, "min": np.min, "Median": np.median}
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_a_summary_is_no_worker_by_its_name_and_by_its_content(name, tmp_path):
+    values = SUMMARIES[name](SECONDS, axis=1)
+    same(read_table(wide(**{name: values}), tmp_path))
+    trace = read_table(wide(nobody=values.round(4)), tmp_path)
+    same(trace)
+    assert "columns that are no workers left out: nobody" in trace.report
+
+
+def test_a_worker_with_the_name_of_a_summary_is_a_question(tmp_path):
+    table = wide(max=SECONDS[::-1, 0])
+    with pytest.raises(ValueError, match="max has the name of a summary but is not the max of the other columns"):
+        read_table(table, tmp_path)
+    assert read_table(table, tmp_path, columns={"worker": ["a", "b", "c", "d", "max"]}).n == 5
+    same(read_table(table, tmp_path, ignore=["max"]))
+
+
+def test_a_column_that_rises_in_every_row_is_a_question(tmp_path):
+    with pytest.raises(ValueError, match="mystery may be a worker that gets slower, or a clock"):
+        read_table(wide(mystery=np.cumsum(SECONDS[:, 0])), tmp_path)
+    with pytest.raises(ValueError, match="epoch and batch may each be the round"):
+        read_table(wide(epoch=np.arange(30) ** 2, batch=np.arange(30)), tmp_path)
+
+
+def test_the_chart_of_a_tracker_has_a_worker_per_run(tmp_path):
+    table = pd.DataFrame({"Step": np.arange(30)})
+    for run, own in zip(["job-0", "job-1", "job-2", "job-3"], SECONDS.T, strict=True):
+        for ending in ("", "__MIN", "__MAX"):
+            table[f"{run} - step_time{ending}"] = own
+    trace = read_table(table, tmp_path)
+    same(trace)
+    assert trace.workers == ("job-0", "job-1", "job-2", "job-3")
+    for run in ("job-0", "job-1", "job-2", "job-3"):
+        table[f"{run} - data_time"] = 0.1
+    with pytest.raises(ValueError, match=r"choose one data set with dataset=\.\.\., there are data_time, step_time"):
+        read_table(table, tmp_path)
+    same(read_table(table, tmp_path, dataset="step_time"))
+
+
+def test_the_scalars_of_one_worker(tmp_path):
+    table = pd.DataFrame({"Wall time": 1.7e9 + np.arange(30), "Step": np.arange(30), "Value": SECONDS[:, 0]})
+    trace = read_table(table, tmp_path)
+    assert trace.n == 1
+    assert trace.complete[0].to_numpy() == pytest.approx(SECONDS[:, 0])
+
+
+@pytest.mark.parametrize("unit, factor", [("ms", 1e3), ("us", 1e6)])
+def test_a_unit_in_all_names_is_understood(unit, factor, tmp_path):
+    table = (factor * wide()).rename(columns=lambda name: f"{name} ({unit})")
+    trace = read_table(table, tmp_path)
+    same(trace)
+    assert trace.workers == ("a", "b", "c", "d")
+    assert f"times are in {unit}, by the names of the columns" in trace.report
+
+
+# --- tables with a row per attempt ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("step", "rank", "step_time"),
+        ("iteration", "client_id", "duration"),
+        ("Runde", "Knoten", "Dauer"),
+        ("t", "gpu", "time"),
+    ],
+)
+def test_synonyms_are_understood_and_said(names, tmp_path):
+    table = LONG.set_axis(list(names), axis=1)
+    trace = read_table(table, tmp_path)
+    same(trace)
+    assert trace.report[0] == f"columns understood: {names[0]} is round, {names[1]} is worker, {names[2]} is seconds"
+    same(from_frame(table))
+
+
+def test_units_in_the_names_of_times(tmp_path):
+    table = LONG.assign(seconds=1e3 * LONG["seconds"]).rename(columns={"seconds": "duration_ms"})
+    trace = read_table(table, tmp_path)
+    same(trace)
+    assert "times are in ms, by the name of their column" in trace.report
+    with pytest.raises(ValueError, match="the column unit says ms, the argument 's': give only one"):
+        read_table(table, tmp_path, unit="s")
+
+
+def test_two_columns_for_one_role_are_a_question(tmp_path):
+    table = LONG.rename(columns={"seconds": "step_time"}).assign(duration=1.0)
+    with pytest.raises(ValueError, match="step_time and duration may each be the column seconds: say columns="):
+        read_table(table, tmp_path)
+    same(read_table(table, tmp_path, columns={"seconds": "step_time"}))
+    same(read_table(table, tmp_path, ignore=["duration"]))
+
+
+def test_a_time_that_only_rises_may_be_a_clock(tmp_path):
+    table = LONG.assign(seconds=LONG.groupby("worker")["seconds"].cumsum()).rename(columns={"seconds": "time"})
+    with pytest.raises(ValueError, match="time may be the seconds of each attempt or a clock"):
+        read_table(table, tmp_path)
+
+
+def test_columns_and_ignore_are_checked(tmp_path):
+    with pytest.raises(ValueError, match="no column named 'secnds'; did you mean 'seconds'"):
+        read_table(LONG, tmp_path, columns={"seconds": "secnds"})
+    with pytest.raises(ValueError, match="no role named 'rond'; did you mean 'round'"):
+        read_table(LONG, tmp_path, columns={"rond": "round"})
+    with pytest.raises(ValueError, match="no column named 'wrker'; did you mean 'worker'"):
+        read_table(LONG, tmp_path, ignore=["wrker"])
+    with pytest.raises(ValueError, match="a column can be used or ignored, not both: round"):
+        read_table(LONG, tmp_path, columns={"round": "round"}, ignore=["round"])
+    with pytest.raises(ValueError, match="no data set named 'tain'; did you mean 'train'"):
+        read_table(LONG.assign(dataset="train"), tmp_path, dataset="tain")
+
+
+def test_sampled_clients_are_not_asked(tmp_path):
+    """Six of ten clients in each round: the others have no attempt, by a status or as every round has as many."""
+    rng = np.random.default_rng(0)
+    seconds = np.exp(0.1 * rng.standard_normal((100, 10)))
+    asked = np.argsort(rng.random((100, 10)), axis=1) < 6
+    table = synthetic.frame(seconds)
+    guessed = from_frame(table[asked.ravel()])
+    said = from_frame(table.assign(status=np.where(asked.ravel(), "ok", "not asked")))
+    assert guessed.deliveries["seconds"].mean() == pytest.approx(seconds[asked].mean())
+    assert guessed.attempts["observed"].all()
+    assert "every round has 6 of 10 workers: the others are taken as not asked" in guessed.report[0]
+    pd.testing.assert_frame_equal(guessed.attempts, said.attempts.drop(columns="status"))
+
+
+# --- what never changes the trace -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    order=st.permutations(["a", "b", "c", "d", "mean", "counter", "Step"]),
+    rows=st.permutations(range(30)),
+    separator=st.sampled_from([(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ","), ("|", ".")]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_order_separators_encodings_and_added_columns_change_nothing(
+    order, rows, separator, encoding, tmp_path_factory
+):
+    table = wide(mean=SECONDS.mean(axis=1), counter=np.arange(30), Step=np.arange(30))[list(order)].iloc[list(rows)]
+    path = tmp_path_factory.mktemp("shuffled") / "trace.csv"
+    table.to_csv(path, index=False, sep=separator[0], decimal=separator[1], encoding=encoding)
+    trace = read(path)
+    same(trace)
+    assert trace.workers == ("a", "b", "c", "d")
+
+
+def test_parquet_with_an_index_and_a_spreadsheet(tmp_path):
+    LONG.set_index(["round", "worker"]).to_parquet(tmp_path / "trace.parquet")
+    same(read(tmp_path / "trace.parquet"))
+    same(from_frame(LONG.set_index(["round", "worker"])))
+    LONG.to_excel(tmp_path / "trace.xlsx", index=False)
+    same(read(tmp_path / "trace.xlsx"))
+    with pd.ExcelWriter(tmp_path / "one.xlsx") as book:
+        LONG.to_excel(book, sheet_name="first", index=False)
+        pd.DataFrame().to_excel(book, sheet_name="nothing")
+    same(read(tmp_path / "one.xlsx"))
+    buffer = io.BytesIO()
+    with pd.ExcelWriter(buffer) as book:
+        for name in ("before", "after"):
+            LONG.to_excel(book, sheet_name=name, index=False)
+    (tmp_path / "two.xlsx").write_bytes(buffer.getvalue())
+    with pytest.raises(ValueError, match="there are after, before"):
+        read(tmp_path / "two.xlsx")
+    same(read(tmp_path / "two.xlsx", dataset="after"))
