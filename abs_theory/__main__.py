@@ -4,6 +4,7 @@ Only what the help texts need is imported here; each command imports the rest wh
 """
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -191,14 +192,17 @@ def plan_(  # noqa: PLR0913
     dataset: Annotated[str | None, option("NAME", "which, if the file has several")] = None,
     warmup: Annotated[str, option("ROUNDS", "first rounds to leave out, or auto")] = "auto",
     format: Annotated[str | None, option("WORD", f"{format_names()} [by its content]")] = None,
+    columns: Annotated[list[str] | None, option("ROLE=NAME,...", "roles of columns: round=step,worker=rank")] = None,
+    ignore: Annotated[list[str] | None, option("COLUMN", "to leave out; repeat for several")] = None,
+    decimal: Annotated[str | None, option("MARK", '"." or ",", where numbers in text allow both readings')] = None,
     seed: Seed = 0,
     out: Annotated[Path, option("FOLDER", "folder for plan.html and plan.json")] = Path("plan"),
 ) -> None:
     """From measured delays to k, max_staleness and what they save: a page of text, plan.html and plan.json.
 
-    TRACE is a file, or a folder of such files: CSV or Parquet with a row for each attempt of a worker. Needed columns:
-    round, worker, seconds (or start and end). Optional: status (ok, failed, cancelled, censored), unit, k_waited,
-    version_read, version_applied, compute_s, comm_s, dataset. A small one is examples/trace.csv.
+    TRACE is a file, or a folder of such files: CSV, Parquet or xlsx with a row for each attempt of a worker. Needed
+    columns: round, worker, seconds (or start and end). Optional: status (ok, failed, cancelled, censored, not asked),
+    unit, k_waited, version_read, version_applied, compute_s, comm_s, dataset. A small one is examples/trace.csv.
 
     Or a table of seconds, a row for each round and a column for each worker; or a profiler's timeline.
     """
@@ -220,10 +224,37 @@ def plan_(  # noqa: PLR0913
     if warmup != "auto" and not warmup.isdecimal():
         raise ValueError(f'warmup must be a whole number >= 0, or "auto", got {warmup!r}')
     skip = warmup if warmup == "auto" else int(warmup)
-    measured = traces.read(trace, unit=unit, warmup=skip, format=format, dataset=dataset)
+    roles = _roles(columns or [])
+    try:
+        measured = traces.read(
+            trace, unit=unit, warmup=skip, format=format, dataset=dataset, columns=roles, ignore=ignore or (),
+            decimal=decimal,
+        )  # fmt: skip
+    except ValueError as problem:
+        raise ValueError(_as_options(str(problem))) from None
     result = plan(measured, n, constants=constants, target=target, seed=seed)
     *paragraphs, curve = sentences(result)
-    print(wrapped("\n".join(paragraphs)), curve, *write(result, out), sep="\n")
+    print(wrapped(_as_options("\n".join(paragraphs))), curve, *write(result, out), sep="\n")
+
+
+def _roles(options: list[str]) -> dict[str, str | list[str]]:
+    """The value of --columns: the column of each role, or all columns with the role worker."""
+    pairs = [pair.partition("=") for text in options for pair in text.split(",")]
+    if wrong := [role for role, equals, name in pairs if not (role and equals and name)]:
+        raise ValueError(f"--columns must be pairs ROLE=NAME with commas between them, got {wrong[0]!r}")
+    roles: dict[str, str | list[str]] = {}
+    for role, _, name in pairs:
+        earlier = roles.get(role.strip(), [])
+        names = [*([earlier] if isinstance(earlier, str) else earlier), name.strip()]
+        roles[role.strip()] = names if len(names) > 1 else names[0]
+    if twice := [role for role, names in roles.items() if isinstance(names, list) and role != "worker"]:
+        raise ValueError(f"--columns must name one column for each role but worker, got {twice[0]} twice")
+    return roles
+
+
+def _as_options(text: str) -> str:
+    """``text`` with the arguments of the library, such as unit=ms, as options of the command."""
+    return re.sub(r"\b(unit|warmup|format|dataset|columns|ignore|decimal)=(?=\S)", r"--\1 ", text)
 
 
 def _threshold(text: str) -> float:

@@ -92,6 +92,7 @@ def plan(
         choice=choice,
         policy=policy,
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
+        source=trace.summary,
         report=trace.report,
         staleness=staleness_check(trace),
         trace_workers=trace.n,

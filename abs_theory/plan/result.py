@@ -35,6 +35,7 @@ class Plan:
     policy: Policy | None  #: k and threshold as replayed; None if the trace has too few complete rounds
     #: k and threshold with the most gradients per second, however stale: a limit, not advice; None with a target
     ceiling: Policy | None
+    source: str  #: what was read, in one sentence
     report: tuple[str, ...]  #: what reading the trace did and noticed
     staleness: str  #: mean staleness of the trace, and whether it obeys a conservation law, in one sentence
     trace_workers: int  #: workers of the trace
@@ -96,6 +97,7 @@ class Plan:
                 {name: _number(value) for name, value in row.items()}
                 for row in self.curve.reset_index().to_dict("records")
             ],
+            "source": self.source,
             "input": list(self.report),
             "staleness_check": self.staleness,
         }

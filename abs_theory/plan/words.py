@@ -44,6 +44,7 @@ def advice(plan: Plan) -> list[str]:
     """What to do and what it saves."""
     choice, n, k = plan.choice, plan.n, plan.k
     lines = [f"Wait for k = {k} of n = {n} workers, max_staleness = {threshold_words(plan.max_staleness)}."]
+    lines.append(plan.source)
     if plan.k_alike is None:
         alike = "Whether other k are as good is not identified: too few rounds"
     else:

@@ -33,6 +33,7 @@ LONG_GAP_STEPS = 10  # usual steps between round numbers, from which a gap separ
 FEW_TEXTS = 2  # rows with text instead of a time that are left out without further ado
 MOST_TEXT_SHARE = 0.01  # of the rows, above which text is no exception
 MOST_TEXT_OF_ONE = 0.5  # of the rows with text, above which leaving them out would favour a worker
+SHORTEST_S, LONGEST_S = 1e-15, 1e15  # seconds; a time outside is no measurement
 WARMUP_FACTOR = 2.0  # times the median of the fastest arrivals, from which a first round is slow
 WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 
@@ -92,6 +93,7 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
         "text": text,
         "zero": seconds == 0,
         "negative": (seconds < 0) & ~unknown,
+        "impossible": _is_impossible(seconds),
         "none though the status is ok": unknown & delivered & (status is not None),
     }
     reasons = {name: mask & ~not_asked for name, mask in reasons.items()}
@@ -133,6 +135,11 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
             report.append(f"{counted(int(ahead.sum()), 'row')} applied before the version read: both versions left out")
             table.loc[ahead, ["version_read", "version_applied"]] = np.nan
     return table, workers
+
+
+def _is_impossible(seconds: Floats) -> Mask:
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(seconds) & (seconds > 0) & ((seconds < SHORTEST_S) | (seconds > LONGEST_S))
 
 
 def _check_text(frame: pd.DataFrame, text: Mask, worker: NDArray[np.int64], workers: Names) -> None:

@@ -44,6 +44,7 @@ _STATUS_NAMES = {
 }
 
 
+LARGEST_WHOLE = 2**1000  # that a float holds, with room to spare
 Names = tuple[int | str, ...]  # of workers, in the order of their numbers
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -71,7 +72,11 @@ def numbers(column: pd.Series) -> tuple[Floats, Mask]:
     """The values as floats (NaN where there is none), and a mask of text that is not a number."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    try:
+        values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except OverflowError:  # whole numbers of hundreds of digits
+        column = column.map(lambda cell: np.inf if isinstance(cell, int) and abs(cell) > LARGEST_WHOLE else cell)
+        values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     odd = np.flatnonzero(np.isnan(values))
     written = column.iloc[odd].astype(str).str.strip().str.lower()
     text = np.zeros(len(values), bool)
@@ -255,5 +260,5 @@ def listed(names: list[str], most: int = 8) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with every kind of white space, line breaks too, as a single space."""
+    """The text with every run of white space, line breaks too, as a single space."""
     return " ".join(text.split())

@@ -64,7 +64,8 @@ def check_unpacked(size: int) -> None:
     """Raise ValueError if a file unpacks to more than MOST_UNPACKED_BYTES."""
     if size > MOST_UNPACKED_BYTES:
         raise ValueError(
-            f"the file must unpack to at most {MOST_UNPACKED_BYTES / 2**30:.3g} GiB: split it, or thin it out"
+            f"the file must hold at most {MOST_UNPACKED_BYTES / 2**30:.3g} GiB when it is unpacked: split it, or thin it "
+            "out"
         )
 
 
@@ -75,6 +76,7 @@ class Loaded(NamedTuple):
     unit: str | None  #: of its times; None: the format does not say
     report: tuple[str, ...]  #: what reading did and noticed
     decimal: str | None = None  #: mark of decimals in text, if the format tells it
+    columns: tuple[str, ...] = ()  #: names of the columns that were read
 
 
 def load(path: Path, format: str | None = None, wishes: Wishes | None = None) -> Loaded:
@@ -99,7 +101,8 @@ def load(path: Path, format: str | None = None, wishes: Wishes | None = None) ->
         _check_claims(files, parts)
     report = dict.fromkeys(sentence for part in parts for sentence in part.report)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
-    return Loaded(frame, parts[0].unit, (f"{counted(len(files), 'file')} read", *report))
+    columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
+    return Loaded(frame, parts[0].unit, (f"{counted(len(files), 'file')} read", *report), columns=columns)
 
 
 def _check_claims(files: list[Path], parts: list[Loaded]) -> None:
@@ -131,8 +134,9 @@ def _load_file(path: Path, format: str | None, wishes: Wishes) -> Loaded:
             return loaded
         if loaded.decimal is not None and wishes.decimal is None:
             wishes = replace(wishes, decimal=loaded.decimal)
-        frame, report = attempts_of(loaded.frame, name if name in ("long", "wide") and format else None, wishes)
-        return loaded._replace(frame=frame, report=(*loaded.report, *report))
+        layout = name if name in ("long", "wide") and format else None
+        frame, report, columns = attempts_of(loaded.frame, layout, wishes)
+        return loaded._replace(frame=frame, report=(*loaded.report, *report), columns=columns)
 
 
 @contextmanager

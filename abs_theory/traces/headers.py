@@ -74,8 +74,10 @@ class Wishes:
     decimal: str | None = None  #: "." or ",": the mark of decimals in text; None: by the content
 
 
-def attempts_of(frame: pd.DataFrame, layout: str | None, wishes: Wishes) -> tuple[pd.DataFrame, list[str]]:
-    """The table with a row per attempt and the columns of ``ROLES``, and notes for the report.
+def attempts_of(
+    frame: pd.DataFrame, layout: str | None, wishes: Wishes
+) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+    """The table with a row per attempt and the columns of ``ROLES``, notes for the report, and the columns read.
 
     ``layout`` is "long" (a row per attempt), "wide" (a row per round) or None (by names and content).
     Raises ValueError if the columns allow two readings, with both.
@@ -91,8 +93,14 @@ def attempts_of(frame: pd.DataFrame, layout: str | None, wishes: Wishes) -> tupl
         is_long = layout == "long" or bool(long_roles & (set(exact) | set(roles)))
         synonyms = _synonyms(frame, {**exact, **roles}, wishes, is_long)
         if is_long or _is_long(frame, {**synonyms, **exact, **roles}):
-            return _long(frame, {**synonyms, **exact, **roles}, synonyms, wishes, report), report
-    return _wide(frame, {**exact, **roles}, wishes, report), report
+            roles = {**synonyms, **exact, **roles}
+            return _long(frame, roles, synonyms, wishes, report), report, tuple(map(_shown_name, roles.values()))
+    attempts, names = _wide(frame, {**exact, **roles}, wishes, report)
+    return attempts, report, tuple(map(_shown_name, names))
+
+
+def _shown_name(name: object) -> str:
+    return one_line(str(name))
 
 
 def _key(name: object) -> str:
@@ -267,8 +275,10 @@ def _is_dates(column: pd.Series) -> bool:
     return pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.DatetimeTZDtype)
 
 
-def _wide(frame: pd.DataFrame, roles: Mapping[str, str], wishes: Wishes, report: list[str]) -> pd.DataFrame:
-    """One row per filled cell of a table rounds x workers."""
+def _wide(
+    frame: pd.DataFrame, roles: Mapping[str, str], wishes: Wishes, report: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row per filled cell of a table rounds x workers, and the names of the columns read."""
     frame = frame.drop(columns=[name for name in frame.columns if _key(name) == "" and frame[name].isna().all()])
     shown = ", ".join(_shown(frame)[:12])
     kept = {role: name for role, name in roles.items() if role in ("dataset", "unit")}
@@ -308,7 +318,7 @@ def _wide(frame: pd.DataFrame, roles: Mapping[str, str], wishes: Wishes, report:
         attempts["dataset"] = np.array(metrics, dtype=object)[column]
     if unit is not None and "unit" not in kept:
         attempts["unit"] = pd.Categorical.from_codes(np.zeros(len(row), np.int8), pd.Index([unit]))
-    return pd.DataFrame(attempts)
+    return pd.DataFrame(attempts), [*kept.values(), *([] if index is None else [index]), *workers]
 
 
 def _roles_of_cells(

@@ -164,7 +164,10 @@ def _dress(head: bytes) -> _Dress:
         commented = lines[header].lstrip("# \t")
         if len(_fields(commented, separator)) == len(_fields(lines[skipped], separator)):
             return _after(encoding, separator, header, commented, lines[skipped:])
-    return _after(encoding, separator, skipped, lines[skipped].lstrip(), lines[skipped + 1 :])
+    names, following = lines[skipped].lstrip(), lines[skipped + 1 :]
+    while names.count('"') % 2 and following:  # a quoted name with a line break in it
+        names, following = f"{names}\n{following[0]}", following[1:]
+    return _after(encoding, separator, skipped, names, following)
 
 
 def _after(encoding: str, separator: str, skipped: int, header: str, following: list[str]) -> _Dress:
@@ -197,7 +200,7 @@ def _decimal(lines: list[str], separator: str) -> str:
 
 def _fields(line: str, separator: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=separator), [""])
+        return next(csv.reader(line.splitlines(keepends=True), delimiter=separator), [""])
     except csv.Error:
         return line.split(separator)
 

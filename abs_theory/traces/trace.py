@@ -10,7 +10,7 @@ import pandas as pd
 
 from abs_theory.checks import check_count
 from abs_theory.traces.cleaning import clean
-from abs_theory.traces.columns import numbered, one_line
+from abs_theory.traces.columns import counted, listed, numbered, one_line
 from abs_theory.traces.files import load
 from abs_theory.traces.headers import Wishes, attempts_of
 
@@ -35,11 +35,30 @@ class Trace:
     attempts: pd.DataFrame  #: one row per usable attempt, with the columns above
     workers: tuple[int | str, ...]  #: names, in the order of their numbers
     report: tuple[str, ...] = ()  #: what was done and noticed, in short sentences
+    columns: tuple[str, ...] = ()  #: names of the columns that were read; none of a timeline
 
     @property
     def n(self) -> int:
         """Number of workers."""
         return len(self.workers)
+
+    @property
+    def summary(self) -> str:
+        """What was read, in one sentence.
+
+        >>> rows = [(0, "a", 1.0), (0, "b", 2.0)]
+        >>> from_frame(pd.DataFrame(rows, columns=["round", "worker", "seconds"])).summary
+        'Read: 2 workers (a, b), 1 round, 2 delays, from the columns round, worker, seconds.'
+        """
+        counts = (
+            f"{counted(self.n, 'worker')} ({listed([str(name) for name in self.workers])})",
+            counted(self.rounds, "round"),
+            counted(int(self.attempts["observed"].sum()), "delay"),
+        )
+        late = int((~self.attempts["observed"]).sum())
+        more = f" and {counted(late, 'attempt')} not delivered" if late else ""
+        source = f", from the columns {listed(list(self.columns), 12)}" if self.columns else ""
+        return one_line(f"Read: {', '.join(counts)}{more}{source}.")
 
     @cached_property
     def rounds(self) -> int:
@@ -145,7 +164,7 @@ def read(
         trace = from_frame(loaded.frame, unit=loaded.unit or unit, warmup=warmup, dataset=dataset)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
-    return replace(trace, report=(*map(one_line, loaded.report), *trace.report))
+    return replace(trace, report=(*map(one_line, loaded.report), *trace.report), columns=loaded.columns)
 
 
 def from_frame(
@@ -166,8 +185,8 @@ def from_frame(
     [1.5, 2.0]
     """
     try:
-        frame, understood = attempts_of(frame, "long", Wishes(columns or {}, ignore, decimal))
+        frame, understood, read_columns = attempts_of(frame, "long", Wishes(columns or {}, ignore, decimal))
         attempts, workers, report = clean(frame, unit, warmup, dataset)
     except ValueError as problem:
         raise ValueError(one_line(str(problem))) from None
-    return Trace(attempts, workers, tuple(map(one_line, [*understood, *report])))
+    return Trace(attempts, workers, tuple(map(one_line, [*understood, *report])), read_columns)
