@@ -52,8 +52,8 @@ def laws(seconds: ArrayLike, observed: ArrayLike | None = None) -> tuple[Fit, ..
     if np.ptp(x[seen]) <= 1e-9 * x[seen][0]:
         return (Fit("constant", Deterministic(float(x[seen][0])), -np.inf, 0.0),)
     fits = [_lognormal(x, seen), _shifted_exponential(x, seen)]
-    if seen.sum() >= 3 * PER_PARAMETER:
-        fits.append(_shifted_lognormal(x, seen))
+    if seen.sum() >= 3 * PER_PARAMETER and (shifted := _shifted_lognormal(x, seen)) is not None:
+        fits.append(shifted)
     if seen.all():
         fits += [_mixture(x, c) for c in COMPONENTS if x.size >= 2 * PER_PARAMETER * (3 * c - 1)]
     return tuple(sorted(fits, key=lambda fit: fit.aic))
@@ -128,10 +128,16 @@ def _lognormal(x: Array, seen: Mask) -> Fit:
     return _fit("lognormal", LogNormal(float(np.exp(mean)), sd), likelihood - np.log(x[seen]).sum(), 2, x, seen)
 
 
-def _shifted_lognormal(x: Array, seen: Mask) -> Fit:
-    """The best shift below the least delay; not nearer to it than the resolution of the sample there."""
+def _shifted_lognormal(x: Array, seen: Mask) -> Fit | None:
+    """The best shift below the least delay; not nearer to it than the resolution of the sample there.
+
+    None if that resolution is coarser than the least delay itself: then 0 is the only shift.
+    """
     least, middle = float(x[seen].min()), float(np.median(x[seen]))
-    gap = np.geomspace((middle - least) / seen.sum() ** 0.5 or least * 1e-9, least, SHIFTS_TRIED)
+    resolution = (middle - least) / seen.sum() ** 0.5 or least * 1e-9
+    if resolution >= least / 2:
+        return None
+    gap = np.geomspace(resolution, least, SHIFTS_TRIED)
     shifts = least - gap[:-1]
 
     def profile(shift: float) -> tuple[float, float, float]:

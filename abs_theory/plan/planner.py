@@ -17,7 +17,7 @@ from abs_theory.plan import decide
 from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Policy
 from abs_theory.plan.evidence import Evidence, gather
-from abs_theory.plan.fleet_model import FleetModel, fleet_model
+from abs_theory.plan.fleet_model import FleetModel, NotIdentified, fleet_model
 from abs_theory.plan.intervals import FEWEST
 from abs_theory.plan.replayed import Replay
 from abs_theory.plan.result import Plan
@@ -61,7 +61,9 @@ def plan(
     model = _model(evidence)
     replay = _replay(evidence, rng)
     if constants is not None and target is not None:
-        if replay is None or model is None:
+        if model is None:
+            raise ValueError("the time to a target takes a law for every worker, and one has not delivered twice")
+        if replay is None:
             raise ValueError(
                 f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
                 f"got {evidence.diagnosis.complete}"
@@ -114,7 +116,7 @@ def _model(evidence: Evidence) -> FleetModel | None:
     """Fitted laws; None if a worker never delivered."""
     try:
         return fleet_model(evidence.measured, evidence.effects, evidence.diagnosis, evidence.n)
-    except ValueError:
+    except NotIdentified:
         return None
 
 

@@ -63,10 +63,8 @@ class _Unpacked(io.RawIOBase):
 def check_unpacked(size: int) -> None:
     """Raise ValueError if a file unpacks to more than MOST_UNPACKED_BYTES."""
     if size > MOST_UNPACKED_BYTES:
-        raise ValueError(
-            f"the file must hold at most {MOST_UNPACKED_BYTES / 2**30:.3g} GiB when it is unpacked: split it, or thin it "
-            "out"
-        )
+        most = f"{MOST_UNPACKED_BYTES / 2**30:.3g} GiB"
+        raise ValueError(f"the file must hold at most {most} when it is unpacked: split it, or thin it out")
 
 
 class Loaded(NamedTuple):
