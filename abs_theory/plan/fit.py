@@ -135,7 +135,7 @@ def _shifted_lognormal(x: Array, seen: Mask) -> Fit | None:
     """
     least, middle = float(x[seen].min()), float(np.median(x[seen]))
     resolution = (middle - least) / seen.sum() ** 0.5 or least * 1e-9
-    if resolution >= least / 2:
+    if resolution >= least:
         return None
     gap = np.geomspace(resolution, least, SHIFTS_TRIED)
     shifts = least - gap[:-1]

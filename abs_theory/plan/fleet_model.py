@@ -13,7 +13,7 @@ from abs_theory.plan.effects import Effects, Table
 from abs_theory.plan.fit import Fit
 from abs_theory.typing import Array
 
-__all__ = ["FleetModel", "NotIdentified", "fleet_model", "resized"]
+__all__ = ["FleetModel", "NotIdentifiedError", "fleet_model", "resized"]
 
 
 MOST_GROUPS = 8  # of workers of similar speed, each with its own law
@@ -21,7 +21,7 @@ DELIVERIES_FOR_OWN_LAW = 30  # of a group; with fewer it takes the shape of the 
 RESAMPLED_FLEETS = 8  # drawn and averaged when n changes; divides ``replayed.STARTS``
 
 
-class NotIdentified(ValueError):
+class NotIdentifiedError(ValueError):
     """The trace does not identify what was asked."""
 
 
@@ -46,7 +46,7 @@ def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> Fl
 
     Unequal workers are gathered into up to MOST_GROUPS groups by speed.  Common slowdowns are divided out first; their
     mean is kept as ``factor``.  Attempts given up are right-censored.
-    Raises NotIdentified if some group has no two deliveries: its law is not identified.
+    Raises NotIdentifiedError if some group has no two deliveries: its law is not identified.
     """
     scale = parts.round[:, None] if diagnosis.has_round_effect else np.ones((data.seconds.shape[0], 1))
     seconds = data.seconds / scale
@@ -64,7 +64,7 @@ def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> Fl
     for g in range(group.max() + 1):
         mine = tried & (group == g)
         if np.count_nonzero(data.observed & mine) < 2:
-            raise NotIdentified("a worker has not delivered twice: its law is not identified by this trace")
+            raise NotIdentifiedError("a worker has not delivered twice: its law is not identified by this trace")
         if np.count_nonzero(data.observed & mine) >= DELIVERIES_FOR_OWN_LAW or not data.observed.all():
             fits.append(fit.laws(seconds[mine], data.observed[mine]))
         else:  # the shape of all workers, at the speed of this group

@@ -17,7 +17,7 @@ from abs_theory.plan import decide
 from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Policy
 from abs_theory.plan.evidence import Evidence, gather
-from abs_theory.plan.fleet_model import FleetModel, NotIdentified, fleet_model
+from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_model
 from abs_theory.plan.intervals import FEWEST
 from abs_theory.plan.replayed import Replay
 from abs_theory.plan.result import Plan
@@ -116,7 +116,7 @@ def _model(evidence: Evidence) -> FleetModel | None:
     """Fitted laws; None if a worker never delivered."""
     try:
         return fleet_model(evidence.measured, evidence.effects, evidence.diagnosis, evidence.n)
-    except NotIdentified:
+    except NotIdentifiedError:
         return None
 
 
