@@ -142,7 +142,7 @@ def abs_sgd(k: Symbolic, n: Symbolic, max_staleness: Symbolic, mean: Symbolic = 
 
     With p = k/n, q = 1 - p and theta the bound, P(tau = j) = p q^j / (1 - q^(theta+1)), and there are
     k q^(theta+1) / (1 - q^(theta+1)) restarts per round.  A restart loses theta + 1 rounds of work.
-    Source: derived in notebooks/02_staleness.ipynb.
+    Source: derived in notebooks/proofs/staleness.ipynb.
 
     >>> abs_sgd(2, 4, 1).round_time, abs_sgd(2, 4, 1).mean_staleness
     (7/12, 1/3)

@@ -39,9 +39,9 @@ def everything() -> None:
 
 def copy_notebooks() -> None:
     """The notebooks beside the pages, each only if it has changed: an unchanged one is not run again."""
-    TUTORIALS.mkdir(exist_ok=True)
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        copy = TUTORIALS / path.name
+    for path in sorted((ROOT / "notebooks").rglob("[!.]*.ipynb")):
+        copy = TUTORIALS / path.relative_to(ROOT / "notebooks")
+        copy.parent.mkdir(parents=True, exist_ok=True)
         if not copy.exists() or copy.read_bytes() != path.read_bytes():
             shutil.copy(path, copy)
     shutil.copytree(ROOT / "examples", ROOT / "docs" / "examples", dirs_exist_ok=True)

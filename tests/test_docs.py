@@ -167,8 +167,9 @@ def test_every_page_is_in_the_table_of_contents():
     listed = re.findall(r"^([\w/]+)$", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)
     pages = {path.stem for path in (ROOT / "docs").glob("*") if path.suffix in (".md", ".rst")}
     assert set(listed) == pages - {"index"}
-    tutorials = set(re.findall(r"^tutorials/(\w+)$", (ROOT / "docs" / "tutorials.md").read_text(), flags=re.MULTILINE))
-    assert tutorials == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    tutorials = re.findall(r"^tutorials/([\w/]+)$", (ROOT / "docs" / "tutorials.md").read_text(), flags=re.MULTILINE)
+    notebooks = [path.relative_to(ROOT / "notebooks").with_suffix("").as_posix() for path in NOTEBOOKS]
+    assert sorted(tutorials) == sorted(notebooks)
 
 
 def test_the_reference_has_a_page_for_whatever_notebooks_and_readme_import():
@@ -178,13 +179,26 @@ def test_the_reference_has_a_page_for_whatever_notebooks_and_readme_import():
     assert used - {"abs_theory.workers"} <= set(LISTED)  # which is for those who derive
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_begins_with_prose_is_short_and_has_no_outputs(path):
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[!.]*.ipynb"))
+LONGEST_CELL = 25  # lines of code that one can take in at once
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_begins_with_prose_has_short_cells_and_no_outputs(path):
     cells = json.loads(path.read_text())["cells"]
     assert cells[0]["cell_type"] == "markdown"
     assert cells[0]["source"][0].startswith("# ")
-    assert len(cells) <= 12
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert max(len(cell["source"]) for cell in code) <= LONGEST_CELL
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_checks_of_a_notebook_are_folded(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code" and any(line.startswith("assert ") for line in cell["source"]):
+            assert "hide-input" in cell["metadata"].get("tags", [])
+            assert cell["metadata"]["jupyter"] == {"source_hidden": True}
 
 
 def test_nothing_is_fetched_when_the_reference_is_built_or_read():

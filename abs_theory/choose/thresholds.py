@@ -27,7 +27,7 @@ def time_optimal_threshold(delay: Laws, k: int, n: int) -> float:
     86 in geometric progression, with a finer search around the best.  If E[X] is infinite a threshold is needed, and
     none above 256 is tried.  ``delay``: one law, or a sequence of n laws, whose fleet is then repeated without limit.
     Cost: some 150 round times of the limit, about 20 ms for a cheap law.
-    Source: derived in notebooks/02_staleness.ipynb.
+    Source: derived in notebooks/proofs/staleness.ipynb.
     Raises ValueError for laws with atoms, which have no mean field.
 
     See also: ``best``, which weighs short rounds against fresh gradients.

@@ -9,7 +9,7 @@ geometric number given that it is at most theta:
 
 A restart throws away theta + 1 rounds in which the worker was not among the first, of mean length
 E[T; i late] / q_i.  The share of idle time is sum_{j <= K} (E[X_(K)] - E[X_(j)]) / (n E[X_(K)]).
-Source: derived in notebooks/02_staleness.ipynb (equal) and 06_exact_chain.ipynb (unequal workers); round time:
+Source: derived in notebooks/proofs/staleness.ipynb (equal) and exact_chain.ipynb (unequal workers); round time:
 Dutta et al. (2018), Lemmas 3 and 5.
 """
 

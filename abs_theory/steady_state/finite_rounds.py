@@ -13,7 +13,7 @@ for T_j = the last j rounds.  Four approximations close the problem:
   the next round in T_j gives T_0 = mean - sum_j b_j (T_j - mean) + noise, whose spectrum gives s_j.
 
 The law of the round, r, s_j and f that reproduce themselves are found by iteration.
-Source: derived in notebooks/02_staleness.ipynb.
+Source: derived in notebooks/proofs/staleness.ipynb.
 """
 
 import math

@@ -6,7 +6,7 @@ tasks only move to later phases and ends: the states, sorted by rank, make a tri
 is the update: ages grow by one, tasks beyond the bound are dropped, and all idle workers start afresh, so the counts of
 the *old* tasks are a Markov chain from round to round, whose stationary law is found by GMRES.  Without a bound ages do
 not matter for the dynamics, and the law of staleness follows from one worker watched apart from its like.
-Source: derived in notebooks/06_exact_chain.ipynb.
+Source: derived in notebooks/proofs/exact_chain.ipynb.
 """
 
 import math

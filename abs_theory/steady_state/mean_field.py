@@ -12,7 +12,7 @@ may solve the equation and one point of it is returned.
 With few workers rounds fluctuate.  ``finite_rounds`` finds the law of a round, and T_j, what j rounds last for a
 worker that is busy all along.  Staleness, restarts and participation follow from the same equation with E[S(T_j)] for
 S(jr), all T_j scaled by one factor that makes the successes K.
-Source: derived in notebooks/02_staleness.ipynb.
+Source: derived in notebooks/proofs/staleness.ipynb.
 """
 
 import math
@@ -45,7 +45,7 @@ def limit_round_time(delay: Laws, share: ArrayLike, max_staleness: ArrayLike) ->
 
     ``delay`` is one law, or ``Workers`` whose groups keep their proportions; ``max_staleness`` inf is no bound.
     Solved for a whole grid at once, about 15 times 64 survival probabilities per cell.
-    Source: derived in notebooks/02_staleness.ipynb.
+    Source: derived in notebooks/proofs/staleness.ipynb.
     Raises ValueError unless 0 < share < 1, no law has atoms, and E[X] is finite where there is no bound.
 
     >>> from abs_theory.delays import Exponential
@@ -69,7 +69,7 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -
     per round times E[min(X, T_(theta+1))].  The correction is taken in full where little is thrown away, else in part
     (``TRUST_IN_WORK``); where the two estimates are far apart, the limit takes their place.
 
-    Against simulation (notebooks/02_staleness.ipynb: ten laws, thresholds 0, 1, 3 and none) the round time errs by
+    Against simulation (notebooks/proofs/staleness.ipynb: ten laws, thresholds 0, 1, 3 and none) the round time errs by
     .2 % on average and by at most 2.2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1
     and 3 if delays have a least value: shifted exponential (2.2 %), Pareto (1.4 %).  Wherever theta + 1 rounds end soon
     after the least delay errors grow: 5 % at n = 4, 8 % with larger thresholds or if delays are nearly constant.
