@@ -3,12 +3,17 @@
 import difflib
 import math
 import re
+import stat
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+MAX_WORKERS = 1_000_000  # an array per worker and quantity then takes 8 MB, and a law per worker 8 MB
+MAX_BYTES = 1 << 30  # of one thing that a user asks for, so that a computer of 4 GB still answers
 
 
 def is_integer(value: object) -> TypeGuard[int]:
@@ -42,10 +47,31 @@ def instead(given: str, known: Iterable[str], otherwise: str, shown: Callable[[s
     return f"; did you mean {shown(close[0])!r}? {otherwise}" if close else f"; {otherwise}"
 
 
-def check_count(name: str, value: object, minimum: int = 1) -> None:
-    """Raise ValueError unless ``value`` is an integer of at least ``minimum``."""
+def check_count(name: str, value: object, minimum: int = 1, maximum: int | None = None) -> None:
+    """Raise ValueError unless ``value`` is an integer from ``minimum`` to ``maximum``, if there is one."""
     if not (is_integer(value) and value >= minimum):
         raise ValueError(f"{name} must be an integer >= {minimum}, got {name}={value!r}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {name}={value!r}: choose a smaller one")
+
+
+def check_memory(what: str, number_of_bytes: float) -> None:
+    """Raise ValueError if ``what``, which is about to be made, takes more than 1 GiB of memory.
+
+    >>> check_memory("a model of 1e6 parameters", 8e6)
+    """
+    if number_of_bytes > MAX_BYTES:
+        needed, limit = number_of_bytes / 2**30, MAX_BYTES / 2**30
+        raise ValueError(
+            f"{what} would take {needed:.3g} GiB of memory, more than {limit:.3g} GiB: choose a smaller one"
+        )
+
+
+def check_input_file(path: Path) -> None:
+    """Raise ValueError if ``path`` is a device or a pipe, which may never end; OSError if it cannot be looked at."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{path} must be a file, but is a device or a pipe: copy its content to a file first")
 
 
 def check_k(k: object, n: object) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +24,12 @@ __all__ = [
 
 INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells set it
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
+MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
+TOO_MUCH: dict[type[Exception], str] = {
+    MemoryError: "this needs more memory than there is: ask for less, such as fewer workers or replicates",
+    RecursionError: "something that was given is nested too deeply",
+    OverflowError: "a number that was given is too large",
+}
 
 
 # ---------------------------------------------------------------- building a command
@@ -58,15 +65,22 @@ def option_of(kind: type, field: str, *names: str, default: str | None = None, m
 def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted: str = "interrupted") -> NoReturn:
     """Run a command, then exit.
 
-    An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.
+    An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.  The
+    same holds for what needs too much memory, is nested too deeply, or leads to numbers that are too large.
     After Ctrl-C the status is 130, and the line says ``interrupted`` (nothing if it is empty).
     """
     try:
-        status = app(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, about numbers that an error then explains
+            status = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except (typer.TyperException, *mistakes) as problem:
         warn(name, complaint(problem))
+        status = 2
+    except tuple(TOO_MUCH) as problem:
+        kind = next(kind for kind in TOO_MUCH if isinstance(problem, kind))
+        warn(name, f"{TOO_MUCH[kind]} ({problem})" if str(problem) else TOO_MUCH[kind])
         status = 2
     if status == INTERRUPTED and interrupted:
         warn(name, interrupted)
@@ -86,8 +100,15 @@ def one_line(text: str) -> str:
 
 
 def warn(name: str, message: str) -> None:
-    """Print ``message`` in one line on stderr, after the ``name`` of the command."""
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    """Print ``message`` in one line on stderr, after the ``name`` of the command.
+
+    Control characters are written as Python writes them, so that no name can change the terminal; the middle of a very
+    long message is left out.
+    """
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in one_line(message))
+    if len(line) > MAX_MESSAGE_LENGTH:
+        line = f"{line[: MAX_MESSAGE_LENGTH // 2]} ... {line[-MAX_MESSAGE_LENGTH // 2 :]}"
+    print(f"{name}: {line}", file=sys.stderr)
 
 
 def wrapped(text: str) -> str:
@@ -113,6 +134,8 @@ def complaint(problem: Exception) -> str:
         error = problem.__cause__.errors()[0]  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         must = error["msg"].removeprefix("Input should ").split(",")[0]
         return one_line(f"{problem.param.opts[0]} must {must}, got {error['input']}")
+    if isinstance(problem, OSError) and problem.strerror and str(problem).startswith("[Errno"):
+        return one_line(problem.strerror)
     return one_line(problem.format_message() if isinstance(problem, typer.TyperException) else str(problem))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory import delays
-from abs_theory.checks import check_count, instead, plain_name
+from abs_theory.checks import MAX_WORKERS, check_count, check_input_file, instead, plain_name
 from abs_theory.delays.base import Delay
 from abs_theory.typing import DelayLike
 
@@ -34,6 +34,10 @@ LAWS = {
 }
 
 
+MAX_DEPTH = 20  # laws within laws; each level is a sum or a mixture of the next
+MAX_SAMPLES = 1_000_000  # of a file of measured delays, which take 8 MB
+
+
 def delay_laws(texts: Sequence[str], n: int) -> Delay | list[Delay]:
     """One law for all ``n`` workers, or n laws, from texts such as "exponential:mean=1 x 15".
 
@@ -43,18 +47,21 @@ def delay_laws(texts: Sequence[str], n: int) -> Delay | list[Delay]:
     >>> delay_laws(["exponential:mean=1 x 2", "exponential:mean=10"], n=3)
     [Exponential(mean=1.0), Exponential(mean=1.0), Exponential(mean=10.0)]
     """
-    check_count("n", n)
+    check_count("n", n, maximum=MAX_WORKERS)
     if not texts:
         raise ValueError("give a delay law such as exponential:mean=1")
     laws: list[Delay] = []
+    total = 0
     for text in texts:
         law_text, count = split_count(text)
         if len(texts) == 1 and count is None:
             return delay_law(law_text)
-        laws += [delay_law(law_text)] * (1 if count is None else count)
-    if len(laws) != n:
+        number = 1 if count is None else count
+        total += number
+        laws += [delay_law(law_text)] * (number if total <= n else 0)
+    if total != n:
         raise ValueError(
-            f"the delay laws are for {len(laws)} workers and n={n}; write how many workers have a law, as in "
+            f"the delay laws are for {total} workers and n={n}; write how many workers have a law, as in "
             f'"exponential:mean=1 x {n}"'
         )
     return laws
@@ -157,6 +164,8 @@ def _split(text: str, separator: str) -> list[str]:
         depth += (letter == "(") - (letter == ")")
         if depth < 0:
             break
+        if depth > MAX_DEPTH:
+            raise ValueError(f"a law must have at most {MAX_DEPTH} laws within each other, it has more")
         if letter == separator and depth == 0:
             parts.append("")
         else:
@@ -167,7 +176,10 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _samples(path: str) -> Any:
-    lines = pd.read_csv(Path(path), header=None, dtype=str, skip_blank_lines=True)
+    check_input_file(Path(path))
+    lines = pd.read_csv(Path(path), header=None, dtype=str, skip_blank_lines=True, nrows=MAX_SAMPLES + 1)
+    if len(lines) > MAX_SAMPLES:
+        raise ValueError(f"{path} must have at most {MAX_SAMPLES} delays, it has more: take every tenth, say")
     if lines.shape[1] != 1:
         raise ValueError(f"{path} must have one delay per line, but it has {lines.shape[1]} columns")
     numbers = pd.to_numeric(lines[0], errors="coerce").to_numpy()

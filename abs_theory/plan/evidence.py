@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abs_theory.checks import check_count
+from abs_theory.checks import MAX_WORKERS, check_count
 from abs_theory.plan.diagnosis import Diagnosis, diagnose
 from abs_theory.plan.effects import Effects, Table, effects, table
 from abs_theory.plan.fleet_model import resized
@@ -44,7 +44,7 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     Raises ValueError unless two attempts were delivered; for another n, unless two rounds are complete.
     """
     n = trace.n if n is None else n
-    check_count("n", n)
+    check_count("n", n, maximum=MAX_WORKERS)
     measured = table(trace)
     if np.count_nonzero(measured.observed) < 2:
         raise ValueError("a plan takes two deliveries at least: the trace has fewer")

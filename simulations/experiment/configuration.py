@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self, TypeVar, cast
 
 import pandas as pd
 
-from abs_theory.checks import check_count, check_positive, is_finite
+from abs_theory.checks import MAX_WORKERS, check_count, check_input_file, check_positive, is_finite
 from abs_theory.delays import Delay
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
 from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names, read_arguments, read_call
@@ -19,6 +19,7 @@ from simulations.experiment.toml import Table, from_toml, to_toml
 from simulations.fleets import as_fleet
 from simulations.server import Budget, Policy, Run, Server
 
+MAX_TOML_BYTES = 10_000_000  # of a file: 100,000 cells of a sweep, written out
 Made = TypeVar("Made")
 Named = str | Mapping[str, object]  # a table that names something, or the name alone
 WrittenLaw = str | Mapping[str, object] | Delay
@@ -79,7 +80,7 @@ class Experiment:
             raise ValueError("give delay, the law of a local step, or a fleet")
         for name, value in cast(Mapping[str, object], self._reading.plain).items():
             object.__setattr__(self, name, value)
-        check_count("n", self.n)
+        check_count("n", self.n, maximum=MAX_WORKERS)
         check_count("local_steps", self.local_steps)
         check_count("seed", self.seed, minimum=0)
         _ = self._budget
@@ -197,8 +198,10 @@ def made_from(path: str | os.PathLike, make: Callable[[dict[str, object]], Made]
     table = read_toml(path)
     try:
         return make(table)
-    except ValueError as problem:
+    except (ValueError, OverflowError) as problem:
         raise ValueError(f"{path}: {problem}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, object]:
@@ -213,8 +216,12 @@ def read_toml(path: str | os.PathLike) -> dict[str, object]:
     ...     read_toml(path)
     {'n': 8}
     """
+    path = Path(path)
+    check_input_file(path)
+    if (size := path.stat().st_size) > MAX_TOML_BYTES:
+        raise ValueError(f"{path} must have at most {MAX_TOML_BYTES} bytes, it has {size}: it is no configuration")
     try:
-        return from_toml(Path(path).read_bytes().decode())
+        return from_toml(path.read_bytes().decode())
     except UnicodeDecodeError as problem:
         raise ValueError(f"{path} is not text in UTF-8: {problem}") from None
     except ValueError as problem:

@@ -122,11 +122,16 @@ def simulate(  # noqa: PLR0913
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
 
 
+MAX_REPLICATES = 1_000_000  # of one call: their numbers alone take 60 MB
+
+
 def checked_replicates(replicates: int | Iterable[int]) -> tuple[int, ...]:
     """The numbers of the replicates to run.  Raises ValueError unless there is at least one, and none twice."""
     if isinstance(replicates, Iterable):
         chosen = tuple(replicates)
     elif is_integer(replicates):
+        if replicates > MAX_REPLICATES:
+            raise ValueError(f"replicates must be at most {MAX_REPLICATES}, got {replicates}: choose fewer")
         chosen = tuple(range(replicates))
     else:
         raise ValueError(f"replicates must be a number >= 1 or which ones to run, got {replicates!r}")

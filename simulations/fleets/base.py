@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from abs_theory.checks import check_count, check_positive, checked_array, is_integer
+from abs_theory.checks import MAX_WORKERS, check_count, check_positive, checked_array, is_integer
 from abs_theory.delays import Delay, Exponential, as_delay
 from abs_theory.typing import Laws
 from simulations.streams import streams, task_times
@@ -85,7 +85,7 @@ def as_fleet(delay: Laws | Fleet, n: int) -> Fleet:
     >>> as_fleet(Exponential(1.0), 3)
     Independent((Exponential(mean=1.0),) * 3)
     """
-    check_count("n", n)
+    check_count("n", n, maximum=MAX_WORKERS)
     if isinstance(delay, Fleet) and not isinstance(delay, type):
         if delay.n != n:
             raise ValueError(f"the fleet has {delay.n} workers, got n={n}")

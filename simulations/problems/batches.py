@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, check_memory
 from simulations.problems.data import Data, Split, shares
 
 CACHE_BYTES = 1 << 20  # of a chunk of jobs: what fits into the second-level cache of a usual processor
@@ -32,6 +32,8 @@ class OnSharedData:
             raise ValueError(f"data must be a Data such as digits(), got {self.data!r}")
         check_count("batch_size", self.batch_size)
         check_count("split_seed", self.split_seed, minimum=0)
+        row_bytes = 8.0 * (self.n + self.data.x.shape[1])
+        check_memory(f"batches of {self.batch_size} samples", row_bytes * self.batch_size)
         _ = self.shares
 
     def draw(self, workers: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:

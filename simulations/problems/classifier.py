@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from abs_theory.checks import check_count, check_nonnegative
+from abs_theory.checks import check_count, check_memory, check_nonnegative
 from simulations.problems import batches
 from simulations.problems.batches import OnSharedData
 from simulations.problems.data import Data, Split, digits
@@ -43,8 +43,14 @@ class Classifier(OnSharedData):
             raise ValueError(f"data must have labels of at least two classes, such as digits(), got {self.data!r}")
         check_count("hidden", self.hidden, minimum=0)
         check_nonnegative("l2", self.l2)
+        self._check_memory()
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
+
+    def _check_memory(self) -> None:
+        features, classes = self.data.x.shape[1], self.data.classes
+        size = features * classes if not self.hidden else self.hidden * (features + classes)
+        check_memory(f"{self.n} gradients of {size} parameters", 8.0 * self.n * size)
 
     @cached_property
     def _one_hot(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_count, check_nonnegative, is_finite
+from abs_theory.checks import check_count, check_memory, check_nonnegative, is_finite
 from simulations.problems import batches
 from simulations.problems.batches import OnSharedData
 from simulations.problems.data import Data, Split
@@ -149,6 +149,7 @@ def random_least_squares(
     """
     check_count("d", d)
     check_count("samples", samples)
+    check_memory(f"{samples} samples of {d} features", 8.0 * d * (samples + d))
     check_count("seed", seed, minimum=0)
     check_nonnegative("noise", noise)
     if not (is_finite(condition) and condition >= 1):

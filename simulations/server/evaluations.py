@@ -48,9 +48,12 @@ class Evaluations:
 
 
 def _grid_point(every: float, time: float) -> float:
-    """The first multiple of ``every`` that is not before ``time``."""
+    """The first multiple of ``every`` that is not before ``time``; ``time`` if it is too near to tell."""
+    if math.isinf(time / every):
+        return time
     number = math.ceil(time / every)
-    return every * number if every * number >= time else every * (number + 1)  # the quotient may be rounded down
+    point = every * number if every * number >= time else every * (number + 1)  # the quotient may be rounded down
+    return max(point, time)
 
 
 def _is_reached(values: dict[str, float], column: str, level: float) -> bool:
