@@ -1,6 +1,6 @@
 """How fast is the event simulator?  ``python -m benchmarks simulator`` prints one table.
 
-Against the gradient calls alone, against the same run written by hand with ``heapq`` and with SimPy, and against
+It is compared with its gradient calls alone, with the same run written by hand with ``heapq`` and with SimPy, and with
 itself as n grows.  A job is a task that was begun.  The set-up of a run (streams of random numbers) is not counted.
 """
 
@@ -9,6 +9,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from simulations.experiment import simulate
 from simulations.fleets import Independent
 from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron_digits, softmax_digits
 from simulations.server import Budget, Protocol, Run, Server, drive
+from simulations.server.in_step import InStep
+from simulations.server.next_steps import next_steps
 from simulations.streams import streams, task_times
 from simulations.threads import one_thread
 
@@ -27,6 +30,7 @@ LAW = ShiftedExponential(shift=0.5, scale=0.5)
 QUADRATIC = NoisyQuadratic(tuple(np.geomspace(1.0, 0.1, 10).tolist()), sigma2=1.0)
 STEP = 0.01
 MOST_CALLS = 8  # of one task in ``seconds``
+REPLICATES = 20
 
 
 def run_of(problem: Problem, protocol: Protocol, n: int, updates: int, delay: Delay = LAW) -> Run:
@@ -49,15 +53,15 @@ def our_run(problem: Problem, protocol: Protocol, n: int, updates: int, delay: D
     return go
 
 
-def gradient_calls(problem: Problem, k: int, n: int, calls: int) -> Callable[[], None]:
-    """As many gradients of k workers each, the workers in turn, at the first model."""
-    rngs, params = streams(1, 0, "batch", n), np.tile(problem.initial, (k, 1))
-    groups = [[(k * i + j) % n for j in range(k)] for i in range(n)]
+def gradient_calls(problem: Problem, count: int, streams_of: int, calls: int, n: int) -> Callable[[], None]:
+    """``calls`` batches of ``count`` gradients at the first model, by workers with ``streams_of`` streams in turn."""
+    rngs, params = streams(1, 0, "batch", streams_of), np.tile(problem.initial, (count, 1))
+    places = [[(count * i + j) % streams_of for j in range(count)] for i in range(n)]
 
     def go() -> None:
         for i in range(calls):
-            workers = groups[i % n]
-            problem.gradients(params, workers, [rngs[worker] for worker in workers])
+            batch = places[i % n]
+            problem.gradients(params, [place % n for place in batch], [rngs[place] for place in batch])
 
     return go
 
@@ -68,54 +72,105 @@ def rival(train: Callable, problem: Problem, n: int, k: int, bound: float, updat
     return lambda: train(problem, delays, streams(0, 0, "batch", n), k, bound, STEP, updates)
 
 
-def against_gradients() -> list[Line]:
-    """A whole run, its table included, against its gradients: in the same batches, and called one by one.
+class Case(NamedTuple):
+    """What is trained, and the largest ratios and microseconds per gradient that are wanted."""
 
-    And the shortest loop that does the same (``training_rivals``) against the same batches: nothing that trains in
-    Python is likely to come closer to its gradient calls than that.
+    problem: Problem
+    n: int
+    k: int
+    bound: float
+    gradients: int  # of a replicate
+    to_heapq: float  # ours in step / heapq
+    to_limit: float | None  # ours in step / its gradients in one batch
+    microseconds: float | None  # of ours in step, for each gradient, on the machine where the goal was set
+
+    def __str__(self) -> str:
+        name = "quadratic" if self.problem is QUADRATIC else "perceptron"
+        return f"{name}, n={self.n}, k={self.k}, {named(self.bound)}"
+
+
+PERCEPTRON = perceptron_digits(20)
+CASES = (
+    Case(QUADRATIC, 100, 1, math.inf, 3000, 0.45, None, 4.0),
+    Case(QUADRATIC, 100, 5, math.inf, 5000, 0.65, None, 2.2),
+    Case(QUADRATIC, 100, 1, 3, 1000, 0.35, None, 8.0),
+    Case(PERCEPTRON, 20, 1, math.inf, 1000, 0.4, 1.25, None),
+    Case(PERCEPTRON, 20, 4, math.inf, 2000, 0.85, 1.25, None),
+)
+
+
+def in_step(case: Case) -> Callable[[], object]:
+    """``REPLICATES`` runs that advance in step; the states at time 0 are made beforehand."""
+    updates, replicates = case.gradients // case.k, range(REPLICATES)
+    run = run_of(case.problem, protocols.abs_sgd(case.k, case.bound), case.n, updates)
+
+    def state() -> InStep:
+        steps = next_steps(run.fleet, run.seed, replicates)
+        assert steps is not None
+        return InStep(run, replicates, steps)
+
+    waiting = [state() for _ in range(MOST_CALLS)]
+    return lambda: waiting.pop().tables()
+
+
+def limit(case: Case) -> Callable[[], None]:
+    """What nothing can avoid: the gradients, those of all replicates in one batch, and as many drawn delays."""
+    gradients = gradient_calls(case.problem, REPLICATES * case.k, REPLICATES * case.n, case.gradients // case.k, case.n)
+    rng = np.random.default_rng(0)
+
+    def go() -> None:
+        gradients()
+        LAW.sample(rng, REPLICATES * case.gradients)
+
+    return go
+
+
+def against_rivals() -> list[Line]:
+    """Training, per gradient: ours in step and one replicate at a time, by hand with ``heapq``, with SimPy, the limit.
+
+    Rivals run one replicate.  The limit (``limit``) is what a program costs that does nothing but compute gradients.
     """
     lines = []
-    for problem, n, k, bound, most in [
-        *((QUADRATIC, 100, k, bound, 4.0 if k == 1 else 2.5) for bound in (math.inf, 3) for k in (1, 5, 10, 50)),
-        (perceptron_digits(20, batch_size=32), 20, 10, 3, 1.6),
-    ]:
-        jobs = 10_000 if problem is QUADRATIC else 2_000
+    for case in CASES:
+        updates, protocol = case.gradients // case.k, protocols.abs_sgd(case.k, case.bound)
+        game = case.problem, case.n, case.k, case.bound, updates
         tasks = {
-            "ours": our_run(problem, protocols.abs_sgd(k, bound), n, jobs // k),
-            "batches": gradient_calls(problem, k, n, jobs // k),
-            "single": gradient_calls(problem, 1, n, jobs),
-            "heapq": rival(heap_training, problem, n, k, bound, jobs // k),
+            "in step": in_step(case),
+            "alone": our_run(case.problem, protocol, case.n, updates),
+            "heapq": rival(heap_training, *game),
+            "SimPy": rival(simpy_training, *game),
+            "limit": limit(case),
         }
-        times = seconds(tasks, 7)
-        case = f"{'quadratic' if problem is QUADRATIC else 'digits'}, n={n}, k={k}, {named(bound)}"
+        times = seconds(tasks, 5)
+        for name in ("in step", "limit"):
+            times[name] = times[name] / REPLICATES
+        micro = {name: 1e6 * float(np.median(values)) / case.gradients for name, values in times.items()}
         lines += [
-            Line(f"{case}: run / its gradients in batches", ratio(times, "ours", "batches"), "x", maximum=most),
-            Line(f"{case}: run / its gradients one by one", ratio(times, "ours", "single"), "x", maximum=most),
-            Line(f"{case}: heapq / its gradients in batches", ratio(times, "heapq", "batches"), "x"),
-            Line(f"{case}: per gradient", 1e6 * float(np.median(times["ours"])) / jobs, "us"),
+            Line(f"{case}: {REPLICATES} in step, per gradient", micro["in step"], "us", maximum=case.microseconds),
+            Line(f"{case}: one alone, per gradient", micro["alone"], "us"),
+            Line(f"{case}: in step / heapq", ratio(times, "in step", "heapq"), "x", maximum=case.to_heapq),
+            Line(f"{case}: alone / heapq", ratio(times, "alone", "heapq"), "x", maximum=2),
+            Line(f"{case}: SimPy / in step", ratio(times, "SimPy", "in step"), "x", minimum=3),
+            Line(f"{case}: in step / the limit", ratio(times, "in step", "limit"), "x", maximum=case.to_limit),
+            Line(f"{case}: share of the limit that is reached", 100 * ratio(times, "limit", "in step"), "%"),
         ]
     return lines
 
 
-def against_rivals() -> list[Line]:
-    """The same rounds, and the same training, by hand and with SimPy."""
+def few_replicates() -> list[Line]:
+    """From how many replicates on it pays to advance in step (``run.FEWEST_IN_STEP``)."""
     lines = []
-    for n, k, bound in [(100, 5, math.inf), (100, 5, 3), (100, 1, math.inf), (1000, 50, 3)]:
-        rounds = 6000 // k
-
+    for count in (2, 3, 4, 10):
+        run = run_of(QUADRATIC, protocols.abs_sgd(5, math.inf), 100, 300)
+        steps = [next_steps(run.fleet, run.seed, range(count)) for _ in range(MOST_CALLS)]
+        states = [InStep(run, range(count), moves) for moves in steps if moves is not None]
+        servers = [[Server(run, replicate) for replicate in range(count)] for _ in range(MOST_CALLS)]
         tasks = {
-            "ours": our_run(QUADRATIC, protocols.abs_sgd(k, bound), n, rounds),
-            "heapq": rival(heap_training, QUADRATIC, n, k, bound, rounds),
-            "SimPy": rival(simpy_training, QUADRATIC, n, k, bound, rounds),
-            "timing": our_run(TimingOnly(), protocols.abs_sgd(k, bound), n, rounds),
+            "in step": lambda states=states: states.pop().tables(),
+            "one by one": lambda servers=servers: [drive(server) for server in servers.pop()],
         }
-        times = seconds(tasks, 5)
-        case = f"training, n={n}, k={k}, {named(bound)}"
-        lines += [
-            Line(f"{case}: ours / heapq", ratio(times, "ours", "heapq"), "x", maximum=2),
-            Line(f"{case}: SimPy / ours", ratio(times, "SimPy", "ours"), "x", minimum=3),
-            Line(f"{case}: ours, timing only", 1e6 * float(np.median(times["timing"])) / (k * rounds), "us/gradient"),
-        ]
+        value = ratio(seconds(tasks, 5), "in step", "one by one")
+        lines.append(Line(f"quadratic, k=5, {count} replicates: in step / one by one", value, "x"))
     return lines
 
 
@@ -137,10 +192,9 @@ def growth() -> list[Line]:
     """Time per job as n grows a thousandfold, against log n."""
     lines = []
     for name, k_of, bound_of in (("k=1", lambda n: 1, lambda n: 2 * n), ("k=n/20", lambda n: n // 20, lambda n: 20)):
-        each = {n: per_job(n, k_of(n), bound_of(n)) for n in (100, 1000, 10_000, 100_000)}
-        lines += [Line(f"per job, {name}, n={n}", value, "us") for n, value in each.items()]
-        most = math.log(100_000) / math.log(100)
-        lines.append(Line(f"per job, {name}: n=100000 / n=100", each[100_000] / each[100], "x", maximum=most))
+        costs = {n: per_job(n, k_of(n), bound_of(n)) for n in (100, 1000, 10_000, 100_000)}
+        lines += [Line(f"per job, {name}, n={n}", value, "us") for n, value in costs.items()]
+        lines.append(Line(f"per job, {name}: n=100000 / n=100", costs[100_000] / costs[100], "x", maximum=2.5))
     return lines
 
 
@@ -164,5 +218,5 @@ def memory() -> list[Line]:
 
 def main() -> None:
     with one_thread():  # as every replicate has it
-        for part in (against_gradients, against_rivals, growth, memory):
+        for part in (against_rivals, few_replicates, growth, memory):
             print(*part(), sep="\n", flush=True)

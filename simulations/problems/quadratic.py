@@ -70,7 +70,9 @@ class NoisyQuadratic:
         losses = 0.5 * np.vecdot(params, slopes)
         if self.sigma2:
             d = params.shape[1]
-            noise = np.array([rng.standard_normal(d) for rng in rngs])
+            noise = np.empty((len(rngs), d))
+            for row, rng in zip(noise, rngs, strict=True):
+                rng.standard_normal(out=row)
             noise *= (self.sigma2 / d) ** 0.5
             slopes += noise
         return losses, slopes

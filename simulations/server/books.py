@@ -22,7 +22,9 @@ class Books:
     def restart(self, job: Job, end: float, version: int) -> None:
         """Note a task that is dropped because its busy worker is given a new model."""
         self._restarts += 1
-        self._waste(job, end, version, "restarted")
+        self._wasted += end - job.start
+        if self.tasks is not None:
+            self._write(job, end, version, "restarted")
 
     def cut_off(self, job: Job, end: float, version: int) -> None:
         """Note a task that was given up because it took too long."""

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 from abs_theory.checks import check_count
@@ -122,7 +123,7 @@ class Run:
         if self.budget.target is not None:
             self.budget.check_target(self.evaluated)
 
-    @property
+    @cached_property
     def evaluated(self) -> list[str]:
         """The columns of an evaluation: the loss and the problem's metrics."""
         return ["loss", *self.problem.metrics(self.problem.initial)]

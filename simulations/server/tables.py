@@ -12,10 +12,14 @@ TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applie
 
 
 def rounds_table(
-    columns: Mapping[str, Sequence[float] | np.ndarray], evaluations: dict[int, dict[str, float]], run: Run
+    columns: Mapping[str, Sequence[float] | np.ndarray], evaluations: Mapping[int, Mapping[str, float]], run: Run
 ) -> pd.DataFrame:
     """One row per round from the fields of ``Round``, with the evaluation of the model that its update made, if any."""
-    kinds = Round.__annotations__
-    table = pd.DataFrame({name: np.array(columns.get(name, ()), kind) for name, kind in kinds.items()})
-    evaluated = pd.DataFrame.from_dict(evaluations, orient="index", columns=run.evaluated, dtype=float)
-    return table.join(evaluated, on="update")
+    rows = len(columns.get("update", ()))
+    table = {name: np.array(columns.get(name, ()), kind) for name, kind in Round.__annotations__.items()}
+    for name in run.evaluated:
+        table[name] = np.full(rows, np.nan)
+        for version, values in evaluations.items():
+            if version:  # the first model is that of no update
+                table[name][version - 1] = values[name]
+    return pd.DataFrame(table)
