@@ -17,6 +17,8 @@ import typer
 from typer.core import TyperCommand
 from typer.models import OptionInfo
 
+from abs_theory import __version__
+
 __all__ = [
     "INTERRUPTED", "Command", "check_file", "check_folder", "complaint", "new_app", "one_line", "option", "option_of",
     "run_app", "warn", "wrapped",
@@ -67,8 +69,12 @@ def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted
 
     An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.  The
     same holds for what needs too much memory, is nested too deeply, or leads to numbers that are too large.
-    After Ctrl-C the status is 130, and the line says ``interrupted`` (nothing if it is empty).
+    After Ctrl-C the status is 130, and the line says ``interrupted`` (nothing if it is empty).  ``--version`` alone
+    prints the version.
     """
+    if sys.argv[1:] == ["--version"]:
+        print(f"{name} {__version__}")
+        sys.exit(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, about numbers that an error then explains

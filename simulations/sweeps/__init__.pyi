@@ -1,8 +1,9 @@
 from . import execution, folder, report
 from .choices import BACKENDS, FORMATS
 from .execution import run_sweep
+from .lock import locked
 from .provenance import versions
-from .sealed import DamagedFileError, locked, read_sealed, replacing, write_sealed
+from .sealed import DamagedFileError, read_sealed, replacing, write_sealed
 from .storage import Store, pack, unpack
 from .sweep import Sweep, label
 

@@ -10,7 +10,8 @@ from typing import Any, Self, cast
 import numpy as np
 import pandas as pd
 
-from simulations.sweeps.sealed import DamagedFileError, locked, read_sealed, write_sealed
+from simulations.sweeps.lock import locked
+from simulations.sweeps.sealed import DamagedFileError, read_sealed, write_sealed
 
 __all__ = ["Store", "Tables", "pack", "unpack"]
 

@@ -1,5 +1,6 @@
 """``python -m simulations``: what it writes is what the library computes, whatever happens to it on the way."""
 
+import importlib
 import os
 import re
 import resource
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -401,3 +403,22 @@ def test_a_module_of_the_users_own_must_be_allowed(run, toml, tmp_path, monkeypa
     assert run(tmp_path / "out" / "config.toml", "--out", tmp_path / "out", "--list", *allowed)[:2] == (
         0, "cell 0: 3 of 3 runs finished\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["abs_theory", "simulations", "paper_figs"])
+def test_the_version_is_the_same_everywhere(package, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [package, "--version"])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"{package}.__main__").run()
+    version = importlib.import_module(package).__version__
+    assert (end.value.code, capsys.readouterr().out) == (0, f"{package} {version}\n")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_source_distribution_holds_what_the_tests_need():
+    manifest = (ROOT / "MANIFEST.in").read_text().split()
+    assert {"tests", "docs", "examples", "notebooks", "benchmarks", "Makefile", "requirements.lock"} <= set(manifest)
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for entry in scripts.values():
+        module, _, function = entry.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
