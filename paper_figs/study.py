@@ -173,7 +173,7 @@ def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
 
 def tune(
     method: Method, law: str, n: int, target: float, longest: float, *, budget: int, replicates: int, finals: int
-) -> dict:
+) -> dict[str, float]:
     """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
 
     A run is stopped when it has taken 1.5 times as long as the best so far: it can no longer win.  The best few points
@@ -213,18 +213,6 @@ def tune(
     return finalists[winner] | {"median": results[winner][0], "evaluated": len(scores)}
 
 
-def tunings(methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict) -> list:
-    """Calls that find the knobs of every (method, law), in this order."""
-    cells = itertools.product(methods, laws)
-    return [joblib.delayed(tune)(methods[name], law, n, target, longest, **tuning) for name, law in cells]
-
-
-def tune_all(methods: dict[str, Method], laws: list[str], n: int, target: float, longest: float, tuning: dict) -> dict:
-    """The tuned knobs of every (method, law), in parallel, with a progress bar."""
-    knobs = in_parallel("tuning", tunings(methods, laws, n, target, longest, tuning))
-    return dict(zip(itertools.product(methods, laws), knobs, strict=True))
-
-
 # ---------------------------------------------------------------------- the shared table
 DEFAULT = {
     "n": 20, "laws": ["increasing hazard", "decreasing hazard", "lognormal"], "easy": 0.9, "hard": 0.94,
@@ -242,24 +230,29 @@ def compute(
     n: int, laws: list[str], easy: float, hard: float, replicates: int, path: int, tuning: dict
 ) -> pd.DataFrame:
     """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
-    of_tuned = tunings(TUNED, laws, n, hard, LONGEST_RUN, tuning)
-    choices, *tuned = in_parallel("tuning", [joblib.delayed(chosen)(laws, n, hard, path), *of_tuned])
-    compared = {CHOSEN: as_chosen(choices)} | TUNED
-    knobs = tune_all({CHOSEN: compared[CHOSEN]}, laws, n, hard, LONGEST_RUN, tuning)
-    knobs |= zip(itertools.product(TUNED, laws), tuned, strict=True)
-    calls = [
-        joblib.delayed(final_run)(name, compared[name], law, n, own, replicate)
-        for ((name, law), own), replicate in itertools.product(knobs.items(), range(replicates))
-    ]
-    return pd.concat(in_parallel("running", calls), ignore_index=True).assign(easy=easy, hard=hard)
+    common = (n, hard, replicates, tuning)
+    calls = [joblib.delayed(runs_as_chosen)(laws, path, *common)]  # first: it takes longest
+    calls += [joblib.delayed(tuned_runs)(name, TUNED[name], law, *common) for name in TUNED for law in laws]
+    return pd.concat(in_parallel("tuning and running", calls), ignore_index=True).assign(easy=easy, hard=hard)
 
 
-def final_run(name: str, method: Method, law: str, n: int, knobs: dict, replicate: int) -> pd.DataFrame:
-    """One replicate up to the horizon, or longer if the method needs longer to reach the hard target."""
+def runs_as_chosen(
+    laws: list[str], path: int, n: int, accuracy: float, replicates: int, tuning: dict[str, int]
+) -> pd.DataFrame:
+    """The runs of ABS with k and max_staleness from ``chosen``."""
+    method = as_chosen(chosen(laws, n, accuracy, path))
+    return pd.concat([tuned_runs(CHOSEN, method, law, n, accuracy, replicates, tuning) for law in laws])
+
+
+def tuned_runs(
+    name: str, method: Method, law: str, n: int, accuracy: float, replicates: int, tuning: dict[str, int]
+) -> pd.DataFrame:
+    """Tune a method and run it up to the horizon, or longer if it needs longer to reach ``accuracy``."""
+    knobs = tune(method, law, n, accuracy, LONGEST_RUN, **tuning)
     own = {key: value for key, value in knobs.items() if key in GRIDS}
     horizon = LAWS[law].horizon
     budget = min(LONGEST_RUN, max(horizon, 2 * knobs["median"]))
-    rounds = train(method, law, n, own, seed=SHOWN_SEED, replicates=[replicate], time_budget=budget)
+    rounds = train(method, law, n, own, seed=SHOWN_SEED, replicates=replicates, time_budget=budget)
     shown = {f"tuned_{key}": value for key, value in own.items()}
     return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, budget=budget, **shown)
 

@@ -1,11 +1,15 @@
 """Rule for k x rule for the threshold: which of the two explains the comparison?  Every cell is tuned."""
 
+import math
+from functools import cache
+
 import joblib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from abs_theory.choose import time_optimal_threshold
 from paper_figs import study, style
 from paper_figs.parallel import in_parallel
 from simulations.record import median, to_target
@@ -28,29 +32,42 @@ QUICK = {
 
 def compute(n: int, laws: list[str], hard: float, longest: float, replicates: int, tuning: dict) -> pd.DataFrame:
     """Per law, rule for k and rule for the threshold: the median time to the target with its 95 % interval (s)."""
-    knobs = study.tune_all(study.ABLATION, laws, n, hard, longest, tuning)
-    calls = [joblib.delayed(_times)(cell, law, n, own, hard, longest, replicates) for (cell, law), own in knobs.items()]
-    rows = []
-    for ((cell, law), own), reached in zip(knobs.items(), in_parallel("ablation", calls), strict=True):
-        k_rule, threshold = cell.split(" / ")
-        row = {
-            "law": law,
-            "k_rule": k_rule,
-            "threshold": threshold,
-            "accuracy": hard,
-            **median(reached["time"], reached["reached"])._asdict(),
-        }
-        rows.append(row | {name: own[name] for name in ("step_size", "k0")})
-    return pd.DataFrame(rows)
+    cells = [(k_rule, threshold, law) for k_rule in study.K_RULES for threshold in study.THRESHOLDS for law in laws]
+    common = (n, hard, longest, replicates, tuning)
+    runs = {(k_rule, same_as(threshold, law, n), law) for k_rule, threshold, law in cells}
+    ordered = [cell for cell in cells if cell in runs]
+    rows = in_parallel("ablation", [joblib.delayed(_row)(*cell, *common) for cell in ordered])
+    row_of = dict(zip(ordered, rows, strict=True))
+    return pd.DataFrame([
+        {"law": law, "k_rule": k_rule, "threshold": threshold, **row_of[k_rule, same_as(threshold, law, n), law]}
+        for k_rule, threshold, law in cells
+    ])  # fmt: skip
 
 
-def _times(cell: str, law: str, n: int, knobs: dict, hard: float, longest: float, replicates: int) -> pd.DataFrame:
+@cache
+def same_as(threshold: str, law: str, n: int) -> str:
+    """The rule for the threshold that makes the same runs: the time-optimal one may be 0, or none, for every k."""
+    if threshold == "time-optimal":
+        delay = study.LAWS[law].delay
+        # with k = n nobody is late, so no threshold matters
+        bounds = {time_optimal_threshold(delay, k, n) for k in range(1, n)}
+        if len(bounds) == 1:
+            return {0.0: "restart all", math.inf: "none"}.get(bounds.pop(), threshold)
+    return threshold
+
+
+def _row(
+    k_rule: str, threshold: str, law: str, n: int, hard: float, longest: float, replicates: int, tuning: dict[str, int]
+) -> dict[str, float]:
+    """Tune a cell, and run it until it reaches the target."""
+    method = study.ABLATION[f"{k_rule} / {threshold}"]
+    knobs = study.tune(method, law, n, hard, longest, **tuning)
     own = {name: value for name, value in knobs.items() if name in study.GRIDS}
     options = {"replicates": replicates, "time_budget": longest}
-    runs = study.train(
-        study.ABLATION[cell], law, n, own, seed=study.SHOWN_SEED, target=(study.ACCURACY, hard), **options
-    )
-    return to_target(runs, study.ACCURACY, hard, **options)
+    runs = study.train(method, law, n, own, seed=study.SHOWN_SEED, target=(study.ACCURACY, hard), **options)
+    reached = to_target(runs, study.ACCURACY, hard, **options)
+    times = median(reached["time"], reached["reached"])._asdict()
+    return {"accuracy": hard, **times, "step_size": own["step_size"], "k0": own["k0"]}
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -154,6 +154,23 @@ def test_claim_of_heterogeneity_who_restarts_the_slow_does_not_hear_them(tables)
 
 
 # ---------------------------------------------------------------------- tuning and curves
+@pytest.mark.parametrize("law, same", [("increasing hazard", "none"), ("decreasing hazard", "restart all")])
+@pytest.mark.parametrize("k_rule", study.K_RULES)
+def test_rules_that_the_ablation_takes_for_the_same_make_the_same_runs(k_rule, law, same):
+    assert ablation.same_as("time-optimal", law, 6) == same
+    knobs, budget = {"step_size": 0.5, "k0": 2}, {"replicates": 2, "time_budget": 12.0, "seed": 3}
+    one, other = (
+        study.train(study.ABLATION[f"{k_rule} / {rule}"], law, 6, knobs, **budget) for rule in ("time-optimal", same)
+    )
+    columns = one.columns.drop("max_staleness")  # recorded even where nobody is late
+    pd.testing.assert_frame_equal(one[columns], other[columns], check_exact=True)
+
+
+def test_rules_that_differ_are_not_taken_for_the_same():
+    assert ablation.same_as("time-optimal", "lognormal", 6) == "time-optimal"
+    assert ablation.same_as("relative", "increasing hazard", 6) == "relative"
+
+
 def test_no_step_of_the_search_leaves_its_grid_and_both_directions_are_open_inside():
     knobs = {"step_size": 0.5, "k0": 3, "c": 1.0}
     points = list(study.neighbours(knobs, 20))
