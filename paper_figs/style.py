@@ -1,12 +1,11 @@
 """How all figures look: sizes, and one colour, marker and dash pattern per method."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import ErrorbarContainer
@@ -45,7 +44,23 @@ LOOKS: dict[str, tuple[ColorType, LineStyleType, MarkerType]] = {
     "SA-AdaSync": ("#CC79A7", (0, (1, 1)), "d"),
 }
 
-_SETTINGS = {
+# two colours for anything but methods, the first of seaborn's palette "colorblind"
+BLUE, ORANGE = "#0173B2", "#DE8F05"
+
+_SETTINGS: dict[Any, Any] = {
+    # what seaborn's style "ticks" changes; loading seaborn takes longer than drawing
+    "axes.axisbelow": True,
+    "axes.edgecolor": ".15",
+    "axes.labelcolor": ".15",
+    "font.sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans", "sans-serif"],
+    "grid.color": ".8",
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "text.color": ".15",
+    "xtick.color": ".15",
+    "ytick.color": ".15",
+    # ours
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -66,8 +81,7 @@ _SETTINGS = {
 
 def applied() -> AbstractContextManager:
     """A context with the settings of all figures."""
-    settings: Any = sns.axes_style("ticks") | _SETTINGS
-    return mpl.rc_context(settings)
+    return mpl.rc_context(_SETTINGS)
 
 
 def look(method: Hashable) -> Look:
@@ -76,11 +90,6 @@ def look(method: Hashable) -> Look:
     on_top = 3 if str(method).startswith("ABS") else 2
     size = 7 if marker == "*" else mpl.rcParams["lines.markersize"]  # a star has a small area
     return {"color": color, "linestyle": dash, "marker": marker, "markersize": size, "zorder": on_top}
-
-
-def palette(size: int) -> Sequence[tuple[float, float, float]]:
-    """Colours for anything but methods."""
-    return sns.color_palette("colorblind", size)
 
 
 def points(ax: Axes, x: ArrayLike, mean: ArrayLike, half_width: ArrayLike, **look: LineProperty) -> ErrorbarContainer:

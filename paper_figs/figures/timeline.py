@@ -55,11 +55,10 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     panels = list(table["panel"].unique())
-    computing, dropped = style.palette(2)
     looks = {
-        "applied": {"facecolor": computing, "edgecolor": "white"},
-        "unfinished": {"facecolor": computing, "edgecolor": "white"},
-        "restarted": {"facecolor": (*dropped, 0.35), "edgecolor": "white", "hatch": "////"},
+        "applied": {"facecolor": style.BLUE, "edgecolor": "white"},
+        "unfinished": {"facecolor": style.BLUE, "edgecolor": "white"},
+        "restarted": {"facecolor": (style.ORANGE, 0.35), "edgecolor": "white", "hatch": "////"},
         "idle": {"facecolor": "0.88", "edgecolor": "white"},
     }
     fig = Figure(figsize=(style.PAGE, 3.6), layout="constrained")
