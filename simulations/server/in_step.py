@@ -238,10 +238,12 @@ class InStep:
             steps, sizes = arrivals.local_steps.ravel()[everything], arrivals.step_size.ravel()[everything]
             rows, losses = walked(params, steps, sizes, lambda going, at: self._gradients(number[going], at))
         shares = self._shares(staleness, rows.dtype)
+        if most == 1:
+            step = shares * rows
+            step += 0.0  # a sum of one number is never -0.0
+            return step, losses.astype(float)
         if used is None:
             step = np.matmul(shares[:, None], rows.reshape(count, most, rows.shape[1]))[:, 0]
-            if most == 1:
-                return step, losses.astype(float)
             return step, np.array([sum(row) / most for row in losses.reshape(count, most).tolist()])
         values, moves, means, begin = losses.tolist(), [], [], 0
         for k, share in zip(self.k.tolist(), shares, strict=True):
