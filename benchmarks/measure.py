@@ -33,9 +33,9 @@ def seconds(tasks: Mapping[str, Callable[[], object]], repetitions: int = 5) -> 
             start = time.process_time()
             task()
             times[name].append(time.process_time() - start)
-    return {name: np.array(each[1:]) for name, each in times.items()}
+    return {name: np.array(seconds_of[1:]) for name, seconds_of in times.items()}
 
 
-def ratio(times: Mapping[str, np.ndarray], one: str, other: str) -> float:
-    """The median over repetitions of how much longer ``one`` took than ``other``."""
-    return float(np.median(times[one] / times[other]))
+def ratio(times: Mapping[str, np.ndarray], numerator: str, denominator: str) -> float:
+    """The median over repetitions of how many times as long ``numerator`` took as ``denominator``."""
+    return float(np.median(times[numerator] / times[denominator]))

@@ -111,12 +111,12 @@ def simulation(
         "drawing": lambda: [law.sample(rng, 10_000) for _ in range(drawn // 10_000)],
     }
     delivered = {"ours": replicates * rounds * k, "heapq": plain * k, "SimPy": processes * k, "drawing": drawn}
-    speed = {name: delivered[name] / each for name, each in seconds(tasks).items()}
-    ratios = {name: float(np.median(speed["ours"] / each)) for name, each in speed.items()}
+    speed = {name: delivered[name] / times for name, times in seconds(tasks).items()}
+    ratios = {name: float(np.median(speed["ours"] / rates)) for name, rates in speed.items()}
     heap, simpy, drawing = required
     case = f"{type(law).__name__}, n={n}, k={k}, {'no bound' if math.isinf(bound) else f'bound {bound:g}'}"
     return [
-        *(Line(f"{case}: {name}", float(np.median(each)) / 1e6, "M tasks/s") for name, each in speed.items()),
+        *(Line(f"{case}: {name}", float(np.median(rates)) / 1e6, "M tasks/s") for name, rates in speed.items()),
         Line(f"{case}: ours / heapq", ratios["heapq"], "x", minimum=heap),
         Line(f"{case}: ours / SimPy", ratios["SimPy"], "x", minimum=simpy),
         Line(f"{case}: drawing / ours", 1 / ratios["drawing"], "x", maximum=drawing),

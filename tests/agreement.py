@@ -1,14 +1,14 @@
-"""The statistical assertions: a known rate of false alarms, and a sample that could have raised a true one."""
+"""Statistical assertions: the rate of false alarms is known, and the sample is large enough to find a true error."""
 
 from scipy.stats import t
 
 from abs_theory.monte_carlo import Estimate
 
-FALSE_FAIL_RATE = 1e-6  # of one assertion, whatever the number of samples
+FALSE_FAIL_RATE = 1e-6  # of one assertion, for any number of samples
 
 
 def noise(estimate: Estimate) -> float:
-    """Largest error of the estimate that is put down to chance; replicates are few, so Student's t."""
+    """The largest error of the estimate that chance explains, by Student's t because replicates are few."""
     return float(t.isf(FALSE_FAIL_RATE / 2, estimate.num_samples - 1)) * estimate.stderr
 
 
@@ -33,7 +33,7 @@ def assert_within(estimate: Estimate, expected: float, stated: float, cap: float
 
 
 def assert_resolves(estimate: Estimate, difference: float) -> None:
-    """Fail if ``estimate`` is too noisy to tell a ``difference`` from nothing."""
+    """Fail if ``estimate`` is too noisy to show a ``difference`` of this size."""
     assert 2 * noise(estimate) <= difference, (
         f"too weak: stderr {estimate.stderr:.1e} of {estimate.num_samples} samples cannot resolve {difference:.2e}"
     )

@@ -1,4 +1,4 @@
-"""The delay laws that every contract is tested on, and the three that stand for increasing, decreasing, no ageing."""
+"""Delay laws of the tests; the hazard of SHIFTED increases, that of STALLS decreases, that of LOGNORMAL does both."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from abs_theory.delays import (
     as_delay,
 )
 
-# of mean 1 s: one of increasing hazard, one of decreasing hazard, and one that is neither
+# of mean 1 s, with increasing hazard, decreasing hazard, and neither
 SHIFTED = ShiftedExponential(shift=0.5, scale=0.5)
 STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)
@@ -92,7 +92,7 @@ LAWS = [*CONTINUOUS, *ATOMIC]
 
 @dataclass(frozen=True)
 class Opaque(Delay):
-    """A law of which nothing is known but the four functions."""
+    """A law that offers only the four functions that every law must have."""
 
     law: Delay
 

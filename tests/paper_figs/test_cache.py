@@ -18,19 +18,19 @@ from simulations.sweeps import locked
 
 
 def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):
-    for folder in ("one", "two"):
+    for folder in ("first", "second"):
         make(["timeline"], "default", tmp_path / folder)
     for suffix in ("csv", "pdf", "png"):
-        one, two = ((tmp_path / folder / f"timeline.{suffix}").read_bytes() for folder in ("one", "two"))
-        assert one == two, suffix
-    assert b"/FontFile2" in (tmp_path / "one" / "timeline.pdf").read_bytes()  # fonts are embedded
+        first, second = ((tmp_path / folder / f"timeline.{suffix}").read_bytes() for folder in ("first", "second"))
+        assert first == second, suffix
+    assert b"/FontFile2" in (tmp_path / "first" / "timeline.pdf").read_bytes()  # fonts are embedded
     assert "timeline.csv  (computed in " in capsys.readouterr().out
-    make(["timeline"], "default", tmp_path / "one")
+    make(["timeline"], "default", tmp_path / "first")
     assert "timeline.csv  (from the cache, drawn before)" in capsys.readouterr().out
-    (tmp_path / "one" / "timeline.png").unlink()
-    make(["timeline"], "default", tmp_path / "one")
+    (tmp_path / "first" / "timeline.png").unlink()
+    make(["timeline"], "default", tmp_path / "first")
     assert "timeline.csv  (from the cache)" in capsys.readouterr().out
-    assert (tmp_path / "one" / "timeline.png").read_bytes() == (tmp_path / "two" / "timeline.png").read_bytes()
+    assert (tmp_path / "first" / "timeline.png").read_bytes() == (tmp_path / "second" / "timeline.png").read_bytes()
 
 
 def double(x):

@@ -60,8 +60,8 @@ def changed(before, after):
 
 def home(reference):
     """Module and name of the one definition that "module:name" stands for."""
-    (found,) = TOOLKIT._resolve(reference)
-    return found
+    (definition,) = TOOLKIT._resolve(reference)
+    return definition
 
 
 def path_of(root, module):
@@ -221,8 +221,8 @@ OTHER_FILES = {
 )  # fmt: skip
 def test_names_are_followed(code, used, tmp_path):
     toolkit = toolkit_of(tmp_path, OTHER_FILES | {"a.py": code})
-    found = {name.removeprefix("abs_theory.") for name in toolkit.used_by("abs_theory.a:f")}
-    assert found - {"a.f", "a"} == used
+    used_names = {name.removeprefix("abs_theory.") for name in toolkit.used_by("abs_theory.a:f")}
+    assert used_names - {"a.f", "a"} == used
 
 
 def test_a_file_of_numbers_that_is_named_counts(tmp_path):

@@ -182,11 +182,11 @@ def test_no_step_of_the_search_leaves_its_grid_and_both_directions_are_open_insi
 
 def test_the_search_finds_a_better_step_size_within_its_budget():
     method = study.TUNED["asynchronous"]
-    found = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=8, replicates=2, finals=2)
+    tuned = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=8, replicates=2, finals=2)
     start = study.tune(method, "lognormal", 4, target=0.6, longest=40.0, budget=1, replicates=2, finals=2)
-    assert found["evaluated"] <= 8
-    assert found["median"] <= start["median"]
-    assert found["step_size"] in study.GRIDS["step_size"][1:-1]
+    assert tuned["evaluated"] <= 8
+    assert tuned["median"] <= start["median"]
+    assert tuned["step_size"] in study.GRIDS["step_size"][1:-1]
 
 
 def test_tuned_values_are_shown_and_replicates_differ_from_those_of_the_tuning(runs):
@@ -205,9 +205,9 @@ def test_curves_start_at_the_first_model_and_hold_the_last_value_known(runs):
 
 
 def test_a_diverged_run_is_the_worst_in_its_quartiles(runs):
-    one = runs[runs["method"] == "K-sync"].copy()
-    one.loc[one["time"] > 10, "loss"] = math.inf
-    table = curves.on_grid(one, "time", ["loss"])
+    diverged = runs[runs["method"] == "K-sync"].copy()
+    diverged.loc[diverged["time"] > 10, "loss"] = math.inf
+    table = curves.on_grid(diverged, "time", ["loss"])
     assert table["loss_median"].iloc[-1] == math.inf
 
 

@@ -114,8 +114,8 @@ def test_findings_on_the_default_runs(default_runs):
     }
 
     def interval(law, method, reference):
-        found = time_to_target.ratio_to(reached[law, reference], reached[law, method], rng)
-        return found["ratio_low"], found["ratio_high"]
+        estimate = time_to_target.ratio_to(reached[law, reference], reached[law, method], rng)
+        return estimate["ratio_low"], estimate["ratio_high"]
 
     def within(value, law, method, reference):
         low, high = interval(law, method, reference)
@@ -152,12 +152,12 @@ def test_numbers_of_the_page_of_findings_on_the_default_runs(default_runs):
         for law, cell in zip(study.DEFAULT["laws"], cells, strict=True):
             if (law, method) in hard.index:
                 checked += 1
-                found = hard.loc[(law, method)]
+                row = hard.loc[(law, method)]
                 if cell.startswith("not reached"):
-                    assert math.isinf(found["time"]), (law, method)
+                    assert math.isinf(row["time"]), (law, method)
                 else:
                     stated = float(cell.split(" [")[0].strip("*"))
-                    assert 0.99 * found["time_low"] <= stated <= 1.01 * found["time_high"], (law, method)
+                    assert 0.99 * row["time_low"] <= stated <= 1.01 * row["time_high"], (law, method)
     assert checked == len(hard)
 
 
@@ -190,6 +190,6 @@ def test_claim_of_budget_on_the_default_map():
 def test_tuned_values_lie_inside_their_grids_unless_the_domain_ends_there(default_runs):
     knobs = default_runs.groupby(["method", "law"]).first().filter(like="tuned_")
     for name in ("step_size", "c", "batch"):
-        found = knobs[f"tuned_{name}"].dropna()
-        assert found.isin(study.GRIDS[name][1:-1]).all(), found
+        values = knobs[f"tuned_{name}"].dropna()
+        assert values.isin(study.GRIDS[name][1:-1]).all(), values
     assert knobs["tuned_local_steps"].max() < study.GRIDS["local_steps"][-1]
