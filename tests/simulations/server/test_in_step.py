@@ -1,6 +1,7 @@
 """Replicates in step against the event server, bit for bit: protocols x laws x fleets x policies."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,7 @@ from all_protocols import CASES, N, moving_bound, moving_k
 
 from abs_theory.delays import Empirical, Exponential, LogNormal, as_delay
 from simulations import policies, protocols
-from simulations.contract import LAWS, PROBLEM, leaving
+from simulations.contract import LAWS, PROBLEM, check, leaving
 from simulations.experiment import simulate
 from simulations.fleets import CommonFactor, Independent, Links, Replay, Scaled, Spells, Stalls, as_fleet, one_slow
 from simulations.problems import (
@@ -21,7 +22,7 @@ from simulations.problems import (
     random_least_squares,
     softmax_digits,
 )
-from simulations.server import Budget, Protocol, Run, most_in_step, run_replicate, run_replicates
+from simulations.server import Budget, Family, Protocol, Run, most_in_step, run_replicate, run_replicates
 
 LOGNORMALS = Independent((LogNormal(median=1.0, sigma=1.0),) * N)
 FLEETS = {repr(law): as_fleet(law, N) for law in LAWS} | {
@@ -107,6 +108,12 @@ def test_in_this_table_only_batches_of_any_size_need_the_event_server():
     for name, case in FAMILY.items():
         in_step = most_in_step(run_of(case.protocol)) > 0
         assert in_step == (not (case.protocol.batch and callable(case.protocol.k))), name
+
+
+@pytest.mark.parametrize("family", [Family(), Family(continues=True)])
+def test_the_contract_finds_a_protocol_that_is_declared_wrongly(family):
+    with pytest.raises(AssertionError, match="replicate 1 alone differs"):
+        check(replace(protocols.rennala(3), family=family))
 
 
 def test_every_member_of_the_family_declares_itself():
