@@ -45,7 +45,11 @@ class FigureFile(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure: what its source says of it, and its file once that is needed."""
+    """One figure: what its source says of it, and its file once that is needed.
+
+    >>> FIGURES["timeline"].config("quick")["n"]
+    5
+    """
 
     name: str  #: as the command and the page call it
 

@@ -73,7 +73,13 @@ class Toolkit:
         return modules
 
     def used_by(self, *names: str) -> dict[str, str]:
-        """The digest of each definition and data file that these ("module:name") need, directly or not."""
+        """The digest of each definition and data file that these ("module:name") need, directly or not.
+
+        >>> from paper_figs.catalogue import FIGURES, ROOT
+        >>> used = Toolkit(ROOT).used_by(FIGURES["timeline"].compute)
+        >>> "simulations.protocols.waiting.abs_sgd" in used, "paper_figs.figures.timeline.draw" in used
+        (True, False)
+        """
         digests: dict[str, str] = {}
         entered: set[str] = set()
         waiting = [found for name in names for found in self._resolve(name)]
