@@ -55,6 +55,8 @@ def test_every_command_runs_and_writes_where_it_says(command, tmp_path, monkeypa
     printed = capsys.readouterr()
     assert not end.value.code, printed.err
     assert printed.out
+    shown = re.findall(r"prints[^\n]*:\n\n```text\n(.*?)```", README, flags=re.DOTALL)
+    assert command != COMMANDS[0] or [printed.out.split()] == [text.split() for text in shown]
     if "--out" in arguments:
         assert any((tmp_path / arguments[arguments.index("--out") + 1]).iterdir())
 
