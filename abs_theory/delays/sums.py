@@ -16,7 +16,7 @@ from abs_theory.delays import atoms
 from abs_theory.delays.base import Ageing, Array, Delay, Shifted, Size, quantile
 from abs_theory.delays.bounded import Deterministic, IrwinHall, Uniform
 from abs_theory.delays.discrete import Discrete
-from abs_theory.delays.exponential import Erlang, Exponential, Gamma
+from abs_theory.delays.exponential import Erlang, Exponential, Gamma, HyperExponential
 from abs_theory.delays.from_scipy import as_delay
 from abs_theory.delays.mixture import Mixture
 from abs_theory.delays.numerics import convolution
@@ -272,6 +272,8 @@ def _leaves(terms: Parts) -> Iterator[tuple[float, Delay | None, int]]:
                 yield count * low, IrwinHall(1, high - low), count
             case NumericalSum(parts=parts):
                 yield from _leaves(Parts({part: count * draws for part, draws in parts}))
+            case HyperExponential(probs=probs, means=means) if count > 1 and not convolution.is_smooth(law):
+                yield 0.0, Mixture(probs, [Exponential(mean) for mean in means]), count
             case Shifted(fixed_part=shift, random_part=random_part):
                 yield count * shift, None, 0
                 yield from _leaves(Parts({random_part: count}))
@@ -307,15 +309,17 @@ def _grouped(parts: Parts) -> Parts:
 
 def _to_expand(law: Mixture, count: int) -> bool:
     """Whether to write a sum over ``law`` as a mixture of sums: convolution cannot do it, or it is little work."""
-    return law.has_atoms or len(law.breaks) > 2 or math.comb(count + len(law.laws) - 1, count) <= EASY_CASES
+    if law.has_atoms or len(law.breaks) > 2 or math.comb(count + len(law.laws) - 1, count) <= EASY_CASES:
+        return True
+    return not convolution.is_smooth(law)
 
 
 def _mixture_of_sums(law: Mixture, count: int, others: Parts) -> Delay:
     """Sum of ``count`` draws from ``law`` and of ``others``, by how many draws come from each component."""
     groups = list(zip(law.weights, law.laws, strict=True))
     if math.comb(count + len(groups) - 1, count) > MOST_CASES:
-        groups = [_gathered(law, discrete) for discrete in (True, False)]
-        if groups[1][1].has_atoms:
+        groups = [_gathered(law, discrete) for discrete in (True, False)] if law.has_atoms else _smooth_groups(law)
+        if len(groups) == 2 and groups[1][1].has_atoms:
             raise ValueError(
                 f"a sum of {count} draws from {law} has too many cases; each component must be "
                 "purely continuous or purely discrete"
@@ -335,9 +339,27 @@ def _mixture_of_sums(law: Mixture, count: int, others: Parts) -> Delay:
     return Mixture(weights / weights.sum(), sums)
 
 
+def _smooth_groups(law: Mixture) -> list[tuple[float, Delay]]:
+    """Total weights and mixtures of components that lie close enough together to have no gaps between them."""
+    parts = sorted(zip(law.weights, law.laws, strict=True), key=lambda part: float(part[1].ppf(0.5)))
+    groups: list[list[tuple[float, Delay]]] = []
+    for part in parts:
+        together = [*groups[-1], part] if groups else [part]
+        if groups and convolution.is_smooth(_of_group(together)[1]):
+            groups[-1] = together
+        else:
+            groups.append([part])
+    return [_of_group(group) for group in groups]
+
+
+def _of_group(group: Sequence[tuple[float, Delay]]) -> tuple[float, Delay]:
+    """Total weight and mixture of weighted laws."""
+    weights, laws = zip(*group, strict=True)
+    total = math.fsum(weights)
+    return total, laws[0] if len(laws) == 1 else Mixture([weight / total for weight in weights], laws)
+
+
 def _gathered(law: Mixture, discrete: bool) -> tuple[float, Delay]:
     """Total weight and mixture of the components that are discrete, or that are not."""
     chosen = [(w, c) for w, c in zip(law.weights, law.laws, strict=True) if (atoms.as_atoms(c) is None) != discrete]
-    weights, components = zip(*chosen, strict=True)
-    total = math.fsum(weights)
-    return total, components[0] if len(components) == 1 else Mixture([w / total for w in weights], components)
+    return _of_group(chosen)

@@ -1,19 +1,23 @@
 """Sums of delays: closed forms, mixtures of sums, lattices and numerical convolution."""
 
+import itertools
 import math
 
 import mpmath
 import numpy as np
 import pytest
-from laws import Opaque
+from agreement import assert_agrees
+from laws import SCIPY, Opaque
 from scipy import stats
 
+from abs_theory import order_stats
 from abs_theory.delays import (
     Deterministic,
     Empirical,
     Erlang,
     Exponential,
     Gamma,
+    HyperExponential,
     LocalSteps,
     LogNormal,
     Lomax,
@@ -26,7 +30,9 @@ from abs_theory.delays import (
 )
 from abs_theory.delays.atoms import as_atoms
 from abs_theory.delays.bounded import IrwinHall
+from abs_theory.delays.numerics import convolution
 from abs_theory.delays.sums import NumericalSum
+from abs_theory.results import Estimate
 
 Q = np.array([1e-12, 1e-5, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1 - 1e-5])
 
@@ -227,3 +233,77 @@ def test_a_sum_of_heavy_tails_is_its_largest_term_far_out():
     law = Pareto(minimum=1.0, index=1.5)
     t = 10.0 ** np.array([8, 20, 60, 150])
     assert LocalSteps(law, 7).sf(t) == pytest.approx(7 * law.sf(t - 6 * law.mean), rel=1e-4)
+
+
+# gaps and nearly flat parts
+
+TWO_PEAKS = Mixture(weights=(0.8, 0.2), components=(LogNormal(1.0, 0.2), LogNormal(8.0, 0.2)))
+STALLS = HyperExponential(probs=(0.99, 0.01), means=(0.1, 50.0))
+
+
+def exact_sum(weights, shapes, scale, steps):
+    """Sum of draws from a mixture of gammas of one scale: a mixture of gammas, by the numbers of draws from each."""
+    log_weights, laws = [], []
+    for first in itertools.product(range(steps + 1), repeat=len(shapes) - 1):
+        draws = (*first, steps - sum(first))
+        if draws[-1] >= 0:
+            log_weight = math.lgamma(steps + 1) - sum(map(math.lgamma, np.add(draws, 1)))
+            log_weights.append(log_weight + np.dot(draws, np.log(weights)))
+            laws.append(stats.gamma(np.dot(draws, shapes), scale=scale))
+    weights = np.exp(log_weights)
+    return lambda t: sum(weight * law.sf(t) for weight, law in zip(weights / weights.sum(), laws, strict=True))
+
+
+def test_which_laws_have_gaps_or_flat_parts():
+    smooth = [*SCIPY, HyperExponential((0.9, 0.1), (0.5, 5.0)), LogNormal(1.0, 3.0), Lomax(1.0, 0.5)]
+    for law in smooth:
+        if math.isinf(float(law.isf(0.0))):
+            assert convolution.is_smooth(law), law
+    for law in (TWO_PEAKS, STALLS, HyperExponential((0.999, 0.001), (1.0, 1e4))):
+        assert not convolution.is_smooth(law), law
+
+
+@pytest.mark.parametrize("steps", [2, 17, 64])
+@pytest.mark.parametrize("weights, shapes", [((0.8, 0.2), (400, 3200)), ((0.9, 0.07, 0.03), (100, 1000, 9000))])
+def test_sums_of_separated_peaks_are_mixtures_of_sums(weights, shapes, steps):
+    law = Mixture(weights, [Gamma(shape, 1 / 400) for shape in shapes])
+    total, sf = LocalSteps(law, steps), exact_sum(weights, shapes, 1 / 400, steps)
+    t = np.linspace(0.2, 2.5, 40) * total.mean
+    np.testing.assert_allclose(total.sf(t), sf(t), rtol=1e-9, atol=1e-19)
+
+
+def check_largest_of_five(law, steps, samples, resolution):
+    found = order_stats.mean(LocalSteps(law, steps), 5, 5)
+    rng = np.random.default_rng(steps)
+    draws = np.concatenate([law.sample(rng, (1000, 5, steps)).sum(axis=2).max(axis=1) for _ in range(samples // 1000)])
+    assert_agrees(Estimate.of(draws), found, resolution)
+
+
+def test_sums_of_rare_long_stalls():
+    check_largest_of_five(STALLS, 4, 100_000, 0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [2, 3, 7, 16, 32, 64])
+@pytest.mark.parametrize(
+    "law",
+    [
+        TWO_PEAKS,
+        STALLS,
+        Mixture((0.7, 0.3), (LogNormal(1.0, 0.3), Lomax(50.0, 2.5))),
+        Mixture((0.6, 0.3, 0.1), (Gamma(50.0, 0.02), LogNormal(5.0, 0.1), ShiftedExponential(40.0, 1.0))),
+    ],
+    ids=lambda law: type(law).__name__,
+)
+def test_sums_of_separated_peaks_against_samples(law, steps):
+    check_largest_of_five(law, steps, 200_000, 0.2)
+
+
+@pytest.mark.slow
+def test_a_synchronous_round_of_two_peaked_steps():
+    assert order_stats.mean(LocalSteps(TWO_PEAKS, 16), 5, 5) == pytest.approx(53.574, abs=0.002)
+
+
+def test_a_law_of_ones_own_with_a_gap_is_refused():
+    with pytest.raises(ArithmeticError, match="gaps or flat parts"):
+        LocalSteps(Opaque(TWO_PEAKS), 4).sf(3.0)
