@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from abs_theory.plan import intervals
+from abs_theory.plan.completion import Completed, complete
 from abs_theory.plan.effects import Effects, Table
+from abs_theory.traces import counted
 from abs_theory.typing import Array
 
 __all__ = ["full_wait_every", "mean_arrivals"]
@@ -30,18 +32,24 @@ __all__ = ["full_wait_every", "mean_arrivals"]
 # Chosen so that the intervals hold their level in the regimes above.
 STALLED_ROUNDS_NEEDED = 8  # rounds in which a rank stalled, before its mean is trusted
 NEGLIGIBLE_MOVE = 0.25  # of the half-width: what stalls not seen may move a mean without a warning
+MOST_BLIND_CALLS = 0.15  # share of calls lost at an unknown time, above which they may be of another kind
 FULL_WAITS_NEEDED = 20  # rounds that wait for everybody, to learn E[T_(k)] for every k
 
 
-def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.DataFrame:
-    """One row for each k = 1..n (the index): mean, stderr, low, high, rounds and reason; seconds.
+def mean_arrivals(
+    data: Table, parts: Effects, rng: np.random.Generator, completed: Completed | None = None
+) -> pd.DataFrame:
+    """One row for each k = 1..n (the index): mean, stderr, low, high, rounds, reason and at_least; seconds.
 
-    The mean is over the rounds in which k workers delivered.  ``reason`` is "" where the 95 % interval [low, high] is
-    identified.  Elsewhere it says why not, and low and high are NaN: nobody waited so long; rounds that lost an attempt
-    were longer than the others; the mean depends on few rounds; or the rank has seen few stalls or none, and stalls
+    The mean is over the rounds in which k workers delivered, or would have if no call had been lost; ``at_least`` is a
+    lower bound of the mean from the times at which lost calls were given up, without a law.  ``reason`` is "" where the
+    95 % interval [low, high] is identified; it covers that calls lost at an unknown time were late, and that they were
+    as fast as others.  Elsewhere it says why not, and low and high are NaN: nobody waited so long; rounds lost calls
+    at that rank; the mean depends on few rounds; or the rank has seen few stalls or none, and stalls
     would move its mean, judged by the number of workers that stall at once (``_hits``).
     """
-    arrivals = data.arrivals
+    completed = complete(data, parts, rng) if completed is None else completed
+    arrivals = completed.arrivals
     rounds, n = arrivals.shape
     estimates = intervals.means(arrivals, data.window, rng)
     reason = np.full(n, "", dtype=object)
@@ -55,7 +63,14 @@ def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.D
     moved = np.where(rounds < needed, share * np.maximum(length - estimates.mean, 0), 0.0)
     for i in np.flatnonzero((moved > NEGLIGIBLE_MOVE * half) & (reason == "")):
         reason[i] = f"more workers may stall at once than did: {needed[i]:.0f} rounds needed"
-    for i in np.flatnonzero(estimates.rounds < rounds):
+    low, high = _of_both_readings(estimates, completed, data.window, rng)
+    blind = float(data.end_unknown.mean())
+    if blind > MOST_BLIND_CALLS:
+        reason[:] = f"{blind:.0%} of the calls were lost, and nobody knows when"
+    lost = completed.imputed.sum(axis=0)
+    for i in np.flatnonzero(lost):
+        reason[i] = f"{counted(int(lost[i]), 'round')} lost a call: at least {completed.bounds[i]:.4g} s"
+    for i in np.flatnonzero((estimates.rounds < rounds) & (lost == 0)):
         missing = ~np.isfinite(arrivals[:, i])
         if unseen[i]:
             reason[i] = "no round saw so many arrivals"
@@ -65,15 +80,25 @@ def mean_arrivals(data: Table, parts: Effects, rng: np.random.Generator) -> pd.D
         {
             "mean": estimates.mean,
             "stderr": estimates.stderr,
-            "low": estimates.low,
-            "high": estimates.high,
+            "low": low,
+            "high": high,
             "rounds": estimates.rounds,
         },
         index=pd.RangeIndex(1, n + 1, name="k"),
-    ).assign(reason=reason)
+    ).assign(reason=reason, at_least=completed.bounds)
     table.loc[table["reason"] != "", ["low", "high"]] = np.nan
     table["rounds"] = table["rounds"].astype(int)
     return table
+
+
+def _of_both_readings(
+    estimates: intervals.Means, completed: Completed, window: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Ends of the intervals, whether calls lost at an unknown time were late or as fast as others."""
+    if completed.alike is None:
+        return estimates.low, estimates.high
+    other = intervals.means(completed.alike, window, rng)
+    return np.fmin(estimates.low, other.low), np.fmax(estimates.high, other.high)
 
 
 def _at_least(data: Table, rows: NDArray[np.bool_]) -> float:

@@ -16,6 +16,7 @@ from abs_theory import choose
 from abs_theory.bounds import Constants
 from abs_theory.choose import Candidates, Target, candidates
 from abs_theory.plan import intervals
+from abs_theory.plan.completion import Completed
 from abs_theory.plan.fleet_model import FleetModel
 from abs_theory.plan.replayed import Played, Replay
 from abs_theory.typing import Array
@@ -37,6 +38,7 @@ __all__ = [
 # Chosen, not fitted: the numbers below trade a little speed for simplicity and for short computations.
 MOST_LOST_TO_SIMPLICITY = 0.02  # share of the objective that a simpler choice may lose, whatever the standard error
 THRESHOLDS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)  # updates; tried at the chosen k, with no threshold at all
+MOST_BLIND_ROUNDS = 0.05  # share of the rounds in which the k-th arrival is a lost call of unknown delay
 STANDARD_ERRORS_95 = 1.96  # half-width of a 95 % interval of a normal estimate
 MOST_CONTENDERS = 24  # of the model's candidates, to be replayed
 CONTENDER_FACTOR = 1.25  # times the model's best objective, up to which a candidate is replayed
@@ -69,14 +71,25 @@ class KChoice:
     best: int  #: most gradients per second, whether simple or not
     alike: tuple[int, int] | None  #: least and largest k that is no worse at 95 %; None: errors are unknown
     largest: int  #: k that the trace saw
+    lost: bool  #: whether lost calls leave open if another k is better
     identified: bool  #: no k beyond what was seen can be better
     could_gain: float  #: upper bound of what a larger k could add to the gradients per second, as a share
     against_all: Gain | None  #: time per gradient over that of waiting for everybody; None if nobody waited for all
     curve: pd.DataFrame  #: per k: rate (gradients per second), error (of its log to that of the best)
 
 
-def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rng: np.random.Generator) -> KChoice:
+def choose_k(
+    arrivals: Array,
+    window: NDArray[np.int64],
+    means: pd.DataFrame,
+    rng: np.random.Generator,
+    completed: Completed | None = None,
+) -> KChoice:
     """Maximise k / E[T_(k)] over the k seen; ``means`` is ``mean_arrivals`` of the ``arrivals`` of rounds.
+
+    ``completed`` marks arrivals of lost calls, which rest on a law.  The choice is then identified only if it does not
+    rest on them, and if the times at which the lost calls were given up rule out that another k is better.  A k that
+    would wait in more than MOST_BLIND_ROUNDS for calls of which nothing is known is not chosen.
 
     Takes the largest k within one standard error of the best, and within MOST_LOST_TO_SIMPLICITY of it.  The error is
     that of the ratio over the same rounds, so a slow round, which delays all k alike, does not add to it.  Beyond the
@@ -86,14 +99,20 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
     mean = means["mean"].to_numpy()
     ks = np.arange(1, n + 1)
     rate = ks / mean
-    best = int(np.nanargmax(rate))
+    on_law = np.zeros(n, dtype=bool) if completed is None else completed.imputed.any(axis=0)
+    blind = np.zeros(n) if completed is None else completed.blind.mean(axis=0)
+    advised = np.where(blind > max(MOST_BLIND_ROUNDS, blind[0]), np.nan, rate)
+    best = int(np.nanargmax(advised))
     error = _ratios(arrivals, mean, best, window, rng).stderr
     error[best] = 0.0
     slack = np.minimum(np.nan_to_num(error, nan=0.0), MOST_LOST_TO_SIMPLICITY)
-    k = int(np.flatnonzero(np.log(rate) >= math.log(rate[best]) - slack)[-1])
+    k = int(np.flatnonzero(np.log(advised) >= math.log(rate[best]) - slack)[-1])
     alike = np.flatnonzero(np.log(rate) >= math.log(rate[best]) - STANDARD_ERRORS_95 * np.nan_to_num(error, nan=0.0))
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
+    open_rates = (ks / means["at_least"].to_numpy())[on_law & (ks != k + 1)]
+    most_by_law = float(open_rates.max(initial=0.0))
+    lost = bool(on_law[k] or most_by_law > rate[k])
     gain = None
     if largest + 1 == n:
         ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
@@ -107,8 +126,9 @@ def choose_k(arrivals: Array, window: NDArray[np.int64], means: pd.DataFrame, rn
         best=best + 1,
         alike=(int(alike[0]) + 1, int(alike[-1]) + 1) if np.isfinite(error[: largest + 1]).all() else None,
         largest=largest + 1,
-        identified=bool(ceiling <= rate[k]),
-        could_gain=max(0.0, float(ceiling / rate[k]) - 1),
+        lost=lost,
+        identified=bool(ceiling <= rate[k]) and not lost,
+        could_gain=max(0.0, float(max(ceiling, most_by_law) / rate[k]) - 1),
         against_all=gain,
         curve=pd.DataFrame({"rate": rate, "error": error}, index=means.index),
     )

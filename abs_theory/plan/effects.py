@@ -1,6 +1,6 @@
 """What measured delays are made of: a factor of the worker, a factor of the round, a residual, and stalls."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
 
-__all__ = ["Effects", "Table", "effects", "table"]
+__all__ = ["Effects", "Table", "asked_per_round", "effects", "of_those_asked", "table"]
 
 Mask = NDArray[np.bool_]
 
 POLISH_SWEEPS = 4  # of the median polish, which moves little after two
 # A stall is longer than usual by this factor, and by this many standard deviations of the residual (a convention).
 STALL_FACTOR, STALL_SPREADS = 2.0, 4.0
+LATER = 1e-9  # relative time after the last arrival, from which an attempt was given up later
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,18 @@ class Table:
     observed: Mask  # whether it was delivered
     window: NDArray[np.int64]  # of each round
     lined_up: bool = False  # rows are the workers' attempts in order, not rounds that began together
+    failed: Mask | None = None  # attempts that the server waited for in vain; None: none
+    unknown: Mask | None = None  # failed attempts whose end nobody saw; None: none
+
+    @property
+    def lost(self) -> Mask:
+        """Attempts that the server waited for in vain."""
+        return np.zeros(self.observed.shape, dtype=bool) if self.failed is None else self.failed
+
+    @property
+    def end_unknown(self) -> Mask:
+        """Lost attempts whose ``seconds`` are the last arrival of their round, for want of a better bound."""
+        return np.zeros(self.observed.shape, dtype=bool) if self.unknown is None else self.unknown
 
     @property
     def delivered(self) -> Array:
@@ -63,7 +76,45 @@ def table(trace: Trace) -> Table:
     data.window[row] = attempts["window"]
     cell = np.searchsorted(rounds, trace.deliveries["round"]), trace.deliveries["worker"].to_numpy()
     data.seconds[cell], data.observed[cell] = trace.deliveries["seconds"], True
-    return data
+    return _with_lost(data, attempts, row)
+
+
+def _with_lost(data: Table, attempts: pd.DataFrame, row: NDArray[np.integer]) -> Table:
+    """Mark the attempts that the server waited for in vain: failed, of unknown end, or given up after all arrivals."""
+    given_up = ~data.observed & np.isfinite(data.seconds)
+    if not given_up.any():
+        return data
+    last = np.where(data.observed, data.seconds, -np.inf).max(axis=1, keepdims=True)
+    marks = {}
+    for name in ("failed", "lost"):
+        column = attempts["lost"] if name == "lost" and "lost" in attempts else None
+        if name == "failed" and "status" in attempts:
+            column = attempts["status"] == "failed"
+        marks[name] = np.zeros(data.observed.shape, dtype=bool)
+        if column is not None:
+            chosen = column.to_numpy(bool)
+            marks[name][row[chosen], attempts["worker"].to_numpy()[chosen]] = True
+        marks[name] &= given_up
+    late = given_up & (data.seconds > last * (1 + LATER))
+    lost = marks["failed"] | marks["lost"] | late
+    return replace(data, failed=lost, unknown=marks["lost"]) if lost.any() else data
+
+
+def asked_per_round(data: Table) -> int:
+    """How many workers take part in each round, if all rounds have as many; else, all workers."""
+    tried = np.isfinite(data.seconds).sum(axis=1)
+    return int(tried[0]) if tried.size and tried.max() == tried.min() > 1 else data.seconds.shape[1]
+
+
+def of_those_asked(data: Table, asked: int) -> Table:
+    """The rounds with one column for each worker that took part, in the order of the workers."""
+    if asked == data.seconds.shape[1]:
+        return data
+    tried = np.isfinite(data.seconds)
+    shape = len(data.seconds), asked
+    parts = [None if mask is None else mask[tried].reshape(shape) for mask in (data.failed, data.unknown)]
+    seconds, observed = data.seconds[tried].reshape(shape), data.observed[tried].reshape(shape)
+    return Table(seconds, observed, data.window, data.lined_up, *parts)
 
 
 def _any_stale(deliveries: pd.DataFrame) -> bool:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.checks import MAX_WORKERS, check_count
+from abs_theory.plan.completion import Completed, complete
 from abs_theory.plan.diagnosis import Diagnosis, diagnose
-from abs_theory.plan.effects import Effects, Table, effects, table
+from abs_theory.plan.effects import Effects, Table, asked_per_round, effects, of_those_asked, table
 from abs_theory.plan.fleet_model import resized
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
@@ -29,37 +30,47 @@ class Evidence:
     fleet_window: NDArray[np.int64]  #: window of each complete round
     rounds: Table  #: rounds of n workers: those of the trace, or the mean k-th arrivals over the resampled fleets
     round_effects: Effects  #: factors of those rounds
+    completed: Completed  #: those rounds with the calls that were lost
 
     @property
-    def resampled(self) -> bool:
-        """Whether the plan is for another number of workers than the trace has."""
-        return self.n != self.trace.n
+    def asked(self) -> int:
+        """Workers that take part in a round: all, or as many as were asked in each."""
+        return asked_per_round(self.measured)
 
 
 def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
-    """The evidence of ``trace`` for a plan of ``n`` workers (None: those of the trace).
+    """The evidence of ``trace`` for a plan of ``n`` workers (None: those that took part in a round).
 
     For another n, ``rng`` draws the fleets once.  Everything later is computed from them, so the chosen and the
     replayed round time are those of the same fleets.
     Raises ValueError unless two attempts were delivered; for another n, unless two rounds are complete.
     """
-    n = trace.n if n is None else n
-    check_count("n", n, maximum=MAX_WORKERS)
+    if n is not None:
+        check_count("n", n, maximum=MAX_WORKERS)
     measured = table(trace)
+    asked = asked_per_round(measured)
+    n = asked if n is None else n
     if np.count_nonzero(measured.observed) < 2:
         raise ValueError("a plan takes two deliveries at least: the trace has fewer")
     factors = effects(measured.delivered)
     diagnosis = diagnose(measured, factors)
-    complete = measured.observed.all(axis=1)
-    seconds, window = measured.seconds[complete], measured.window[complete]
-    if n == trace.n:
-        return Evidence(n, trace, measured, factors, diagnosis, seconds[None], window, measured, factors)
-    if len(seconds) < 2:
+    rounds = of_those_asked(measured, asked)
+    of_rounds = factors if rounds is measured else effects(rounds.delivered)
+    completed = complete(rounds, of_rounds, rng)
+    whole = np.isfinite(completed.copies[0]).all(axis=1)
+    fleets, window = completed.copies[:, whole], measured.window[whole]
+    if n == asked:
+        return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, of_rounds, completed)
+    if fleets.shape[1] < 2:
         raise ValueError(
-            f"to plan for n={n} workers, not the {trace.n} of the trace, takes two rounds in which all "
-            f"delivered, got {len(seconds)}"
+            f"to plan for n={n} workers, not the {asked} of the trace, takes two rounds in which all "
+            f"delivered, got {fleets.shape[1]}"
         )
-    fleets = resized(seconds, effects(seconds), n, rng)
+    if len(fleets) == 1:
+        fleets = resized(fleets[0], effects(fleets[0]), n, rng)
+    else:
+        fleets = np.stack([resized(fleet, effects(fleet), n, rng)[0] for fleet in fleets])
     arrivals = np.sort(fleets, axis=2).mean(axis=0)
     rounds = Table(arrivals, np.ones(arrivals.shape, dtype=bool), window)
-    return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, effects(fleets[0]))
+    like = effects(fleets[0])
+    return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, like, complete(rounds, like, rng))

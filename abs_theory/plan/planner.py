@@ -56,8 +56,9 @@ def plan(
     _check_goal(constants, target)
     rng = np.random.default_rng(seed)
     evidence = gather(trace, n, rng)
-    means = mean_arrivals(evidence.rounds, evidence.round_effects, rng)
-    choice = decide.choose_k(evidence.rounds.arrivals, evidence.rounds.window, means, rng)
+    means = mean_arrivals(evidence.rounds, evidence.round_effects, rng, evidence.completed)
+    known = evidence.completed
+    choice = decide.choose_k(known.arrivals, evidence.rounds.window, means, rng, known)
     model = _model(evidence)
     replay = _replay(evidence, rng)
     if constants is not None and target is not None:
@@ -98,6 +99,7 @@ def plan(
         report=trace.report,
         staleness=staleness_check(trace),
         trace_workers=trace.n,
+        asked=evidence.asked,
         rounds=len(evidence.measured.seconds),
         table=evidence.measured,
     )
@@ -122,7 +124,7 @@ def _model(evidence: Evidence) -> FleetModel | None:
 
 def _replay(evidence: Evidence, rng: np.random.Generator) -> Replay | None:
     """The complete rounds, to be played again; None if there are too few."""
-    if evidence.diagnosis.complete < FEWEST:
+    if evidence.fleets.shape[1] < FEWEST:
         return None
     return Replay(evidence.fleets, evidence.fleet_window, rng)
 

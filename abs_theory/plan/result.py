@@ -39,6 +39,7 @@ class Plan:
     report: tuple[str, ...]  #: what reading the trace did and noticed
     staleness: str  #: mean staleness of the trace, and whether it obeys a conservation law, in one sentence
     trace_workers: int  #: workers of the trace
+    asked: int  #: workers that take part in a round of the trace: all, or as many as were asked
     rounds: int  #: of the trace
     table: Table  #: the trace as arrays
     text: str = ""  #: the plan in plain words, one page

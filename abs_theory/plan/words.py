@@ -59,13 +59,15 @@ def advice(plan: Plan) -> list[str]:
         lines.append(_restart(plan))
     if plan.savings is not None and k < n:
         quantity = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
-        lines.append(f"{quantity}, compared with waiting for everybody: {plan.savings}.")
-    elif k == n:
+        lines.append(f"{quantity}, compared with waiting for everybody: {plan.savings}{_at_least(plan)}.")
+    elif k == n and not choice.lost:
         lines.append("If all workers start together, waiting for fewer brings no statistically significant gain.")
     if plan.restart_savings is not None and plan.max_staleness != 0:
         lines.append(f"Round time, compared with restarting every late worker: {plan.restart_savings}.")
     lines += _faster(plan)
-    if not plan.identified:
+    if choice.lost:
+        lines += _lost(plan)
+    elif not plan.identified:
         lines.append(
             f"Not identified by this trace: whether a k above {choice.largest}, the most arrivals seen in a round, "
             f"would be better (by at most {choice.could_gain:.0%}). To find out, wait for everybody once every "
@@ -77,6 +79,15 @@ def advice(plan: Plan) -> list[str]:
             f"wait is not identified by this trace; one full wait every {plan.full_wait_every} rounds would measure it."
         )
     return lines + _participation(plan)
+
+
+def _lost(plan: Plan) -> list[str]:
+    """What lost calls leave open."""
+    more = f"; another k may then be better, by at most {plan.choice.could_gain:.0%}" if plan.choice.could_gain else ""
+    return [
+        "Not identified by this trace: the choice depends on when the lost calls would have come. They are taken as "
+        f"late, with delays drawn from a law{more}. To learn them, let a few rounds wait without a deadline."
+    ]
 
 
 def _restart(plan: Plan) -> str:
@@ -91,6 +102,16 @@ def _restart(plan: Plan) -> str:
     if bound == 0:
         return "Every late worker restarts with the next round: all gradients are fresh."
     return f"A worker restarts when its gradient would be more than {counted(int(bound), 'update')} late."
+
+
+def _at_least(plan: Plan) -> str:
+    """The savings that the times given up prove, where the saving rests on lost calls."""
+    all_, here = row_of(plan, plan.n), row_of(plan, plan.k)
+    lost_later = all_["reason"].endswith(" s") and "lost a call" in all_["reason"]
+    if not lost_later or "lost a call" in here["reason"] or not plan.objective.startswith("gradients"):
+        return ""
+    least = 1 - here["mean"] / plan.k / (all_["at_least"] / plan.n)
+    return f", at least {least:.1%} by the times at which lost calls were given up" if least > 0 else ""
 
 
 def _faster(plan: Plan) -> list[str]:
@@ -164,9 +185,14 @@ def limits(plan: Plan) -> list[str]:
             f"Objective: {plan.objective}. The number of updates is that expected near a quadratic at the replayed "
             "staleness; the seconds come from the replay. The result is only as good as the given constants."
         )
-    if plan.n != plan.trace_workers:
+    if plan.asked < plan.trace_workers:
         lines.append(
-            f"The trace has {plan.trace_workers} workers; for n = {plan.n}, workers like them were resampled. The "
+            f"Each round asks {plan.asked} of {plan.trace_workers} workers: the plan is for those that are asked, with "
+            "another choice of them in each round."
+        )
+    if plan.n != plan.asked:
+        lines.append(
+            f"A round of the trace has {plan.asked} workers; for n = {plan.n}, workers like them were resampled. The "
             "intervals do not cover the choice of workers that are added or removed."
         )
     if plan.table.lined_up:

@@ -42,13 +42,18 @@ def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFr
         if answered.any():
             report.append(f"{counted(int(answered.sum()), 'lost call')} left out as the worker delivered all the same")
         keep = keep & ~answered
-        table = table.assign(seconds=np.where(lost, last[place], table["seconds"]))
+        table = table.assign(seconds=np.where(lost, last[place], table["seconds"]), lost=lost)
     if not keep.all():
         table = table[keep]
     if not len(missing):
         return table
     at, who = missing.T
     extra = pd.DataFrame({"round": rounds[at], "worker": who, "seconds": last[at], "observed": False, "usable": True})
+    if "k_waited" not in table:  # else the server did not wait for them
+        table = table if "lost" in table else table.assign(lost=False)
+        extra["lost"] = True
+    elif "lost" in table:
+        extra["lost"] = False
     if "k_waited" in table:
         extra["k_waited"] = extra["round"].map(table.groupby("round")["k_waited"].max())
     if "status" in table:

@@ -28,6 +28,8 @@ class Trace:
     - ``observed`` (bool): False if right-censored, that is failed, cancelled, lost, or censored by the server,
     - ``window`` (int64): number of the stretch of rounds without a long gap,
 
+    - ``lost`` (bool), if any is: when it was given up is unknown, ``seconds`` is the last arrival of its round,
+
     and of k_waited, version_read, version_applied, compute_s, comm_s and status those that were given.
     ``report`` says in short sentences what was done and noticed.
     """
@@ -122,7 +124,7 @@ class Trace:
         late = frame["seconds"].to_numpy() > last
         frame["observed"] &= ~late
         frame["seconds"] = np.minimum(frame["seconds"], last)
-        return replace(self, attempts=frame.assign(k_waited=k))
+        return replace(self, attempts=frame.assign(k_waited=k).drop(columns="lost", errors="ignore"))
 
 
 def read(

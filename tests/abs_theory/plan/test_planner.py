@@ -145,7 +145,7 @@ def test_lost_attempts_of_long_rounds_are_not_left_out_in_silence():
     frame = synthetic_traces.frame(np.minimum(x, 1.3))
     frame["status"] = np.where(x.ravel() > 1.3, "failed", "ok")
     found = plan(traces.from_frame(frame, warmup=0))
-    assert "lost an attempt" in found.curve.loc[8, "reason"]
+    assert "lost a call: at least" in found.curve.loc[8, "reason"]
     assert math.isnan(found.curve.loc[8, "low"])
 
 

@@ -1,0 +1,97 @@
+"""Calls that never came back are late, not absent: rounds with lost calls, completed by a model of their delays.
+
+A call counts as lost if the server waited for it in vain: it failed, or was given up after the last arrival, or nobody
+knows when it was given up.  A call that the server cancelled at its k-th arrival is not lost, as it was not waited for.
+A lost call is taken to arrive after all that arrived in its round, and after the time at which it was given up.  That
+time bounds the k-th arrival from below, whatever the law; how much later it comes is drawn from a lognormal law of the
+residuals, fitted with the lost calls as right-censored.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from abs_theory.plan import fit
+from abs_theory.plan.effects import Effects, Mask, Table
+from abs_theory.typing import Array
+
+__all__ = ["Completed", "complete"]
+
+COPIES = 8  # of the completed trace; divides ``replayed.STARTS``
+MOST_CELLS = 50_000_000  # of all copies together: 0.4 GB
+LATEST_QUANTILE = 1e-4  # survival beyond which the law is not drawn from, so that one draw does not decide a mean
+
+
+@dataclass(frozen=True, eq=False)
+class Completed:
+    """Rounds with the lost calls drawn, and what is known of their arrivals without a law; seconds."""
+
+    copies: Array  # shape copies x rounds x workers; NaN where nothing was tried or the server did not wait
+    arrivals: Array  # k-th arrival of each round, the mean over copies; lost calls are late
+    alike: Array | None  # the same if calls lost at an unknown time are as fast as others; None: there are none
+    least: Array  # lower bounds of the arrivals
+    imputed: Mask  # arrivals that rest on the law
+    blind: Mask  # those of them for which the times given up say nothing
+
+    @property
+    def bounds(self) -> Array:
+        """For each k, a lower bound of the mean k-th arrival over the rounds that have one; NaN without any."""
+        known = np.isfinite(self.least)
+        sums, counts = np.where(known, self.least, 0.0).sum(axis=0), known.sum(axis=0)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def complete(data: Table, parts: Effects, rng: np.random.Generator) -> Completed:
+    """Complete the rounds of ``data`` that lost calls; without any, nothing is drawn from ``rng``."""
+    arrived = np.sort(data.delivered, axis=1)
+    if not data.lost.any():
+        nothing = np.zeros(arrived.shape, dtype=bool)
+        return Completed(data.delivered[None], arrived, None, arrived, nothing, nothing)
+    last = np.where(data.observed, data.seconds, -np.inf).max(axis=1, keepdims=True)
+    given_up = np.where(data.lost, np.maximum(data.seconds, last), np.nan)
+    factor = parts.worker * parts.round[:, None]
+    factor = np.where(np.isfinite(factor), factor, np.nanmedian(parts.worker))
+    known = data.observed | data.lost
+    residual = np.where(data.observed, data.seconds, given_up) / factor
+    law = fit.lognormal(residual[known], data.observed[known]).law
+    count = max(1, min(COPIES, MOST_CELLS // data.seconds.size))
+    count = next(number for number in (8, 4, 2, 1) if number <= count)
+    copies = np.repeat(data.delivered[None], count, axis=0)
+    rows, workers = np.nonzero(data.lost)
+    scale = factor[rows, workers]
+    for copy in copies:
+        copy[rows, workers] = _later(law, given_up[rows, workers] / scale, rng) * scale
+    least = np.sort(np.where(data.observed, data.seconds, given_up), axis=1)
+    arrivals = np.sort(copies, axis=2).mean(axis=0)
+    rank = np.arange(data.seconds.shape[1])
+    imputed = (rank >= data.observed.sum(axis=1, keepdims=True)) & np.isfinite(arrivals)
+    blind = imputed & _blind(data, last).any(axis=1, keepdims=True)
+    return Completed(copies, arrivals, _alike(data, factor, last, rng), least, imputed, blind)
+
+
+def _later(law: "fit.Delay", above: Array, rng: np.random.Generator) -> Array:
+    """Draws of ``law`` given that they are ``above`` a time; a little above where the law ends before."""
+    beyond = np.asarray(law.sf(above))
+    drawn = np.asarray(law.isf(np.maximum(beyond * rng.random(above.shape), LATEST_QUANTILE * beyond)))
+    return np.where((beyond > 0) & np.isfinite(drawn), np.maximum(drawn, above), above)
+
+
+def _alike(data: Table, factor: Array, last: Array, rng: np.random.Generator) -> Array | None:
+    """Arrivals if the calls whose end nobody saw, or that failed early, were as fast as others that last so long."""
+    blind = _blind(data, last)
+    if not blind.any():
+        return None
+    residuals = np.sort((data.seconds / factor)[data.observed])
+    rows, workers = np.nonzero(blind)
+    scale = factor[rows, workers]
+    after = np.where(data.end_unknown[rows, workers], 0.0, data.seconds[rows, workers]) / scale
+    first = np.searchsorted(residuals, after, side="right")
+    first = np.minimum(first, residuals.size - 1)
+    seconds = np.where(data.lost, np.inf, data.delivered)
+    seconds[rows, workers] = residuals[rng.integers(first, residuals.size)] * scale
+    return np.sort(seconds, axis=1)  # one draw: the mean of several would vary less from round to round than delays do
+
+
+def _blind(data: Table, last: Array) -> Mask:
+    """Lost calls of which nothing is known beyond the last arrival of their round."""
+    return data.lost & (data.end_unknown | (data.seconds < last))
