@@ -99,7 +99,7 @@ def choose_k(
     mean = means["mean"].to_numpy()
     ks = np.arange(1, n + 1)
     rate = ks / mean
-    on_law = np.zeros(n, dtype=bool) if completed is None else completed.imputed.any(axis=0)
+    on_law = np.zeros(n, dtype=bool) if completed is None else np.asarray(completed.imputed.any(axis=0))
     blind = np.zeros(n) if completed is None else completed.blind.mean(axis=0)
     advised = np.where(blind > max(MOST_BLIND_ROUNDS, blind[0]), np.nan, rate)
     best = int(np.nanargmax(advised))
