@@ -189,6 +189,7 @@ def test_a_notebook_begins_with_prose_has_short_cells_and_no_outputs(path):
     assert cells[0]["cell_type"] == "markdown"
     assert cells[0]["source"][0].startswith("# ")
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    assert len({cell["id"] for cell in cells}) == len(cells)
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert max(len(cell["source"]) for cell in code) <= LONGEST_CELL
 
