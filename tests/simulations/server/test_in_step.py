@@ -137,6 +137,25 @@ def test_k_and_threshold_move_differently_in_each_replicate():
     assert_equal(run_of(protocols.abs_sgd(moving_k, moving_bound), budget=Budget(time_budget=30.0, eval_every=0.7)))
 
 
+@pytest.mark.parametrize("problem", [PROBLEM, softmax_digits(20)], ids=["double", "single"])
+@pytest.mark.parametrize("k", [1, 3, 17, lambda progress: 1 + progress.updates % 7])
+def test_policies_see_the_same_numbers(k, problem):
+    seen = []
+
+    def spy(progress):  # not pure, but it decides nothing
+        seen.append(tuple(progress))
+        return 2
+
+    run = run_of(protocols.abs_sgd(k, spy), problem, as_fleet(LAWS[1], 20), local_steps=1)
+    numbers = []
+    for make in (run_replicates, lambda run, replicates: [run_replicate(run, replicate) for replicate in replicates]):
+        seen.clear()
+        make(run, (0, 1, 2))
+        numbers.append(sorted(seen))
+    assert numbers[0] == numbers[1]
+    assert len(numbers[0]) == 3 * 41
+
+
 @pytest.mark.parametrize("problem, step", [(PROBLEM, 1e4), (softmax_digits(N), 1e308), (PROBLEM, 1.9)])
 def test_replicates_that_diverge_end_and_the_others_go_on(problem, step):
     assert_equal(
