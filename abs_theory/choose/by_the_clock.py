@@ -17,7 +17,7 @@ Xu et al. (2020, arXiv 2004.14696).
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from abs_theory.bounds import STEP_SLACK, Constants, expected
 from abs_theory.choose.candidates import Candidates
 from abs_theory.choose.goal import Budget, Goal, Target
+from abs_theory.choose.start import seconds_to
 from abs_theory.typing import Array
 
 __all__ = ["Descent", "Timetable", "best_timetable", "exponential", "measured"]
@@ -34,6 +35,7 @@ __all__ = ["Descent", "Timetable", "best_timetable", "exponential", "measured"]
 
 NUM_STEPS, STEP_RANGE = 64, 1e3  # steps tried, in geometric progression; the longest over the shortest
 TIME_GROWTH = 0.02  # each interval of time is this share of the time before it
+UPDATES_TABULATED = 400  # of each candidate, in geometric progression, for the updates made by a time
 MOST_ROUNDS = 1e7  # of the shortest candidate, after which the search gives up
 
 
@@ -116,7 +118,7 @@ def best_timetable(
     if not finite.any():
         return None
     target = goal.error if isinstance(goal, Target) else 0.0
-    compared = Candidates(*(getattr(compared, part.name)[finite] for part in fields(compared)))
+    compared = compared.chosen(finite)
     terms = expected.tradeoff(constants, compared.k, compared.mean_staleness)
     limit = terms.limit * (1 + STEP_SLACK)
     if steps is None:
@@ -131,7 +133,9 @@ def best_timetable(
     covered = np.where(limit >= eta[:, None], 0.0, math.inf)
     noise, drift = terms.noise * eta[:, None] + covered, terms.drift * eta[:, None] ** 2
     rate = 2 * (constants.noise_curvature or 0.0) * eta
-    clock, runs = _runs(compared, (noise, drift), eta, rate, descent, goal)
+    clock = _clock(compared, goal)
+    updates_made = _updates_made(compared, clock)
+    runs = _runs(compared, (noise, drift), eta, rate, descent, (clock, updates_made))
 
     if isinstance(goal, Budget):
         end = np.full(eta.size, goal.seconds)
@@ -143,7 +147,7 @@ def best_timetable(
         at_end = np.full(eta.size, target)
         best = int(end.argmin())
     first = runs.cell[0, best]
-    seconds = max(float(end[best]), float(compared.charged[first]))  # one update at least
+    seconds = max(float(end[best]), float(compared.seconds_to(np.ones(compared.k.size))[first]))  # one update at least
     if not seconds <= clock[-1]:
         return None
     cell = runs.cell[:, best]
@@ -155,7 +159,7 @@ def best_timetable(
         "round_time": compared.seconds[cell[changes]],
         "gradient_norm2": runs.norm2[changes, best],
     }
-    rounds = np.diff(clock) / compared.charged[cell]
+    rounds = np.diff(updates_made, axis=0)[np.arange(cell.size), cell]
     updates, messages = (
         float(np.interp(seconds, clock, np.append(0.0, np.cumsum(part))))
         for part in (rounds, rounds * compared.messages[cell])
@@ -171,30 +175,52 @@ class _Runs(NamedTuple):
     area: Array  # its integral over time so far
 
 
-def _runs(
-    compared: Candidates, floors: tuple[Array, Array], eta: Array, rate: Array, descent: Descent, goal: Goal
-) -> tuple[Array, _Runs]:
-    """All steps ``eta``; ``floors`` are the two terms of s, steps x candidates, ``rate`` is 2 h_1 eta."""
+def _clock(compared: Candidates, goal: Goal) -> Array:
+    """Times from 0 on, at first the shortest round and then a share of the time itself apart."""
     shortest = compared.charged.min()
     budget = goal.seconds if isinstance(goal, Budget) else 0.0
     longest = max(MOST_ROUNDS, 1.1 * budget / shortest)
-    clock = shortest * np.expm1(TIME_GROWTH * np.arange(math.ceil(math.log1p(longest) / TIME_GROWTH) + 1))
+    return shortest * np.expm1(TIME_GROWTH * np.arange(math.ceil(math.log1p(longest) / TIME_GROWTH) + 1))
+
+
+def _updates_made(compared: Candidates, clock: Array) -> Array:
+    """Updates by each time of the ``clock`` if one candidate is in force from the start, times x candidates."""
+    made = clock[:, None] / compared.charged
+    late = (compared.start.first != compared.seconds) | (compared.start.lag != 0)
+    for cell in np.flatnonzero(late):
+        candidate = compared.chosen(np.array([cell]))
+        updates = np.concatenate([[0.0], np.geomspace(1, max(10.0, 2 * made[-1, cell]), UPDATES_TABULATED)])
+        seconds = seconds_to(candidate.start, candidate.seconds, candidate.charged, updates)
+        made[:, cell] = np.interp(clock, np.maximum(seconds, 0.0), updates, left=0.0)
+    return made
+
+
+def _runs(
+    compared: Candidates,
+    floors: tuple[Array, Array],
+    eta: Array,
+    rate: Array,
+    descent: Descent,
+    clock_and_updates: tuple[Array, Array],
+) -> _Runs:
+    """All steps ``eta``; ``floors`` are the two terms of s, steps x candidates, ``rate`` is 2 h_1 eta."""
+    clock, updates_made = clock_and_updates
     every = np.arange(eta.size)
     flow, v, at = np.zeros(eta.size), np.zeros(eta.size), descent(np.zeros(eta.size))
     norm2, area, cells = [at.norm2], [np.zeros(eta.size)], []
-    for seconds in np.diff(clock):
+    for seconds, made in zip(np.diff(clock), np.diff(updates_made, axis=0), strict=True):
         floor = floors[0] * at.noise[:, None] + floors[1] * at.drift[:, None]
         gain = (norm2[-1][:, None] - floor) / compared.charged
         cell = gain.argmax(axis=1)
         cell = np.where(gain[every, cell] > 0, cell, floor.argmin(axis=1))  # below every floor: towards the lowest
-        rounds, s = seconds / compared.charged[cell], floor[every, cell]
+        rounds, s = made[cell], floor[every, cell]
         v = s + (v - s) * np.exp(-rate * at.curvature * rounds)
         flow = flow + eta * rounds
         at = descent(flow)
         norm2.append(at.norm2 + v)
         area.append(area[-1] + seconds * (norm2[-2] + norm2[-1]) / 2)
         cells.append(cell)
-    return clock, _Runs(np.array(cells), np.array(norm2), np.array(area))
+    return _Runs(np.array(cells), np.array(norm2), np.array(area))
 
 
 def _falls_to_zero(clock: Array, owed: Array) -> float:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from abs_theory import bounds, monte_carlo, steady_state
 from abs_theory.bounds import Constants, Tradeoff, expected
 from abs_theory.choose.goal import Budget, Goal, Target
+from abs_theory.choose.start import Start, estimated, no_start, seconds_to, updates_by
+from abs_theory.delays import Exponential
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import as_workers
 
-__all__ = ["Candidates", "between", "coarse", "grid", "outcomes", "rounds", "tradeoff"]
+__all__ = ["Candidates", "between", "coarse", "grid", "joined", "outcomes", "rounds", "settle", "tradeoff"]
 
 Counts = NDArray[np.int64]
 
@@ -83,6 +86,52 @@ class Candidates:
     messages: Array  #: uplinks and downlinks
     charged: Array  #: seconds, with those of the messages
     staleness_pmf: Array  #: one row each; where unknown, or not needed because of a threshold, all in the last entry
+    start: Start  #: how the first updates differ from the steady rate
+    settled: NDArray[np.bool_]  #: whether the steady state is exact, or as accurate as it is going to be
+
+    @classmethod
+    def measured(cls, k: Counts, max_staleness: Array, seconds: Array, mean_staleness: Array, messages: Array) -> Self:
+        """Candidates whose rounds were measured: exact, without a start of their own."""
+        zeros, pmf = np.zeros(k.size), np.ones((k.size, 1))
+        return cls(
+            k, max_staleness, seconds, zeros, mean_staleness, messages, seconds, pmf, no_start(seconds), zeros == 0
+        )
+
+    def chosen(self, cells: NDArray[np.intp] | NDArray[np.bool_]) -> "Candidates":
+        """Some of these candidates."""
+        columns = {part.name: getattr(self, part.name) for part in fields(self)}
+        return Candidates(**{n: c.at(cells) if isinstance(c, Start) else c[cells] for n, c in columns.items()})
+
+    def seconds_to(self, updates: Array) -> Array:
+        """Seconds until each candidate has made so many ``updates`` >= 1, workers beginning afresh."""
+        return seconds_to(self.start, self.seconds, self.charged, updates)
+
+    def updates_by(self, seconds: float) -> Array:
+        """Updates of each candidate, not rounded, in so many ``seconds``; less than 1 if there is no time for one."""
+        return updates_by(self.start, self.seconds, self.charged, seconds)
+
+
+def joined(some: Candidates, more: Candidates) -> Candidates:
+    """All candidates of both."""
+    width = max(some.staleness_pmf.shape[1], more.staleness_pmf.shape[1])
+    columns = {}
+    for part in fields(Candidates):
+        one, other = getattr(some, part.name), getattr(more, part.name)
+        if part.name == "start":
+            columns["start"] = Start(*map(np.append, one, other))
+        elif part.name == "staleness_pmf":
+            columns["staleness_pmf"] = np.concatenate([_widened(one, width), _widened(other, width)])
+        else:
+            columns[part.name] = np.append(one, other)
+    return Candidates(**columns)
+
+
+def _widened(pmf: Array, width: int) -> Array:
+    """``pmf`` with more columns; what its last entry stands for, that staleness or more, stays in the last entry."""
+    wider = np.zeros((pmf.shape[0], width))
+    wider[:, : pmf.shape[1] - 1] = pmf[:, :-1]
+    wider[:, -1] = pmf[:, -1]
+    return wider
 
 
 def rounds(
@@ -93,47 +142,94 @@ def rounds(
     method: str,
     rng: np.random.Generator | None,
 ) -> Candidates:
-    """What a round of each of the ``cells`` (k, max_staleness) takes and sends, by ``steady_state.abs_sgd``.
+    """What a round of each of the ``cells`` (k, max_staleness) takes and sends, and how the first ones differ.
 
-    ``costs`` are round times for k = 1..n that replace those of the steady state (None: do not), and the seconds
-    charged for a message.  Where "auto" can only simulate (laws with atoms), it simulates each candidate briefly.
+    ``costs`` are round times for k = 1..n that replace those of the theory (None: do not), and the seconds charged for
+    a message.  The ``method`` is one of ``steady_state.METHODS``.  For "auto" this is the fast route: exact where that
+    is quick, else the mean field, or a short simulation of laws with atoms; ``settle`` computes single candidates
+    accurately.
     """
     k, theta = cells
     times, message_seconds = costs
     laws = tuple(delay) if isinstance(delay, Sequence) else delay
-    atoms = method == "auto" and rng is not None and as_workers(laws, n).has_atoms
-    simulate = (theta > 0) & (k < n) if atoms else np.zeros(k.size, dtype=bool)
+    workers = as_workers(laws, n)
+    exact = (theta == 0) | (k == n) | all(isinstance(law, Exponential) for law in workers.laws)
+    simulate = np.zeros(k.size, dtype=bool)
+    routes = np.full(k.size, method, dtype=object)
+    if method == "auto":
+        simulate = ~exact & workers.has_atoms
+        routes[~exact] = "mean-field"
     seconds, error, stale, messages = np.zeros((4, k.size))
     pmf = np.ones((k.size, 1))
-
-    def put(which: NDArray[np.intp] | np.intp, state: steady_state.SteadyState) -> None:
-        seconds[which], error[which] = state.round_time, state.error.round_time
-        stale[which], messages[which] = state.mean_staleness, state.uplinks + state.downlinks
-
-    for unbounded in (False, True):  # apart, because the law of the staleness is long without a bound
-        which = np.flatnonzero((np.isinf(theta) == unbounded) & ~simulate)
-        if which.size:
-            question = (laws, tuple(k[which].tolist()), n, tuple(theta[which].tolist()), method)
+    for route in dict.fromkeys(routes[~simulate]):
+        for unbounded in (False, True):  # apart, because the law of the staleness is long without a bound
+            which = np.flatnonzero((routes == route) & (np.isinf(theta) == unbounded) & ~simulate)
+            if not which.size:
+                continue
+            question = (laws, tuple(k[which].tolist()), n, tuple(theta[which].tolist()), route)
             state = _remembered_state(*question) if rng is None else steady_state.abs_sgd(*question, rng)
-            put(which, state)
+            seconds[which], error[which] = state.round_time, state.error.round_time
+            stale[which], messages[which] = state.mean_staleness, state.uplinks + state.downlinks
             if unbounded:
-                known = state.method != "monte-carlo"  # no sample shows how rare the rarest staleness is
-                pmf = np.zeros((k.size, state.staleness_pmf.shape[1]))
-                pmf[:, -1] = 1.0
-                pmf[which[known]] = state.staleness_pmf[known]
+                rows = np.zeros((k.size, state.staleness_pmf.shape[1]))
+                rows[:, -1] = 1.0
+                known = ~np.isin(state.method, ("monte-carlo", "simulation"))  # no sample has the rarest staleness
+                rows[which[known]] = state.staleness_pmf[known]
+                width = max(rows.shape[1], pmf.shape[1])
+                pmf = np.where(np.isin(np.arange(k.size), which)[:, None], _widened(rows, width), _widened(pmf, width))
     for cell in np.flatnonzero(simulate):
-        assert rng is not None
-        put(cell, monte_carlo.abs_sgd(laws, int(k[cell]), n, theta[cell], rng, **FEW_ROUNDS))
-    # holds on every run, with equality if there is no threshold, whatever the error of the steady state
-    in_flight = (n - k) / k
-    stale = np.where(np.isinf(theta), in_flight, np.clip(stale, 0, np.minimum(theta, in_flight)))
-    if times is not None:
+        generator = np.random.default_rng(n) if rng is None else rng
+        state = monte_carlo.abs_sgd(laws, int(k[cell]), n, theta[cell], generator, **FEW_ROUNDS)
+        seconds[cell], error[cell] = state.round_time, state.error.round_time
+        stale[cell], messages[cell] = state.mean_staleness, state.uplinks + state.downlinks
+    stale = _possible_staleness(stale, k, theta, n)
+    if times is None:
+        start = estimated(workers, k, theta, seconds)
+    else:
         seconds, error = times[k - 1], np.zeros(k.size)
-    return Candidates(k, theta, seconds, error, stale, messages, seconds + message_seconds * messages, pmf)
+        start = no_start(seconds)
+    charged = seconds + message_seconds * messages
+    settled = exact | (method != "auto") | (times is not None)
+    return Candidates(k, theta, seconds, error, stale, messages, charged, pmf, start, settled)
 
 
-@lru_cache(maxsize=16)
-def _remembered_state(
+def settle(
+    delay: Laws,
+    n: int,
+    compared: Candidates,
+    cells: NDArray[np.intp],
+    message_seconds: float,
+    rng: np.random.Generator | None,
+) -> Candidates:
+    """``compared``, with the accurate steady state of some ``cells``, by ``steady_state.abs_sgd``."""
+    laws = tuple(delay) if isinstance(delay, Sequence) else delay
+    seconds, error, stale, messages = (
+        np.array(column) for column in (compared.seconds, compared.error, compared.mean_staleness, compared.messages)
+    )
+    for cell in cells:
+        question = (laws, (int(compared.k[cell]),), n, (float(compared.max_staleness[cell]),), "auto")
+        state = _remembered_cell(*question) if rng is None else steady_state.abs_sgd(*question, rng)
+        seconds[cell], error[cell] = state.round_time[0], state.error.round_time[0]
+        stale[cell], messages[cell] = state.mean_staleness[0], state.uplinks[0] + state.downlinks[0]
+    stale = _possible_staleness(stale, compared.k, compared.max_staleness, n)
+    start = estimated(as_workers(laws, n), compared.k, compared.max_staleness, seconds)
+    settled = compared.settled.copy()
+    settled[cells] = True
+    return replace(
+        compared, seconds=seconds, error=error, mean_staleness=stale, messages=messages, start=start, settled=settled,
+        charged=seconds + message_seconds * messages,
+    )  # fmt: skip
+
+
+def _possible_staleness(mean_staleness: Array, k: Counts, max_staleness: Array, n: int) -> Array:
+    """The mean staleness within what holds on every run, with equality if there is no threshold."""
+    in_flight = (n - k) / k
+    return np.where(
+        np.isinf(max_staleness), in_flight, np.clip(mean_staleness, 0, np.minimum(max_staleness, in_flight))
+    )
+
+
+def _read_only_state(
     laws: Laws, k: tuple[int, ...], n: int, max_staleness: tuple[float, ...], method: str
 ) -> steady_state.SteadyState:
     """``steady_state.abs_sgd``, computed once: it takes nearly all the time, and goals and steps do not change it.
@@ -146,6 +242,10 @@ def _remembered_state(
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
     return state
+
+
+_remembered_state = lru_cache(maxsize=32)(_read_only_state)  # whole grids
+_remembered_cell = lru_cache(maxsize=1024)(_read_only_state)
 
 
 # ---------------------------------------------------------------- progress towards the goal
@@ -184,11 +284,12 @@ def outcomes(constants: Constants, n: int, compared: Candidates, step: float | N
             "step_size": np.where(eta > 0, eta, math.nan),  # nan: longer than the model covers
             "round_time": compared.seconds,
             "round_time_error": compared.error,
+            "first_update": compared.seconds_to(np.ones(compared.k.size)),
             "mean_staleness": compared.mean_staleness,
             "largest_staleness": largest,  # that the bound reckons with
             "messages": np.where(reached, updates * compared.messages, math.inf),
             "updates": np.where(reached, updates, math.inf),
-            "seconds": np.where(reached, np.where(reached, updates, 1.0) * compared.charged, math.inf),
+            "seconds": np.where(reached, compared.seconds_to(np.where(reached, updates, 1.0)), math.inf),
             "gradient_norm2": np.where(reached, norm2, math.inf),
         }
     )
@@ -201,8 +302,9 @@ class _Outlook:
     def __init__(self, constants: Constants, n: int, compared: Candidates, step: float | None, goal: Goal) -> None:
         self.constants, self.n, self.compared, self.step, self.goal = constants, n, compared, step, goal
         if isinstance(goal, Budget):
-            self.enough = goal.seconds >= compared.charged  # for one update
-            self.updates = goal.seconds / np.where(self.enough, compared.charged, goal.seconds)
+            updates = compared.updates_by(goal.seconds)
+            self.enough = updates >= 1
+            self.updates = np.maximum(updates, 1.0)
         else:
             self.updates = None
             self.enough = np.isfinite(compared.charged) | (goal.minimised == "messages")

@@ -59,7 +59,7 @@ class Choice:
     def of(cls, curve: pd.DataFrame, n: int, model: str, minimised: str, ageing: str) -> Self:
         """The row of ``curve`` with the least objective, explained by the ``ageing`` of the delays."""
         objective = curve["objective"].to_numpy()
-        row = curve.iloc[int(objective.argmin())]
+        row = curve.iloc[_choice(curve)]
         flat = np.unique(curve["k"][objective <= (1 + AS_GOOD) * objective.min()])
         return cls(
             k=int(row["k"]),
@@ -82,7 +82,7 @@ class Choice:
         """The best of each familiar kind among the candidates; ``ratio`` is its objective over that of the choice."""
         curve, none = self.curve, np.isinf(self.curve["max_staleness"])
         kinds = {
-            "this choice": curve.index == curve["objective"].idxmin(),
+            "this choice": curve.index == _choice(curve),
             "K-sync: all restart": (curve["max_staleness"] == 0) & (curve["k"] < self.n),
             "K-async: none restarts": none & (curve["k"] < self.n),
             "k = 1": curve["k"] == 1,
@@ -91,7 +91,7 @@ class Choice:
         }
         rows = {name: curve[which].nsmallest(1, "objective") for name, which in kinds.items() if which.any()}
         table = pd.concat(rows).droplevel(1)
-        table.insert(0, "ratio", table["objective"] / curve["objective"].min())
+        table.insert(0, "ratio", table["objective"] / table.loc["this choice", "objective"])
         return table
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -109,7 +109,14 @@ class Choice:
             best = self.curve[which & np.isfinite(self.curve["objective"])].groupby("k")["objective"].min()
             if len(best):
                 ax.plot(best.index, best, style, label=name, markersize=4, linewidth=1)
-        ax.plot(self.k, self.curve["objective"].min(), "*", color="black", markersize=12, label="the choice")
+        ax.plot(
+            self.k,
+            self.curve["objective"].iloc[_choice(self.curve)],
+            "*",
+            color="black",
+            markersize=12,
+            label="the choice",
+        )
         ax.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportCallIssue]
         ax.set(xlabel=f"gradients waited for, $k$ (of n = {self.n})", ylabel=MEANING[self.minimised], yscale="log")
         ax.legend()
@@ -131,6 +138,17 @@ class Choice:
                 self.reason,
             ]
         )
+
+
+def _choice(curve: pd.DataFrame) -> int:
+    """The row with the least objective; of rows that the error does not tell from it, the one with the least error."""
+    objective = curve["objective"].to_numpy()
+    with np.errstate(invalid="ignore"):
+        error = np.where(np.isfinite(objective), objective * curve["round_time_error"] / curve["round_time"], math.inf)
+    settled = curve["settled"].to_numpy()
+    least = int(np.where(settled, objective, math.inf).argmin())
+    alike = settled & (objective - objective[least] <= np.hypot(error, error[least])) & (error < error[least])
+    return int(np.where(alike, error, math.inf).argmin()) if alike.any() else least
 
 
 def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from abs_theory.bounds import Constants
 from abs_theory.choose import candidates
 from abs_theory.choose.by_the_clock import Descent, Timetable, best_timetable, exponential, measured
+from abs_theory.choose.candidates import Candidates
 from abs_theory.choose.goal import Budget, Goal, Search, Target
 from abs_theory.choose.result import Choice
 from abs_theory.choose.thresholds import fleet_ageing
@@ -22,6 +23,10 @@ from abs_theory.typing import Laws
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["best", "best_k", "timetable"]
+
+SETTLED_AT_ONCE = 4  # candidates, best first, whose accurate steady states are computed before the next look
+MOST_SETTLED = 24  # candidates by an accurate but inexact steady state, some .05 s each
+LEAST_ERROR, MOST_ERROR = 0.05, 0.3  # of an objective by the fast route, taken for its stated error
 
 
 def best(
@@ -39,13 +44,15 @@ def best(
     ``bounds.expected.tradeoff``; with "bound" it is ``bounds.abs_sgd``, which is never exceeded but ranks candidates
     worse.  What is minimised:
 
-    - ``Target(error)``: the seconds J (T + message_seconds (uplinks + downlinks)) until the error is reached, where T
-      is the round time and J >= 1 the updates needed;
+    - ``Target(error)``: the seconds until the error is reached, after J >= 1 updates.  These are J (T + message_seconds
+      (uplinks + downlinks)), with T the round time, and a correction because all workers start afresh (``start``);
     - ``Target(error, objective="communication")``: the messages J (uplinks + downlinks);
     - ``Budget(seconds)``: the error at the end.
 
-    ``search`` lists the candidates; None is ``Search()``, all of them.  ``delay`` is one law or a sequence of n;
-    ``method`` and ``rng`` go to ``steady_state.abs_sgd``.
+    ``search`` lists the candidates; None is ``Search()``, all of them.  ``delay`` is one law or a sequence of n.
+    ``method`` and ``rng`` go to ``steady_state.abs_sgd``.  With "auto" the search is fast, by formulas and the mean
+    field; then the leading candidates are settled by the accurate steady state.  A difference within the error of the
+    steady states decides nothing: the candidate of the least error is taken.
 
     Without a threshold, the bound covers a run with probability 1 - ``goal.delta``: it assumes the staleness that the
     run then does not exceed (``bounds.staleness_quantile``).  For heavy tails this is much, and in simulated cells it
@@ -54,8 +61,8 @@ def best(
     so it needs ``Search(max_staleness=None)``.  For K-batch-sync give its round times and ``max_staleness=0``; the
     staleness and messages are then those of ABS.
 
-    Cost: one steady state for each k and threshold, in total about 1 s at n = 20 and 4 s at n = 100.  They are
-    remembered, so other constants, goals and steps for the same delays take milliseconds.
+    Cost: one fast steady state for each k and threshold, in total about 1 s at n = 20 and 4 s at n = 100, and up to
+    some 24 accurate ones.  They are remembered, so other constants, goals and steps for the same delays are fast.
     Source: for k alone, Dutta, Wang & Joshi (2021, AdaSync); the bound, notebooks/03_choosing_k.ipynb.
     Raises ValueError unless gap > 0 and some candidate reaches the goal.
 
@@ -75,19 +82,50 @@ def best(
         raise ValueError("gamma is an assumption about K-async and K-batch-async: give max_staleness=None with it")
     has_mean = all(math.isfinite(law.mean) for law in workers.laws)
 
-    def table(ks: NDArray[np.int64]) -> pd.DataFrame:
+    def tried(ks: NDArray[np.int64]) -> Candidates:
         cells = candidates.grid(ks, n, thresholds, has_mean)
-        compared = candidates.rounds(delay, n, cells, (times, search.message_seconds), method, rng)
-        outcomes = [candidates.outcomes(constants, n, compared, step, goal) for step in steps]
-        return pd.concat(outcomes, ignore_index=True)
+        return candidates.rounds(delay, n, cells, (times, search.message_seconds), method, rng)
 
-    curve = table(candidates.coarse(n) if ks is None else ks)
-    while ks is None and (finer := candidates.between(curve)).size:
-        curve = pd.concat([curve, table(finer)], ignore_index=True)
+    def table(compared: Candidates) -> pd.DataFrame:
+        outcomes = [candidates.outcomes(constants, n, compared, step, goal) for step in steps]
+        return pd.concat(outcomes, keys=range(len(steps)), names=["step", "candidate"])
+
+    compared = tried(candidates.coarse(n) if ks is None else ks)
+    while ks is None and (finer := candidates.between(table(compared))).size:
+        compared = candidates.joined(compared, tried(finer))
+    curve = table(compared)
+    while (cells := _to_settle(curve, compared, n)).size:
+        compared = candidates.settle(delay, n, compared, cells, search.message_seconds, rng)
+        curve = table(compared)
+    curve["settled"] = np.tile(compared.settled, len(steps))
     curve = curve.sort_values(["k", "max_staleness"], kind="stable", ignore_index=True)
     if not np.isfinite(curve["objective"]).any():
         raise ValueError(_nothing_works(curve, constants, n, goal))
     return Choice.of(curve, n, goal.model, goal.minimised, fleet_ageing(workers))
+
+
+def _to_settle(curve: pd.DataFrame, compared: Candidates, n: int) -> NDArray[np.intp]:
+    """Candidates whose accurate steady state may change the choice, or the ratios that are told beside it.
+
+    These are the best of each familiar kind, and those that would be the best if they were better by their error.
+    After MOST_SETTLED of them only those that are the best as they stand.
+    """
+    if compared.settled.all():
+        return np.array([], dtype=np.intp)
+    objective = curve["objective"].groupby("candidate").min().to_numpy()
+    error = np.divide(compared.error, compared.seconds, out=np.zeros_like(objective), where=compared.seconds > 0)
+    hopeful = objective * (1 - np.clip(error, LEAST_ERROR, MOST_ERROR))
+    least = objective[compared.settled].min(initial=math.inf)
+    wanted = ~compared.settled & (objective < least)
+    if np.count_nonzero(compared.settled & (compared.error > 0)) < MOST_SETTLED:
+        wanted |= ~compared.settled & (hopeful < least)
+        none, first = np.isinf(compared.max_staleness), compared.k == 1
+        for kind in (none & (compared.k < n), first, none & first):
+            if (kind & np.isfinite(objective)).any():
+                wanted[np.where(kind, objective, math.inf).argmin()] |= True
+        wanted &= ~compared.settled
+    wanted = np.flatnonzero(wanted & np.isfinite(objective))
+    return wanted[np.argsort(objective[wanted], kind="stable")][:SETTLED_AT_ONCE]
 
 
 def best_k(
@@ -164,10 +202,9 @@ def timetable(
     has_mean = all(math.isfinite(law.mean) for law in workers.laws)
     cells = candidates.grid(candidates.coarse(n) if ks is None else ks, n, search.thresholds(), has_mean)
     compared = candidates.rounds(delay, n, cells, (None, search.message_seconds), method, rng)
-    if isinstance(goal, Budget) and goal.seconds < compared.charged.min():
-        raise ValueError(
-            f"time_budget must leave time for one update, {compared.charged.min():.4g} s at least, got {goal.seconds:g}"
-        )
+    first = compared.seconds_to(np.ones(compared.k.size)).min()
+    if isinstance(goal, Budget) and goal.seconds < first:
+        raise ValueError(f"time_budget must leave time for one update, {first:.4g} s at least, got {goal.seconds:g}")
     steps = [step for step in search.steps() if step]
     table = best_timetable(constants, compared, goal, _descent(descent, constants), steps or None)
     if table is None:
@@ -202,8 +239,8 @@ def _nothing_works(curve: pd.DataFrame, constants: Constants, n: int, goal: Goal
     """Why no candidate has a finite objective, and what to do."""
     if np.isinf(curve["round_time"]).all() and goal.minimised != "messages":
         return "every round lasts infinitely long on average: these delays have no mean; try a smaller k or a threshold"
-    if isinstance(goal, Budget) and (curve["round_time"] > goal.seconds).all():
-        shortest = curve["round_time"].min()
+    if isinstance(goal, Budget) and (curve["first_update"] > goal.seconds).all():
+        shortest = curve["first_update"].min()
         return f"time_budget must leave time for one update, {shortest:.4g} s at least, got {goal.seconds:g}"
     k, tau, largest = (curve[name].to_numpy() for name in ("k", "mean_staleness", "largest_staleness"))
     terms = candidates.tradeoff(constants, k, n, tau, largest, goal)

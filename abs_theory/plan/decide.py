@@ -197,7 +197,7 @@ def times_to_target(cells: list[tuple[int, float]], played: list[Played], consta
     stale = np.array([run.mean_staleness for run in played])
     messages = 2 * k + np.array([run.restarts for run in played])
     n = played[0].participation.size
-    compared = Candidates(k, threshold, seconds, np.zeros(k.size), stale, messages, seconds, np.ones((k.size, 1)))
+    compared = Candidates.measured(k, threshold, seconds, stale, messages)
     table = candidates.outcomes(constants, n, compared, None, Target(target))
     return table["objective"].to_numpy(dtype=float)
 
