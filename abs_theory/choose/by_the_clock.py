@@ -164,7 +164,7 @@ def best_timetable(
         float(np.interp(seconds, clock, np.append(0.0, np.cumsum(part))))
         for part in (rounds, rounds * compared.messages[cell])
     )
-    return Timetable(float(eta[best]), seconds, updates, messages, float(at_end[best]), pd.DataFrame(stairs))
+    return Timetable(float(eta[best]), seconds, max(updates, 1.0), messages, float(at_end[best]), pd.DataFrame(stairs))
 
 
 class _Runs(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 from agreement import noise
 from laws import SHIFTED, STALLS
 
-from abs_theory import choose, order_stats, steady_state
+from abs_theory import choose, order_stats, round_time, steady_state
 from abs_theory.bounds import Constants, expected
 from abs_theory.choose import Budget, Search, Target
 from abs_theory.delays import Deterministic, Exponential, Gamma, LogNormal, Pareto, ShiftedExponential
@@ -32,7 +32,7 @@ def floors(constants, k, tau, eta):
 @pytest.mark.parametrize("delay", LAWS, ids=["shifted", "stalls", "lognormal", "unequal"])
 def test_one_candidate_relaxes_exponentially(delay):
     """With constant k, threshold and step, g falls like an exponential to its floor, and its mean has a closed form."""
-    k, theta, eta, seconds = 3, 1, 0.2, 40.0
+    k, theta, eta, seconds = 3, 0, 0.2, 40.0
     table = choose.timetable(delay, N, KNOWN, Budget(seconds), Search(k, theta, eta))
     state = steady_state.abs_sgd(delay, k, N, theta)
     h1, floor = KNOWN.noise_curvature, floors(KNOWN, k, state.mean_staleness, eta)
@@ -44,6 +44,24 @@ def test_one_candidate_relaxes_exponentially(delay):
     back = choose.timetable(delay, N, KNOWN, Target(mean), Search(k, theta, eta))
     assert back.seconds == pytest.approx(seconds, rel=5e-3)
     assert len(table.stairs) == 1
+
+
+@pytest.mark.parametrize("delay", LAWS, ids=["shifted", "stalls", "lognormal", "unequal"])
+@pytest.mark.parametrize("seconds", [4.0, 40.0])
+def test_the_start_counts(delay, seconds):
+    """As above, with the updates at whose expected times, as simulated, workers that start afresh have made them."""
+    k, theta, eta = 3, 1, 0.2
+    table = choose.timetable(delay, N, KNOWN, Budget(seconds), Search(k, theta, eta))
+    state = steady_state.abs_sgd(delay, k, N, theta)
+    h1, floor = KNOWN.noise_curvature, floors(KNOWN, k, state.mean_staleness, eta)
+    t = np.linspace(0, seconds, 201)
+    numbers = np.arange(1, 3 + int(1.2 * seconds / state.round_time))
+    times = round_time.time_of_update(delay, k, N, theta, updates=numbers).value
+    begin = max(0.0, 2 * times[0] - times[1])  # an update is made bit by bit, as if rounds were endlessly short
+    updates = np.interp(t, np.append(begin, times), np.append(0, numbers))
+    norm2 = floor + (2 * h1 * KNOWN.gap - floor) * np.exp(-2 * h1 * eta * updates)
+    assert table.gradient_norm2 == pytest.approx(np.trapezoid(norm2, t) / seconds, rel=0.02)
+    assert table.updates == pytest.approx(updates[-1], abs=0.1 + 0.01 * updates[-1])
 
 
 def test_no_other_order_of_two_candidates_is_better():

@@ -8,7 +8,7 @@ import pytest
 from laws import SHIFTED, STALLS
 from scipy.optimize import minimize_scalar
 
-from abs_theory import bounds, choose, order_stats, steady_state
+from abs_theory import bounds, choose, order_stats, round_time, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.choose import Budget, Search, Target
 from abs_theory.delays import Exponential, LogNormal, Pareto, Uniform, Weibull
@@ -52,6 +52,8 @@ def lowest(function, limit):
 def test_best_finds_the_minimum_over_the_whole_grid(delay):
     n, target, budget, thetas = 6, 0.4, 90.0, [0, 1, 3, 8]
     state = steady_state.abs_sgd(delay, np.arange(1, n + 1)[:, None], n, np.array(thetas))
+    # all else is exact for exponential delays; the start of a run is corrected to 1 %
+    near = 1e-6 if isinstance(delay, Exponential) else 0.015
     found = {"seconds": [], "messages": [], "gradient_norm2": []}
     for i, k in enumerate(range(1, n + 1)):
         for j, theta in enumerate(thetas):
@@ -59,8 +61,12 @@ def test_best_finds_the_minimum_over_the_whole_grid(delay):
             messages = state.uplinks[i, j] + state.downlinks[i, j]
             limit = float(bounds.abs_sgd_max_step_size(CONSTANTS, k, n, theta))
             needed = lowest(lambda eta: updates_needed(CONSTANTS, eta, k, tau, target), limit)  # noqa: B023
-            least = lowest(lambda eta: lian(CONSTANTS, eta, k, tau, budget / seconds), limit)  # noqa: B023
-            found["seconds"].append((needed * seconds, k, theta))
+            made = budget / seconds
+            if near > 1e-6:
+                made = float(round_time.expected_updates(delay, k, n, theta, seconds=budget).value)
+            least = lowest(lambda eta: lian(CONSTANTS, eta, k, tau, made), limit)  # noqa: B023
+            reached = float(round_time.time_of_update(delay, k, n, theta, updates=max(needed, 1.0)).value)
+            found["seconds"].append((reached, k, theta))
             found["messages"].append((needed * messages, k, theta))
             found["gradient_norm2"].append((least, k, theta))
     goals = {
@@ -71,13 +77,14 @@ def test_best_finds_the_minimum_over_the_whole_grid(delay):
     for column, goal in goals.items():
         choice = guaranteed(delay, n, CONSTANTS, goal, max_staleness=thetas)
         least = min(found[column])[0]
-        assert math.isclose(getattr(choice, column), least, rel_tol=1e-6)
+        assert math.isclose(getattr(choice, column), least, rel_tol=near)
         value = next(value for value, k, theta in found[column] if (k, theta) == (choice.k, choice.max_staleness))
-        assert math.isclose(value, least, rel_tol=1e-6)
+        assert math.isclose(value, least, rel_tol=near)
         best_at = {k: min(value for value, k_, _ in found[column] if k_ == k) for k in range(1, n + 1)}
-        assert choice.flat == tuple(k for k, value in best_at.items() if value <= 1.05 * least)
+        flat = [{k for k, value in best_at.items() if value <= (1.05 + slack) * least} for slack in (-near, near)]
+        assert flat[0] <= set(choice.flat) <= flat[1]
         assert len(choice.curve) == n * len(thetas)
-        assert np.allclose(choice.over_k()["objective"], list(best_at.values()), rtol=1e-6)
+        assert np.allclose(choice.over_k()["objective"], list(best_at.values()), rtol=3 * near)
 
 
 @pytest.mark.parametrize("sigma2", [0.01, 1.0, 30.0])
@@ -296,7 +303,8 @@ def test_it_reads_well():
     assert "increasing hazard" in text
     assert f"{math.ceil(choice.updates)} updates" in text
     table = choice.alternatives()
-    assert table.loc["this choice", "ratio"] == table["ratio"].min() == 1.0
+    assert table.loc["this choice", "ratio"] == 1.0
+    assert table["ratio"].min() > 0.99  # a difference within the error of a simulation decides nothing
     assert table.loc["synchronous", "k"] == 8
     assert (
         table.loc["K-sync: all restart", "objective"]
@@ -329,7 +337,7 @@ def test_it_reads_well():
         (lambda: Target(1.0, model="bound", gamma=0.5), {}, "give max_staleness=None with it"),
         (lambda: Target(1.0, model="bound", gamma=1.5), {"max_staleness": None}, "gamma"),
         (lambda: Target(1.0), {"method": "guess"}, "method must be one of"),
-        (lambda: Budget(1e-3), {}, "time_budget must leave time for one update, 0.18"),
+        (lambda: Budget(1e-3), {}, "time_budget must leave time for one update, 0.286"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
