@@ -172,7 +172,8 @@ def timetable(
     shrinks as on a quadratic that has the curvature of the noise in all directions; for many objectives this is too
     fast.
 
-    Cost: that of ``best``, which shares the steady states, and some tenths of a second.
+    Cost: that of ``best``, which shares the steady states, and up to a second.  The candidates that the timetable uses
+    are settled by accurate steady states, as in ``best``.
     Source: derived in notebooks/03_choosing_k.ipynb.
     Raises ValueError unless gap and noise_curvature are > 0, the goal has the model "expected" and no objective but
     "time", and some step reaches the goal.
@@ -206,12 +207,24 @@ def timetable(
     if isinstance(goal, Budget) and goal.seconds < first:
         raise ValueError(f"time_budget must leave time for one update, {first:.4g} s at least, got {goal.seconds:g}")
     steps = [step for step in search.steps() if step]
-    table = best_timetable(constants, compared, goal, _descent(descent, constants), steps or None)
+    path = _descent(descent, constants)
+    table = best_timetable(constants, compared, goal, path, steps or None)
+    while table is not None and (used := _unsettled(table, compared)).size:
+        compared = candidates.settle(delay, n, compared, used, search.message_seconds, rng)
+        table = best_timetable(constants, compared, goal, path, steps or None)
     if table is None:
         raise ValueError(
             "no step and order of these candidates serves this goal: allow more k, shorter steps, or more time"
         )
     return table
+
+
+def _unsettled(table: Timetable, compared: Candidates) -> NDArray[np.intp]:
+    """Candidates that the timetable uses, and whose accurate steady states are not yet computed."""
+    used = np.zeros(compared.k.size, dtype=bool)
+    for k, threshold in zip(table.stairs["k"], table.stairs["max_staleness"], strict=True):
+        used |= (compared.k == k) & (compared.max_staleness == threshold)
+    return np.flatnonzero(used & ~compared.settled)
 
 
 def _descent(path: pd.DataFrame | None, constants: Constants) -> Descent:

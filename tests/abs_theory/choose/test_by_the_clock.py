@@ -114,14 +114,16 @@ def test_what_is_in_force_at_a_time():
 
 
 def test_units_do_not_matter():
-    one = choose.timetable(SHIFTED, N, KNOWN, Target(0.08))
+    """With exact rounds; those that are simulated have other luck in another unit."""
+    search = Search(max_staleness=0)
+    one = choose.timetable(SHIFTED, N, KNOWN, Target(0.08), search)
     slow = ShiftedExponential(shift=500.0, scale=500.0)
-    other = choose.timetable(slow, N, KNOWN, Target(0.08))
+    other = choose.timetable(slow, N, KNOWN, Target(0.08), search)
     assert (other.seconds, other.step_size) == pytest.approx((1000 * one.seconds, one.step_size), rel=1e-6)
     # w in other units: L, h1 and 1 / eta by a, sigma2 and g by a^2, gap by a
     scaled = Constants(7.0, 49 * 1.0, 7 * KNOWN.gap, noise_curvature=7 * KNOWN.noise_curvature,
                        noise_curvature2=49 * KNOWN.noise_curvature2)  # fmt: skip
-    steep = choose.timetable(SHIFTED, N, scaled, Target(49 * 0.08))
+    steep = choose.timetable(SHIFTED, N, scaled, Target(49 * 0.08), search)
     assert (steep.seconds, 7 * steep.step_size) == pytest.approx((one.seconds, one.step_size), rel=1e-6)
 
 
