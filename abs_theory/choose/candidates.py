@@ -99,8 +99,8 @@ class Candidates:
 
     def chosen(self, cells: NDArray[np.intp] | NDArray[np.bool_]) -> "Candidates":
         """Some of these candidates."""
-        columns = {part.name: getattr(self, part.name) for part in fields(self)}
-        return Candidates(**{n: c.at(cells) if isinstance(c, Start) else c[cells] for n, c in columns.items()})
+        columns = {part.name: getattr(self, part.name)[cells] for part in fields(self) if part.name != "start"}
+        return Candidates(**columns, start=self.start.at(cells))
 
     def seconds_to(self, updates: Array) -> Array:
         """Seconds until each candidate has made so many ``updates`` >= 1, workers beginning afresh."""
@@ -173,7 +173,9 @@ def rounds(
             if unbounded:
                 rows = np.zeros((k.size, state.staleness_pmf.shape[1]))
                 rows[:, -1] = 1.0
-                known = ~np.isin(state.method, ("monte-carlo", "simulation"))  # no sample has the rarest staleness
+                known = ~np.isin(
+                    np.asarray(state.method), ("monte-carlo", "simulation")
+                )  # no sample has the rarest staleness
                 rows[which[known]] = state.staleness_pmf[known]
                 width = max(rows.shape[1], pmf.shape[1])
                 pmf = np.where(np.isin(np.arange(k.size), which)[:, None], _widened(rows, width), _widened(pmf, width))
@@ -209,8 +211,9 @@ def settle(
     for cell in cells:
         question = (laws, (int(compared.k[cell]),), n, (float(compared.max_staleness[cell]),), "auto")
         state = _remembered_cell(*question) if rng is None else steady_state.abs_sgd(*question, rng)
-        seconds[cell], error[cell] = state.round_time[0], state.error.round_time[0]
-        stale[cell], messages[cell] = state.mean_staleness[0], state.uplinks[0] + state.downlinks[0]
+        assert state.error is not None
+        seconds[cell], error[cell] = np.ravel(state.round_time)[0], np.ravel(state.error.round_time)[0]
+        stale[cell], messages[cell] = np.ravel(state.mean_staleness)[0], np.ravel(state.uplinks + state.downlinks)[0]
     stale = _possible_staleness(stale, compared.k, compared.max_staleness, n)
     start = estimated(as_workers(laws, n), compared.k, compared.max_staleness, seconds)
     settled = compared.settled.copy()
