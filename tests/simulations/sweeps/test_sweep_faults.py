@@ -1,0 +1,180 @@
+"""Faults of every kind: a process killed at any moment, damaged files, two runs at once, folders one cannot write to.
+
+After each, the same command gives the same bytes as a run that nothing disturbed; nothing is lost or left behind.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulations.sweeps import Sweep, provenance
+from simulations.sweeps.sealed import UNFINISHED
+
+ROOT = Path(__file__).parents[3]
+SWEEP = """
+n = 3
+delay = "weibull:scale=1,shape=.7"
+step_size = 0.1
+num_updates = 1000
+replicates = 3
+seed = 3
+protocol = { name = "abs_sgd", k = 2, max_staleness = 1 }
+problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
+[sweep]
+protocol.k = [1, 2, 3]
+"""
+SOURCE = "that of this test, lest an edit while it runs be noticed"
+KEPT = {"table.csv", "cells.csv", "config.toml", "results"}
+KILLS = 32
+
+
+def started(path, out, jobs=1):
+    """The command as a process and group of its own."""
+    same = f"from simulations.sweeps import provenance; provenance.source_hash = lambda: {SOURCE!r};"
+    code = f"{same}from simulations.__main__ import run; run()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path), "--out", str(out), "--jobs", str(jobs)], cwd=ROOT, text=True,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run that nothing has disturbed: its file, the bytes of all that it has written, and how long it took."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "run.toml").write_text(SWEEP)
+    begin = time.monotonic()
+    with started(folder / "run.toml", folder / "out") as process:
+        assert process.wait() == 0, process.stderr.read()
+    return folder / "run.toml", written(folder / "out"), time.monotonic() - begin
+
+
+def written(out):
+    return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def finished(path, out):
+    """Run to the end: what is said on stderr."""
+    with started(path, out) as process:
+        _, complained = process.communicate(timeout=300)
+    assert process.returncode == 0, complained
+    return complained
+
+
+def nothing_is_left(out, group=None):
+    assert {path.name for path in out.iterdir()} <= KEPT
+    assert not list(out.rglob(UNFINISHED))
+    if group is not None:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(undisturbed, tmp_path):
+    path, expected, seconds = undisturbed
+    rng, hits = np.random.default_rng(0), 0
+    for number in range(4 * KILLS):
+        out = tmp_path / str(number)
+        process = started(path, out, jobs=1 + number % 2)
+        time.sleep(float(rng.uniform(0.2, 1.0)) * seconds)
+        alive = process.poll() is None and out.exists()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if not alive or (out / "table.csv").exists():
+            continue
+        hits += 1
+        end = time.monotonic() + 5.0
+        while group_lives(process.pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not group_lives(process.pid), "a worker outlives the command by 5 s"
+        kept = {name: content for name, content in written(out).items() if name.suffix == ".result"}
+        assert all(expected[name] == content for name, content in kept.items())
+        finished(path, out)
+        assert written(out) == expected
+        nothing_is_left(out)
+        if hits == KILLS:
+            return
+    pytest.fail(f"only {hits} of {4 * KILLS} kills hit a run in the middle")
+
+
+def group_lives(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_no_flipped_bit_of_any_file_is_believed(undisturbed, tmp_path, number, monkeypatch):
+    """In results, tables and the note; a note that is no longer that of this sweep is refused, by name."""
+    from simulations import __main__ as command
+
+    path, expected, _ = undisturbed
+    monkeypatch.setattr(provenance, "source_hash", lambda: SOURCE)
+    rng = np.random.default_rng(0)
+    names = sorted(name for name in expected if name.name != ".lock")
+    for _ in range(number):
+        for name, content in expected.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        name = names[rng.integers(len(names))]
+        damaged = bytearray(expected[name])
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        (tmp_path / name).write_bytes(damaged)
+        monkeypatch.setattr(sys, "argv", ["simulations", str(path), "--out", str(tmp_path), "--jobs", "1"])
+        with pytest.raises(SystemExit) as end:
+            command.run()
+        if name.name == "config.toml" and end.value.code == 2:
+            (tmp_path / name).unlink()
+            continue
+        assert end.value.code == 0
+        assert written(tmp_path) == expected, name
+    nothing_is_left(tmp_path)
+
+
+@pytest.mark.slow
+def test_of_two_sweeps_into_one_new_folder_one_wins_and_is_whole(undisturbed, tmp_path):
+    path, expected, _ = undisturbed
+    (tmp_path / "another.toml").write_text(SWEEP.replace("seed = 3", "seed = 4"))
+    for number in range(8):
+        out = tmp_path / f"out{number}"
+        both = [started(path, out), started(tmp_path / "another.toml", out)]
+        complained = [process.communicate(timeout=300)[1] for process in both]
+        codes = [process.returncode for process in both]
+        assert sorted(codes) == [0, 2], complained
+        loser = complained[codes.index(2)]
+        assert "another run is writing to" in loser or "holds results of another configuration: seed" in loser
+        assert Sweep.from_toml(out / "config.toml").experiments[0].experiment.seed == (3 if codes[0] == 0 else 4)
+        if codes[0] == 0:
+            assert written(out) == expected
+        finished([path, tmp_path / "another.toml"][codes.index(0)], out)
+        nothing_is_left(out)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_one_line(undisturbed, tmp_path):
+    tmp_path.chmod(0o500)
+    with started(undisturbed[0], tmp_path / "out") as process:
+        _, complained = process.communicate(timeout=300)
+    tmp_path.chmod(0o700)
+    assert (process.returncode, complained.count("\n")) == (2, 1)
+    assert "Permission denied" in complained
+
+
+def test_a_foreign_folder_is_left_as_it_is(undisturbed, tmp_path):
+    foreign = {"results/notes.txt": b"mine", "table.csv.bak": b"mine", ".hidden": b"mine", "results/x.result": b"mine"}
+    for name, content in foreign.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    finished(undisturbed[0], tmp_path)
+    found = {str(name): content for name, content in written(tmp_path).items()}
+    assert foreign.items() <= found.items()
+    assert undisturbed[1].items() <= written(tmp_path).items()
