@@ -9,7 +9,9 @@ from abs_theory.plan.effects import Effects, Table, effects
 from abs_theory.plan.intervals import correlation_time, level_shift
 from abs_theory.typing import Array
 
-__all__ = ["MODELS", "REGIMES", "Diagnosis", "diagnose"]
+Names = tuple[int | str, ...]
+
+__all__ = ["MODELS", "REGIMES", "Diagnosis", "diagnose", "slow_workers"]
 
 
 REGIMES = ("unequal workers", "common slowdowns", "rare stalls", "almost i.i.d.")
@@ -22,6 +24,7 @@ MODELS = {
 NOTABLE_SHARE = 0.1  # of the variance, from which a model must contain an effect (a convention)
 TAIL_SHARE = 0.05  # of the delays, from which the tail index is estimated, but at least FEWEST_IN_TAIL
 FEWEST_IN_TAIL = 10
+SLOW_FACTOR = 1.2  # times the median worker, from which a worker is named as slow (a convention)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,3 +182,23 @@ def _hill(values: Array) -> float:
     largest = np.sort(values)[-count - 1 :]
     mean = float(np.log(largest[1:] / largest[0]).mean())
     return 1 / mean if mean > 1e-6 else float("inf")
+
+
+def slow_workers(data: Table, parts: Effects, names: Names) -> list[dict[str, float | int | str]]:
+    """Workers that are usually slower than the median worker by SLOW_FACTOR or more, the slowest first.
+
+    Each has its name (worker), how many times as long as the median worker it takes (factor), and in which share of the
+    rounds it is the last to arrive (slowest_share).
+    """
+    known = np.isfinite(parts.worker)
+    if np.count_nonzero(known) < 2:
+        return []
+    factor = parts.worker / np.median(parts.worker[known])
+    whole = data.delivered[data.observed.all(axis=1)]
+    last = np.bincount(whole.argmax(axis=1), minlength=factor.size) / max(len(whole), 1)
+    order = np.argsort(-np.where(known, factor, 0.0), kind="stable")
+    return [
+        {"worker": names[i], "factor": float(factor[i]), "slowest_share": float(last[i])}
+        for i in order
+        if known[i] and factor[i] >= SLOW_FACTOR
+    ]

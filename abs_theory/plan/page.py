@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from abs_theory.pages import inline_svg, render
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
-from abs_theory.plan.words import advice, columns, limits, round_times, row_of, threshold_words
+from abs_theory.plan.words import advice, columns, limits, properties, round_times, row_of, threshold_words
 
 __all__ = ["page", "write"]
 
@@ -23,7 +23,8 @@ def page(plan: Plan) -> str:
         Path(__file__).with_name("plan.html"), title=f"Plan for {plan.n} workers", plan=plan, advice=advice(plan),
         rows=[_row(plan, k) for k in columns(plan)], round_times=[line.strip() for line in round_times(plan)[1:]],
         input=[*(plan.report or ("Nothing was changed.",)), plan.staleness], limits=limits(plan),
-        curves=inline_svg(_curves(plan)), delays=inline_svg(_delays(plan)), delays_caption=_delays_caption(plan),
+        properties=properties(plan), curves=inline_svg(_curves(plan)),
+        delays=inline_svg(_delays(plan)), delays_caption=_delays_caption(plan),
     )  # fmt: skip
 
 

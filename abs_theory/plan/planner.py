@@ -16,6 +16,7 @@ from abs_theory.checks import check_positive
 from abs_theory.plan import decide
 from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Policy
+from abs_theory.plan.diagnosis import slow_workers
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_model
 from abs_theory.plan.intervals import FEWEST
@@ -99,6 +100,8 @@ def plan(
         report=trace.report,
         staleness=staleness_check(trace),
         trace_workers=trace.n,
+        workers=trace.workers,
+        slow_workers=slow_workers(evidence.measured, evidence.effects, trace.workers),
         asked=evidence.asked,
         rounds=len(evidence.measured.seconds),
         table=evidence.measured,

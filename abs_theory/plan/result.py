@@ -39,6 +39,8 @@ class Plan:
     report: tuple[str, ...]  #: what reading the trace did and noticed
     staleness: str  #: mean staleness of the trace, and whether it obeys a conservation law, in one sentence
     trace_workers: int  #: workers of the trace
+    workers: tuple[int | str, ...]  #: their names
+    slow_workers: list[dict[str, float | int | str]]  #: worker, factor to the median one, share of rounds it is last in
     asked: int  #: workers that take part in a round of the trace: all, or as many as were asked
     rounds: int  #: of the trace
     table: Table  #: the trace as arrays
@@ -79,6 +81,8 @@ class Plan:
             "full_wait_every": self.full_wait_every,
             "regime": self.diagnosis.regime,
             "diagnosis": list(self.diagnosis.sentences),
+            "workers": list(self.workers),
+            "slow_workers": self.slow_workers,
             "laws": []
             if model is None
             else [

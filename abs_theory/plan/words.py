@@ -9,7 +9,7 @@ from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
 from abs_theory.traces import counted
 
-__all__ = ["advice", "columns", "limits", "round_times", "row_of", "sentences", "threshold_words"]
+__all__ = ["advice", "columns", "limits", "properties", "round_times", "row_of", "sentences", "threshold_words"]
 
 RARE_SHARE = 0.05  # of an equal share of gradients, below which a worker hardly takes part
 PERSISTENT_FACTOR = 2  # times as likely to stall again, from which stalls are called persistent
@@ -27,7 +27,7 @@ def sentences(plan: Plan) -> list[str]:
     >>> plan.sentences(plan.plan(trace))[0]
     'Wait for k = 2 of n = 3 workers, max_staleness = 0.'
     """
-    lines = [*advice(plan), "", *round_times(plan), "", "Properties of the trace", *plan.diagnosis.sentences]
+    lines = [*advice(plan), "", *round_times(plan), "", "Properties of the trace", *properties(plan)]
     lines += ["", "How the input was read", *(plan.report or ("nothing",)), plan.staleness]
     lines += ["", "Limits", *limits(plan), "", *_not_identified(plan)]
     return [*lines, f"E[T_(k)], seconds, with 95 % intervals, and gradients per second (n = {plan.n})", _table(plan)]
@@ -137,7 +137,9 @@ def _participation(plan: Plan) -> list[str]:
     rare = np.flatnonzero(share < RARE_SHARE * plan.k / plan.n)
     if not rare.size:
         return []
-    names = ", ".join(str(worker) for worker in rare[:MOST_NAMED]) + (", ..." if rare.size > MOST_NAMED else "")
+    names = ", ".join(str(plan.workers[worker]) for worker in rare[:MOST_NAMED]) + (
+        ", ..." if rare.size > MOST_NAMED else ""
+    )
     return [
         f"Note: worker {names} would hardly ever deliver ({share[rare].mean():.2g} gradients per round). If each "
         "worker has its own data, these data would be ignored."
@@ -213,6 +215,19 @@ def limits(plan: Plan) -> list[str]:
         "rounds; the intervals do not cover them."
     )
     return lines
+
+
+def properties(plan: Plan) -> list[str]:
+    """What the trace is like, and which workers are slow."""
+    if not plan.slow_workers:
+        return list(plan.diagnosis.sentences)
+    shown = [
+        f"{slow['worker']} takes {slow['factor']:.2g} times as long as the median worker and is the last in "
+        f"{slow['slowest_share']:.0%} of the complete rounds"
+        for slow in plan.slow_workers[:MOST_NAMED]
+    ]
+    more = len(plan.slow_workers) - len(shown)
+    return [f"Slow workers: {'; '.join(shown)}{f'; and {more} more' if more else ''}.", *plan.diagnosis.sentences]
 
 
 def row_of(plan: Plan, k: int) -> pd.Series:

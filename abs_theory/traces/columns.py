@@ -255,7 +255,11 @@ def counted(number: int, what: str) -> str:
 
 
 def listed(names: list[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and how many more there are.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

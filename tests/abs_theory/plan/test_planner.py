@@ -73,6 +73,21 @@ def test_a_worker_that_never_delivers_is_named():
     assert "worker 7 would hardly ever deliver" in str(found) or found.max_staleness > 0
 
 
+def test_workers_are_named_by_their_names_with_how_much_slower_they_are(tmp_path):
+    frame = synthetic_traces.unequal_workers(np.random.default_rng(8), num=40, n=4, slowest=20.0)
+    names = {0: "gpu-a", 1: "gpu-b", 2: "gpu-d", 3: "gpu-c"}
+    found = plan(traces.from_frame(frame.assign(worker=frame["worker"].map(names)), warmup=0))
+    assert [slow["worker"] for slow in found.slow_workers] == ["gpu-c"]
+    assert found.slow_workers[0]["factor"] == pytest.approx(20, rel=0.02)
+    sentence = "Slow workers: gpu-c takes 20 times as long as the median worker and is the last in 100% of the complete"
+    assert sentence in str(found)
+    assert "worker 3" not in str(found)
+    page, data = write(found, tmp_path)
+    assert sentence in page.read_text()
+    assert json.loads(data.read_text())["slow_workers"] == found.slow_workers
+    assert plan(trace_of("almost iid", num=20)).slow_workers == []
+
+
 def test_nothing_is_gained_by_fewer_when_whole_rounds_are_slow():
     found = plan(trace_of("common slowdowns", own=0.001))
     assert found.k == found.n
