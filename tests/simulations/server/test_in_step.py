@@ -47,7 +47,7 @@ BUDGETS = {
     "seconds": Budget(time_budget=8.0, eval_every=1.0),
     "target": Budget(num_updates=30, time_budget=15.0, eval_every=1.5, target=("loss", 0.6)),
 }
-STEPS = {"constant": 0.05, "falling": lambda progress: 0.1 / (1 + progress.updates)}
+STEPS = {"constant": 0.05, "falling": lambda progress: 0.1 / (1 + progress.time)}  # its own in each replicate
 FAMILY = {name: case for name, case in CASES.items() if case.protocol.family is not None}
 FOLLOWING_THE_LOSS = ("adasync", "staleness_aware_adasync", "adacomm", "abs_sgd, loss ratio")
 MEMBERS = {
