@@ -35,6 +35,7 @@ FLAT_CHANGE = 1e-15  # relative to the whole integral; a panel that changes less
 MAX_HALVINGS, MAX_PANELS = 80, 2**14
 LATEST_TIME = 1e100  # seconds; later, power laws are integrated analytically
 PANELS_AT_ONCE = 4096
+SMALLEST_NORMAL = 1e-300  # smaller probabilities lose digits to underflow
 NEGLIGIBLE_TAIL = 1e-13  # share of the integral that may lie beyond the last cut
 # logits of the quantiles at which panels may begin
 CUT_LOGITS = np.array([0, 1, 2, 3, 4.5, 6, 8, 10, 13, 17, 22, 28, 34, 40, 46, 60, 80, 120, 180, 260, 400, 680])
@@ -221,9 +222,10 @@ def tail_indices(workers: Workers, order: int = 1) -> Array:
     sf = np.array([law.sf(at) for law in workers.laws])
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = -np.diff(np.log(sf), axis=1) / np.log(1e3)
-    index = np.where(sf[:, -1] > 0, slopes[:, 1], np.inf)
+    lasts = sf[:, -1] > SMALLEST_NORMAL  # other indices are above 3, whatever they are
+    index = np.where(lasts, slopes[:, 1], np.inf)
     indices = np.cumsum(np.sort(np.repeat(index, workers.counts)))[::-1]
-    unsettled = (sf[:, -1] > 0) & (abs(slopes[:, 1] - slopes[:, 0]) > 1e-6 * index)
+    unsettled = lasts & (abs(slopes[:, 1] - slopes[:, 0]) > 1e-6 * index)
     if unsettled.any() and indices[-1] <= order:
         raise ArithmeticError(f"the tail of {workers.laws[np.argmax(unsettled)]!r} is too heavy for floating point")
     return indices

@@ -290,3 +290,10 @@ def test_bad_fleets():
         order_stats.first_k_probabilities(EXPONENTIALS, 6, 5)
     with pytest.raises(ValueError, match="equal workers"):
         order_stats.cov(EXPONENTIALS, 1, 2, 5)
+
+
+def test_a_probability_too_small_for_its_digits_does_not_look_like_a_heavy_tail():
+    """At 1e100 s the second law has P(X > t) = 1e-324, one bit, while the first is heavy."""
+    laws = [Lomax(1.0, 1.5), Mixture((0.5, 0.5), (Uniform(1.0, 2.0), Lomax(1.0, 3.235)))]
+    assert order_stats.var(laws, 2, 2) == math.inf
+    assert math.isfinite(order_stats.var(laws, 1, 2))
