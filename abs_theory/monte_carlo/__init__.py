@@ -2,6 +2,7 @@
 
 from abs_theory.monte_carlo.estimators import abs_sgd, order_statistic, steady_state
 from abs_theory.monte_carlo.plain import Fleet, Round
+from abs_theory.monte_carlo.precise import steady_state_to_goal
 from abs_theory.results import Estimate, SteadyState
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "abs_sgd",
     "order_statistic",
     "steady_state",
+    "steady_state_to_goal",
 ]

@@ -9,10 +9,11 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng
 from abs_theory.monte_carlo import fast, plain
+from abs_theory.monte_carlo.long_run import forgets, long_run
+from abs_theory.monte_carlo.summary import summary
 from abs_theory.monte_carlo.tally import Tally
 from abs_theory.order_stats import from_near_end
 from abs_theory.results import Estimate, SteadyState
@@ -22,6 +23,7 @@ from abs_theory.workers import Workers, as_workers
 __all__ = ["abs_sgd", "order_statistic", "steady_state"]
 
 
+OUTSIDE = 0.05  # probability that a half-width is exceeded by chance
 MOST_LABEL_BITS = 32  # ends then keep 6 digits
 TASKS_IN_CACHE, TASKS_IN_MEMORY = 1 << 14, 1 << 23  # tasks that are played together
 TASKS_WORTH_A_CALL = 1 << 12  # tasks that are worth a call of numpy
@@ -80,11 +82,12 @@ def abs_sgd(
     ``replicates``.  ``participation``: equal workers that never tie have equal shares.  Of several laws, the workers
     with the same law get their average.
 
-    Each replicate starts with n fresh workers and forgets them during ``warmup`` rounds, by default so many that the
-    slowest worker delivers about 20 times (20 n / k for equal workers), without a bound up to 80 times, until
-    E[(X - t)+] < .002 E[X] if there are long stalls; but 1000 n / k at most, and none where every round starts
-    afresh.  If the delay has no variance (Pareto with index <= 2) and there is no bound, the start fades only like a
-    power of time, and the errors are too small.  Constant delays repeat a cycle: there each replicate is watched from
+    Each replicate starts in a state of the long run (``long_run``; constant delays: n fresh workers).  It forgets the
+    rest of its start during a warm-up, so long that the slowest worker delivers about 20 times (20 n / k for equal
+    workers), without a bound up to 80 times, until E[(X - t)+] < .002 E[X] if there are long stalls; but 1000 n / k
+    rounds at most, and none where every round starts afresh.  Given ``warmup``, it starts with n fresh workers and
+    forgets them during so many rounds.
+    Constant delays repeat a cycle: there each replicate is watched from
     a random round on, so that the error covers where the cycle was cut.
 
     Cost: at k = n / 2 about 20 ns for each delivered task, and the draw; without a bound this grows like log(n / k).
@@ -127,18 +130,21 @@ def steady_state(
     for law in workers.laws:
         if math.isinf(bound) and k < workers.n and math.isinf(law.mean):
             raise ValueError(f"E[X] must be finite if there is no bound, got {law!r}; give a max_staleness")
+    stationary = warmup is None and k < workers.n and bound > 0 and forgets(workers)
+    start = long_run(workers, k, bound) if stationary else None
     warmup = _warmup(workers, k, bound) if warmup is None else warmup
     check_count("warmup", warmup, minimum=0)
 
-    many_labels = fast.label_bits(workers, warmup + num_rounds) > MOST_LABEL_BITS
+    oldest = 0 if start is None else start.oldest
+    many_labels = fast.label_bits(workers, warmup + num_rounds + oldest) > MOST_LABEL_BITS
     play = plain if workers.has_atoms or many_labels else fast
     parts = math.ceil(replicates / _together(workers, k, bound))
     sizes = [replicates // parts + (part < replicates % parts) for part in range(parts)]
     with np.errstate(over="ignore", invalid="ignore"):
-        tally = Tally.joined([play.watch(workers, k, bound, rng, size, warmup, num_rounds) for size in sizes])
+        tally = Tally.joined([play.watch(workers, k, bound, rng, size, warmup, num_rounds, start) for size in sizes])
     if not np.isfinite(tally.seconds).all():
         raise ValueError(f"delays must not be too long for floating point, got {workers.laws!r}")
-    return _steady_state(tally, workers, k, num_rounds)
+    return summary(tally, num_rounds, workers, k, bound, OUTSIDE)
 
 
 def _together(workers: Workers, k: int, bound: float) -> int:
@@ -146,33 +152,6 @@ def _together(workers: Workers, k: int, bound: float) -> int:
     near = workers.n if workers.has_atoms else min(workers.n, 16 * (k + (workers.n - k) / (bound + 1)))
     all_of_it = workers.n + (bound if math.isfinite(bound) else 0)
     return max(1, int(min(max(TASKS_IN_CACHE / near, TASKS_WORTH_A_CALL / k), TASKS_IN_MEMORY / all_of_it)))
-
-
-def _steady_state(tally: Tally, workers: Workers, k: int, num_rounds: int) -> SteadyState:
-    """Means over the replicates, with 95 % half-widths."""
-    replicates, n = tally.seconds.size, workers.n
-    last = int(np.flatnonzero(tally.histogram.any(axis=0))[-1])
-    samples: dict[str, Array] = {
-        "round_time": tally.seconds / num_rounds,
-        "mean_staleness": tally.staleness / (k * num_rounds),
-        "staleness_pmf": tally.histogram[:, : last + 1] / (k * num_rounds),
-        "restarts": tally.restarts / num_rounds,
-        "uplinks": np.full(replicates, float(k)),
-        "downlinks": k + tally.restarts / num_rounds,
-        "idle_fraction": tally.idle / (n * tally.seconds),
-        "wasted_fraction": tally.wasted / (n * tally.seconds),
-        "participation": tally.delivered / num_rounds,
-    }
-    unit = float(stats.t.isf(0.025, replicates - 1)) / math.sqrt(replicates)
-    mean: dict[str, Any] = {name: values.mean(axis=0) for name, values in samples.items()}
-    error: dict[str, Any] = {name: unit * values.std(axis=0, ddof=1) for name, values in samples.items()}
-    for fields in (mean, error):
-        if workers.equal and not workers.has_atoms:
-            fields["participation"] = np.full(n, k / n if fields is mean else 0.0)
-        elif len(fields["participation"]) < n:  # counted by groups
-            fields["participation"] = (fields["participation"] / workers.counts)[workers.group]
-        fields |= {name: float(value) for name, value in fields.items() if value.ndim == 0}
-    return SteadyState(**mean, method="monte-carlo", error=SteadyState(**error))
 
 
 def _warmup(workers: Workers, k: int, bound: float) -> int:

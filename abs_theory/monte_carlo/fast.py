@@ -21,7 +21,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from abs_theory.monte_carlo.controls import Controls
 from abs_theory.monte_carlo.draws import Draws
+from abs_theory.monte_carlo.long_run import LongRun
 from abs_theory.monte_carlo.tally import Tally, counts
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
@@ -47,8 +49,14 @@ class TaskPool:
         rng: np.random.Generator,
         replicates: int,
         most_rounds: int,
+        start: LongRun | None = None,
+        controls: Controls | None = None,
     ) -> None:
+        """All fresh, or as they are in the long ``run`` if there is a ``start``."""
         self.k, self.workers = k, workers
+        self.controls = controls
+        oldest = 0 if start is None else start.oldest
+        most_rounds += oldest
         # rounds missed before a restart
         self.late = int(max_staleness) + 1 if max_staleness < most_rounds else math.inf
         # tasks that a round touches, delivered and, in the long run, restarted
@@ -59,12 +67,18 @@ class TaskPool:
         self.group = ((1 << label_bits(workers, most_rounds)) - 1) ^ self.version
         self.end = ~(self.version | self.group)  # these three are masks
 
-        self.updates = 0
+        self.updates = oldest
         self.now, self.elapsed = np.zeros((2, replicates))  # seconds since the clock was set back, and before
         self.updated = np.zeros((0 if self.late == math.inf else int(self.late), replicates))  # seconds, by update
-        labels = np.broadcast_to(workers.group.astype(np.int64) << self.shift, (replicates, workers.n))
-        self.tasks = self._next(labels, self.now[:, None])
         self.tally: Tally | None = None
+        labels = np.broadcast_to(workers.group.astype(np.int64) << self.shift, (replicates, workers.n))
+        if start is None:
+            self.tasks = self._next(labels, self.now[:, None])
+        else:
+            age, left = start.draw(rng, replicates)
+            self.tasks = (left.view(np.int64) & self.end) | labels | (self.updates - age)
+            missed = np.arange(self.updates, self.updates - len(self.updated), -1)
+            self.updated[missed % max(len(self.updated), 1)] = (missed - self.updates)[:, None] * start.round_time
         self._seen = 0  # rounds of which these were not yet counted, by replicate and round: delivered tasks, end
         self._done = np.empty((replicates, max(1, COUNTED_AT_ONCE // (replicates * k)), k), dtype=np.int64)
         self._ends = np.empty(self._done.shape[:2])
@@ -76,16 +90,26 @@ class TaskPool:
             self._set_back_the_clock()
             self._play(self.tasks, min(step, rounds - done))
 
-    def watch(self, rounds: int) -> Tally:
-        """Play ``rounds`` rounds and count what they do; ``delivered`` has a column for each group."""
-        self.tally = Tally.of(self.now.size, min(self.late - 1, self.version), columns=len(self.workers.laws))
-        begin = self.elapsed + self.now
+    def watch(self, rounds: int, most_staleness: int | None = None, parts: int | None = None) -> Tally:
+        """Play ``rounds`` rounds and count what they do; ``delivered`` has a column for each group.
+
+        The histogram of the staleness ends at ``most_staleness``, if given, and has a row for each of ``parts`` equal
+        parts of the replicates, if given.
+        """
+        longest = min(self.late - 1, self.version) if most_staleness is None else most_staleness
+        self.tally = Tally.of(self.now.size, longest, columns=len(self.workers.laws), parts=parts)
+        begin, ages = self.elapsed + self.now, self._ages()
         self.run(rounds)
         if self._seen:
             self._count()
         tally, self.tally = self.tally, None
         tally.seconds[:] = self.elapsed + self.now - begin
+        tally.aged[:] = self._ages() - ages
         return tally
+
+    def _ages(self) -> NDArray[np.int64]:
+        """Sum of the ages in flight, of each replicate."""
+        return self.updates * self.workers.n - (self.tasks & self.version).sum(axis=1)
 
     def _play(self, tasks: Tasks, rounds: int) -> None:
         """Play rounds that touch no other tasks."""
@@ -133,7 +157,7 @@ class TaskPool:
         if self.late <= self.updates:
             late = np.flatnonzero((busy & self.version) == self.updates - self.late)
             row, column = np.divmod(late, busy.shape[1])
-            busy[row, column] = self._next(busy[row, column], now[row])
+            busy[row, column] = self._next(busy[row, column], now[row], row)
             if self.tally is not None:
                 restarts = np.bincount(row, minlength=now.size)
                 self.tally.restarts[:] += restarts
@@ -160,8 +184,9 @@ class TaskPool:
         ends after it begins, so each repetition is right for at least one round more than the last.
         """
         tasks.sort(axis=1)
-        width = tasks.shape[1]
+        replicates, width = tasks.shape
         delays = self.draws.equal(tasks.size).reshape(-1, rounds, self.k)
+        self._control(delays.reshape(replicates, -1))
         versions = np.arange(self.updates + 1, self.updates + rounds + 1)[:, None]
         order = tasks
         while True:
@@ -186,19 +211,27 @@ class TaskPool:
         self._done[:, seen], self._ends[:, seen] = done, ends
         self._seen = seen.stop
 
-    def _next(self, tasks: Tasks, now: Array) -> Tasks:
-        """What the workers of these tasks begin at ``now``."""
+    def _next(self, tasks: Tasks, now: Array, row: NDArray[np.intp] | None = None) -> Tasks:
+        """What the workers of these tasks begin at ``now``; of the replicates ``row``, if they are not all."""
         if self.workers.equal:
-            delays, label = self.draws.equal(tasks.size), self.updates
+            group, label = None, self.updates
+            ends = self.draws.equal(tasks.size).reshape(tasks.shape)
         else:
             group = tasks & self.group
-            delays, label = self.draws.unequal((group >> self.shift).ravel()), group | self.updates
-        ends = delays.reshape(tasks.shape)
+            label = group | self.updates
+            group >>= self.shift
+            ends = self.draws.unequal(group.ravel()).reshape(tasks.shape)
+        self._control(ends, group, row)
         ends += now
         begun = ends.view(np.int64)
         begun &= self.end
         begun |= label
         return begun
+
+    def _control(self, delays: Array, group: Tasks | None = None, row: NDArray[np.intp] | None = None) -> None:
+        """Sum what has a known mean over the ``delays`` of the tasks that begin."""
+        if self.controls is not None and self.tally is not None:
+            self.controls.add(delays, group, row)
 
     def _set_back_the_clock(self) -> None:
         label = self.tasks & ~self.end
@@ -226,9 +259,16 @@ def label_bits(workers: Workers, rounds: int) -> int:
 
 
 def watch(
-    workers: Workers, k: int, max_staleness: float, rng: np.random.Generator, replicates: int, warmup: int, rounds: int
+    workers: Workers,
+    k: int,
+    max_staleness: float,
+    rng: np.random.Generator,
+    replicates: int,
+    warmup: int,
+    rounds: int,
+    start: LongRun | None = None,
 ) -> Tally:
-    """Sums over ``rounds`` rounds after the ``warmup``."""
-    pool = TaskPool(workers, k, max_staleness, rng, replicates, warmup + rounds)
+    """Sums over ``rounds`` rounds after the ``warmup``; from ``start``, else from fresh workers."""
+    pool = TaskPool(workers, k, max_staleness, rng, replicates, warmup + rounds, start)
     pool.run(warmup)
     return pool.watch(rounds)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from abs_theory.monte_carlo.long_run import LongRun
 from abs_theory.monte_carlo.tally import Tally
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
@@ -28,15 +29,21 @@ class Round(NamedTuple):
 
 
 class Fleet:
-    """Independent replicates of n workers under an ABS server, all starting fresh at time 0."""
+    """Independent replicates of n workers under an ABS server, at time 0 fresh or, with ``long_run``, in its states."""
 
-    def __init__(self, delay: Laws, n: int, rng: np.random.Generator, replicates: int) -> None:
+    def __init__(
+        self, delay: Laws, n: int, rng: np.random.Generator, replicates: int, long_run: LongRun | None = None
+    ) -> None:
         self.workers, self.rng = as_workers(delay, n), rng
         self.updates = 0
         self.time = np.zeros(replicates)
         self.start = np.zeros((replicates, n))
         self.finish = self._draw(np.arange(replicates * n)).reshape(replicates, n)
         self.version = np.zeros((replicates, n), dtype=np.int64)  # updates made when the worker got its model
+        if long_run is not None:
+            age, self.finish = long_run.draw(rng, replicates)
+            self.updates = long_run.oldest
+            self.version, self.start = self.updates - age, -long_run.round_time * age
 
     @property
     def staleness(self) -> NDArray[np.int64]:
@@ -85,7 +92,14 @@ class Fleet:
 
 
 def watch(
-    workers: Workers, k: int, max_staleness: float, rng: np.random.Generator, replicates: int, warmup: int, rounds: int
+    workers: Workers,
+    k: int,
+    max_staleness: float,
+    rng: np.random.Generator,
+    replicates: int,
+    warmup: int,
+    rounds: int,
+    start: LongRun | None = None,
 ) -> Tally:
     """Sums over ``rounds`` rounds after the ``warmup``, which ends at a random round in each replicate.
 
@@ -93,12 +107,13 @@ def watch(
     makes the replicates differ, and their mean that of the cycle, wherever the window cuts it.
     """
     n = workers.n
-    fleet = Fleet(workers, n, rng, replicates)
+    fleet = Fleet(workers, n, rng, replicates, start)
     spread = 4 * (n // k)
     begin = warmup + rng.integers(spread, size=replicates)
     total = warmup + spread - 1 + rounds
-    tally = Tally.of(replicates, min(max_staleness, total), columns=n)
+    tally = Tally.of(replicates, min(max_staleness, total + fleet.updates), columns=n)
     for j in range(total):
+        tally.aged[begin == j] -= fleet.staleness[begin == j].sum(axis=1)
         done = fleet.round(k, max_staleness)
         rows = np.flatnonzero((begin <= j) & (j < begin + rounds))
         if rows.size:
@@ -108,4 +123,6 @@ def watch(
             tally.restarts[rows] += np.count_nonzero(done.restarted[rows], axis=1)
             tally.delivered[rows] += done.delivered[rows]
             tally.add_staleness(done.staleness[rows], rows)
+        over = begin + rounds == j + 1
+        tally.aged[over] += fleet.staleness[over].sum(axis=1)
     return tally

@@ -25,25 +25,37 @@ class Tally:
     wasted: Array  # worker-seconds
     restarts: Array
     staleness: Array  # summed over the applied gradients
-    histogram: Counts  # of that staleness, shape replicates x entries
+    aged: Array  # growth of the sum of the ages in flight
+    histogram: Counts  # of that staleness, shape replicates x entries, or equal parts of the replicates x entries
     delivered: Counts  # gradients, one column for each worker or group of workers
 
     @classmethod
-    def of(cls, replicates: int, longest_staleness: float, columns: int) -> Self:
-        """Nothing counted yet; no gradient will be staler than ``longest_staleness``."""
+    def of(cls, replicates: int, longest_staleness: float, columns: int, parts: int | None = None) -> Self:
+        """Nothing counted yet; the last entry of the histogram is ``longest_staleness`` or more.
+
+        It has a row for each of ``parts`` equal parts of the replicates, if given, else for each replicate.
+        """
         entries = int(min(longest_staleness + 1, MOST_ENTRIES))
-        seconds, idle, wasted, restarts, staleness = np.zeros((5, replicates))
-        histogram, delivered = (np.zeros((replicates, width), dtype=np.int64) for width in (entries, columns))
-        return cls(seconds, idle, wasted, restarts, staleness, histogram, delivered)
+        seconds, idle, wasted, restarts, staleness, aged = np.zeros((6, replicates))
+        histogram = np.zeros((parts or replicates, entries), dtype=np.int64)
+        delivered = np.zeros((replicates, columns), dtype=np.int64)
+        return cls(seconds, idle, wasted, restarts, staleness, aged, histogram, delivered)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """One tally of the replicates of all ``parts``."""
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
+    @classmethod
+    def sum(cls, parts: Sequence[Self]) -> Self:
+        """What the same replicates did in all ``parts``, one after another."""
+        return cls(*(np.sum([getattr(part, f.name) for part in parts], axis=0) for f in fields(cls)))
+
     def add_staleness(self, staleness: Counts, rows: slice | NDArray[np.intp] = slice(None)) -> None:
         """Count applied gradients of this ``staleness``, shape ``replicates x any``, or of the ``rows`` alone."""
         self.staleness[rows] += staleness.sum(axis=1)
+        if len(self.histogram) < len(self.staleness):
+            staleness = staleness.reshape(len(self.histogram), -1)
         self.histogram[rows] += counts(staleness, self.histogram.shape[1])
 
 

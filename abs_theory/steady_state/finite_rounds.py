@@ -34,6 +34,7 @@ __all__ = ["Rounds", "fluctuating_rounds"]
 FEW_WORKERS = 40  # workers, up to which the grids are finer
 # it runs from r exp(-SPAN_IN_LOGS) to r exp(SPAN_IN_LOGS); further, with more nodes, for broad laws
 SPAN_IN_LOGS, WIDEST_SPAN = 7.0, 60.0
+NONE_ALIVE = 1e-200  # survival probability taken as 0, before its inverse overflows
 MOST_AT_ONCE = 2**16  # survival probabilities computed at once
 
 
@@ -172,9 +173,9 @@ def _round(  # noqa: PLR0913
     s = past.spread[:, np.minimum(ages.middle, RESOLVED_AGES).astype(int) - 1]
     for law, count, f, m in zip(workers.laws, workers.counts, fresh, old, strict=True):
         now = law.sf(length)
-        alive = np.where(now > 0, m[:, None, :], 0.0)
+        alive = np.where(now > NONE_ALIVE, m[:, None, :], 0.0)
         total, alive_total = m.sum(axis=1), alive.sum(axis=2)
-        per_survivor = alive / np.where(now > 0, now, 1.0)
+        per_survivor = alive / np.where(now > NONE_ALIVE, now, 1.0)
         later = law.sf(length[:, :, None, :] + x[:, None, :, None])
         scale = np.where(alive_total > 0, total[:, None] / np.where(alive_total > 0, alive_total, 1.0), 0.0)
         busy = np.matmul(later, (per_survivor * scale[:, :, None])[..., None])[..., 0]

@@ -23,8 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import elementwise
 
+from abs_theory import order_stats
 from abs_theory.delays import Delay
 from abs_theory.results import SteadyState
+from abs_theory.steady_state import errors
 from abs_theory.steady_state.finite_rounds import fluctuating_rounds
 from abs_theory.steady_state.past import RESOLVED_AGES, Past
 from abs_theory.typing import Array, Laws
@@ -69,29 +71,19 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -
     per round times E[min(X, T_(theta+1))].  The correction is taken in full where little is thrown away, else in part
     (``TRUST_IN_WORK``); where the two estimates are far apart, the limit takes their place.
 
-    Against simulation (notebooks/proofs/staleness.ipynb: ten laws, thresholds 0, 1, 3 and none) the round time errs by
-    .2 % on average and by at most 2.2 % at n = 8 and n = 20.  Beyond 1 % at n = 20 are k = 1 and 2 with thresholds 1
-    and 3 if delays have a least value: shifted exponential (2.2 %), Pareto (1.4 %).  Wherever theta + 1 rounds end soon
-    after the least delay errors grow: 5 % at n = 4, 8 % with larger thresholds or if delays are nearly constant.
-
-    ``error`` is an empirical bound on the difference from simulation.  With s = exp(-25 Var[X] / E[X]^2) / 2 of the
-    steadiest law (workers of nearly constant delay march in step), d = \|ln of the ratio of the two round times\|, u
-    the share of a round that two moments misplace because workers are unequal, it is with and without a bound:
-
-    - round time, relative: .01 + .08/n + .37 d + .4 max(d - .05, 0) + .1 s + .5 u (.05 for the terms with d where the
-      limit stands in);
-      .008 + .03/n + .05 s + .5 u (0 at k = 1);
-    - idle fraction: .008 + .02/n + .1 d + .07 s + .05 u; .005 + .03/n + .05 s + .05 u (0 at k = 1);
-    - wasted fraction w: .01 + .35/n + .2 s; 0;
-    - restarts and downlinks: the less of n w / (theta+1) and .12 + .4 s n; 0;
-    - mean staleness tau: the less of n w / k and .05 + .2/n + s + (.03 + s) tau; 0;
-    - probability of each staleness: .06 + .15/n + .6 s; .01 + .4/n + .03/k + .5 s;
-    - participation of unequal workers: .01 + .15 u, equal ones: 0.
+    ``error`` is an empirical bound, fitted to random laws and fleets (``errors``); where it is wide, let
+    ``steady_state.abs_sgd`` simulate.
 
     Cost for each ``k``, lognormal delays: 2 to 4 ms at n = 100 and 3 to 7 ms at n = 20 for thresholds 3 to 20, twice
     that without a bound; up to twice as much again for two groups of unequal workers, growing with n and the groups.
     Raises ValueError if a law has atoms (or one at 0 within floating point), or if E[X] is infinite without a bound.
     """
+    state, signs = without_error(workers, k, max_staleness)
+    return replace(state, error=errors.stated(workers, state, k, max_staleness, signs))
+
+
+def without_error(workers: Workers, k: NDArray[np.int64], max_staleness: float) -> tuple[SteadyState, Array]:
+    """The steady state, and the signs from which its error is made (``errors``)."""
     n = workers.n
     theta = np.full(k.size, float(max_staleness))
     bounded = math.isfinite(max_staleness)
@@ -129,6 +121,7 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -
     # where the two estimates disagree, fall back to the limit n -> infinity
     lost = np.clip((np.abs(apart) - LOGS_APART) / LOGS_APART, 0.0, 1.0) * min(max((n - 8) / 12, 0.0), 1.0)
     round_time = np.exp((1 - lost) * (np.log(rounds.mean) + trust * apart) + lost * np.log(limit))
+    round_time = _guarded(workers, k, max_staleness, round_time)
     result = SteadyState(
         round_time=round_time,
         # fresh, not the rounding of a difference, where all restart
@@ -142,55 +135,23 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -
         participation=participation,
         method="mean-field",
     )
-    return replace(result, error=_error(workers, result, k, n, max_staleness, np.abs(apart), lost, rounds.misplaced))
+    return result, errors.signs(workers, result, k, np.abs(apart), lost, rounds.misplaced)
 
 
-def _error(
-    workers: Workers,
-    state: SteadyState,
-    k: NDArray[np.int64],
-    n: int,
-    max_staleness: float,
-    apart: Array,
-    lost: Array,
-    misplaced: Array,
-) -> SteadyState:
-    s = max(_in_step(law) for law in workers.laws)
-    shared = np.zeros(k.size) if workers.equal else 0.01 + 0.15 * misplaced
-    participation = np.zeros_like(state.participation) + shared[:, None]
+def _guarded(workers: Workers, k: NDArray[np.int64], max_staleness: float, round_time: Array) -> Array:
+    """Within what holds for any number of workers.
+
+    Without a bound work is conserved.  If all hazards increase no round is longer than that of K-sync, if all decrease
+    none is shorter: who has worked finishes sooner, or later, than who starts afresh.
+    """
     if math.isinf(max_staleness):
-        none, several = np.zeros(k.size), k > 1
-        return SteadyState(
-            round_time=state.round_time * several * (0.008 + 0.03 / n + 0.05 * s + 0.5 * misplaced),
-            mean_staleness=none,
-            staleness_pmf=np.zeros_like(state.staleness_pmf) + (0.01 + 0.4 / n + 0.03 / k + 0.5 * s)[:, None],
-            restarts=none,
-            uplinks=none,
-            downlinks=none,
-            idle_fraction=several * (0.005 + 0.03 / n + 0.05 * s + 0.05 * misplaced),
-            wasted_fraction=none,
-            participation=participation,
-        )
-    open_ = (1 - lost) * (0.37 * apart + 0.4 * np.maximum(apart - 0.05, 0.0)) + 0.05 * lost
-    wasted = np.full(k.size, 0.01 + 0.35 / n + 0.2 * s)
-    restarts = np.minimum(n * wasted / (max_staleness + 1), 0.12 + 0.4 * s * n)
-    return SteadyState(
-        round_time=state.round_time * (0.01 + 0.08 / n + open_ + 0.1 * s + 0.5 * misplaced),
-        mean_staleness=np.minimum(n * wasted / k, 0.05 + 0.2 / n + s + (0.03 + s) * state.mean_staleness),
-        staleness_pmf=np.full(state.staleness_pmf.shape, 0.06 + 0.15 / n + 0.6 * s),
-        restarts=restarts,
-        uplinks=np.zeros(k.size),
-        downlinks=restarts,
-        idle_fraction=0.008 + 0.02 / n + 0.07 * s + 0.1 * apart + 0.05 * misplaced,
-        wasted_fraction=wasted,
-        participation=participation,
-    )
-
-
-def _in_step(law: Delay) -> float:
-    """How far workers of nearly constant delay march in step: exp(-25 Var[X] / E[X]^2) / 2."""
-    steady = math.isfinite(law.mean) and math.isfinite(law.var)
-    return 0.5 * math.exp(-25 * law.var / law.mean**2) if steady else 0.0
+        rate = sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
+        round_time = np.maximum(round_time, k / rate)
+    ageing = {law.ageing for law in workers.laws} - {"constant"}
+    if workers.equal and ageing in ({"increasing"}, {"decreasing"}):
+        k_sync = order_stats.means(workers.laws[0], workers.n)[k - 1]
+        return (np.minimum if ageing == {"increasing"} else np.maximum)(round_time, k_sync)
+    return round_time
 
 
 def _worked(law: Delay, past: Past, max_staleness: float) -> Array:

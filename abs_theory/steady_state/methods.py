@@ -2,4 +2,4 @@
 
 __all__ = ["METHODS"]
 
-METHODS = ("auto", "exact", "mean-field", "monte-carlo")
+METHODS = ("auto", "fast", "exact", "mean-field", "monte-carlo")

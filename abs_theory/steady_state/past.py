@@ -1,7 +1,7 @@
 """Round lengths as seen by a worker that is still busy, and the ages of tasks in blocks."""
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +79,7 @@ class Ages(NamedTuple):
         return Ages(self.middle[:reached], self.size[:reached], self.waves[:reached])
 
 
+@lru_cache(maxsize=256)
 def ages_to(theta: float) -> Ages:
     """The ages 1..``theta``, each by itself while they are few, then in ever longer ranges."""
     first, last = [], []

@@ -70,7 +70,7 @@ def of_step(
     trained = rounds["gradient_norm2"].to_numpy().reshape(replicates, updates)
     start = problem.metrics(problem.initial)["gradient_norm2"]
     trained = np.hstack([np.full((replicates, 1), start), trained])
-    tau = steady_state.abs_sgd(delay, k, n, max_staleness).mean_staleness
+    tau = steady_state.abs_sgd(delay, k, n, max_staleness, "fast").mean_staleness
     rows = []
     for J in at.tolist():
         exact, simulated = (Estimate.of(runs[:, :J].mean(axis=1)) for runs in (moments.gradient_norm2, trained))

@@ -59,13 +59,13 @@ def compute(
     ]
     results = in_parallel("local-steps", times + ages)
     for (count, bound), estimates in zip(cells, results[: len(cells)], strict=True):
-        state = steady_state.abs_sgd(_task(count), k, n, bound)
+        state = steady_state.abs_sgd(_task(count), k, n, bound, "fast")
         time = estimates["round_time"]
         row = {"theory": state.round_time, "theory_error": state.error.round_time, "solved": state.method}
         row |= {"simulation": time.mean, "half_width": time.half_width()}
         rows.append({"quantity": "round_time", "steps": count, "x": bound} | row)
     for count, shares in zip(steps, results[len(cells) :], strict=True):
-        state = steady_state.abs_sgd(_task(count), k, n, math.inf)
+        state = steady_state.abs_sgd(_task(count), k, n, math.inf, "fast")
         by_theory = _delivers(state.staleness_pmf[None])
         by_simulation = _delivers(shares)
         for age in range(MAX_MISSED_ROUNDS + 1):

@@ -47,7 +47,7 @@ def compute(n: int, ks: list[int], tasks: int, replicates: int, seed: int) -> pd
 def predicted(law: str, method: str, n: int) -> pd.DataFrame:
     """Exact round times where they are known, and those of the mean field, for every k."""
     delay, ks, bound = laws.LAWS[law], np.arange(1, n + 1), THRESHOLDS[method]
-    best, mean_field = (steady_state.abs_sgd(delay, ks, n, bound, how) for how in ("auto", "mean-field"))
+    best, mean_field = (steady_state.abs_sgd(delay, ks, n, bound, how) for how in ("fast", "mean-field"))
     return pd.DataFrame({
         "law": law, "method": method, "k": ks,
         "exact": np.where(best.method == "exact", best.round_time, np.nan),

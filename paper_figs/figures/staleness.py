@@ -32,7 +32,7 @@ def compute(n: int, k: int, max_staleness: int, tasks: int, replicates: int, see
     calls = [joblib.delayed(simulated.staleness)(laws.LAWS[law], k, n, bound, **effort) for law, (_, bound) in cells]
     tables = []
     for (law, (method, bound)), shares in zip(cells, in_parallel("staleness", calls), strict=True):
-        state = steady_state.abs_sgd(laws.LAWS[law], k, n, bound)
+        state = steady_state.abs_sgd(laws.LAWS[law], k, n, bound, "fast")
         size = MAX_STALENESS + 2 if math.isinf(bound) else max_staleness + 1
         means = shares @ np.arange(shares.shape[1])
         columns = {

@@ -35,7 +35,7 @@ def compute(n: int, k: int, bounds: list[int], tasks: int, replicates: int, seed
     for law, delay in laws.LAWS.items():
         best = time_optimal_threshold(delay, k, n)
         thresholds = np.array(sorted({*range(max(bounds) + 1), best, math.inf}))
-        state = steady_state.abs_sgd(delay, k, n, thresholds)
+        state = steady_state.abs_sgd(delay, k, n, thresholds, "fast")
         columns = {name: getattr(state, name) for name in QUANTITIES}
         errors = {f"{name}_error": getattr(state.error, name) for name in QUANTITIES}
         table = pd.DataFrame({"law": law, "max_staleness": thresholds, **columns, **errors})

@@ -123,7 +123,7 @@ def _round_times(delay: Laws, n: int, protocol: str) -> tuple[float, ...]:
 
 @lru_cache(maxsize=CACHED_RULES)
 def _abs_round_times(delay: Laws, n: int, thresholds: tuple[float, ...]) -> tuple[float, ...]:
-    steady = steady_state.abs_sgd(delay, np.arange(1, n + 1), n, np.array(thresholds))
+    steady = steady_state.abs_sgd(delay, np.arange(1, n + 1), n, np.array(thresholds), "fast")
     return tuple(np.asarray(steady.round_time).tolist())
 
 

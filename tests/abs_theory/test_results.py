@@ -27,7 +27,7 @@ def test_a_steady_state_shows_every_number_with_its_half_width():
     state = steady_state.abs_sgd(STALLS, 5, 20, 1)
     row = state.to_frame().iloc[0]
     assert (row["round_time"], row["round_time ±"]) == (state.round_time, state.error.round_time)
-    assert row["method"] == "mean-field"
+    assert row["method"] == "simulation"
     html = state._repr_html_()
     for value in (state.round_time, state.error.round_time, state.restarts, state.wasted_fraction):
         assert f"<td>{value:.4g}</td>" in html

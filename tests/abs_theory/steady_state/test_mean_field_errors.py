@@ -18,7 +18,6 @@ from abs_theory.delays import (
     ShiftedExponential,
     Uniform,
 )
-from abs_theory.steady_state import route
 
 FALSE_FAIL_RATE = 1e-6
 NUMBERS = ["round_time", "mean_staleness", "restarts", "downlinks", "idle_fraction", "wasted_fraction"]
@@ -109,28 +108,19 @@ def test_the_mean_field_states_an_error_that_covers_the_exact_chain(delay):
 
 
 def test_auto_takes_the_chain_where_it_is_small():
-    assert steady_state.abs_sgd(STALLS, 4, 8, 3).method == "exact"
-    assert steady_state.abs_sgd(STALLS, 5, 20, 3).method == "mean-field"
-    assert steady_state.abs_sgd(STALLS, 5, 20, None).method == "exact"
-    assert steady_state.abs_sgd(ShiftedExponential(0.5, 0.5), 4, 8, 3).method == "mean-field"
+    for method, otherwise in (("auto", "simulation"), ("fast", "mean-field")):
+        assert steady_state.abs_sgd(STALLS, 4, 8, 3, method).method == "exact"
+        assert steady_state.abs_sgd(STALLS, 5, 20, 3, method).method == otherwise
+        assert steady_state.abs_sgd(STALLS, 5, 20, None, method).method == "exact"
+        assert steady_state.abs_sgd(ShiftedExponential(0.5, 0.5), 4, 8, 3, method).method == otherwise
     small = steady_state.abs_sgd(STALLS, 4, 8, 3)
     for name in [*NUMBERS, "participation", "staleness_pmf"]:
         assert np.all(np.asarray(getattr(small.error, name)) == 0)
 
 
-def test_auto_takes_monte_carlo_only_with_a_generator_and_for_a_reason():
-    rng = np.random.default_rng(1)
-    delay = Uniform(low=0.0, high=2.0)
-    for k, theta in [(3, 1), (3, None)]:
-        theory = steady_state.abs_sgd(delay, k, 8, theta)
-        coarse = theory.error.round_time > route.COARSE_TIME * theory.round_time
-        assert theory.method == "mean-field"
-        assert steady_state.abs_sgd(delay, k, 8, theta, rng=rng).method == ("monte-carlo" if coarse else "mean-field")
-
-
 def test_unequal_workers_by_every_method():
     laws = [LogNormal(1.0, 0.5)] * 3 + [Uniform(low=0.5, high=4.0)] * 2
-    theory = steady_state.abs_sgd(laws, 2, 5, 2)
+    theory = steady_state.abs_sgd(laws, 2, 5, 2, "fast")
     state = steady_state.abs_sgd(laws, 2, 5, 2, "monte-carlo", np.random.default_rng(2))
     assert (theory.method, state.method) == ("mean-field", "monte-carlo")
     assert abs(theory.round_time - state.round_time) <= theory.error.round_time + 3 * state.error.round_time
@@ -140,7 +130,7 @@ def test_unequal_workers_by_every_method():
     grid = steady_state.abs_sgd(laws, np.arange(1, 6)[:, None], 5, [0, 2, None])
     assert grid.participation.shape == (5, 3, 5)
     np.testing.assert_allclose(grid.participation.sum(axis=-1), np.arange(1, 6)[:, None] * np.ones(3), rtol=1e-9)
-    assert grid.method[0].tolist() == ["exact", "mean-field", "exact"]  # k = 1 without a bound is 1 / sum of 1 / E[X]
+    assert grid.method[0].tolist() == ["exact", "simulation", "exact"]  # k = 1 without a bound is 1 / sum of 1 / E[X]
     rate = sum(1 / law.mean for law in laws)
     assert grid.round_time[0, 2] == pytest.approx(1 / rate, rel=1e-12)
     np.testing.assert_allclose(grid.participation[0, 2], [1 / (rate * law.mean) for law in laws], rtol=1e-9)

@@ -1,0 +1,131 @@
+r"""States of an ABS server as they are in the long run, to start simulations from.
+
+In the limit of many workers a round lasts r, and an attempt of worker i is at work at age j, the number of rounds it
+has missed, with a probability proportional to S_i(jr), j = 0..theta.  Drawing age and rest of each worker from this law
+puts rare long stalls where a simulation from fresh workers would take longer to get than it lasts.  The
+start is approximate: rounds of few workers fluctuate, and workers depend on each other.  So a warm-up has to follow.
+Source: derived in notebooks/proofs/staleness.ipynb, section 3.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from abs_theory.delays import Delay
+from abs_theory.typing import Array
+from abs_theory.workers import Workers
+
+__all__ = ["LongRun", "forgets", "long_run"]
+
+OLDEST_AGE = 1 << 22  # rounds; older attempts count as of this age
+SINGLE_AGES, BLOCK_GROWTH = 32, 1.2  # ages taken one by one; width of the blocks beyond, relative to the last
+LOG_SURVIVAL = -np.concatenate([np.linspace(0.0, 4.0, 65)[1:], np.linspace(4.0, 60.0, 113)[1:]])
+TINY = 1e-300  # seconds
+
+
+class SurvivalTable(NamedTuple):
+    """Log survival as a function of log time, interpolated between quantiles."""
+
+    log_time: Array
+    log_survival: Array
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, law: Delay) -> "SurvivalTable":
+        """The table of a law."""
+        times = np.maximum(np.asarray(law.isf(np.exp(LOG_SURVIVAL)), float), TINY)
+        times = np.minimum(np.maximum.accumulate(np.nan_to_num(times, nan=TINY)), 1 / TINY)
+        first = max(float(law.ppf(0.0)), TINY)
+        return cls(np.log(np.append(first, times)), np.append(0.0, LOG_SURVIVAL))
+
+    def sf(self, t: Array) -> Array:
+        log_t = np.log(np.maximum(t, TINY))
+        return np.where(t <= 0, 1.0, np.exp(np.interp(log_t, self.log_time, self.log_survival, right=-700.0)))
+
+    def isf(self, s: Array) -> Array:
+        return np.exp(np.interp(-np.log(s), -self.log_survival, self.log_time))
+
+
+class LongRun(NamedTuple):
+    """Rounds and attempts in the limit of many workers."""
+
+    workers: Workers
+    round_time: float
+    low: NDArray[np.int64]  # first age of each block
+    size: NDArray[np.int64]  # ages in it
+    survive: list[Array]  # of each law, at the middle of each block
+    tables: list[SurvivalTable]
+
+    def draw(self, rng: np.random.Generator, replicates: int) -> tuple[NDArray[np.int64], Array]:
+        """Age in rounds and seconds left of each worker's attempt at the start of a round, replicates x n."""
+        age = np.zeros((replicates, self.workers.n), dtype=np.int64)
+        left = np.empty(age.shape)
+        for g, (law, table) in enumerate(zip(self.workers.laws, self.tables, strict=True)):
+            mine = np.flatnonzero(self.workers.group == g)
+            weight = np.cumsum(self.survive[g] * self.size)
+            shape = (replicates, mine.size)
+            # one replicate in each stratum
+            stratum = rng.permuted(np.tile(np.arange(replicates), (mine.size, 1)), axis=1).T
+            u = (stratum + rng.random(shape)) / replicates
+            block = np.searchsorted(weight, u * weight[-1], side="right").clip(max=weight.size - 1)
+            ages = self.low[block] + np.floor(rng.random(shape) * self.size[block]).astype(np.int64)
+            worked = np.asarray(ages * self.round_time, dtype=np.float64)
+            rest = table.isf(np.maximum(table.sf(worked) * (1 - rng.random(shape)), math.exp(-59.0))) - worked
+            fresh = ages == 0
+            rest[fresh] = law.sample(rng, int(np.count_nonzero(fresh)))
+            age[:, mine], left[:, mine] = ages, np.maximum(rest, 0.0)
+        return age, left
+
+    @property
+    def oldest(self) -> int:
+        return int(self.low[-1] + self.size[-1] - 1)
+
+
+def forgets(workers: Workers) -> bool:
+    """Whether the start is forgotten: not where half of the tasks of a worker take exactly the same time."""
+    return all(float(law.ppf(0.25)) < float(law.ppf(0.75)) for law in workers.laws)
+
+
+def long_run(workers: Workers, k: int, bound: float) -> LongRun:
+    """The limit of many workers for a server that waits for ``k``; ``bound`` inf is none."""
+    tables = [SurvivalTable.of(law) for law in workers.laws]
+    low, size = _blocks(bound)
+    middle = low + (size - 1) / 2
+
+    def survive(log_r: float) -> list[Array]:
+        return [table.sf(middle * math.exp(log_r)) for table in tables]
+
+    def excess(log_r: float) -> float:
+        total = 0.0
+        for table, count, s in zip(tables, workers.counts, survive(log_r), strict=True):
+            cut = 0.0 if math.isinf(bound) else float(table.sf(np.array((bound + 1) * math.exp(log_r))))
+            total += count * (1 - cut) / float(s @ size)
+        return total - k
+
+    log_r = _root(excess, min(t.log_time[0] for t in tables) - 20, max(t.log_time[-1] for t in tables) + 1)
+    last = max(int(np.flatnonzero(s * size > 1e-12)[-1]) for s in survive(log_r)) + 1
+    return LongRun(workers, math.exp(log_r), low[:last], size[:last], [s[:last] for s in survive(log_r)], tables)
+
+
+def _root(f: Callable[[float], float], low: float, high: float) -> float:
+    low, high = max(low, -690.0), min(high, 690.0)
+    if f(high) < 0:
+        return high
+    if f(low) > 0:
+        return low
+    return float(brentq(f, low, high, xtol=1e-3))  # pyright: ignore
+
+
+def _blocks(bound: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First ages and sizes of blocks that cover 0..``bound``."""
+    end = int(min(bound, OLDEST_AGE)) + 1
+    edges = list(range(min(SINGLE_AGES, end) + 1))
+    while edges[-1] < end:
+        edges.append(min(math.ceil(edges[-1] * BLOCK_GROWTH), end))
+    edges = np.array(edges, dtype=np.int64)
+    return edges[:-1], np.diff(edges)

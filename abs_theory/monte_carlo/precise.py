@@ -1,0 +1,275 @@
+"""Simulation of a steady state until its errors are small: what ``steady_state.abs_sgd`` does where no formula holds.
+
+The replicates start in a state of the long run (``long_run``), and the rest of the start is forgotten in a warm-up.
+They are played in stretches until the goals are met or the effort is spent; the first fifth of the rounds is not used.
+Regression on control variates reduces the noise: the growth of the ages in flight, which is 0 in the long run, and
+capped delays of the tasks that begin (``controls``).  The first makes the results obey the conservation of staleness.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from abs_theory.monte_carlo import plain
+from abs_theory.monte_carlo.conditional import MeanRound
+from abs_theory.monte_carlo.controls import Controls
+from abs_theory.monte_carlo.fast import TaskPool
+from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run
+from abs_theory.monte_carlo.summary import summary
+from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
+from abs_theory.results import Estimate, SteadyState
+from abs_theory.typing import Array
+from abs_theory.workers import Workers
+
+__all__ = ["steady_state_to_goal"]
+
+OUTSIDE = 1e-5  # two-sided probability that a stated error is exceeded by chance
+PARTS = 32  # of the replicates, for the errors of the staleness law
+TASKS_TOGETHER = 1 << 13  # of all replicates
+FEWEST, MOST = 128, 1024  # replicates
+CALL_SECONDS, TASK_SECONDS = 60e-6, 60e-9  # cost of a round, and of each task that begins in it; rough
+UNEQUAL_SECONDS = 150e-9  # the same for unequal workers
+PLAIN_SECONDS = 60e-9  # of each worker in a round, where tasks may tie
+STRETCH_SECONDS = 2e-3  # of the first stretch of rounds
+LAST_SECONDS = 0.2  # effort from which on changes are stated, not waited for
+ALIKE = 4.0  # standard errors
+# effort in seconds of the estimated cost, up to which the goal is this relative error of the round time
+GOALS = ((0.04, 0.01), (0.1, 0.02), (0.55, 0.03))
+SHARE_GOAL, PMF_GOAL = 0.0095, 0.019  # of idle, wasted and participation; of the probability of a staleness
+STALENESS_GOALS = 0.028, 0.019  # relative, absolute
+NEGLIGIBLE_MASS = 1e-8  # the staleness law ends where less remains
+MOST_ROUNDS = 1 << 24
+UNEVEN = 2.0  # squared coefficient of variation of a round, of which many are correlated
+MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
+MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
+LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
+GROWTH = 0.6  # length of the next stretch of rounds, relative to all before
+MOST_BEYOND, MOST_TILT = 1e-3, 0.005  # probability in the last entry; change of a probability, to give the law its mean
+FORGOTTEN = 0.2  # share of the rounds, at most, that are not used because the start may linger
+
+
+class _Stretch(NamedTuple):
+    """What was counted in some rounds."""
+
+    rounds: int
+    tally: Tally
+    controls: Array
+    expected: Array  # sum of the means of the next round, given the state
+    looks: int  # at the state
+
+
+def steady_state_to_goal(
+    workers: Workers, k: int, bound: float, rng: np.random.Generator, quick: bool = False
+) -> SteadyState:
+    """Steady state with errors that hold but for a chance of 1e-5; ``bound`` inf is none, and 1 <= ``k`` < n.
+
+    Effort is counted in tasks, not in seconds, so the same generator gives the same result everywhere.  It ends as soon
+    as all errors are small: the relative one of the round time below 1 % at first, below 3 % later or if ``quick``.
+
+    >>> from abs_theory.delays import ShiftedExponential
+    >>> from abs_theory.workers import as_workers
+    >>> workers = as_workers(ShiftedExponential(shift=0.8, scale=0.2), 3)
+    >>> state = steady_state_to_goal(workers, 2, math.inf, np.random.default_rng(0))
+    >>> abs(state.round_time - 0.901) < state.error.round_time < 0.01
+    True
+    """
+    run = long_run(workers, k, bound)
+    if workers.has_atoms:
+        return _plain_to_goal(workers, k, bound, rng, run, quick)
+    n = workers.n
+    bound = math.inf if max(LATE_ENOUGH, 4 * run.oldest) < bound else bound  # nobody gets so late
+    replicates = max(FEWEST, min(MOST, TASKS_TOGETHER // n)) // PARTS * PARTS
+    seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
+    cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
+    controls = Controls(workers, replicates)
+    pool = TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, run, controls)
+    warmup = _warmup(workers, k)
+    pool.run(warmup)
+    stretches: list[_Stretch] = []
+    spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
+    mean: MeanRound | None = None
+    every = 2
+    while True:
+        stretches.append(_play(pool, rounds, _entries(run, bound), mean, every))
+        spent += rounds * cost
+        if len(stretches) > 1:
+            settled, change = _settled(stretches, last=spent > LAST_SECONDS)
+            state = _state(_joined(settled), workers, k, bound, run, change)
+            if _good(state, spent, quick) and len(settled) > 1:
+                return state
+            stretches = settled
+            if mean is None and _is_uneven(_joined(settled), pool):
+                mean, stretches = MeanRound(pool, float(state.round_time)), []
+                every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(mean.seconds / cost)))
+                cost += mean.seconds / every
+            rounds = max(2 * every, math.ceil(GROWTH * spent / cost))
+
+
+def _play(pool: TaskPool, rounds: int, entries: int, mean: MeanRound | None, every: int) -> _Stretch:
+    """Play and watch so many rounds, and look ``every`` few rounds at the state of the server."""
+    assert pool.controls is not None
+    pool.controls.sums[:] = 0.0
+    if mean is None:
+        tally = pool.watch(rounds, entries - 1, PARTS)
+        return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros(tally.seconds.size), 0)
+    looks, parts, expected = max(1, rounds // every), [], np.zeros(pool.now.size)
+    for _ in range(looks):
+        parts.append(pool.watch(every, entries - 1, PARTS))
+        expected += mean()
+    return _Stretch(looks * every, Tally.sum(parts), pool.controls.sums.copy(), expected, looks)
+
+
+def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
+    """Whether the lengths of single rounds vary so much that their means given the state are worth their cost."""
+    laws = pool.workers.laws
+    if pool.k * pool.late * len(laws) > MOST_TERMS or any(t > 0 for law in laws for t in law.breaks):
+        return False  # the integral would be long, or not smooth
+    seconds = seen.tally.seconds
+    return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
+
+
+def _warmup(workers: Workers, k: int) -> int:
+    """Rounds in which every worker delivers several times; the more, the steadier its delays, which keep in step."""
+    spread = min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
+    return math.ceil(min(1.5 + 0.04 / max(spread, 1e-9), 40) * workers.n / k)
+
+
+def _plain_to_goal(
+    workers: Workers, k: int, bound: float, rng: np.random.Generator, run: LongRun, quick: bool
+) -> SteadyState:
+    """The same for delays that may tie, worker by worker and without control variates."""
+    n = workers.n
+    replicates = max(64, min(MOST, TASKS_TOGETHER // 2 // n))
+    cost = CALL_SECONDS + PLAIN_SECONDS * replicates * n
+    warmup, rounds, start = _warmup(workers, k), max(16, math.ceil(STRETCH_SECONDS / cost)), run
+    if not forgets(workers):
+        warmup, start = 20 * n // k, None
+    spent = 0.0
+    while True:
+        tally = plain.watch(workers, k, bound, rng, replicates, max(warmup, rounds // 4), rounds, start)
+        spent += 1.25 * rounds * cost
+        state = summary(tally, rounds, workers, k, bound, OUTSIDE)
+        if _good(state, spent, quick):
+            return replace(state, method="simulation")
+        rounds *= 3
+
+
+def _settled(stretches: list[_Stretch], last: bool) -> tuple[list[_Stretch], Array]:
+    """Those at the end that are alike, without the first fifth of the rounds; and how much they still change.
+
+    Seconds, idle and wasted time and restarts per round of the last stretch are compared with those before, replicate
+    by replicate.  If they differ by more than ``ALIKE`` standard errors the stretches before are not used, unless it is
+    the ``last`` one; then the differences are returned.
+    """
+    total, begun = sum(s.rounds for s in stretches), 0
+    used = []
+    for stretch in stretches:
+        begun += stretch.rounds
+        if begun > FORGOTTEN * total:
+            used.append(stretch)
+    if len(used) < 2:
+        return used, np.zeros(4)
+    before, after = (_per_round(part) for part in (_joined(used[:-1]), used[-1]))
+    difference = (after - before).mean(axis=0)
+    noise = (after - before).std(axis=0) / math.sqrt(len(after))
+    change = np.where(np.abs(difference) > ALIKE * noise + 1e-9 * np.abs(after).mean(axis=0), np.abs(difference), 0.0)
+    if change.any() and not last:
+        return used[-1:], np.zeros(4)
+    return used, change
+
+
+def _per_round(stretch: _Stretch) -> Array:
+    tally = stretch.tally
+    return np.column_stack([tally.seconds, tally.idle, tally.wasted, tally.restarts]) / stretch.rounds
+
+
+def _joined(stretches: list[_Stretch]) -> _Stretch:
+    return _Stretch(
+        sum(s.rounds for s in stretches),
+        Tally.sum([s.tally for s in stretches]),
+        np.sum([s.controls for s in stretches], axis=0),
+        np.sum([s.expected for s in stretches], axis=0),
+        sum(s.looks for s in stretches),
+    )
+
+
+def _state(seen: _Stretch, workers: Workers, k: int, bound: float, run: LongRun, change: Array) -> SteadyState:
+    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls)
+    assert state.error is not None
+    unseen = _unseen(run, workers, k, seen.rounds * seen.tally.seconds.size)
+    if seen.looks:
+        given = Estimate.of(seen.expected / seen.looks)
+        if (error := given.half_width(1 - OUTSIDE)) < state.error.round_time:
+            state = replace(state, round_time=given.mean, error=replace(state.error, round_time=error))
+    assert state.error is not None
+    time, available = state.round_time, workers.n * state.round_time
+    if math.isinf(bound):  # conservation of work
+        time = max(time, k / sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True)))
+    more = {
+        "round_time": change[0] + unseen,
+        "idle_fraction": change[1] / available,
+        "wasted_fraction": change[2] / available,
+        "restarts": change[3],
+        "downlinks": change[3],
+        "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
+    }
+    errors = {name: getattr(state.error, name) + value for name, value in more.items()}
+    state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
+    return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
+
+
+def _with_mean(pmf: Array, mean: float) -> Array:
+    """``pmf`` times exp(slope j), which has this ``mean``; itself if too much of it lies beyond its last entry."""
+    j = np.arange(pmf.size)
+    gap = mean - float(pmf @ j)
+    if pmf[-1] > MOST_BEYOND and abs(gap) > 0.05 * mean:
+        return pmf
+    slope, tilted = 0.0, pmf
+    for _ in range(20):
+        tilted = pmf * np.exp(slope * (j - mean))
+        tilted /= tilted.sum()
+        centre = float(tilted @ j)
+        variance = float(tilted @ (j - centre) ** 2)
+        if variance == 0 or abs(mean - centre) <= 1e-12 * mean:
+            break
+        slope += (mean - centre) / variance
+    return tilted if np.abs(tilted - pmf).max() < MOST_TILT else pmf
+
+
+def _good(state: SteadyState, spent: float, quick: bool) -> bool:
+    """Whether the errors are small enough after so much effort."""
+    goal = next((goal for most, goal in GOALS if spent < most), math.inf)
+    slack = math.inf if math.isinf(goal) else 1.0
+    goal = max(goal, GOALS[-1][1]) if quick else goal
+    error, (relative, absolute) = state.error, STALENESS_GOALS
+    assert error is not None
+    assert error.participation is not None
+    return bool(
+        error.round_time <= goal * state.round_time
+        and error.mean_staleness <= slack * max(relative * state.mean_staleness, absolute)
+        and error.restarts <= slack * max(relative * state.restarts, absolute)
+        and max(error.idle_fraction, error.wasted_fraction, error.participation.max()) <= slack * SHARE_GOAL
+        and error.staleness_pmf.max() <= slack * PMF_GOAL
+    )
+
+
+def _entries(run: LongRun, bound: float) -> int:
+    """Entries of the staleness law."""
+    last = max(int(np.flatnonzero(s > NEGLIGIBLE_MASS)[-1]) for s in run.survive)
+    return int(min(bound + 1, MOST_ENTRIES, run.low[last] + run.size[last] + 1))
+
+
+def _unseen(run: LongRun, workers: Workers, k: int, rounds: int) -> float:
+    """Mean seconds per round that rounds too rare to have been seen may add: E[(X_(k) - t)+], t once in all rounds.
+
+    Source: Hoeffding (1956), On the distribution of the number of successes in independent trials, for unequal workers.
+    """
+    log_t = np.linspace(math.log(run.round_time), max(table.log_time[-1] for table in run.tables), 150)
+    # of unequal workers the tail is no heavier than that of equal ones with the mean of their probabilities
+    survive = np.average([table.sf(np.exp(log_t)) for table in run.tables], axis=0, weights=workers.counts)
+    late = special.betainc(workers.n - k + 1, k, survive)
+    rare = np.where(late * rounds < 12, late, 0.0)
+    return float(np.trapezoid(rare * np.exp(log_t), log_t))

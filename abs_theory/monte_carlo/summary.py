@@ -1,0 +1,126 @@
+"""From the sums of a simulation to a steady state with its errors.
+
+Regression on control variates, whose means are 0 in the long run, reduces the noise.  One of them is the growth of the
+ages in flight: with it the results obey the conservation of staleness.  Without a bound another is the growth of the
+work in progress: with it they obey the conservation of work.  Shares of time are ratios of sums, not means of
+ratios, with errors by the delta method.
+Source: Asmussen & Glynn (2007), Stochastic Simulation, ch. 3.4 and 5.2, for ratios and for control variates.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from abs_theory.monte_carlo.tally import Tally
+from abs_theory.results import SteadyState
+from abs_theory.typing import Array
+from abs_theory.workers import Workers
+
+__all__ = ["summary"]
+
+
+ROUNDING = 1e-14  # relative, of a share
+LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
+
+
+def summary(
+    tally: Tally,
+    rounds: int,
+    workers: Workers,
+    k: int,
+    bound: float,
+    outside: float,
+    controls: Array | None = None,
+) -> SteadyState:
+    """Means over the replicates of ``tally``, with half-widths that are exceeded with probability ``outside``.
+
+    Given ``controls``, sums of mean 0 with shape replicates x any, regression on them and on what is conserved in the
+    long run reduces the noise.  Else the errors of staleness and restarts cover how far they are from conservation.
+    """
+    n = workers.n
+    by_worker = tally.delivered.shape[1] > len(workers.laws)
+    sizes = np.ones(n) if by_worker else np.array(workers.counts)
+    sums = [tally.seconds, tally.idle, tally.wasted, tally.restarts, tally.staleness, tally.delivered]
+    known = [np.zeros((tally.seconds.size, 0)) if controls is None else controls]
+    if controls is not None and k < n:
+        known.append(tally.aged)
+        if math.isinf(bound):  # all that is begun is delivered
+            means = np.array([law.mean for law in workers.laws])
+            due = tally.delivered @ (means[workers.group] if by_worker else means)
+            due = k * rounds * means[0] if workers.equal else due
+            known.append(n * tally.seconds - tally.idle - due)
+    mean, residual, freedom = _regressed(np.column_stack(sums) / rounds, np.column_stack(known) / rounds)
+    unit = _student(outside, freedom) / math.sqrt(freedom)
+
+    def half_width(values: Array) -> float:
+        return unit * float(np.sqrt(np.mean(values**2)))
+
+    seconds = float(mean[0])
+    numbers: dict[str, Any] = {"round_time": seconds, "uplinks": float(k)}
+    errors: dict[str, Any] = {"round_time": half_width(residual[:, 0]), "uplinks": 0.0}
+    for column, name in ((1, "idle_fraction"), (2, "wasted_fraction")):
+        share = max(float(mean[column]), 0.0) / (n * seconds)
+        numbers[name] = share
+        error = half_width(residual[:, column] - share * n * residual[:, 0]) / (n * seconds)
+        errors[name] = max(error, ROUNDING * share)
+    restarts, error = max(float(mean[3]), 0.0), half_width(residual[:, 3])
+    numbers |= {"restarts": restarts, "downlinks": k + restarts, "mean_staleness": float(mean[4]) / k}
+    errors |= {"restarts": error, "downlinks": error, "mean_staleness": half_width(residual[:, 4]) / k}
+    unseen = -math.log(outside) / (rounds * tally.seconds.size)  # how often per round what was never seen may happen
+    if controls is None:  # from a start that is not forgotten
+        drift = abs(float(tally.aged.mean())) - 3 * float(tally.aged.std()) / math.sqrt(tally.aged.size)
+        drift = max(drift, 0.0) / rounds
+        errors["mean_staleness"] += drift / k
+        if math.isfinite(bound):
+            errors["restarts"] += drift / (bound + 1)
+            errors["downlinks"] += drift / (bound + 1)
+    else:
+        missed = 0.0 if math.isinf(bound) else bound + 1
+        if missed and numbers["restarts"] < n - k:
+            errors["restarts"] = errors["downlinks"] = errors["restarts"] + unseen
+            errors["mean_staleness"] += unseen * missed / k
+            errors["wasted_fraction"] += unseen * missed / n
+        numbers["restarts"] = min(restarts, (n - k) / missed) if missed else 0.0
+        numbers["mean_staleness"] = (n - k - missed * numbers["restarts"]) / k
+    numbers["staleness_pmf"], errors["staleness_pmf"] = _pmf(tally.histogram, outside)
+    column = np.arange(n) if by_worker else workers.group
+    share, error = mean[5:] / sizes, np.array([half_width(values) for values in residual[:, 5:].T]) / sizes
+    if controls is not None:
+        error = error + LINGERING_SHARE + unseen
+    if workers.equal and not by_worker:
+        share, error = np.array([k / n]), np.zeros(1)
+    numbers["participation"], errors["participation"] = share[column], error[column]
+    return SteadyState(**numbers, method="monte-carlo", error=SteadyState(**errors))
+
+
+def _regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:
+    """Means of the columns where the controls are 0, what is left of their deviations, and degrees of freedom."""
+    replicates = len(columns)
+    mean = columns.mean(axis=0)
+    spread = controls.std(axis=0)
+    controls, spread = controls[:, spread > 0], spread[spread > 0]
+    if controls.shape[1] == 0 or replicates < 4 * (controls.shape[1] + 2):
+        return mean, columns - mean, replicates - 1
+    centre = controls.mean(axis=0)
+    standard = (controls - centre) / spread
+    slope, *_ = np.linalg.lstsq(standard, columns - mean, rcond=1e-8)
+    return mean - (centre / spread) @ slope, columns - mean - standard @ slope, replicates - 1 - controls.shape[1]
+
+
+def _student(outside: float, freedom: int) -> float:
+    """What Student's t exceeds in size with probability ``outside``."""
+    return -float(special.stdtrit(freedom, outside / 2))
+
+
+def _pmf(histogram: NDArray[np.int64], outside: float) -> tuple[Array, Array]:
+    """Frequencies, with errors over the rows."""
+    histogram = histogram[:, : int(np.flatnonzero(histogram.any(axis=0))[-1]) + 1]
+    rows = len(histogram)
+    unit = _student(outside, rows - 1) / math.sqrt(rows)
+    total = int(histogram.sum())
+    spread = (histogram / histogram.sum(axis=1, keepdims=True)).std(axis=0, ddof=1)
+    # what was seen nowhere may have this frequency
+    return histogram.sum(axis=0) / total, np.maximum(unit * spread, -math.log(outside) / total)
