@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from abs_theory.choose import time_optimal_threshold
+from abs_theory.choose.result import AS_GOOD
 from paper_figs import laws, style
 from paper_figs.figures import bound, choice, local_steps, round_time, scaling, staleness, threshold
 
@@ -207,7 +208,8 @@ def test_claim_of_choice(profile):
         pick = rows[rows["pick"]]
         assert len(pick) == 1
         assert pick["trained"].item() <= 1.15 * rows["trained"].min(), law
-        assert pick["predicted"].item() == pytest.approx(table.loc[table["law"] == law, "predicted"].min())
+        fastest = table.loc[table["law"] == law, "predicted"].min()
+        assert fastest <= pick["predicted"].item() <= (1 + AS_GOOD) * fastest  # ties are broken by other means
         assert 0.8 < pick["trained"].item() / pick["predicted"].item() < 1.25
     ratio = trained["trained"] / trained["predicted"]
     assert ratio.between(0.72, 1.7).all()
