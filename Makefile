@@ -2,20 +2,30 @@
 # make test [SLOW=1]   the test suite                   make check       lint, format, types
 # make bench           speed beside the alternatives    make notebooks   JupyterLab
 # make docs [QUICK=1]  the documentation into docs/site
+# make test-lowest [SHORT=1]   the test suite on the lowest versions that pyproject.toml allows
 # Each creates its own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
+SHORT_TESTS := tests/abs_theory/test_main.py tests/simulations/test_main.py tests/simulations/sweeps/test_sweep.py
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: figures test bench check notebooks docs clean
+.PHONY: figures test test-lowest bench check notebooks docs clean
 
 figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick) $(if $(FULL),--full)
 
 test: $(DEV_READY)
 	$(BIN)/python -m pytest -q -n auto $(if $(SLOW),-m "slow or not slow")
+
+# The lowest versions that pyproject.toml allows.  Those libraries warn about each other, which is not for us to mend.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python tests/lowest_versions.py > .venv-lowest/requirements.txt
+	.venv-lowest/bin/pip install --quiet --requirement .venv-lowest/requirements.txt
+	.venv-lowest/bin/pip install --quiet --no-deps --editable .
+	.venv-lowest/bin/python -m pytest -q -n auto -W ignore::DeprecationWarning $(if $(SHORT),$(SHORT_TESTS))
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks
@@ -37,7 +47,7 @@ docs: $(READY)
 	@echo docs/site/index.html
 
 clean:
-	rm -rf $(VENV) figures .cache .pytest_cache .ruff_cache build docs/site docs/reference docs/generated docs/tutorials docs/examples docs/jupyter_execute *.egg-info
+	rm -rf $(VENV) .venv-lowest figures .cache .pytest_cache .ruff_cache build docs/site docs/reference docs/generated docs/tutorials docs/examples docs/jupyter_execute *.egg-info
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
