@@ -114,7 +114,7 @@ def choose_k(
     most_by_law = float(open_rates.max(initial=0.0))
     lost = bool(on_law[k] or most_by_law > rate[k])
     gain = None
-    if largest + 1 == n:
+    if largest + 1 == n and blind[n - 1] <= MOST_BLIND_ROUNDS:
         ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
         # time per gradient of k over that of n; the deviations are those of log T_(n) - log T_(k)
         log = math.log(rate[n - 1] / rate[k])

@@ -46,7 +46,10 @@ def test_waiting_for_all_does_not_look_good_because_its_slow_calls_are_lost(form
     rate = lossy.k / full[lossy.k - 1]
     assert rate >= 0.9 * max(np.arange(1, n + 1) / full)
     assert "lost a call: at least" in lossy.curve.loc[n, "reason"]
-    assert lossy.savings.low != lossy.savings.low, "no interval is claimed for a saving that rests on lost calls"
+    if form in ("empty", "missing rows"):
+        assert lossy.savings is None, "when the lost calls would have come is unknown"
+    else:
+        assert np.isnan(lossy.savings.low), "no interval is claimed for a saving that rests on lost calls"
     assert (np.diff(lossy.curve["mean"]) >= 0).all(), "the curve never falls with k"
     if form in ("failed", "censored", "cancelled"):
         proven = np.sort(np.minimum(seconds, 3.0), axis=1).mean(axis=0)
