@@ -210,7 +210,9 @@ def _proposed(
     atoms = any(law.has_atoms for law in (laws if isinstance(laws, list) else [laws]))
     try:
         with np.errstate(all="ignore"):
-            curve = choose.best(laws, n, constants, Target(target), rng=rng if atoms else None).curve
+            # the fast route will do: the replayed trace decides
+            method, generator = ("auto", rng) if atoms else ("fast", None)
+            curve = choose.best(laws, n, constants, Target(target), method=method, rng=generator).curve
     except ValueError:
         return []
     near = curve[curve["objective"] <= CONTENDER_FACTOR * curve["objective"].min()].nsmallest(

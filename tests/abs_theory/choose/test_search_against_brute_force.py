@@ -64,3 +64,14 @@ def test_a_choice_is_never_slower_than_its_alternatives(seed):
 def test_a_choice_is_never_slower_than_its_alternatives_thoroughly(seed):
     _, blur = check(seed, 1200, 64)
     assert blur < 0.1
+
+
+def test_a_density_that_is_infinite_at_zero():
+    """The mean field makes threshold 1 look three times as fast as it is, where the hazard decreases."""
+    law = Gamma(shape=0.3, scale=1 / 0.3)
+    choice = choose.best(
+        law, 50, Constants(1.0, 5.0, 10.0), Target(0.3), Search(k=[1, 2], max_staleness=[0, 1, 2, None])
+    )
+    assert (choice.k, choice.max_staleness) == (1, 0.0)
+    settled = choice.curve[choice.curve["settled"]].set_index(["k", "max_staleness"])["objective"]
+    assert settled[1, 1.0] > 1.7 * settled[1, 0.0]
