@@ -1,5 +1,6 @@
 """Sweeps: which cells there are, and that no failure, interruption or damaged file loses or invents a result."""
 
+import gzip
 import math
 import os
 from contextlib import suppress
@@ -552,9 +553,7 @@ def test_large_tables_are_compressed_to_the_same_bytes(whole, tmp_path, monkeypa
         contents.add(paths[0].read_bytes())
     assert len(contents) == 1
     assert not (tmp_path / "table.csv").exists()
-    pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "table.csv.gz", float_precision="round_trip"), whole.table, check_exact=True
-    )
+    assert gzip.decompress(paths[0].read_bytes()).decode() == whole.table.to_csv(index=False)
     pytest.importorskip("pyarrow")
     path = folder.write_tables(tmp_path, whole, "parquet")[0]
     pd.testing.assert_frame_equal(pd.read_parquet(path), whole.table, check_exact=True)
