@@ -62,6 +62,9 @@ class TimingOnly:
     exact_rows: ClassVar[bool] = True  #: see ``rows_are_exact``
     initial = np.zeros(0)  #: no parameters
 
+    def __repr__(self) -> str:
+        return "TimingOnly()"
+
     def loss(self, params: np.ndarray) -> float:
         return 0.0
 
