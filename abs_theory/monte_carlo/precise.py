@@ -73,7 +73,7 @@ def steady_state_to_goal(
     >>> from abs_theory.workers import as_workers
     >>> workers = as_workers(ShiftedExponential(shift=0.8, scale=0.2), 3)
     >>> state = steady_state_to_goal(workers, 2, math.inf, np.random.default_rng(0))
-    >>> abs(state.round_time - 0.901) < state.error.round_time < 0.01
+    >>> bool(abs(state.round_time - 0.901) < state.error.round_time < 0.01)
     True
     """
     run = long_run(workers, k, bound)
