@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "DelayLike", "Law", "Laws", "PiecewiseLaw", "Size", "Values", "places_within"]
+__all__ = ["Array", "DelayLike", "Ints", "Law", "Laws", "PiecewiseLaw", "Size", "Values", "places_within"]
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Values = float | Array  # one number, or one for each cell of a grid
 Size = int | tuple[int, ...] | None  # shape of a sample, as in numpy
 

@@ -20,7 +20,7 @@ from simulations import protocols
 from simulations.experiment import simulate
 from simulations.fleets import Independent
 from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron_digits, softmax_digits
-from simulations.server import Budget, Protocol, Run, Server, drive
+from simulations.server import Protocol, Run, RunBudget, Server, drive
 from simulations.server.in_step import InStep
 from simulations.server.next_steps import next_steps
 from simulations.streams import streams, task_times
@@ -37,7 +37,7 @@ def run_of(problem: Problem, protocol: Protocol, n: int, updates: int, delay: De
     """What is run: ``n`` equal workers, ``updates`` updates."""
     return Run(
         protocol=protocol, problem=problem, fleet=Independent((delay,) * n), step_size=STEP, seed=0,
-        budget=Budget(num_updates=updates),
+        budget=RunBudget(num_updates=updates),
     )  # fmt: skip
 
 

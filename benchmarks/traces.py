@@ -29,7 +29,7 @@ from abs_theory.bounds import Constants
 from abs_theory.delays import Delay, Exponential, LogNormal, ShiftedExponential
 from abs_theory.plan import decide, fit, plan
 from abs_theory.plan.effects import table
-from abs_theory.plan.replayed import Replay
+from abs_theory.plan.replayed import TraceReplay
 from abs_theory.traces import Trace
 
 FEWEST_ROUNDS = 40  # complete; with fewer, halves of a data set are too short
@@ -91,9 +91,9 @@ def lost_k(k: int, seconds: np.ndarray) -> float:
     return float(rate.max() / rate[k - 1]) - 1
 
 
-def scoring_replay(seconds: np.ndarray) -> Replay:
+def scoring_replay(seconds: np.ndarray) -> TraceReplay:
     """The replay of the rounds on which the rules are scored."""
-    return Replay(seconds, np.zeros(len(seconds), dtype=np.int64), np.random.default_rng(0), copies=2)
+    return TraceReplay(seconds, np.zeros(len(seconds), dtype=np.int64), np.random.default_rng(0), copies=2)
 
 
 def grid(n: int) -> list[tuple[int, float]]:
@@ -119,13 +119,13 @@ def trials(name: str, trace: Trace) -> list[dict[str, Any]]:
         for rule in RIVALS:
             k = rival_k(rule, part)
             add("k", source, rule, str(k), lost_k(k, seconds))
-        if answer.policy is None or answer.ceiling is None:
+        if answer.setting is None or answer.ceiling is None:
             add("max_staleness", source, "plan", "-", math.nan)
             add("(k, max_staleness), gradients/s", source, "plan", "-", math.nan)
             for noise in NOISE:
                 add(f"(k, max_staleness), {noise} noise", source, "plan", "-", math.nan)
             continue
-        cell = answer.policy.k, answer.policy.max_staleness
+        cell = answer.setting.k, answer.setting.max_staleness
         best = min(play(answer.k, t).round_time for k, t in [(answer.k, t) for t in THRESHOLDS])
         add("max_staleness", source, "plan", _words(*cell), play(*cell).round_time / best - 1)
         top = answer.ceiling.k, answer.ceiling.max_staleness
@@ -135,8 +135,8 @@ def trials(name: str, trace: Trace) -> list[dict[str, Any]]:
         for noise, sigma2 in NOISE.items():
             constants = Constants(L=1.0, sigma2=sigma2, gap=1.0)
             chosen = plan(part, constants=constants, target=TARGET)
-            assert chosen.policy is not None
-            cell = chosen.policy.k, chosen.policy.max_staleness
+            assert chosen.setting is not None
+            cell = chosen.setting.k, chosen.setting.max_staleness
             needed = decide.times_to_target([*cells, cell], [play(*c) for c in [*cells, cell]], constants, TARGET)
             lost = needed[-1] / needed.min() - 1
             add(f"(k, max_staleness), {noise} noise", source, "plan", _words(*cell), float(lost))

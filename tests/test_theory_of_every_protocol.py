@@ -16,7 +16,7 @@ from abs_theory.round_time.stale_synchronous import ssp
 from simulations import protocols
 from simulations.fleets import Independent
 from simulations.problems import TimingOnly
-from simulations.server import Budget, Run, Server
+from simulations.server import Run, RunBudget, Server
 
 N = 6
 STEPS = 3  # of local SGD and its like
@@ -80,7 +80,7 @@ def timing_run(protocol, laws, updates, local_steps=1):
     """A run of workers with these laws that trains nothing."""
     return Run(
         protocol=protocol, problem=TimingOnly(), fleet=Independent(tuple(laws)), step_size=1.0,
-        local_steps=local_steps, seed=11, budget=Budget(num_updates=updates),
+        local_steps=local_steps, seed=11, budget=RunBudget(num_updates=updates),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from abs_theory.bounds import recorded
 from simulations.fleets import Independent
-from simulations.server import Budget, Run, Server
+from simulations.server import Run, RunBudget, Server
 from simulations.streams import streams
 
 
@@ -15,7 +15,7 @@ def train(protocol, problem, delays, *, step_size, num_updates, seed, replicate=
     """
     run = Run(
         protocol=protocol, problem=problem, fleet=Independent(tuple(delays)), step_size=step_size, seed=seed,
-        budget=Budget(num_updates=num_updates), keep_tasks=True,
+        budget=RunBudget(num_updates=num_updates), keep_tasks=True,
     )  # fmt: skip
     server = Server(run, replicate)
     if noise_replicate is not None:

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from abs_theory.bounds.constants import Constants
 from abs_theory.bounds.guaranteed import STEP_SLACK, step_for_load
 from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, checked_array
-from abs_theory.monte_carlo import Fleet
+from abs_theory.monte_carlo import PlayedFleet
 from abs_theory.typing import Array, Laws, places_within
 
 __all__ = ["checked_staleness", "checked_steps", "gradient_norm", "max_step_size", "sample", "staleness_table"]
 
-Table = NDArray[np.int64]
+Versions = NDArray[np.int64]
 
 
 def sample(
@@ -27,7 +27,7 @@ def sample(
     rng: np.random.Generator,
     num_updates: int,
     replicates: int,
-) -> Table:
+) -> Versions:
     """Staleness tables of ABS, shape (replicates, num_updates, k), every run starting with n fresh workers.
 
     ``delay``: one law for all workers, or a sequence of n.  Cost O(n) per update and run.
@@ -41,12 +41,12 @@ def sample(
     check_count("num_updates", num_updates)
     check_count("replicates", replicates)
     check_max_staleness(max_staleness)
-    fleet = Fleet(delay, n, rng, replicates)
+    fleet = PlayedFleet(delay, n, rng, replicates)
     bound = np.inf if max_staleness is None else max_staleness
     return np.stack([fleet.round(k, bound).staleness for _ in range(num_updates)], axis=1)
 
 
-def staleness_table(update: ArrayLike, staleness: ArrayLike) -> Table:
+def staleness_table(update: ArrayLike, staleness: ArrayLike) -> Versions:
     """The table of one run, from two columns with one entry per applied gradient.
 
     ``update`` (0, 1, ...) is the update that applied it.  In the table of tasks of a simulation, the gradients with
@@ -119,7 +119,7 @@ def max_step_size(constants: Constants, staleness: ArrayLike) -> Array:
     return step_for_load(constants, _load(table, np.ones(table.shape[:-1])).max(axis=-1))
 
 
-def _load(table: Table, eta: Array) -> Array:
+def _load(table: Versions, eta: Array) -> Array:
     """For each update j, the sum of eta_t tau / k_t over the gradients in flight across it."""
     weight = (eta / np.count_nonzero(table >= 0, axis=-1))[..., None] * np.maximum(table, 0)
     run = np.arange(eta.size).reshape(eta.shape) // table.shape[-2] * table.shape[-2]
@@ -128,11 +128,11 @@ def _load(table: Table, eta: Array) -> Array:
     return np.maximum(np.cumsum(change, axis=-1), 0.0)
 
 
-def _read_version(table: Table) -> Table:
+def _read_version(table: Versions) -> Versions:
     return np.arange(table.shape[-2])[:, None] - np.maximum(table, 0)
 
 
-def checked_staleness(staleness: ArrayLike) -> Table:
+def checked_staleness(staleness: ArrayLike) -> Versions:
     """The staleness table as an integer array.
 
     Raises ValueError unless every update applies at least one gradient, and none is staler than its update's number.
@@ -150,7 +150,7 @@ def checked_staleness(staleness: ArrayLike) -> Table:
     return table
 
 
-def checked_steps(step_size: ArrayLike, table: Table) -> Array:
+def checked_steps(step_size: ArrayLike, table: Versions) -> Array:
     """The step of every update of a staleness table, from one number, one per update, or one per update and run.
 
     Raises ValueError unless they are finite, > 0 and of such a shape.

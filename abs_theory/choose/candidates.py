@@ -16,12 +16,11 @@ from abs_theory.bounds import Constants, Tradeoff, expected
 from abs_theory.choose.goal import Budget, Goal, Target
 from abs_theory.choose.start import Start, estimated, no_start, seconds_to, updates_by
 from abs_theory.delays import Exponential
-from abs_theory.typing import Array, Laws
+from abs_theory.typing import Array, Ints, Laws
 from abs_theory.workers import as_workers
 
 __all__ = ["Candidates", "between", "coarse", "grid", "joined", "outcomes", "rounds", "settle", "tradeoff"]
 
-Counts = NDArray[np.int64]
 
 EVERY_K_UP_TO = 128  # workers: with more, about 3/4 of this many k are tried, then those around the best
 K_BETWEEN_NEIGHBOURS = 9  # tried in each gap around the best k, with more workers than that
@@ -32,14 +31,14 @@ LARGEST_THRESHOLD = 8  # n / k: with a threshold of 8 n / k restarts are rare
 # ---------------------------------------------------------------- which candidates
 
 
-def coarse(n: int) -> Counts:
+def coarse(n: int) -> Ints:
     """Values of k to try first: all, or about 100 in geometric progression."""
     if n <= EVERY_K_UP_TO:
         return np.arange(1, n + 1)
     return np.unique(np.append(np.geomspace(1, n, 3 * EVERY_K_UP_TO // 4).round(), n)).astype(np.int64)
 
 
-def between(curve: pd.DataFrame) -> Counts:
+def between(curve: pd.DataFrame) -> Ints:
     """Values of k not yet tried between the best one and its neighbours; none if they are adjacent."""
     objective = curve["objective"].to_numpy()
     if not np.isfinite(objective).any():
@@ -50,7 +49,7 @@ def between(curve: pd.DataFrame) -> Counts:
     return np.setdiff1d(np.concatenate([*finer, tried]), tried).astype(np.int64)
 
 
-def grid(ks: Counts, n: int, thresholds: Array | None, has_mean: bool) -> tuple[Counts, Array]:
+def grid(ks: Ints, n: int, thresholds: Array | None, has_mean: bool) -> tuple[Ints, Array]:
     """All (k, max_staleness) to try, as two arrays.
 
     With each k the ``thresholds`` given, or 0, 1, 2, 3, 4, 6, 8, 12, 16, 32, ... up to 8 n / k, and none.
@@ -78,7 +77,7 @@ def grid(ks: Counts, n: int, thresholds: Array | None, has_mean: bool) -> tuple[
 class Candidates:
     """One entry per candidate, a k and a threshold; per round unless said otherwise."""
 
-    k: Counts  #: gradients waited for
+    k: Ints  #: gradients waited for
     max_staleness: Array  #: the threshold; inf: none
     seconds: Array  #: mean round time
     error: Array  #: half-width of the round time
@@ -90,7 +89,7 @@ class Candidates:
     settled: NDArray[np.bool_]  #: whether the steady state is exact, or as accurate as it is going to be
 
     @classmethod
-    def measured(cls, k: Counts, max_staleness: Array, seconds: Array, mean_staleness: Array, messages: Array) -> Self:
+    def measured(cls, k: Ints, max_staleness: Array, seconds: Array, mean_staleness: Array, messages: Array) -> Self:
         """Candidates whose rounds were measured: exact, without a start of their own."""
         zeros, pmf = np.zeros(k.size), np.ones((k.size, 1))
         return cls(
@@ -137,7 +136,7 @@ def _widened(pmf: Array, width: int) -> Array:
 def rounds(
     delay: Laws,
     n: int,
-    cells: tuple[Counts, Array],
+    cells: tuple[Ints, Array],
     costs: tuple[Array | None, float],
     method: str,
     rng: np.random.Generator | None,
@@ -224,7 +223,7 @@ def settle(
     )  # fmt: skip
 
 
-def _possible_staleness(mean_staleness: Array, k: Counts, max_staleness: Array, n: int) -> Array:
+def _possible_staleness(mean_staleness: Array, k: Ints, max_staleness: Array, n: int) -> Array:
     """The mean staleness within what holds on every run, with equality if there is no threshold."""
     in_flight = (n - k) / k
     return np.where(
@@ -254,7 +253,7 @@ _remembered_cell = lru_cache(maxsize=1024)(_read_only_state)
 # ---------------------------------------------------------------- progress towards the goal
 
 
-def tradeoff(constants: Constants, k: Counts, n: int, mean_staleness: Array, largest: Array, goal: Goal) -> Tradeoff:
+def tradeoff(constants: Constants, k: Ints, n: int, mean_staleness: Array, largest: Array, goal: Goal) -> Tradeoff:
     """Mean of E|grad F|^2 as a function of the step, if no gradient is staler than ``largest``."""
     if goal.model == "expected":
         return expected.tradeoff(constants, k, mean_staleness)

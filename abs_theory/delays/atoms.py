@@ -95,7 +95,7 @@ def _on_lattice(parts: Counter[Discrete]) -> Atoms:
     return Atoms(np.asarray(start + step * seen, np.float64), np.asarray(pmf[seen], np.float64))
 
 
-def plus_continuous(law: Discrete, other: Delay) -> convolution.Sum:
+def plus_continuous(law: Discrete, other: Delay) -> convolution.TabulatedSum:
     """Law of the sum of a draw from each, tabulated.
 
     More than 256 times are divided into 128 groups of equal width in the logit of their probability.  Each group is

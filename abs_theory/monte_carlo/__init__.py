@@ -1,14 +1,14 @@
 """Monte Carlo estimates of the same quantities as the theory, for any delay law, in seconds."""
 
 from abs_theory.monte_carlo.estimators import abs_sgd, order_statistic, steady_state
-from abs_theory.monte_carlo.plain import Fleet, Round
+from abs_theory.monte_carlo.plain import PlayedFleet, PlayedRound
 from abs_theory.monte_carlo.precise import steady_state_to_goal
 from abs_theory.results import Estimate, SteadyState
 
 __all__ = [
     "Estimate",
-    "Fleet",
-    "Round",
+    "PlayedFleet",
+    "PlayedRound",
     "SteadyState",
     "abs_sgd",
     "order_statistic",

@@ -13,10 +13,10 @@ from abs_theory.monte_carlo.tally import Tally
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
-__all__ = ["Fleet", "Round", "watch"]
+__all__ = ["PlayedFleet", "PlayedRound", "watch"]
 
 
-class Round(NamedTuple):
+class PlayedRound(NamedTuple):
     """What one round did, per replicate: seconds have shape ``replicates``, masks ``replicates x n``."""
 
     duration: Array  #: seconds until the k-th delivery
@@ -28,7 +28,7 @@ class Round(NamedTuple):
     restarted: NDArray[np.bool_]  #: who was told to start again
 
 
-class Fleet:
+class PlayedFleet:
     """Independent replicates of n workers under an ABS server, at time 0 fresh or, with ``long_run``, in its states."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Fleet:
         """Staleness of every gradient in flight, shape ``replicates x n``."""
         return self.updates - self.version
 
-    def round(self, k: int, max_staleness: float) -> Round:
+    def round(self, k: int, max_staleness: float) -> PlayedRound:
         """Wait for ``k`` gradients, update, restart whoever is now staler than ``max_staleness``.
 
         Equal finish times: lower worker index first.  Cost O(n) per replicate, whatever ``k``.
@@ -78,7 +78,7 @@ class Fleet:
         self.version.put(jobs, self.updates)
         duration, self.time = now[:, 0] - self.time, now[:, 0]
         idle, useful = (now - finish).sum(axis=1), (finish - start).sum(axis=1)
-        return Round(duration, staleness, idle, useful, wasted, delivered, restarted)
+        return PlayedRound(duration, staleness, idle, useful, wasted, delivered, restarted)
 
     def _draw(self, jobs: NDArray[np.intp]) -> Array:
         """Delays of the workers at these places of a ``replicates x n`` table."""
@@ -107,7 +107,7 @@ def watch(
     makes the replicates differ, and their mean that of the cycle, wherever the window cuts it.
     """
     n = workers.n
-    fleet = Fleet(workers, n, rng, replicates, start)
+    fleet = PlayedFleet(workers, n, rng, replicates, start)
     spread = 4 * (n // k)
     begin = warmup + rng.integers(spread, size=replicates)
     total = warmup + spread - 1 + rounds

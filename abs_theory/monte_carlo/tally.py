@@ -7,11 +7,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Ints
 
 __all__ = ["Tally", "counts"]
 
-Counts = NDArray[np.int64]
 
 MOST_ENTRIES = 4096  # entries of a staleness law; the last is that staleness or more
 
@@ -26,8 +25,8 @@ class Tally:
     restarts: Array
     staleness: Array  # summed over the applied gradients
     aged: Array  # growth of the sum of the ages in flight
-    histogram: Counts  # of that staleness, shape replicates x entries, or equal parts of the replicates x entries
-    delivered: Counts  # gradients, one column for each worker or group of workers
+    histogram: Ints  # of that staleness, shape replicates x entries, or equal parts of the replicates x entries
+    delivered: Ints  # gradients, one column for each worker or group of workers
 
     @classmethod
     def of(cls, replicates: int, longest_staleness: float, columns: int, parts: int | None = None) -> Self:
@@ -51,7 +50,7 @@ class Tally:
         """What the same replicates did in all ``parts``, one after another."""
         return cls(*(np.sum([getattr(part, f.name) for part in parts], axis=0) for f in fields(cls)))
 
-    def add_staleness(self, staleness: Counts, rows: slice | NDArray[np.intp] = slice(None)) -> None:
+    def add_staleness(self, staleness: Ints, rows: slice | NDArray[np.intp] = slice(None)) -> None:
         """Count applied gradients of this ``staleness``, shape ``replicates x any``, or of the ``rows`` alone."""
         self.staleness[rows] += staleness.sum(axis=1)
         if len(self.histogram) < len(self.staleness):
@@ -59,7 +58,7 @@ class Tally:
         self.histogram[rows] += counts(staleness, self.histogram.shape[1])
 
 
-def counts(values: Counts, bins: int) -> Counts:
+def counts(values: Ints, bins: int) -> Ints:
     """How often each of 0, ..., bins - 1 occurs in each row, shape ``rows x bins``; the last bin takes all beyond."""
     rows = values.shape[0]
     cells = np.minimum(values, bins - 1) if values.max() >= bins else values

@@ -1,8 +1,8 @@
 from . import decide, fit
 from .page import write
 from .planner import plan
-from .replayed import Replay
+from .replayed import TraceReplay
 from .result import Plan
 from .words import sentences
 
-__all__ = ["Plan", "Replay", "decide", "fit", "plan", "sentences", "write"]
+__all__ = ["Plan", "TraceReplay", "decide", "fit", "plan", "sentences", "write"]

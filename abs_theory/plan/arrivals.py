@@ -22,7 +22,7 @@ from scipy import stats
 
 from abs_theory.plan import intervals
 from abs_theory.plan.completion import Completed, complete
-from abs_theory.plan.effects import Effects, Table
+from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.traces import counted
 from abs_theory.typing import Array
 
@@ -37,7 +37,7 @@ FULL_WAITS_NEEDED = 20  # rounds that wait for everybody, to learn E[T_(k)] for 
 
 
 def mean_arrivals(
-    data: Table, parts: Effects, rng: np.random.Generator, completed: Completed | None = None
+    data: RoundTable, parts: Effects, rng: np.random.Generator, completed: Completed | None = None
 ) -> pd.DataFrame:
     """One row for each k = 1..n (the index): mean, stderr, low, high, rounds, reason and at_least; seconds.
 
@@ -51,7 +51,7 @@ def mean_arrivals(
     completed = complete(data, parts, rng) if completed is None else completed
     arrivals = completed.arrivals
     rounds, n = arrivals.shape
-    estimates = intervals.means(arrivals, data.window, rng)
+    estimates = intervals.resampled_means(arrivals, data.window, rng)
     reason = np.full(n, "", dtype=object)
     unseen = estimates.rounds == 0
     few = np.flatnonzero(~estimates.identified & ~unseen)
@@ -97,11 +97,11 @@ def _of_both_readings(
     """Ends of the intervals, whether calls lost at an unknown time were late or as fast as others."""
     if completed.alike is None:
         return estimates.low, estimates.high
-    other = intervals.means(completed.alike, window, rng)
+    other = intervals.resampled_means(completed.alike, window, rng)
     return np.fmin(estimates.low, other.low), np.fmax(estimates.high, other.high)
 
 
-def _at_least(data: Table, rows: NDArray[np.bool_]) -> float:
+def _at_least(data: RoundTable, rows: NDArray[np.bool_]) -> float:
     """Lower bound of the mean seconds of rounds ``rows``: the last arrival or the last time given up."""
     return float(np.nanmax(data.seconds[rows], axis=1).mean())
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abs_theory.plan import fit
-from abs_theory.plan.effects import Effects, Mask, Table
+from abs_theory.plan.effects import Effects, Mask, RoundTable
 from abs_theory.typing import Array
 
 __all__ = ["Completed", "complete"]
@@ -41,7 +41,7 @@ class Completed:
         return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def complete(data: Table, parts: Effects, rng: np.random.Generator) -> Completed:
+def complete(data: RoundTable, parts: Effects, rng: np.random.Generator) -> Completed:
     """Complete the rounds of ``data`` that lost calls; without any, nothing is drawn from ``rng``."""
     arrived = np.sort(data.delivered, axis=1)
     if not data.lost.any():
@@ -76,7 +76,7 @@ def _later(law: "fit.Delay", above: Array, rng: np.random.Generator) -> Array:
     return np.where((beyond > 0) & np.isfinite(drawn), np.maximum(drawn, above), above)
 
 
-def _alike(data: Table, factor: Array, last: Array, rng: np.random.Generator) -> Array | None:
+def _alike(data: RoundTable, factor: Array, last: Array, rng: np.random.Generator) -> Array | None:
     """Arrivals if the calls whose end nobody saw, or that failed early, were as fast as others that last so long."""
     blind = _blind(data, last)
     if not blind.any():
@@ -92,6 +92,6 @@ def _alike(data: Table, factor: Array, last: Array, rng: np.random.Generator) ->
     return np.sort(seconds, axis=1)  # one draw: the mean of several would vary less from round to round than delays do
 
 
-def _blind(data: Table, last: Array) -> Mask:
+def _blind(data: RoundTable, last: Array) -> Mask:
     """Lost calls of which nothing is known beyond the last arrival of their round."""
     return data.lost & (data.end_unknown | (data.seconds < last))

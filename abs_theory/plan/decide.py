@@ -18,13 +18,13 @@ from abs_theory.choose import Candidates, Target, candidates
 from abs_theory.plan import intervals
 from abs_theory.plan.completion import Completed
 from abs_theory.plan.fleet_model import FleetModel
-from abs_theory.plan.replayed import Played, Replay
+from abs_theory.plan.replayed import Played, TraceReplay
 from abs_theory.typing import Array
 
 __all__ = [
     "Gain",
     "KChoice",
-    "Policy",
+    "Setting",
     "choose_k",
     "choose_threshold",
     "fastest",
@@ -140,11 +140,11 @@ def _ratios(
     """Sampling error of log E[T_(k)] - log E[T_(to + 1)] for each k, linearised: means of deviations around 0."""
     columns = arrivals if only is None else arrivals[:, [only]]
     relative = columns / (mean if only is None else mean[only]) - arrivals[:, [to]] / mean[to]
-    return intervals.means(relative, window, rng)
+    return intervals.resampled_means(relative, window, rng)
 
 
 @dataclass(frozen=True, eq=False)
-class Policy:
+class Setting:
     """A k and max_staleness (inf: nobody restarts), as replayed, and the other candidates."""
 
     k: int  #: workers waited for
@@ -154,14 +154,14 @@ class Policy:
     tried: pd.DataFrame  #: k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
 
 
-def choose_threshold(replay: Replay, k: int) -> Policy:
+def choose_threshold(replay: TraceReplay, k: int) -> Setting:
     """The smallest ``max_staleness`` whose rounds at ``k`` are within one standard error of the shortest."""
     thresholds = [t for t in THRESHOLDS if t <= 8 * replay.n / k] if k < replay.n else [0.0]
     cells = [(k, t) for t in [*thresholds, *([math.inf] if k < replay.n else [])]]
     return _simplest(replay, cells, [replay.play(*cell).round_time for cell in cells])
 
 
-def fastest(replay: Replay) -> Policy:
+def fastest(replay: TraceReplay) -> Setting:
     """The k and ``max_staleness`` with the most gradients per second, however stale: an upper limit, not advice."""
     n = replay.n
     ks = np.unique(np.geomspace(1, n, CEILING_K_VALUES).round().astype(int)).tolist()
@@ -169,7 +169,9 @@ def fastest(replay: Replay) -> Policy:
     return _simplest(replay, cells, [replay.play(*cell).round_time / cell[0] for cell in cells])
 
 
-def soonest(replay: Replay, model: FleetModel, constants: Constants, target: float, rng: np.random.Generator) -> Policy:
+def soonest(
+    replay: TraceReplay, model: FleetModel, constants: Constants, target: float, rng: np.random.Generator
+) -> Setting:
     """The k and ``max_staleness`` that reach ``target`` first: proposed by the model, decided by the replayed trace.
 
     Candidates are a coarse grid and the best of ``choose.best`` under the fitted laws.  The updates to the target are
@@ -221,7 +223,7 @@ def _proposed(
     return [(int(k), float(t)) for k, t in zip(near["k"], near["max_staleness"], strict=True)]
 
 
-def _simplest(replay: Replay, cells: list[tuple[int, float]], objective: list[float]) -> Policy:
+def _simplest(replay: TraceReplay, cells: list[tuple[int, float]], objective: list[float]) -> Setting:
     """Of the ``cells`` within one standard error of the least ``objective``, the simplest.
 
     The error is that of the round times over the same bootstrap traces.
@@ -241,25 +243,25 @@ def _simplest(replay: Replay, cells: list[tuple[int, float]], objective: list[fl
     k, threshold = int(row["k"]), float(row["max_staleness"])
     alike = tried[tried["log_ratio"] <= STANDARD_ERRORS_95 * tried["error"]]
     same = tuple((int(k), float(t)) for k, t in zip(alike["k"], alike["max_staleness"], strict=True))
-    return Policy(k, threshold, same, replay.play(k, threshold), tried)
+    return Setting(k, threshold, same, replay.play(k, threshold), tried)
 
 
 def gain(played: Played, gradients: int, other: Played, others: int) -> Gain:
-    """Time per gradient of one policy over that of another, with a 95 % interval over bootstrap traces."""
+    """Time per gradient of one setting over that of another, with a 95 % interval over bootstrap traces."""
     log, error = played.log_ratio(other)
     log += math.log(others / gradients)
     half = STANDARD_ERRORS_95 * error
     return Gain(math.exp(log), math.exp(log - half), math.exp(log + half))
 
 
-def gain_to_target(replay: Replay, policy: Policy) -> Gain:
-    """Time to the target of ``policy``, one of ``soonest``, over that of waiting for everybody."""
+def gain_to_target(replay: TraceReplay, setting: Setting) -> Gain:
+    """Time to the target of ``setting``, one of ``soonest``, over that of waiting for everybody."""
 
     def updates(k: int, threshold: float) -> float:
-        cell = (policy.tried["k"] == k) & (policy.tried["max_staleness"] == threshold)
-        row = policy.tried[cell].iloc[0]
+        cell = (setting.tried["k"] == k) & (setting.tried["max_staleness"] == threshold)
+        row = setting.tried[cell].iloc[0]
         return row["objective"] / row["round_time"]
 
-    per_round = gain(policy.played, 1, replay.play(replay.n, 0.0), 1)
-    factor = updates(policy.k, policy.max_staleness) / updates(replay.n, 0.0)
+    per_round = gain(setting.played, 1, replay.play(replay.n, 0.0), 1)
+    factor = updates(setting.k, setting.max_staleness) / updates(replay.n, 0.0)
     return Gain(per_round.ratio * factor, per_round.low * factor, per_round.high * factor)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from abs_theory.plan.effects import Effects, Table, effects
+from abs_theory.plan.effects import Effects, RoundTable, effects
 from abs_theory.plan.intervals import correlation_time, level_shift
 from abs_theory.typing import Array
 
@@ -108,7 +108,7 @@ class Diagnosis:
         return skew + f" and the tail is a power law of index {self.tail_index:.1f} ({variance} variance)."
 
 
-def diagnose(data: Table, parts: Effects | None = None) -> Diagnosis:
+def diagnose(data: RoundTable, parts: Effects | None = None) -> Diagnosis:
     """The regime of ``data``, by the largest of four shares of the variance.
 
     Variance components of the two-way layout without replication (unbiased, negative ones 0), first without the
@@ -184,7 +184,7 @@ def _hill(values: Array) -> float:
     return 1 / mean if mean > 1e-6 else float("inf")
 
 
-def slow_workers(data: Table, parts: Effects, names: Names) -> list[dict[str, float | int | str]]:
+def slow_workers(data: RoundTable, parts: Effects, names: Names) -> list[dict[str, float | int | str]]:
     """Workers that are usually slower than the median worker by SLOW_FACTOR or more, the slowest first.
 
     Each has its name (worker), how many times as long as the median worker it takes (factor), and in which share of the

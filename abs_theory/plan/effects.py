@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
 
-__all__ = ["Effects", "Table", "asked_per_round", "effects", "of_those_asked", "table"]
+__all__ = ["Effects", "RoundTable", "asked_per_round", "effects", "of_those_asked", "table"]
 
 Mask = NDArray[np.bool_]
 
@@ -20,7 +20,7 @@ LATER = 1e-9  # relative time after the last arrival, from which an attempt was 
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RoundTable:
     """A trace as arrays, shape ``rounds x workers``."""
 
     seconds: Array  # until the delivery, or until it was given up; NaN if there was no attempt
@@ -56,7 +56,7 @@ class Table:
         return np.sort(self.delivered, axis=1)
 
 
-def table(trace: Trace) -> Table:
+def table(trace: Trace) -> RoundTable:
     """The attempts of ``trace`` by round and worker; a retry counts from the start of the first attempt.
 
     If some gradients were stale, workers did not start rounds together.  Row j then has the j-th attempt of each
@@ -79,7 +79,7 @@ def table(trace: Trace) -> Table:
     return _with_lost(data, attempts, row)
 
 
-def _with_lost(data: Table, attempts: pd.DataFrame, row: NDArray[np.integer]) -> Table:
+def _with_lost(data: RoundTable, attempts: pd.DataFrame, row: NDArray[np.integer]) -> RoundTable:
     """Mark the attempts that the server waited for in vain: failed, of unknown end, or given up after all arrivals."""
     given_up = ~data.observed & np.isfinite(data.seconds)
     if not given_up.any():
@@ -100,13 +100,13 @@ def _with_lost(data: Table, attempts: pd.DataFrame, row: NDArray[np.integer]) ->
     return replace(data, failed=lost, unknown=marks["lost"]) if lost.any() else data
 
 
-def asked_per_round(data: Table) -> int:
+def asked_per_round(data: RoundTable) -> int:
     """How many workers take part in each round, if all rounds have as many; else, all workers."""
     tried = np.isfinite(data.seconds).sum(axis=1)
     return int(tried[0]) if tried.size and tried.max() == tried.min() > 1 else data.seconds.shape[1]
 
 
-def of_those_asked(data: Table, asked: int) -> Table:
+def of_those_asked(data: RoundTable, asked: int) -> RoundTable:
     """The rounds with one column for each worker that took part, in the order of the workers."""
     if asked == data.seconds.shape[1]:
         return data
@@ -114,18 +114,18 @@ def of_those_asked(data: Table, asked: int) -> Table:
     shape = len(data.seconds), asked
     parts = [None if mask is None else mask[tried].reshape(shape) for mask in (data.failed, data.unknown)]
     seconds, observed = data.seconds[tried].reshape(shape), data.observed[tried].reshape(shape)
-    return Table(seconds, observed, data.window, data.lined_up, *parts)
+    return RoundTable(seconds, observed, data.window, data.lined_up, *parts)
 
 
 def _any_stale(deliveries: pd.DataFrame) -> bool:
     return bool((deliveries["version_applied"] > deliveries["version_read"]).any())
 
 
-def _by_row(row: NDArray[np.integer], attempts: pd.DataFrame, rows: int, n: int, lined_up: bool = False) -> Table:
+def _by_row(row: NDArray[np.integer], attempts: pd.DataFrame, rows: int, n: int, lined_up: bool = False) -> RoundTable:
     seconds, observed = np.full((rows, n), np.nan), np.zeros((rows, n), dtype=bool)
     cell = row, attempts["worker"].to_numpy()
     seconds[cell], observed[cell] = attempts["seconds"], attempts["observed"]
-    return Table(seconds, observed, np.zeros(rows, dtype=np.int64), lined_up)
+    return RoundTable(seconds, observed, np.zeros(rows, dtype=np.int64), lined_up)
 
 
 @dataclass(frozen=True, eq=False)

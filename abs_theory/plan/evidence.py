@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from abs_theory.checks import MAX_WORKERS, check_count
 from abs_theory.plan.completion import Completed, complete
 from abs_theory.plan.diagnosis import Diagnosis, diagnose
-from abs_theory.plan.effects import Effects, Table, asked_per_round, effects, of_those_asked, table
+from abs_theory.plan.effects import Effects, RoundTable, asked_per_round, effects, of_those_asked, table
 from abs_theory.plan.fleet_model import resized
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
@@ -22,13 +22,13 @@ class Evidence:
 
     n: int  #: workers that the plan is for
     trace: Trace  #: as it was read
-    measured: Table  #: the trace, shape rounds x workers of the trace
+    measured: RoundTable  #: the trace, shape rounds x workers of the trace
     effects: Effects  #: factors of its workers and rounds
     diagnosis: Diagnosis  #: what the variance of its delays comes from
     #: complete rounds of n workers, shape fleets x rounds x n: one fleet, that of the trace, or several resampled ones
     fleets: Array
     fleet_window: NDArray[np.int64]  #: window of each complete round
-    rounds: Table  #: rounds of n workers: those of the trace, or the mean k-th arrivals over the resampled fleets
+    rounds: RoundTable  #: rounds of n workers: those of the trace, or the mean k-th arrivals over the resampled fleets
     round_effects: Effects  #: factors of those rounds
     completed: Completed  #: those rounds with the calls that were lost
 
@@ -71,6 +71,6 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     else:
         fleets = np.stack([resized(fleet, effects(fleet), n, rng)[0] for fleet in fleets])
     arrivals = np.sort(fleets, axis=2).mean(axis=0)
-    rounds = Table(arrivals, np.ones(arrivals.shape, dtype=bool), window)
+    rounds = RoundTable(arrivals, np.ones(arrivals.shape, dtype=bool), window)
     like = effects(fleets[0])
     return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, like, complete(rounds, like, rng))

@@ -16,7 +16,7 @@ from abs_theory.checks import checked_array
 from abs_theory.delays import Delay, Deterministic, LogNormal, Mixture, ShiftedExponential, Sum
 from abs_theory.typing import Array
 
-__all__ = ["BASELINE", "Fit", "best", "kaplan_meier", "ks_distance", "laws", "lognormal"]
+__all__ = ["BASELINE", "Fit", "best_fit", "kaplan_meier", "ks_distance", "laws", "lognormal"]
 
 Mask = NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def lognormal(seconds: ArrayLike, observed: ArrayLike | None = None) -> Fit:
     return _lognormal(x, seen)
 
 
-def best(fits: tuple[Fit, ...]) -> Fit:
+def best_fit(fits: tuple[Fit, ...]) -> Fit:
     """The fit with the least AIC, the baseline apart."""
     return next(fit for fit in fits if fit.name != BASELINE)
 

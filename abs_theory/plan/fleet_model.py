@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from abs_theory.delays import Delay
 from abs_theory.plan import fit
 from abs_theory.plan.diagnosis import MODELS, Diagnosis
-from abs_theory.plan.effects import Effects, Table
+from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.plan.fit import Fit
 from abs_theory.typing import Array
 
@@ -37,11 +37,11 @@ class FleetModel:
     @property
     def laws(self) -> Delay | list[Delay]:
         """One law, or one for each worker."""
-        best = [fit.best(fits).law for fits in self.fits]
+        best = [fit.best_fit(fits).law for fits in self.fits]
         return best[0] if len(best) == 1 else [best[g] for g in self.group]
 
 
-def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel:
+def fleet_model(data: RoundTable, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel:
     """Laws for ``n`` workers: those of the trace, or as many like them, evenly spaced from fast to slow.
 
     Unequal workers are gathered into up to MOST_GROUPS groups by speed.  Common slowdowns are divided out first; their
@@ -73,7 +73,7 @@ def fleet_model(data: Table, parts: Effects, diagnosis: Diagnosis, n: int) -> Fl
             fits.append(fit.laws(typical * residual[np.isfinite(residual)]))
     if n != speed.size:
         group = group[order[np.linspace(0, speed.size - 1, n).round().astype(int)]]
-    words = f"{MODELS[diagnosis.regime]}: {', '.join(sorted({fit.best(of_group).name for of_group in fits}))}"
+    words = f"{MODELS[diagnosis.regime]}: {', '.join(sorted({fit.best_fit(of_group).name for of_group in fits}))}"
     mean = float(parts.round[np.isfinite(parts.round)].mean()) if diagnosis.has_round_effect else 1.0
     return FleetModel(tuple(fits), group, mean, words)
 

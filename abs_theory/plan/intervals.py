@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from abs_theory.checks import check_rng
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Ints
 
-__all__ = ["FEWEST", "Means", "correlation_time", "level_shift", "means", "resampled_rounds", "row_blocks"]
+__all__ = ["FEWEST", "Means", "correlation_time", "level_shift", "resampled_means", "resampled_rounds", "row_blocks"]
 
-Ints = NDArray[np.int64]
 
 # Chosen so that the intervals hold their level in the regimes of ``arrivals``.
 FEWEST = 10  # independent rounds that an interval needs, if the rounds are not skewed
@@ -48,7 +47,7 @@ class Means:
         return np.isfinite(self.low)
 
 
-def means(values: Array, window: Ints, rng: np.random.Generator) -> Means:
+def resampled_means(values: Array, window: Ints, rng: np.random.Generator) -> Means:
     """Means of the columns of ``values``, shape ``rounds x columns``; NaN is a round that does not count.
 
     ``window`` is the stretch that each round belongs to.  Not identified: fewer than FEWEST rounds after division by

@@ -51,8 +51,8 @@ def _curves(plan: Plan) -> Figure:
     left.legend(frameon=False)
     right.plot(k, curve["rate"], ".-", color=INK, lw=0.8)
     right.plot(plan.k, curve["rate"][plan.k], "o", color=CHOSEN, label=f"k = {plan.k}")
-    if plan.policy is not None and plan.max_staleness != 0:
-        rate = plan.k / plan.policy.played.round_time
+    if plan.setting is not None and plan.max_staleness != 0:
+        rate = plan.k / plan.setting.played.round_time
         words = f"with max_staleness {threshold_words(plan.max_staleness)}"
         right.plot(plan.k, rate, "^", color=CHOSEN, label=words)
     right.set(xlabel="k, workers waited for", ylabel="gradients per second", ylim=(0, None))
@@ -77,7 +77,7 @@ def _delays(plan: Plan) -> Figure:
     times, done = fit.kaplan_meier(x[tried], seen[tried])
     right.step(times, 1 - done, where="post", color=INK, label="all delays")
     if plan.model is not None and len(plan.model.fits) == 1 and plan.model.factor == 1:
-        for fitted, style in ((fit.best(plan.model.fits[0]), "-"), (_baseline(plan), ":")):
+        for fitted, style in ((fit.best_fit(plan.model.fits[0]), "-"), (_baseline(plan), ":")):
             if fitted is not None:
                 right.plot(times, fitted.law.sf(times), style, color=CHOSEN, lw=1, label=fitted.name)
     right.set(xlabel="t (s)", ylabel="share of delays longer than t", yscale="log", xscale="log")

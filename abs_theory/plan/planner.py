@@ -15,12 +15,12 @@ from abs_theory.bounds import Constants
 from abs_theory.checks import check_positive
 from abs_theory.plan import decide
 from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
-from abs_theory.plan.decide import Gain, KChoice, Policy
+from abs_theory.plan.decide import Gain, KChoice, Setting
 from abs_theory.plan.diagnosis import slow_workers
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_model
 from abs_theory.plan.intervals import FEWEST
-from abs_theory.plan.replayed import Replay
+from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.words import sentences
 from abs_theory.traces import Trace, staleness_check
@@ -70,15 +70,15 @@ def plan(
                 f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
                 f"got {evidence.diagnosis.complete}"
             )
-        policy: Policy | None = decide.soonest(replay, model, constants, target, rng)
+        setting: Setting | None = decide.soonest(replay, model, constants, target, rng)
         objective = f"seconds to a mean squared gradient norm of {target:g}"
-        savings: Gain | None = decide.gain_to_target(replay, policy)
+        savings: Gain | None = decide.gain_to_target(replay, setting)
     else:
-        policy = None if replay is None else decide.choose_threshold(replay, choice.k)
+        setting = None if replay is None else decide.choose_threshold(replay, choice.k)
         objective = "gradients per second, k / E[T_(k)]"
         savings = choice.against_all
-    k = choice.k if policy is None else policy.k
-    threshold = policy.max_staleness if policy is not None else (0.0 if k == evidence.n else None)
+    k = choice.k if setting is None else setting.k
+    threshold = setting.max_staleness if setting is not None else (0.0 if k == evidence.n else None)
     answer = Plan(
         n=evidence.n,
         k=k,
@@ -86,15 +86,15 @@ def plan(
         identified=choice.identified,
         objective=objective,
         savings=savings,
-        restart_savings=_restart_savings(replay, policy),
+        restart_savings=_restart_savings(replay, setting),
         predicted=_predicted(model, k, evidence.n, threshold, rng),
-        replayed=math.nan if policy is None else policy.played.round_time,
+        replayed=math.nan if setting is None else setting.played.round_time,
         full_wait_every=full_wait_every(choice.largest, evidence.n, len(evidence.measured.seconds)),
         curve=_curve(means, choice, model),
         diagnosis=evidence.diagnosis,
         model=model,
         choice=choice,
-        policy=policy,
+        setting=setting,
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         source=trace.summary,
         report=trace.report,
@@ -125,18 +125,18 @@ def _model(evidence: Evidence) -> FleetModel | None:
         return None
 
 
-def _replay(evidence: Evidence, rng: np.random.Generator) -> Replay | None:
+def _replay(evidence: Evidence, rng: np.random.Generator) -> TraceReplay | None:
     """The complete rounds, to be played again; None if there are too few."""
     if evidence.fleets.shape[1] < FEWEST:
         return None
-    return Replay(evidence.fleets, evidence.fleet_window, rng)
+    return TraceReplay(evidence.fleets, evidence.fleet_window, rng)
 
 
-def _restart_savings(replay: Replay | None, policy: Policy | None) -> Gain | None:
-    """Round time of the policy over that of restarting every late worker."""
-    if replay is None or policy is None or policy.k == replay.n:
+def _restart_savings(replay: TraceReplay | None, setting: Setting | None) -> Gain | None:
+    """Round time of the setting over that of restarting every late worker."""
+    if replay is None or setting is None or setting.k == replay.n:
         return None
-    return decide.gain(policy.played, 1, replay.play(policy.k, 0.0), 1)
+    return decide.gain(setting.played, 1, replay.play(setting.k, 0.0), 1)
 
 
 def _curve(means: pd.DataFrame, choice: KChoice, model: FleetModel | None) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""A measured trace replayed under another policy: timing only, without a delay law.
+"""A measured trace replayed under another setting: timing only, without a delay law.
 
 Each worker's attempts last as long as they did, one after another: attempt j of worker i is row j of its column, under
-every policy.  With ``max_staleness`` 0 all start together and a round lasts exactly as long as its k-th arrival did.
+every setting.  With ``max_staleness`` 0 all start together and a round lasts exactly as long as its k-th arrival did.
 After the last row comes the first.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.checks import check_k, check_max_staleness, check_rng, checked_array
-from abs_theory.monte_carlo import Fleet
+from abs_theory.monte_carlo import PlayedFleet
 from abs_theory.plan.intervals import resampled_rounds
 from abs_theory.typing import Array
 
-__all__ = ["Played", "Replay"]
+__all__ = ["Played", "TraceReplay"]
 
 
 STARTS = 8  # rows to begin with, evenly spaced: a multiple of the number of resampled fleets
@@ -27,7 +27,7 @@ WARMUP_TURNS = 4  # times n / k rounds, after which the common start is forgotte
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """Results of one policy per round, in seconds; ``resampled`` holds the round times of bootstrap traces."""
+    """Results of one setting per round, in seconds; ``resampled`` holds the round times of bootstrap traces."""
 
     round_time: float
     resampled: Array
@@ -41,13 +41,13 @@ class Played:
         return math.log(self.round_time / other.round_time), float(ratios.std(ddof=1))
 
 
-class Replay:
+class TraceReplay:
     """Plays complete rounds under any k and max_staleness, and remembers what it has played.
 
     ``seconds`` has the shape ``rounds x workers``, or ``fleets x rounds x workers`` for several fleets of like workers,
     which are averaged.  ``window`` is the window of each round.  The error comes from ``copies`` bootstrap traces,
     made of blocks of rounds within windows.
-    Cost: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)) for each policy.
+    Cost: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)) for each setting.
     """
 
     def __init__(self, seconds: Array, window: NDArray[np.int64], rng: np.random.Generator, copies: int = 32) -> None:
@@ -99,7 +99,7 @@ class Replay:
         )
 
 
-class _MeasuredFleet(Fleet):
+class _MeasuredFleet(PlayedFleet):
     """A fleet whose attempts are those of a trace, in the order of the rows of each replicate."""
 
     def __init__(self, seconds: Array, rows: NDArray[np.int64]) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from abs_theory.checks import is_integer
-from abs_theory.plan.decide import Gain, KChoice, Policy
+from abs_theory.plan.decide import Gain, KChoice, Setting
 from abs_theory.plan.diagnosis import Diagnosis
-from abs_theory.plan.effects import Table
+from abs_theory.plan.effects import RoundTable
 from abs_theory.plan.fleet_model import FleetModel
 
 __all__ = ["Plan"]
@@ -32,9 +32,9 @@ class Plan:
     diagnosis: Diagnosis  #: what the variance of the delays comes from
     model: FleetModel | None  #: fitted laws of the workers; None if there are none
     choice: KChoice  #: how k was chosen by gradients per second
-    policy: Policy | None  #: k and threshold as replayed; None if the trace has too few complete rounds
+    setting: Setting | None  #: k and threshold as replayed; None if the trace has too few complete rounds
     #: k and threshold with the most gradients per second, however stale: a limit, not advice; None with a target
-    ceiling: Policy | None
+    ceiling: Setting | None
     source: str  #: what was read, in one sentence
     report: tuple[str, ...]  #: what reading the trace did and noticed
     staleness: str  #: mean staleness of the trace, and whether it obeys a conservation law, in one sentence
@@ -43,21 +43,21 @@ class Plan:
     slow_workers: list[dict[str, float | int | str]]  #: worker, factor to the median one, share of rounds it is last in
     asked: int  #: workers that take part in a round of the trace: all, or as many as were asked
     rounds: int  #: of the trace
-    table: Table  #: the trace as arrays
+    table: RoundTable  #: the trace as arrays
     text: str = ""  #: the plan in plain words, one page
 
     @property
     def k_alike(self) -> tuple[int, int] | None:
         """Least and largest k that are statistically as good as the best (95 %); None: too few rounds."""
-        if self.policy is None or self.objective.startswith("gradients"):
+        if self.setting is None or self.objective.startswith("gradients"):
             return self.choice.alike
-        ks = [k for k, _ in self.policy.alike]
+        ks = [k for k, _ in self.setting.alike]
         return min(ks), max(ks)
 
     @property
     def thresholds_alike(self) -> tuple[float, ...]:
         """At the chosen k, each max_staleness that is statistically as good as the best (95 %)."""
-        return () if self.policy is None else tuple(sorted(t for k, t in self.policy.alike if k == self.k))
+        return () if self.setting is None else tuple(sorted(t for k, t in self.setting.alike if k == self.k))
 
     def __str__(self) -> str:
         return self.text

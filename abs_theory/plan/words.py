@@ -115,12 +115,12 @@ def _at_least(plan: Plan) -> str:
 
 
 def _faster(plan: Plan) -> list[str]:
-    """What the policy with the most gradients per second would deliver, if it is not the choice."""
-    top, mine = plan.ceiling, plan.policy
+    """What the setting with the most gradients per second would deliver, if it is not the choice."""
+    top, mine = plan.ceiling, plan.setting
     if top is None or mine is None or top.k / top.played.round_time <= mine.k / mine.played.round_time:
         return []
-    rates = [policy.k / policy.played.round_time for policy in (top, mine)]
-    stale = [policy.played.mean_staleness for policy in (top, mine)]
+    rates = [setting.k / setting.played.round_time for setting in (top, mine)]
+    stale = [setting.played.mean_staleness for setting in (top, mine)]
     restarts = threshold_words(top.max_staleness)
     return [
         f"k = {top.k} with max_staleness = {restarts} would deliver {rates[0] / rates[1] - 1:.0%} more gradients per "
@@ -131,9 +131,9 @@ def _faster(plan: Plan) -> list[str]:
 
 
 def _participation(plan: Plan) -> list[str]:
-    if plan.policy is None or plan.n != plan.trace_workers:
+    if plan.setting is None or plan.n != plan.trace_workers:
         return []
-    share = plan.policy.played.participation
+    share = plan.setting.played.participation
     rare = np.flatnonzero(share < RARE_SHARE * plan.k / plan.n)
     if not rare.size:
         return []
@@ -168,7 +168,7 @@ def _fits(plan: Plan) -> str:
     fits = plan.model.fits[0]
     words = ", ".join(f"{law.name} {law.aic:.0f} ({law.ks:.3f})" for law in fits)
     if len(plan.model.fits) > 1:
-        worst = max(fit.best(of_group).ks for of_group in plan.model.fits)
+        worst = max(fit.best_fit(of_group).ks for of_group in plan.model.fits)
         words += f"; the fastest of {len(plan.model.fits)} groups of workers; the largest KS is {worst:.3f}"
     return words
 

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from abs_theory import order_stats, steady_state
 from abs_theory.checks import check_k, check_max_staleness, checked_array
 from abs_theory.delays import Exponential
-from abs_theory.monte_carlo import Estimate, Fleet
+from abs_theory.monte_carlo import Estimate, PlayedFleet
 from abs_theory.round_time import renewal
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
@@ -135,7 +135,7 @@ def _simulated(workers: Workers, k: int, theta: float, rounds: int, *, all_past_
     """
     replicates = int(np.clip(TASKS_SIMULATED / (workers.n * rounds), *REPLICATES))
     threshold = 2**32 if math.isinf(theta) else int(min(theta, 2**32 - 1))
-    fleet = Fleet(workers, workers.n, np.random.default_rng([workers.n, k, threshold]), replicates)
+    fleet = PlayedFleet(workers, workers.n, np.random.default_rng([workers.n, k, threshold]), replicates)
     times: list[Array] = []
     while len(times) < rounds or (
         all_past_the_mean and len(times) < MOST_ROUNDS_MORE * rounds and times[-1].min() < times[rounds - 1].mean()

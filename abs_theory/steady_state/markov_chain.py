@@ -21,7 +21,6 @@ from scipy.sparse import linalg
 
 from abs_theory.results import SteadyState
 from abs_theory.steady_state.occupancy import (
-    Counts,
     Group,
     Occupancy,
     first_phases,
@@ -29,7 +28,7 @@ from abs_theory.steady_state.occupancy import (
     number_of_states,
     splits,
 )
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Ints
 from abs_theory.workers import Workers
 
 __all__ = ["number_of_states", "steady_state"]
@@ -114,7 +113,7 @@ class _Chain(Occupancy):
     """The dynamics: within a round, from round to round, and what is asked of their stationary law."""
 
     @cached_property
-    def _moves(self) -> tuple[Any, Counts, NDArray[np.intp], Array]:
+    def _moves(self) -> tuple[Any, Ints, NDArray[np.intp], Array]:
         """Minus the generator within a round, transposed; the tasks left at an update, from which state, its rate."""
         states = self.states
         leaving = np.array([-self.groups[g].law.generator[p, p] for g, _, p in self.bins])
@@ -152,7 +151,7 @@ class _Chain(Occupancy):
     # -- from round to round -----------------------------------------------------------------------------------------
 
     @cached_property
-    def _update(self) -> tuple[Counts, Any]:
+    def _update(self) -> tuple[Ints, Any]:
         """Old tasks at the start of a round, and the rates of getting there from the states within a round."""
         _, left, source, rate = self._moves
         old = np.zeros_like(left)
@@ -162,7 +161,7 @@ class _Chain(Occupancy):
         return old[first], sparse.csr_array((rate, (start, source)), shape=(first.size, len(self.states)))
 
     @cached_property
-    def idle(self) -> Counts:
+    def idle(self) -> Ints:
         """Workers of each group that read the model at the start of a round, starts x groups."""
         old = self._update[0]
         which = np.array([g for g, _, _ in self.bins])

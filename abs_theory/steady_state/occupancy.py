@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from abs_theory.steady_state.phases import Phases, phases
-from abs_theory.typing import Array, places_within
+from abs_theory.typing import Array, Ints, places_within
 from abs_theory.workers import Workers
 
 __all__ = ["Group", "Occupancy", "first_phases", "groups_of", "number_of_states", "splits"]
 
-Counts = NDArray[np.int64]  # states x bins
 
 MOST_UNEQUAL, MOST_EQUAL = 40, 200  # workers for whom states are counted
 MOST_BINS, LARGEST_RANK = 100, 2.0**62
@@ -119,7 +118,7 @@ class Occupancy:
         return np.array([self.groups[g].law.ends[p] for g, _, p in self.bins])
 
     @cached_property
-    def states(self) -> Counts:
+    def states(self) -> Ints:
         """All counts of busy tasks with fewer than ``k`` workers done, and no more than n - k tasks old; by rank."""
         late = self.n - self.k
         rows, old, placed = np.zeros((1, 0), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -146,14 +145,14 @@ class Occupancy:
             table.append(np.cumsum(table[-1]))
         return np.array(table)
 
-    def rank(self, rows: Counts) -> NDArray[np.int64]:
+    def rank(self, rows: Ints) -> NDArray[np.int64]:
         """Number of each row among all counts of at most n tasks; every move to a later phase or end lowers it.
 
         The sums of the first b + 1 counts, plus b, increase: a subset in the combinatorial number system.
         """
         return self._binomials[np.arange(len(self.bins)), np.cumsum(rows, axis=1)].sum(axis=1)
 
-    def find(self, rows: Counts) -> NDArray[np.intp]:
+    def find(self, rows: Ints) -> NDArray[np.intp]:
         return np.searchsorted(self._ranks, self.rank(rows))
 
     @cached_property
@@ -161,7 +160,7 @@ class Occupancy:
         return self.rank(self.states)
 
 
-def first_phases(count: int, start: Array) -> tuple[Counts, Array]:
+def first_phases(count: int, start: Array) -> tuple[Ints, Array]:
     """All ways in which ``count`` workers choose their first phases, and their probabilities."""
     rows, left = np.zeros((1, 0), np.int64), np.array([count])
     for p in start:

@@ -7,14 +7,12 @@ arrival of its round, because the server waited at least until then.
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from abs_theory.traces.columns import counted, numbered
-from abs_theory.typing import places_within
+from abs_theory.typing import Ints, places_within
 
 __all__ = ["membership", "with_lost_calls"]
 
-Ints = NDArray[np.int64]
 
 MOST_FILLED_ROWS = 20_000_000  # added for missing attempts; more would not fit into memory
 

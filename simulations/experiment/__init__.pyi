@@ -1,10 +1,10 @@
 from .configuration import Experiment, made_from, read_toml
 from .simulator import simulate
-from .toml import Table, merged, to_toml
+from .toml import TomlTable, merged, to_toml
 
 __all__ = [
     "Experiment",
-    "Table",
+    "TomlTable",
     "made_from",
     "merged",
     "read_toml",

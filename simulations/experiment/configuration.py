@@ -15,9 +15,9 @@ from abs_theory.delays import Delay
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
 from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names, read_arguments, read_call
 from simulations.experiment.simulator import checked_replicates, simulate
-from simulations.experiment.toml import Table, from_toml, to_toml
+from simulations.experiment.toml import TomlTable, from_toml, to_toml
 from simulations.fleets import as_fleet
-from simulations.server import Budget, Policy, Run, Server
+from simulations.server import Policy, Run, RunBudget, Server
 
 MAX_TOML_BYTES = 10_000_000  # of a file: 100,000 cells of a sweep, written out
 Made = TypeVar("Made")
@@ -112,10 +112,10 @@ class Experiment:
         """TOML that ``from_toml`` reads back as the same value."""
         return to_toml(self.as_table())
 
-    def as_table(self) -> Table:
+    def as_table(self) -> TomlTable:
         """The plain values by name, without those that are None."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.compare}
-        return Table({name: value for name, value in values.items() if value is not None})
+        return TomlTable({name: value for name, value in values.items() if value is not None})
 
     @property
     def which(self) -> tuple[int, ...]:
@@ -152,8 +152,8 @@ class Experiment:
             raise ValueError(f"{'' if names_its_key else 'protocol: '}{refused}") from None
 
     @property
-    def _budget(self) -> Budget:
-        return Budget(
+    def _budget(self) -> RunBudget:
+        return RunBudget(
             num_updates=self.num_updates, time_budget=self.time_budget, eval_every=self.eval_every, target=self.target
         )
 

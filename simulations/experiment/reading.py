@@ -23,7 +23,7 @@ from abs_theory.delays import Delay
 from abs_theory.delays.text import delay_law, delay_laws, delay_text, split_count
 from abs_theory.typing import Law
 from simulations.experiment.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, Factory, Kind, is_rule
-from simulations.experiment.toml import Table, frozen
+from simulations.experiment.toml import TomlTable, frozen
 from simulations.server import Progress
 
 __all__ = ["ONLY_IN_PYTHON", "Reading", "check_names", "read_arguments", "read_call", "read_value"]
@@ -66,7 +66,7 @@ def read_call(kind: Kind, given: object, key: str, or_else: str = "", *, allow: 
         return Reading(name, lambda run: factory, source)  # the function itself is the policy or the weight
     reading = read_arguments(factory, arguments, key, name, allow=allow)
     plain = cast(Mapping[str, object], reading.plain)
-    return reading._replace(plain=Table({name_key: name, **plain}), files=source + reading.files)
+    return reading._replace(plain=TomlTable({name_key: name, **plain}), files=source + reading.files)
 
 
 def read_arguments(
@@ -91,7 +91,7 @@ def read_arguments(
         arguments = {argument: reading.make(run) for argument, reading in readings.items()}
         return _naming_key(key, lambda: factory(**arguments))
 
-    return Reading(Table(plain), make, files, readings)
+    return Reading(TomlTable(plain), make, files, readings)
 
 
 def check_names(

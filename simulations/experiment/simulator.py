@@ -13,7 +13,7 @@ from abs_theory.typing import Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
 from simulations.processes import parallel
-from simulations.server import Budget, Policy, Protocol, Run, check_protocol, most_in_step, run_replicates
+from simulations.server import Policy, Protocol, Run, RunBudget, check_protocol, most_in_step, run_replicates
 
 __all__ = ["checked_replicates", "simulate"]
 
@@ -102,7 +102,7 @@ def simulate(  # noqa: PLR0913
     run = Run(
         protocol=protocol, problem=problem, fleet=as_fleet(delay, n), step_size=step_size, local_steps=local_steps,
         seed=seed, keep_tasks=jobs,
-        budget=Budget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target),
+        budget=RunBudget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target),
     )  # fmt: skip
     chosen = checked_replicates(replicates)
     processes = 1 if len(chosen) == 1 else joblib.effective_n_jobs(n_jobs)

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-__all__ = ["Table", "from_toml", "frozen", "merged", "to_toml"]
+__all__ = ["TomlTable", "from_toml", "frozen", "merged", "to_toml"]
 
 _WHOLE = "written as a whole"  # an entry that marks a table in braces or a section, as against dotted keys
 _STRING_OR_COMMENT = r"""
@@ -18,7 +18,7 @@ _PARTS = re.compile(
 )
 
 
-class Table(Mapping[str, Any]):
+class TomlTable(Mapping[str, Any]):
     """A mapping from names to plain values (numbers, texts, tuples and tables of them) that cannot change."""
 
     def __init__(self, entries: Mapping[str, object] | Iterable[tuple[str, object]] = ()) -> None:
@@ -41,9 +41,9 @@ class Table(Mapping[str, Any]):
 
 
 def frozen(value: object) -> object:
-    """``value`` with every mapping in it as a ``Table`` and every list as a tuple."""
+    """``value`` with every mapping in it as a ``TomlTable`` and every list as a tuple."""
     if isinstance(value, Mapping):
-        return Table(value)
+        return TomlTable(value)
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 

@@ -1,13 +1,12 @@
 """The parameter server: a clock, the tasks in progress, and the verbs that protocols use."""
 
-from simulations.server.budget import Budget
+from simulations.server.budget import RunBudget
 from simulations.server.decisions import Policy, Progress
 from simulations.server.job import Job, Round
 from simulations.server.run import drive, most_in_step, run_replicate, run_replicates
 from simulations.server.server import Family, Protocol, Run, Server, check_protocol
 
 __all__ = [
-    "Budget",
     "Family",
     "Job",
     "Policy",
@@ -15,6 +14,7 @@ __all__ = [
     "Protocol",
     "Round",
     "Run",
+    "RunBudget",
     "Server",
     "check_protocol",
     "drive",

@@ -7,12 +7,12 @@ from abs_theory.checks import check_count, check_positive, is_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class RunBudget:
     """A run ends after ``num_updates``, after ``time_budget`` seconds, or at an evaluation that reaches ``target``.
 
     Raises ValueError for numbers that make no sense, and if neither of the first two is given.
 
-    >>> Budget(num_updates=100, eval_every=5.0, target=("loss", 0.1)).time_limit
+    >>> RunBudget(num_updates=100, eval_every=5.0, target=("loss", 0.1)).time_limit
     inf
     """
 

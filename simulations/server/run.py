@@ -25,10 +25,10 @@ def drive(server: Server) -> pd.DataFrame:
     >>> from simulations.fleets import as_fleet
     >>> from simulations.problems import TimingOnly
     >>> from simulations.protocols import synchronous
-    >>> from simulations.server import Budget
+    >>> from simulations.server import RunBudget
     >>> run = Run(
     ...     protocol=synchronous(), problem=TimingOnly(), fleet=as_fleet(Deterministic(2.0), 3), step_size=0.5, seed=0,
-    ...     budget=Budget(num_updates=2),
+    ...     budget=RunBudget(num_updates=2),
     ... )
     >>> drive(Server(run))["time"].tolist()
     [2.0, 4.0]
@@ -60,10 +60,10 @@ def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]
     >>> from simulations.fleets import as_fleet
     >>> from simulations.problems import TimingOnly
     >>> from simulations.protocols import synchronous
-    >>> from simulations.server import Budget
+    >>> from simulations.server import RunBudget
     >>> run = Run(
     ...     protocol=synchronous(), problem=TimingOnly(), fleet=as_fleet(Deterministic(2.0), 3), step_size=0.5, seed=0,
-    ...     budget=Budget(num_updates=2), keep_tasks=True,
+    ...     budget=RunBudget(num_updates=2), keep_tasks=True,
     ... )
     >>> rounds, tasks = run_replicate(run, 7)
     >>> rounds[["replicate", "time"]].values.tolist(), len(tasks)
@@ -88,10 +88,10 @@ def run_replicates(run: Run, replicates: Sequence[int]) -> list[tuple[pd.DataFra
     >>> from simulations.fleets import as_fleet
     >>> from simulations.problems import TimingOnly
     >>> from simulations.protocols import k_sync
-    >>> from simulations.server import Budget
+    >>> from simulations.server import RunBudget
     >>> run = Run(
     ...     protocol=k_sync(2), problem=TimingOnly(), fleet=as_fleet(Exponential(1.0), 3), step_size=0.5, seed=0,
-    ...     budget=Budget(num_updates=5),
+    ...     budget=RunBudget(num_updates=5),
     ... )
     >>> tables = run_replicates(run, [0, 1, 2])
     >>> tables[2][0].equals(run_replicate(run, 2)[0])
@@ -115,10 +115,10 @@ def most_in_step(run: Run) -> int:
     >>> from simulations.fleets import as_fleet
     >>> from simulations.problems import TimingOnly
     >>> from simulations.protocols import k_sync
-    >>> from simulations.server import Budget
+    >>> from simulations.server import RunBudget
     >>> run = Run(
     ...     protocol=k_sync(2), problem=TimingOnly(), fleet=as_fleet(Exponential(1.0), 3), step_size=0.5, seed=0,
-    ...     budget=Budget(num_updates=5),
+    ...     budget=RunBudget(num_updates=5),
     ... )
     >>> most_in_step(run) > 100
     True

@@ -18,7 +18,7 @@ from simulations.fleets import Fleet
 from simulations.problems import Problem
 from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
 from simulations.server.books import Books
-from simulations.server.budget import Budget
+from simulations.server.budget import RunBudget
 from simulations.server.decisions import Decisions, Policy
 from simulations.server.job import Job, Round
 from simulations.server.steps import differences, gradients, remembered, weighted_sum
@@ -96,7 +96,7 @@ class Run:
     >>> from simulations.protocols import k_sync
     >>> run = Run(
     ...     protocol=k_sync(2), problem=NoisyQuadratic((1.0, 0.5), sigma2=1.0), fleet=as_fleet(Exponential(1.0), 3),
-    ...     step_size=0.1, seed=0, budget=Budget(num_updates=10),
+    ...     step_size=0.1, seed=0, budget=RunBudget(num_updates=10),
     ... )
     >>> run.evaluated
     ['loss', 'gradient_norm2']
@@ -108,7 +108,7 @@ class Run:
     step_size: Policy  #: of an update, or of a local step if there are several
     local_steps: int = 1  #: per task, unless the protocol says it
     seed: int  #: of all that is drawn
-    budget: Budget  #: when it ends
+    budget: RunBudget  #: when it ends
     keep_tasks: bool = False  #: whether the books have a line for each task
 
     def __post_init__(self) -> None:
@@ -161,7 +161,7 @@ class Server:
     >>> from simulations.protocols import synchronous
     >>> run = Run(
     ...     protocol=synchronous(), problem=NoisyQuadratic((1.0,), sigma2=0.0), fleet=as_fleet(Deterministic(2.0), 3),
-    ...     step_size=0.5, seed=0, budget=Budget(num_updates=1),
+    ...     step_size=0.5, seed=0, budget=RunBudget(num_updates=1),
     ... )
     >>> server = Server(run)
     >>> while server.updates < 1:

@@ -9,7 +9,7 @@ from functools import cached_property
 from traceback import extract_tb
 from typing import Any, NamedTuple, Self, cast
 
-from simulations.experiment import Experiment, Table, made_from, merged, to_toml
+from simulations.experiment import Experiment, TomlTable, made_from, merged, to_toml
 
 __all__ = ["Cell", "Sweep", "error_line", "label"]
 
@@ -48,7 +48,7 @@ class Sweep:
     """
 
     base: Mapping[str, object] | Experiment  #: what all experiments have in common
-    over: Mapping[str, object] = field(default_factory=Table)  #: lists of values, by dotted key
+    over: Mapping[str, object] = field(default_factory=TomlTable)  #: lists of values, by dotted key
     cells: Sequence[Mapping[str, object]] = ()  #: tables of values that are set together
     allow: Sequence[str] = field(default=(), compare=False, repr=False)  #: modules of the user, as in ``Experiment``
 
@@ -57,18 +57,18 @@ class Sweep:
         if isinstance(self.base, Experiment):
             base, allow = self.base.as_table(), (*self.base.allow, *allow)
         else:
-            base = Table(self.base)
-        over = _flat(Table(self.over), "sweep")
+            base = TomlTable(self.base)
+        over = _flat(TomlTable(self.over), "sweep")
         for key, values in over.items():
             if not isinstance(values, tuple) or not values:
                 raise ValueError(f"sweep.{key} must be a list of values, got {values!r}")
         if not isinstance(self.cells, list | tuple) or not all(isinstance(cell, Mapping) for cell in self.cells):
             raise ValueError(f"cell must be a list of tables of values to set, got {self.cells!r}")
-        cells = tuple(Table(_flat(Table(cell), f"cell[{j}]")) for j, cell in enumerate(self.cells))
+        cells = tuple(TomlTable(_flat(TomlTable(cell), f"cell[{j}]")) for j, cell in enumerate(self.cells))
         number = math.prod(len(cast(tuple, values)) for values in over.values()) * max(len(cells), 1)
         if number > MOST_CELLS:
             raise ValueError(f"a sweep can have up to {MOST_CELLS} cells, got {number}: shorten the lists")
-        for name, value in (("base", base), ("over", Table(over)), ("cells", cells), ("allow", allow)):
+        for name, value in (("base", base), ("over", TomlTable(over)), ("cells", cells), ("allow", allow)):
             object.__setattr__(self, name, value)
         _ = self.experiments  # find now what cannot be read
 
@@ -82,7 +82,7 @@ class Sweep:
         over = table.get("sweep", {})
         if not isinstance(over, Mapping):
             raise ValueError(f"sweep must be a table of lists of values, got {over!r}")
-        return cls(Table(base), Table(over), cast(Any, table.get("cell", ())), allow)
+        return cls(TomlTable(base), TomlTable(over), cast(Any, table.get("cell", ())), allow)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike, allow: Sequence[str] = ()) -> Self:
@@ -98,7 +98,7 @@ class Sweep:
         """TOML that ``from_toml`` reads back as the same experiments; a single one is written with all its defaults."""
         if not self.over and not self.cells:
             return self.experiments[0].experiment.to_toml()
-        return to_toml({**cast(Table, self.base), "sweep": self.over or None, "cell": self.cells or None})
+        return to_toml({**cast(TomlTable, self.base), "sweep": self.over or None, "cell": self.cells or None})
 
     def check(self) -> str:
         """What is wrong with the cells whose runs would refuse to begin (``Experiment.check``); "" if nothing is.
@@ -133,7 +133,7 @@ class Sweep:
         refused, seen = Refused(), dict[Experiment, int]()
         for number, combination in enumerate(itertools.product(*(choices or [{}] for choices in alternatives))):
             changes = {where: change for chosen in combination for where, change in chosen.items()}
-            table: Mapping[str, object] = cast(Table, self.base)
+            table: Mapping[str, object] = cast(TomlTable, self.base)
             try:
                 _check_once(changes)
                 for key, value in sorted(changes.values(), key=_depth):

@@ -115,7 +115,7 @@ class Exact:
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class TabulatedSum:
     """The tabulated law of a sum."""
 
     scale: Scale
@@ -153,7 +153,7 @@ class Sum:
         return self.at_logit(-logit(q))
 
 
-def sum_of_draws(law: Law, steps: int, reach: float = 90.0) -> Sum:
+def sum_of_draws(law: Law, steps: int, reach: float = 90.0) -> TabulatedSum:
     """Law of the sum of ``steps`` >= 2 independent draws from ``law``, tabulated for |logit(F)| < ``reach``."""
     single = Exact(law)
     first = steps - 1 if steps % 2 else steps // 2
@@ -181,7 +181,7 @@ def is_smooth(law: Law) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _table_of_draws(law: Law, steps: int) -> Exact | Sum:
+def _table_of_draws(law: Law, steps: int) -> Exact | TabulatedSum:
     """Like ``sum_of_draws``, for many numbers of ``steps`` in turn: tables are kept, and all have the same reach."""
     if steps == 1:
         return Exact(law)
@@ -191,7 +191,7 @@ def _table_of_draws(law: Law, steps: int) -> Exact | Sum:
     return _tabulated(a, b, first / steps, (low - Exact(law).start, high), KEPT_REACH)
 
 
-def sum_of_laws(parts: Sequence[tuple[Law, int]]) -> Exact | Sum:
+def sum_of_laws(parts: Sequence[tuple[Law, int]]) -> Exact | TabulatedSum:
     """Law of the sum of independent draws, ``count`` from each law of ``parts``; short laws are added first."""
     if len(parts) == 1 and parts[0][1] > 1:
         return sum_of_draws(*parts[0], KEPT_REACH)
@@ -207,23 +207,25 @@ def sum_of_laws(parts: Sequence[tuple[Law, int]]) -> Exact | Sum:
 
 
 @lru_cache(maxsize=16)
-def table(law: Law) -> Sum:
+def table(law: Law) -> TabulatedSum:
     """A table of ``law`` itself, for a law whose quantiles are slow."""
     exact = Exact(law)
     times = float(law.ppf(expit(-110.0))) - exact.start, float(law.isf(expit(-110.0)))
     return tabulated(exact.logit, Scale(exact.start, exact.end), times, 100.0)
 
 
-def _typical(law: Exact | Sum) -> float:
+def _typical(law: Exact | TabulatedSum) -> float:
     return max(_reached(law, 0.0), 1e-290)
 
 
-def _reached(law: Exact | Sum, x: float) -> float:
+def _reached(law: Exact | TabulatedSum, x: float) -> float:
     """Seconds from the start to the time at which the logit is ``x``."""
     return float(law.at_logit(np.array(x))) - law.start
 
 
-def _tabulated(a: Exact | Sum, b: Exact | Sum, share: float, times: tuple[float, float], reach: float) -> Sum:
+def _tabulated(
+    a: Exact | TabulatedSum, b: Exact | TabulatedSum, share: float, times: tuple[float, float], reach: float
+) -> TabulatedSum:
     """Law of A + B; A gets a ``share`` of each time.  At ``times`` after the start the logit is beyond ``reach``."""
     ends = a.start + b.start, a.end + b.end
     kinks = np.add.outer([a.start, *a.kinks, a.end], [b.start, *b.kinks, b.end])
@@ -236,7 +238,9 @@ def _tabulated(a: Exact | Sum, b: Exact | Sum, share: float, times: tuple[float,
     return tabulated(logit_of_sum, scale, times, reach)
 
 
-def tabulated(logit_at: Callable[[Array], Array], scale: Scale, times: tuple[float, float], reach: float) -> Sum:
+def tabulated(
+    logit_at: Callable[[Array], Array], scale: Scale, times: tuple[float, float], reach: float
+) -> TabulatedSum:
     """Table of the law on ``scale`` from its logit(F) at a time; ``times`` after the start enclose the table."""
     if math.isfinite(scale.end):
         ends = -reach, -math.log(NEAREST_TO_BOUND)
@@ -254,7 +258,7 @@ def tabulated(logit_at: Callable[[Array], Array], scale: Scale, times: tuple[flo
             "a sum of delays has a cdf with gaps or flat parts, which no table can follow; write the law as a Mixture "
             "of laws without them, or use simulation"
         )
-    return Sum(scale, Line.through(y, x, kinks), Line.through(x, y, kinks))
+    return TabulatedSum(scale, Line.through(y, x, kinks), Line.through(x, y, kinks))
 
 
 def _with_kinks(y: Array, kinks: Array) -> tuple[Array, NDArray[np.intp]]:
@@ -285,11 +289,11 @@ def _respaced(y: Array, x: Array, nodes: int, x_max: float) -> Array:
     return np.interp(np.linspace(first, last, nodes), pace, y)
 
 
-def _logit(law: Exact | Sum, t: Array) -> Array:
+def _logit(law: Exact | TabulatedSum, t: Array) -> Array:
     return np.clip(law.logit(t), -800.0, 800.0)  # finite, so that differences are never NaN
 
 
-def _logit_of_sum(a: Exact | Sum, b: Exact | Sum, share: float, t: Array, start: float) -> Array:
+def _logit_of_sum(a: Exact | TabulatedSum, b: Exact | TabulatedSum, share: float, t: Array, start: float) -> Array:
     """logit P(A + B <= t), split where A has its ``share`` of t, within the bounds of both laws."""
     of_a = np.clip(a.start + share * (t - start), t - b.end, a.end)
     of_b = t - of_a
@@ -300,7 +304,7 @@ def _logit_of_sum(a: Exact | Sum, b: Exact | Sum, share: float, t: Array, start:
         return np.log(below + expit(xa) * expit(xb)) - np.log(above + expit(-xa) * expit(-xb))
 
 
-def _crossing(a: Exact | Sum, b: Exact | Sum, of_a: Array, of_b: Array) -> Array:
+def _crossing(a: Exact | TabulatedSum, b: Exact | TabulatedSum, of_a: Array, of_b: Array) -> Array:
     """P(A <= of_a, B > of_b, A + B <= t) and P(A <= of_a, A + B > t), where t = of_a + of_b."""
     of_a, of_b = of_a[:, None], of_b[:, None]
     xa, xb = _logit(a, of_a), _logit(b, of_b)

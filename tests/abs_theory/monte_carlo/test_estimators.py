@@ -18,7 +18,7 @@ from abs_theory.delays import (
     Exponential,
     Pareto,
 )
-from abs_theory.monte_carlo import Estimate, Fleet
+from abs_theory.monte_carlo import Estimate, PlayedFleet
 
 
 class Scripted(Delay):
@@ -40,7 +40,7 @@ def test_rounds_drawn_by_hand():
     # worker  0: 0-1 delivers, waits to 2; 2-5 restarts at 4 (staleness 2); 4-...
     # worker  1: 0-2 delivers;             2-3 delivers, waits to 4
     # worker  2: 0-4, staleness 1 at 2: may go on with max_staleness 1, delivers at 4
-    fleet = Fleet(Scripted(1.0, 2.0, 4.0, 9.0, 1.0, 1.0, 1.0), 3, np.random.default_rng(0), 1)
+    fleet = PlayedFleet(Scripted(1.0, 2.0, 4.0, 9.0, 1.0, 1.0, 1.0), 3, np.random.default_rng(0), 1)
     first = fleet.round(k=2, max_staleness=1)
     assert first.duration == [2.0]
     assert first.idle_seconds == [1.0]
@@ -61,7 +61,7 @@ def test_rounds_drawn_by_hand():
     [(0, [[True, False]], 1.0, [[1, 1]]), (1, [[False, False]], 0.0, [[0, 1]])],
 )
 def test_a_worker_restarts_when_its_staleness_exceeds_the_bound(max_staleness, restarted, wasted, versions):
-    fleet = Fleet(Scripted(3.0, 1.0, 1.0, 1.0), 2, np.random.default_rng(0), 1)
+    fleet = PlayedFleet(Scripted(3.0, 1.0, 1.0, 1.0), 2, np.random.default_rng(0), 1)
     result = fleet.round(1, max_staleness)
     assert result.restarted.tolist() == restarted
     assert result.wasted_seconds == [wasted]
@@ -69,7 +69,7 @@ def test_a_worker_restarts_when_its_staleness_exceeds_the_bound(max_staleness, r
 
 
 def test_equal_finish_times_go_to_the_lower_index_and_exactly_k_deliver():
-    fleet = Fleet(Deterministic(1.0), 4, np.random.default_rng(0), 2)
+    fleet = PlayedFleet(Deterministic(1.0), 4, np.random.default_rng(0), 2)
     order = [np.flatnonzero(fleet.round(2, math.inf).delivered[1]).tolist() for _ in range(4)]
     assert order == [[0, 1], [2, 3], [0, 1], [2, 3]]
     assert fleet.time.tolist() == [2.0, 2.0]
@@ -92,7 +92,7 @@ def test_constant_delays_give_the_exact_steady_state():
     choices=st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 2, 5, math.inf])), min_size=1, max_size=30),
 )
 def test_staleness_and_work_are_conserved_while_k_and_the_bound_move(seed, n, delay, choices):
-    fleet = Fleet(delay, n, np.random.default_rng(seed), 3)
+    fleet = PlayedFleet(delay, n, np.random.default_rng(seed), 3)
     applied = dropped = created = 0
     seconds = np.zeros(3)
     for share, bound in choices:

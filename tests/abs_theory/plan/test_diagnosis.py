@@ -6,13 +6,13 @@ import synthetic_traces
 
 from abs_theory import traces
 from abs_theory.plan.diagnosis import diagnose
-from abs_theory.plan.effects import Table, effects, table
+from abs_theory.plan.effects import RoundTable, effects, table
 
 
 def diagnosis_of(x, window=None):
     x = np.asarray(x, dtype=float)
     window = np.zeros(len(x), dtype=np.int64) if window is None else window
-    return diagnose(Table(x, np.isfinite(x), window))
+    return diagnose(RoundTable(x, np.isfinite(x), window))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def named(fits, name):
 )
 def test_the_best_law_is_near_the_true_one(law):
     x = sample(law, 2000)
-    best = fit.best(fit.laws(x))
+    best = fit.best_fit(fit.laws(x))
     at = np.linspace(0, x.max(), 500)
     assert np.max(np.abs(best.law.cdf(at) - law.cdf(at))) < 1.95 / math.sqrt(x.size)  # Kolmogorov, 0.1 %
     assert best.law.mean == pytest.approx(x.mean(), rel=0.01)
@@ -37,7 +37,7 @@ def test_a_shifted_exponential_is_the_baseline_and_never_the_best():
     fits = fit.laws(sample(ShiftedExponential(0.5, 1.0), 1000))
     baseline = named(fits, fit.BASELINE)
     assert fits[0] is baseline, "it has the best AIC on its own data"
-    assert fit.best(fits) is not baseline
+    assert fit.best_fit(fits) is not baseline
     assert baseline.law.shift == pytest.approx(0.5, abs=0.01)
     assert baseline.law.scale == pytest.approx(1.0, rel=0.1)
 
@@ -78,7 +78,7 @@ def test_heavy_tails_with_a_tiny_least_delay_are_fitted(sigma, samples):
     """The grid of shifts stays above 0, also where the least delay is far below the resolution of the sample."""
     for seed in range(samples):
         fits = fit.laws(sample(LogNormal(1.0, sigma), 200, seed))
-        assert fit.best(fits).ks < 1.95 / math.sqrt(200)
+        assert fit.best_fit(fits).ks < 1.95 / math.sqrt(200)
 
 
 def test_equal_delays_are_a_constant():

@@ -11,7 +11,7 @@ from abs_theory import order_stats
 from abs_theory.delays import LogNormal, Mixture
 from abs_theory.plan import intervals
 from abs_theory.plan.arrivals import mean_arrivals
-from abs_theory.plan.effects import Table, effects
+from abs_theory.plan.effects import RoundTable, effects
 
 N = 8
 
@@ -70,7 +70,7 @@ def coverage(regime, repetitions, seed=0):
     identified, held = np.zeros((2, N), dtype=int)
     for _ in range(repetitions):
         x = draw(rng, num)
-        table = mean_arrivals(Table(x, np.ones(x.shape, dtype=bool), window), effects(x), rng)
+        table = mean_arrivals(RoundTable(x, np.ones(x.shape, dtype=bool), window), effects(x), rng)
         found = (table["reason"] == "").to_numpy()
         identified += found
         held += found & (table["low"].to_numpy() <= truth) & (truth <= table["high"].to_numpy())

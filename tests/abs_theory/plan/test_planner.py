@@ -19,7 +19,7 @@ from abs_theory.delays import LogNormal
 from abs_theory.plan import plan, sentences, write
 from abs_theory.plan.effects import effects
 from abs_theory.plan.fleet_model import resized
-from abs_theory.plan.replayed import Replay
+from abs_theory.plan.replayed import TraceReplay
 from benchmarks import traces as benchmark
 
 CONSTANTS = Constants(L=1.0, sigma2=1.0, gap=1.0)
@@ -32,7 +32,7 @@ def trace_of(regime, seed=0, **options):
 
 
 def replay_of(x):
-    return Replay(np.asarray(x, dtype=float), np.zeros(len(x), dtype=np.int64), np.random.default_rng(0), copies=4)
+    return TraceReplay(np.asarray(x, dtype=float), np.zeros(len(x), dtype=np.int64), np.random.default_rng(0), copies=4)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -173,10 +173,10 @@ def test_time_to_a_target_asks_for_fewer_the_less_noise():
         assert found.savings.ratio < 1
         assert "Time to the target" in str(found)
         assert "more gradients per second" not in str(found)
-        tried = found.policy.tried
+        tried = found.setting.tried
         assert (tried["objective"] >= tried["objective"].min()).all()
-        assert found.policy.tried["log_ratio"].min() == 0
-    assert quiet.policy.played.mean_staleness <= noisy.policy.played.mean_staleness
+        assert found.setting.tried["log_ratio"].min() == 0
+    assert quiet.setting.played.mean_staleness <= noisy.setting.played.mean_staleness
 
 
 def test_other_numbers_of_workers_by_resampling():
@@ -193,8 +193,8 @@ def test_for_another_n_the_choice_and_the_replay_are_of_the_same_fleets(n):
     """Without staleness a replayed round lasts as long as the k-th arrival, here of the resampled workers."""
     for regime in ("clustered stalls", "unequal workers"):
         found = plan(trace_of(regime, num=80), n)
-        assert found.policy is not None
-        fresh = found.policy.tried.set_index("max_staleness").loc[0.0, "round_time"]
+        assert found.setting is not None
+        fresh = found.setting.tried.set_index("max_staleness").loc[0.0, "round_time"]
         assert fresh == pytest.approx(found.curve.loc[found.k, "mean"], rel=1e-12)
 
 
@@ -257,7 +257,7 @@ def test_a_k_async_trace_is_planned_from_its_attempts():
 def test_the_most_gradients_per_second_are_not_chosen_and_the_first_lines_say_why():
     """One gradient at a time, at k = 1, none waits for another; by the trace alone nobody knows what they are worth."""
     found = plan(trace_of("clustered stalls", num=150))
-    top, mine = found.ceiling, found.policy
+    top, mine = found.ceiling, found.setting
     rates = [each.k / each.played.round_time for each in (top, mine)]
     assert rates[0] > 1.1 * rates[1]
     first = str(found).split("\n\n", maxsplit=1)[0]

@@ -8,7 +8,7 @@ from laws import SHIFTED, STALLS
 
 from abs_theory import order_stats, round_time
 from abs_theory.delays import Deterministic, Exponential, Gamma, HyperExponential, LogNormal, Pareto, Uniform
-from abs_theory.monte_carlo import Fleet
+from abs_theory.monte_carlo import PlayedFleet
 
 UNEQUAL = [Gamma(shape=4.0, scale=0.25)] * 5 + [Exponential(3.0)] * 3
 CASES = [
@@ -29,7 +29,7 @@ ERRORS_ALLOWED = 4.9  # standard errors: exceeded with probability 1e-6
 
 def simulated(delay, k, n, max_staleness, rounds, replicates=4000):
     """Times of the first updates, shape rounds x replicates."""
-    fleet = Fleet(delay, n, np.random.default_rng(99), replicates)
+    fleet = PlayedFleet(delay, n, np.random.default_rng(99), replicates)
     times = []
     for _ in range(rounds):
         fleet.round(k, math.inf if max_staleness is None else max_staleness)

@@ -16,7 +16,7 @@ from abs_theory.delays.text import delay_law, delay_text
 from simulations import policies, protocols
 from simulations.experiment import Experiment, simulate
 from simulations.experiment.names import DATA, FLEET, POLICY, PROBLEM, PROTOCOL, WEIGHT, is_rule
-from simulations.experiment.toml import Table, from_toml, merged, to_toml
+from simulations.experiment.toml import TomlTable, from_toml, merged, to_toml
 from simulations.fleets import as_fleet, one_slow, stragglers
 from simulations.fleets.links import Links
 from simulations.problems import NoisyQuadratic, softmax_digits
@@ -252,7 +252,7 @@ _values = st.recursive(
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(_keys, _values, max_size=5))
 def test_any_table_survives_toml(table):
-    assert Table(tomllib.loads(to_toml(table))) == Table(table)
+    assert TomlTable(tomllib.loads(to_toml(table))) == TomlTable(table)
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,7 +22,7 @@ from simulations.problems import (
     random_least_squares,
     softmax_digits,
 )
-from simulations.server import Budget, Family, Protocol, Run, most_in_step, run_replicate, run_replicates
+from simulations.server import Family, Protocol, Run, RunBudget, most_in_step, run_replicate, run_replicates
 
 LOGNORMALS = Independent((LogNormal(median=1.0, sigma=1.0),) * N)
 FLEETS = {repr(law): as_fleet(law, N) for law in LAWS} | {
@@ -43,9 +43,9 @@ PROBLEMS = {
     "timing": TimingOnly(),
 }
 BUDGETS = {
-    "updates": Budget(num_updates=40),
-    "seconds": Budget(time_budget=8.0, eval_every=1.0),
-    "target": Budget(num_updates=30, time_budget=15.0, eval_every=1.5, target=("loss", 0.6)),
+    "updates": RunBudget(num_updates=40),
+    "seconds": RunBudget(time_budget=8.0, eval_every=1.0),
+    "target": RunBudget(num_updates=30, time_budget=15.0, eval_every=1.5, target=("loss", 0.6)),
 }
 STEPS = {"constant": 0.05, "falling": lambda progress: 0.1 / (1 + progress.time)}  # its own in each replicate
 FAMILY = {name: case for name, case in CASES.items() if case.protocol.family is not None}
@@ -130,11 +130,11 @@ def test_more_workers_and_every_way_to_find_the_first_k(k, bound):
 
 def test_k_and_threshold_move_differently_in_each_replicate():
     protocol = protocols.abs_sgd(policies.loss_ratio(1), policies.relative_to_mean(2.0))
-    run = run_of(protocol, fleet=as_fleet(LAWS[1], N), step_size=0.3, budget=Budget(num_updates=200, eval_every=3.0))
+    run = run_of(protocol, fleet=as_fleet(LAWS[1], N), step_size=0.3, budget=RunBudget(num_updates=200, eval_every=3.0))
     assert_equal(run)
     tables = [rounds for rounds, _ in run_replicates(run, range(4))]
     assert len({tuple(table["k"]) for table in tables}) > 1
-    assert_equal(run_of(protocols.abs_sgd(moving_k, moving_bound), budget=Budget(time_budget=30.0, eval_every=0.7)))
+    assert_equal(run_of(protocols.abs_sgd(moving_k, moving_bound), budget=RunBudget(time_budget=30.0, eval_every=0.7)))
 
 
 @pytest.mark.parametrize("problem", [PROBLEM, softmax_digits(20)], ids=["double", "single"])
@@ -159,7 +159,7 @@ def test_policies_see_the_same_numbers(k, problem):
 @pytest.mark.parametrize("problem, step", [(PROBLEM, 1e4), (softmax_digits(N), 1e308), (PROBLEM, 1.9)])
 def test_replicates_that_diverge_end_and_the_others_go_on(problem, step):
     assert_equal(
-        run_of(protocols.abs_sgd(2, 3), problem, step_size=step, budget=Budget(num_updates=400, eval_every=9.0))
+        run_of(protocols.abs_sgd(2, 3), problem, step_size=step, budget=RunBudget(num_updates=400, eval_every=9.0))
     )
 
 
@@ -168,10 +168,12 @@ def test_one_diverges_and_one_makes_no_update():
         return 1e200 if progress.time > 20 and progress.updates == 20 else 0.05
 
     assert_equal(
-        run_of(protocols.k_async(1), fleet=as_fleet(LAWS[2], N), step_size=step, budget=Budget(num_updates=99)),
+        run_of(protocols.k_async(1), fleet=as_fleet(LAWS[2], N), step_size=step, budget=RunBudget(num_updates=99)),
         range(9),
     )
-    assert_equal(run_of(protocols.synchronous(), fleet=as_fleet(LAWS[1], N), budget=Budget(time_budget=2.0)), range(9))
+    assert_equal(
+        run_of(protocols.synchronous(), fleet=as_fleet(LAWS[1], N), budget=RunBudget(time_budget=2.0)), range(9)
+    )
 
 
 def test_a_replicate_alone_is_the_same_as_among_others():
@@ -261,7 +263,7 @@ def test_workers_that_never_deliver_are_noticed():
             make(run, (0, 1, 2))
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
-    assert_equal(run_of(protocols.k_sync(N), fleet=as_fleet(Never(0.5, 0.5), N), budget=Budget(time_budget=20.0)))
+    assert_equal(run_of(protocols.k_sync(N), fleet=as_fleet(Never(0.5, 0.5), N), budget=RunBudget(time_budget=20.0)))
 
 
 def test_laws_with_whole_seconds_and_of_scipy():

@@ -15,7 +15,7 @@ from abs_theory.delays import Exponential, Uniform
 from simulations import policies, protocols
 from simulations.fleets import Times
 from simulations.problems import NoisyQuadratic
-from simulations.server import Budget, Progress, Protocol, Run, Server, drive
+from simulations.server import Progress, Protocol, Run, RunBudget, Server, drive
 
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.0)
 
@@ -38,7 +38,7 @@ def server_of(protocol, *times, num_updates, problem=QUADRATIC, step_size=0.5, l
     """A server of workers with these task times."""
     run = Run(
         protocol=protocol, problem=problem, fleet=Scripted(*times), step_size=step_size, local_steps=local_steps,
-        seed=0, budget=Budget(num_updates=num_updates), keep_tasks=True,
+        seed=0, budget=RunBudget(num_updates=num_updates), keep_tasks=True,
     )  # fmt: skip
     return Server(run)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from simulations.experiment import Experiment
-from simulations.experiment.toml import Table
+from simulations.experiment.toml import TomlTable
 from simulations.record import diverged
 from simulations.sweeps import execution, folder, sealed
 from simulations.sweeps.execution import run_sweep, units
@@ -196,7 +196,9 @@ def test_what_is_no_sweep_is_explained(over, cells, message):
 
 
 def test_values_are_labelled_in_words():
-    assert label(Table({"name": "abs_sgd", "k": {"policy": "loss_ratio", "k0": 1}})) == "abs_sgd(k=loss_ratio(k0=1))"
+    assert (
+        label(TomlTable({"name": "abs_sgd", "k": {"policy": "loss_ratio", "k0": 1}})) == "abs_sgd(k=loss_ratio(k0=1))"
+    )
     assert [label(each) for each in (3, 0.5, "text", (1, 2))] == [3, 0.5, "text", "[1, 2]"]
 
 
