@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Literal, Required, TypedDict, Unpack, overload
 
 import joblib
@@ -112,12 +113,15 @@ def simulate(  # noqa: PLR0913
         joblib.delayed(run_replicates)(run, group) for group in groups
     )
     rounds, tasks = [], []
-    with tqdm(total=len(chosen), unit="run", disable=None if len(chosen) > 1 else True, leave=False) as bar:
+    # a single run is often one of many, in a process that has no use for a bar and its lock
+    progress = tqdm(total=len(chosen), unit="run", disable=None, leave=False) if len(chosen) > 1 else nullcontext()
+    with progress as bar:
         for group in filter(None, results):  # none is empty
             for rows, lines in group:
                 rounds.append(rows)
                 tasks.append(lines)
-            bar.update(len(group))
+            if bar is not None:
+                bar.update(len(group))
     table = pd.concat(rounds, ignore_index=True)
     return (table, pd.concat(tasks, ignore_index=True)) if jobs else table
 

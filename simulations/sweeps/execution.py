@@ -153,7 +153,7 @@ def _outcome(sweep: Sweep, wanted: Sequence[Unit], kept: dict[str, Tables], erro
     finished = [unit for unit in wanted if unit.key in kept]
 
     def joined(number: int) -> pd.DataFrame | None:
-        """TomlTable ``number`` (0: updates, 1: tasks) of all replicates."""
+        """Table ``number`` (0: updates, 1: tasks) of all replicates."""
         parts = [(unit.cell, kept[unit.key][number]) for unit in finished if len(kept[unit.key]) > number]
         if not parts:
             return None
