@@ -1,7 +1,8 @@
 """How k, the threshold, the step size and the local steps change during a run: pure functions of ``Progress``.
 
 A number is a constant policy, so constants need no factory; ``math.inf`` as a threshold means none.  The policies in
-``plain`` use ``Progress`` alone.  Those in ``from_theory`` ask the delay law first, and are loaded when they are used.
+``plain`` use ``Progress`` alone.  Those in ``adasync`` (a growing k)
+and ``thresholds`` ask the delay law or the constants of the problem first, and are loaded when they are used.
 """
 
 import lazy_loader

@@ -1,13 +1,6 @@
-from .from_theory import (
-    ADASYNC,
-    abs_rule,
-    adasync_rule,
-    balanced_threshold,
-    greedy_bound,
-    switching_times,
-    time_optimal,
-)
+from .adasync import ADASYNC, abs_rule, adasync_rule, greedy_bound, switching_times
 from .plain import Rule, adacomm_rule, all_but, every_worker, loss_ratio, pflug_rule, relative_to_mean
+from .thresholds import balanced_threshold, time_optimal
 
 __all__ = [
     "ADASYNC",
