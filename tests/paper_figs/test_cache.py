@@ -84,7 +84,12 @@ def test_a_damaged_result_is_computed_again(share, tmp_path):
     assert cache.state(tmp_path, "t", {"x": 3}, sources).valid
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"size": []}', b'{"digest": 1}', b"[" * 100_000])
+OTHER_CARDS = [b"[]", b"{}", b"null", b'{"digest": 1}', b"[" * 100_000]  # each draws a figure: seconds
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"size": []}', *(pytest.param(card, marks=pytest.mark.slow) for card in OTHER_CARDS)]
+)
 def test_a_foreign_card_blocks_nothing(content, tmp_path):
     (tmp_path / "timeline.json").write_bytes(content)
     (tmp_path / "budget.json").write_bytes(content)
