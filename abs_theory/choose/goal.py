@@ -4,6 +4,7 @@ The help texts of the command line are those of the fields here.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ def _option(metavar: str, help: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Goal:
+class Goal(ABC):
     """How errors are predicted: what ``Target`` and ``Budget`` have in common.
 
     Raises ValueError unless ``model`` is known, 0 < ``delta`` < 1, and ``gamma`` comes with the model "bound".
@@ -51,9 +52,9 @@ class Goal:
             raise ValueError('gamma is an assumption of a bound: give model="bound" with it')
 
     @property
+    @abstractmethod
     def minimised(self) -> str:
         """The column of the table of candidates that the best choice minimises."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
