@@ -114,7 +114,7 @@ def _constant(module: str, name: str) -> object:
 
 @dataclass(frozen=True)
 class _Constants:
-    """Stands for a module of this package of which only constants are needed."""
+    """Stands for a module of this package; only its constants are needed."""
 
     path: str
 

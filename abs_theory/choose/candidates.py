@@ -328,7 +328,7 @@ class _Outlook:
 def _largest_staleness(outlook: _Outlook, cells: NDArray[np.intp], pmf: Array, delta: float) -> Array:
     """The staleness that with probability 1 - ``delta`` no gradient exceeds before the target or in the budget.
 
-    The longer a run, the staler its stalest gradient; the staler it is, the smaller the step and the longer the run.
+    A longer run has a larger largest staleness, which asks for a smaller step, which makes the run longer.
     The search goes up in whole steps to the least staleness that agrees with itself.  There is one: the length of the
     run grows like the square root of its staleness, which is less than the number of its updates.
     """

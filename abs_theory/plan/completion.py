@@ -93,5 +93,5 @@ def _alike(data: RoundTable, factor: Array, last: Array, rng: np.random.Generato
 
 
 def _blind(data: RoundTable, last: Array) -> Mask:
-    """Lost calls of which nothing is known beyond the last arrival of their round."""
+    """Lost calls known only to be later than the last arrival of their round."""
     return data.lost & (data.end_unknown | (data.seconds < last))

@@ -89,7 +89,7 @@ def choose_k(
 
     ``completed`` marks arrivals of lost calls, which rest on a law.  The choice is then identified only if it does not
     rest on them, and if the times at which the lost calls were given up rule out that another k is better.  A k that
-    would wait in more than MOST_BLIND_ROUNDS for calls of which nothing is known is not chosen.
+    would wait in more than MOST_BLIND_ROUNDS for calls of unknown delay is not chosen.
 
     Takes the largest k within one standard error of the best, and within MOST_LOST_TO_SIMPLICITY of it.  The error is
     that of the ratio over the same rounds, so a slow round, which delays all k alike, does not add to it.  Beyond the

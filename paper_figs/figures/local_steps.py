@@ -76,7 +76,7 @@ def compute(
 
 
 def _task(steps: int) -> Delay:
-    """The law of a whole task.  One step is an Exponential, of which more is known exactly."""
+    """The law of a whole task.  One step is an Exponential, for which more is known exactly."""
     return Exponential(mean=1.0) if steps == 1 else Erlang(steps=steps, scale=1 / steps)
 
 
