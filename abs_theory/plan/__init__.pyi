@@ -1,8 +1,8 @@
 from . import decide, fit
-from .page import write
+from .changes import Change
 from .planner import plan
 from .replayed import TraceReplay
 from .result import Plan
-from .words import sentences
+from .telling import sentences, write
 
-__all__ = ["Plan", "TraceReplay", "decide", "fit", "plan", "sentences", "write"]
+__all__ = ["Change", "Plan", "TraceReplay", "decide", "fit", "plan", "sentences", "write"]

@@ -1,7 +1,7 @@
 """From measured delays to a decision: how many workers to wait for, when one should restart, and what it saves.
 
 ``plan`` goes from a trace to a ``Plan``; ``python -m abs_theory plan trace.csv`` prints it and writes it as a page
-and as JSON (``plan.page``).
+and as JSON (``plan.telling.page``).
 """
 
 import math
@@ -22,7 +22,7 @@ from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_mo
 from abs_theory.plan.intervals import FEWEST
 from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
-from abs_theory.plan.words import sentences
+from abs_theory.plan.telling.words import sentences
 from abs_theory.traces import Trace, staleness_check
 from abs_theory.typing import Array
 

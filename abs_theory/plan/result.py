@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from abs_theory.checks import is_integer
+from abs_theory.plan.changes import Change
 from abs_theory.plan.decide import Gain, KChoice, Setting
 from abs_theory.plan.diagnosis import Diagnosis
 from abs_theory.plan.effects import RoundTable
@@ -45,6 +46,10 @@ class Plan:
     rounds: int  #: of the trace
     table: RoundTable  #: the trace as arrays
     text: str = ""  #: the plan in plain words, one page
+    expected_loss: float = math.nan  #: share of the gradients per second lost to the best k, expected
+    upper_loss: float = math.nan  #: upper end of the 95 % interval of this loss
+    rounds_needed: int = 0  #: further rounds until the data carry a choice; 0: they do
+    changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed
 
     @property
     def k_alike(self) -> tuple[int, int] | None:

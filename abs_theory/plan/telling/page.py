@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from abs_theory.pages import inline_svg, render
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
-from abs_theory.plan.words import advice, columns, limits, properties, round_times, row_of, threshold_words
+from abs_theory.plan.telling.words import advice, columns, limits, properties, round_times, row_of, threshold_words
 
 __all__ = ["page", "write"]
 
