@@ -1,6 +1,7 @@
 """Median and quartiles over replicates, on a common grid: runs are recorded at different times."""
 
 from collections.abc import Hashable, Iterable
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs import style
+from simulations.plot import Look, band, quartiles
 
 FALLING = {"max_staleness"}  # it falls as k rises; ranked from above, its median belongs to the median k
 
@@ -28,14 +30,7 @@ def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) ->
             ends = [group[x].iloc[-1] for group in groups if np.isfinite(group["loss"].iloc[-1])]
             begin = max(1, rows.loc[rows[x] > 0, x].min() / 2)
             grid = np.geomspace(begin, max(min(ends, default=begin), 2 * begin), points)
-        at = [np.searchsorted(group[x], grid, side="right") - 1 for group in groups]
-        table = {"law": law, "method": method, x: grid}
-        for column in columns:
-            values = np.array([group[column].to_numpy()[rows] for group, rows in zip(groups, at, strict=True)])
-            sign = -1 if column in FALLING else 1
-            for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
-                rank = q if sign > 0 else 1 - q
-                table[f"{column}_{name}"] = sign * np.quantile(sign * values, rank, axis=0, method="inverted_cdf")
+        table = {"law": law, "method": method, x: grid, **quartiles(groups, x, grid, columns, FALLING)}
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
 
@@ -57,27 +52,7 @@ def numbers(table: pd.DataFrame, x: str, columns: list[str], rows: int = 4) -> p
 
 def draw_band(ax: Axes, rows: pd.DataFrame, x: str, column: str, method: Hashable, steps: bool = False) -> None:
     """The median of one method as a line (or steps) with a few markers, and its quartiles as a band."""
-    finite = rows[np.isfinite(rows[f"{column}_median"])]
-    look, drawstyle = style.look(method), "steps-post" if steps else "default"
-    ax.plot(
-        finite[x],
-        finite[f"{column}_median"],
-        label=method,
-        markevery=(0.05, 0.25),
-        drawstyle=drawstyle,
-        clip_on=not steps,
-        **look,
-    )
-    high = finite[f"{column}_high"].replace(np.inf, np.nan)
-    ax.fill_between(
-        finite[x],
-        finite[f"{column}_low"],
-        high,
-        color=look["color"],
-        alpha=0.12,
-        linewidth=0,
-        step="post" if steps else None,
-    )
+    band(ax, rows, x, column, str(method), cast(Look, style.look(method)), steps=steps)
 
 
 def legend(fig: Figure, ax: Axes, ncols: int = 5) -> None:

@@ -1,6 +1,7 @@
 """Time, rounds and communication to two target accuracies under three delay laws, every method tuned."""
 
 import math
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from paper_figs import study, style
+from simulations.plot import Look, interval
 from simulations.record import median, to_target
 
 CLAIM = (
@@ -85,15 +87,9 @@ def draw(table: pd.DataFrame) -> Figure:
         end = 1.6 * times[np.isfinite(times)].max()
         for row in rows.to_dict("records"):
             y = methods.index(row["method"]) + (0.17 if row["target"] == "hard" else -0.17)
-            color, marker = (style.look(row["method"])[name] for name in ("color", "marker"))
-            face = color if row["target"] == "hard" else "white"
-            if math.isfinite(row["time"]):
-                high = min(row["time_high"], end)
-                ax.plot([row["time_low"], high], [y, y], color=color, linewidth=1, solid_capstyle="butt")
-                if math.isinf(row["time_high"]):  # an interval without an end
-                    ax.plot(end, y, marker=5, color=color, markersize=4)  # its tip at the end
-                ax.plot(row["time"], y, marker=marker, color=color, markerfacecolor=face, markersize=5)
-            else:
+            estimate = (row["time"], row["time_low"], row["time_high"])
+            interval(ax, y, estimate, end, cast(Look, style.look(row["method"])), filled=row["target"] == "hard")
+            if not math.isfinite(row["time"]):
                 ax.annotate(
                     f"not reached in {row['budget']:g} s", (end, y), (0, -2), textcoords="offset points", ha="right",
                     va="center", fontsize=5, color="0.3",

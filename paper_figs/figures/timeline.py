@@ -2,11 +2,10 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from abs_theory.delays import HyperExponential
 from paper_figs import style
-from simulations import protocols
+from simulations import plot, protocols
 from simulations.experiment import simulate
 from simulations.problems import TimingOnly
 
@@ -55,29 +54,12 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     panels = list(table["panel"].unique())
-    looks = {
-        "applied": {"facecolor": style.BLUE, "edgecolor": "white"},
-        "unfinished": {"facecolor": style.BLUE, "edgecolor": "white"},
-        "restarted": {"facecolor": (style.ORANGE, 0.35), "edgecolor": "white", "hatch": "////"},
-        "idle": {"facecolor": "0.88", "edgecolor": "white"},
-    }
     fig = Figure(figsize=(style.PAGE, 3.6), layout="constrained")
     axes = fig.subplots(len(panels), 1, sharex=True)
     for ax, panel in zip(axes, panels, strict=True):
         rows = table[table["panel"] == panel]
-        for outcome, row_look in looks.items():
-            spans = rows[rows["outcome"] == outcome]
-            ax.barh(spans["worker"] + 1, spans["end"] - spans["start"], left=spans["start"], height=0.8, **row_look)
-        for time in rows.loc[rows["outcome"] == "update", "start"]:
-            ax.axvline(time, color="black", linewidth=0.7)
-        workers = range(1, int(rows["worker"].max()) + 2)
-        ax.set(title=panel, ylabel="worker", yticks=list(workers), ylim=(len(workers) + 0.6, 0.4))
-    axes[-1].set(xlabel="time (s)", xlim=(0, table["seconds"].iloc[0]))
-    handles = [
-        Patch(**looks["applied"], label="computes"),
-        Patch(**looks["restarted"], label="computes, then told to restart"),
-        Patch(**looks["idle"], label="has delivered, waits"),
-        axes[0].plot([], [], color="black", linewidth=0.7, label="update")[0],
-    ]
-    fig.legend(handles=handles, loc="outside upper center", ncols=4)
+        plot.bars(ax, rows, rows.loc[rows["outcome"] == "update", "start"], table["seconds"].iloc[0])
+        ax.set(title=panel)
+    axes[-1].set(xlabel="time (s)")
+    plot.outcome_legend(fig, list(table["outcome"].unique()))
     return fig

@@ -1,0 +1,27 @@
+from .comparison import compare
+from .curves import band, quartiles
+from .looks import Look
+from .runs import NamedRuns, Results, Runs, named_runs
+from .stale import staleness, staleness_shares
+from .timelines import OUTCOMES, bars, outcome_legend, timeline
+from .tradeoffs import interval, to_targets, tradeoff
+
+__all__ = [
+    "OUTCOMES",
+    "Look",
+    "NamedRuns",
+    "Results",
+    "Runs",
+    "band",
+    "bars",
+    "compare",
+    "interval",
+    "named_runs",
+    "outcome_legend",
+    "quartiles",
+    "staleness",
+    "staleness_shares",
+    "timeline",
+    "to_targets",
+    "tradeoff",
+]
