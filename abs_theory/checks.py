@@ -1,13 +1,20 @@
 """Checks of arguments: each raises ValueError, with what must hold and what was given."""
 
+import collections.abc
 import difflib
+import functools
+import inspect
+import itertools
 import math
 import re
+import reprlib
 import stat
+import sys
+import types
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TypeGuard
+from typing import Annotated, Any, ForwardRef, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,6 +100,35 @@ def check_nonnegative(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a finite number >= 0, got {name}={value!r}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {name}={value!r}")
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} must be a function, got {name}={value!r}")
+
+
+def check_n_jobs(value: object) -> None:
+    """Raise ValueError unless ``value`` is a number of processes as joblib counts them: not 0, and -1 for all cores."""
+    if not is_integer(value) or value == 0:
+        raise ValueError(f"n_jobs must be a number of processes, or -1 for all cores, got n_jobs={value!r}")
+
+
+def store_floats(values: object, *names: str) -> None:
+    """Replace fractions and other exact numbers in the attributes ``names`` of a frozen dataclass by floats.
+
+    numpy does not compute with them.  Integers stay, and so does what is no number.
+    """
+    for name in names:
+        value = getattr(values, name)
+        if isinstance(value, Real) and not isinstance(value, int | float):
+            object.__setattr__(values, name, float(value))
+
+
 def check_rng(rng: object) -> None:
     """Raise ValueError unless ``rng`` is a numpy Generator."""
     if not isinstance(rng, np.random.Generator):
@@ -125,3 +161,156 @@ def check_max_staleness(value: object) -> None:
     is_whole = is_integer(value) or (isinstance(value, float) and value.is_integer())
     if not (unbounded or (is_whole and value >= 0)):  # pyright: ignore[reportOperatorIssue]
         raise ValueError(f"max_staleness must be a whole number >= 0, or None for no bound, got {value!r}")
+
+
+# ---------------------------------------------------------------- arguments of a wrong type
+
+Explained = TypeVar("Explained", bound=Callable[..., object])
+_WORDS: dict[object, str] = {
+    "float": "a number", "int": "an integer", "str": "a text", "bool": "True or False", "NoneType": "None",
+    "None": "None", "Path": "a pathlib.Path", "PathLike": "a path", "Law": "a delay law such as Exponential(1.0)",
+    "Generator": "a numpy Generator such as np.random.default_rng(0)", "DataFrame": "a pandas DataFrame",
+    "Callable": "a function", "Mapping": "a mapping such as a dict", "ndarray": "an array of numbers",
+}  # fmt: skip
+_MOST_ENTRIES = 100  # of a sequence or mapping, in which one of a wrong type is looked for
+
+
+def explains_types(function: Explained) -> Explained:
+    """Decorate a public function or class, so that a failure inside it names the argument of a wrong type.
+
+    A call that works costs nothing more.  When one ends in TypeError, AttributeError, LookupError, or a ValueError that
+    does not name the argument, and an argument does not fit its annotation, ValueError says which and what it must be.
+
+    >>> @explains_types
+    ... def halves(k: int) -> list[int]:
+    ...     return [k // 2, k - k // 2]
+    >>> halves("8")
+    Traceback (most recent call last):
+    ValueError: k of halves must be an integer, got '8'
+    """
+    if isinstance(function, type):
+        setattr(function, "__init__", _explaining(function.__init__, function.__name__))  # noqa: B010
+        return function  # pyright: ignore[reportReturnType]
+    return _explaining(function, function.__name__)
+
+
+def _explaining(function: Any, name: str) -> Any:
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def explained(*args: Any, **keywords: Any) -> Any:
+        try:
+            return function(*args, **keywords)
+        except (TypeError, AttributeError, ValueError, LookupError, EOFError) as problem:
+            try:
+                given = signature.bind(*args, **keywords).arguments
+            except TypeError:  # an argument is missing, or there are too many: Python's message is clear
+                raise problem from None
+            for argument, value in given.items():
+                parameter = signature.parameters[argument]
+                named = isinstance(problem, ValueError) and re.search(rf"\b{argument}\b", str(problem))
+                if named or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    continue
+                wanted = _resolved(parameter.annotation, function.__module__)
+                if not _fits(value, wanted):
+                    shown = reprlib.repr(value)
+                    raise ValueError(f"{argument} of {name} must be {_in_words(wanted)}, got {shown}") from problem
+            raise
+
+    return explained
+
+
+def _resolved(annotation: object, module: str) -> object:
+    """``annotation`` as a type; as its text where it is one that is imported for type checkers only."""
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        try:
+            return eval(annotation, vars(sys.modules[module]).copy())  # what typing.get_type_hints does, one by one
+        except Exception:
+            return annotation
+    return annotation
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """False if ``value`` is certainly none of ``wanted``, an annotation."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if wanted in (Any, object, inspect.Parameter.empty) or isinstance(wanted, TypeVar):
+        return True
+    if isinstance(wanted, str | ForwardRef):
+        last = re.split(r"[.|]", str(getattr(wanted, "__forward_arg__", wanted)).partition("[")[0])[-1].strip()
+        return "|" in str(wanted) or last in {kind.__name__ for kind in type(value).__mro__}
+    if origin in (Union, types.UnionType):
+        if _says_array(inner):
+            others = [kind for kind in inner if kind not in get_args(ArrayLike)]
+            return _is_numeric(value) or any(_fits(value, kind) for kind in others)
+        return any(_fits(value, kind) for kind in inner)
+    if origin is Annotated:
+        return _fits(value, inner[0])
+    if origin is Literal:
+        return isinstance(value, str | int) and value in inner
+    if wanted in (None, types.NoneType):
+        return value is None
+    if wanted is int:
+        return is_integer(value)
+    if wanted is float:
+        return isinstance(value, Real) and not isinstance(value, bool)
+    if wanted is bool:
+        return isinstance(value, bool | np.bool_)
+    if origin is np.ndarray:
+        return isinstance(value, np.ndarray) and _is_numeric(value)
+    kind = origin or wanted
+    if kind is collections.abc.Callable:
+        return callable(value)
+    if getattr(kind, "_is_protocol", False):
+        return all(hasattr(value, name) for name in vars(kind) if not name.startswith("_"))
+    if not isinstance(kind, type):
+        return True
+    if not isinstance(value, kind) or (isinstance(value, str | bytes) and kind not in (str, bytes)):
+        return False
+    return _entries_fit(value, kind, inner)
+
+
+def _entries_fit(value: Any, kind: type, inner: tuple[object, ...]) -> bool:
+    """Whether the first entries of a sequence or mapping fit; ``inner`` has what they must be."""
+    if issubclass(kind, collections.abc.Mapping) and len(inner) == 2:
+        pairs = itertools.islice(value.items(), _MOST_ENTRIES)
+        return all(_fits(key, inner[0]) and _fits(entry, inner[1]) for key, entry in pairs)
+    if issubclass(kind, tuple) and inner[-1:] != (...,):
+        return not inner or (len(value) == len(inner) and all(map(_fits, value, inner)))
+    if issubclass(kind, collections.abc.Collection) and inner:
+        return all(_fits(entry, inner[0]) for entry in itertools.islice(value, _MOST_ENTRIES))
+    return True
+
+
+def _says_array(kinds: tuple[object, ...]) -> bool:
+    return set(get_args(ArrayLike)) <= set(kinds)
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return value is not None
+
+
+def _in_words(wanted: Any) -> str:
+    """An annotation as a message says it: "a number or None"."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        numbers = ["a number or an array of numbers"] if _says_array(inner) else []
+        others = [kind for kind in inner if not numbers or kind not in get_args(ArrayLike)]
+        return " or ".join(dict.fromkeys([*numbers, *map(_in_words, others)]))
+    if origin is Annotated:
+        return _in_words(inner[0])
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    text = wanted if isinstance(wanted, str) else getattr(origin or wanted, "__name__", str(wanted))
+    kind = text.rpartition(".")[2]
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if not inner or inner[0] is ...:
+        return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind if kind[0].isupper() else kind.lower()}"
+    entry = _in_words(inner[0]).removeprefix("an ").removeprefix("a ")
+    return f"a {kind.lower()} of {entry}s"

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import sympy as sp
 
+from abs_theory.checks import explains_types
+
 __all__ = [
     "SteadyState",
     "abs_sgd",
@@ -28,6 +30,7 @@ Symbolic = int | float | sp.Expr  # a number or an expression
 # ---------------------------------------------------------------- E[X_(k)], the k-th smallest of n
 
 
+@explains_types
 def exponential(k: Symbolic, n: Symbolic, mean: Symbolic = 1) -> sp.Expr:
     """mean (H_n - H_(n-k)).
 
@@ -39,6 +42,7 @@ def exponential(k: Symbolic, n: Symbolic, mean: Symbolic = 1) -> sp.Expr:
     return sp.sympify(mean) * (sp.harmonic(n) - sp.harmonic(n - k))
 
 
+@explains_types
 def exponential_var(k: Symbolic, n: Symbolic, mean: Symbolic = 1) -> sp.Expr:
     """Variance of the k-th smallest: mean^2 (H_n^(2) - H_(n-k)^(2)), because the spacings are independent.
 
@@ -50,6 +54,7 @@ def exponential_var(k: Symbolic, n: Symbolic, mean: Symbolic = 1) -> sp.Expr:
     return sp.sympify(mean) ** 2 * (sp.harmonic(n, 2) - sp.harmonic(n - k, 2))
 
 
+@explains_types
 def uniform(k: Symbolic, n: Symbolic, low: Symbolic = 0, high: Symbolic = 1) -> sp.Expr:
     """low + (high - low) k / (n + 1).
 
@@ -61,6 +66,7 @@ def uniform(k: Symbolic, n: Symbolic, low: Symbolic = 0, high: Symbolic = 1) -> 
     return low + (sp.sympify(high) - low) * k / (n + 1)
 
 
+@explains_types
 def pareto(k: Symbolic, n: Symbolic, minimum: Symbolic, index: Symbolic) -> sp.Expr:
     """minimum n! / (n-k)! Gamma(n-k+1-1/index) / Gamma(n+1-1/index), finite if index (n-k+1) > 1.
 
@@ -72,6 +78,7 @@ def pareto(k: Symbolic, n: Symbolic, minimum: Symbolic, index: Symbolic) -> sp.E
     return minimum * _tail(k, n, index)
 
 
+@explains_types
 def lomax(k: Symbolic, n: Symbolic, scale: Symbolic, index: Symbolic) -> sp.Expr:
     """A Pareto time of minimum ``scale``, minus that minimum.
 
@@ -86,6 +93,7 @@ def _tail(k: Symbolic, n: Symbolic, index: Symbolic) -> Any:
     return sp.ff(n, k) / sp.ff(n - 1 / sp.sympify(index), k)
 
 
+@explains_types
 def weibull(k: int, n: int, scale: Symbolic, shape: Symbolic) -> sp.Expr:
     """scale Gamma(1+1/c) k C(n,k) sum_r (-1)^r C(k-1,r) (n-k+1+r)^(-1-1/c), c the ``shape``.
 
@@ -100,6 +108,7 @@ def weibull(k: int, n: int, scale: Symbolic, shape: Symbolic) -> sp.Expr:
     return sp.sympify(scale) * sp.gamma(1 + inverse) * k * sp.binomial(n, k) * sp.Add(*terms)
 
 
+@explains_types
 def erlang(k: int, n: int, steps: int, scale: Symbolic = 1) -> sp.Expr:
     """The k-th smallest of sums of ``steps`` exponentials: the integral of P(fewer than k done by t), term by term.
 
@@ -137,6 +146,7 @@ class SteadyState(NamedTuple):
     wasted_fraction: sp.Expr  #: share of worker time lost by restarts
 
 
+@explains_types
 def abs_sgd(k: Symbolic, n: Symbolic, max_staleness: Symbolic, mean: Symbolic = 1) -> SteadyState:
     """ABS with equal exponential delays; ``max_staleness`` sp.oo is K-async, 0 is K-sync.
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from abs_theory.delays import Deterministic, Exponential, HyperExponential, LogNormal, ShiftedExponential
 from abs_theory.typing import Laws
 from simulations.experiment import simulate
@@ -67,6 +68,7 @@ def _arguments(options: Mapping[str, object]) -> Any:
     return {"step_size": 0.05, "num_updates": NUM_UPDATES, "seed": 3, "n_jobs": 1} | dict(options)
 
 
+@explains_types
 def check(protocol: Protocol, n: int = 6, local_steps: int = 1, step_size: float = 0.05) -> None:
     """Test whether ``protocol`` keeps the contract, with ``n`` workers under four delay laws and in a changing fleet.
 

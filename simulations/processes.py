@@ -8,11 +8,14 @@ from typing import Literal
 
 import joblib
 
+from abs_theory.checks import check_n_jobs, explains_types
+
 __all__ = ["parallel"]
 
 WATCH_SECONDS = 1.0  # between two looks of a process at whether the process that started it still lives
 
 
+@explains_types
 def parallel(n_jobs: int, return_as: Literal["list", "generator", "generator_unordered"] = "list") -> joblib.Parallel:
     """``joblib.Parallel`` on ``n_jobs`` processes (-1: all cores) that exit within seconds after this one dies.
 
@@ -21,6 +24,7 @@ def parallel(n_jobs: int, return_as: Literal["list", "generator", "generator_uno
     >>> parallel(1)(joblib.delayed(abs)(number) for number in (-1, 2))
     [1, 2]
     """
+    check_n_jobs(n_jobs)
     backend, _ = joblib.parallel.get_active_backend()
     if n_jobs == 1 or not isinstance(
         backend, joblib.parallel.BACKENDS["loky"]

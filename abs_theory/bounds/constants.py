@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from abs_theory.checks import check_nonnegative, check_positive
+from abs_theory.checks import check_nonnegative, check_positive, store_floats
 
 __all__ = ["Constants"]
 
@@ -35,6 +35,7 @@ class Constants:
     noise_curvature2: float | None = field(default=None, metadata=_number("E|Hx|^2 / E|x|^2"))
 
     def __post_init__(self) -> None:
+        store_floats(self, "L", "sigma2", "gap", "c", "noise_curvature", "noise_curvature2")
         check_positive("L", self.L)
         for name in ("noise_curvature", "noise_curvature2"):
             if getattr(self, name) is not None:

@@ -18,12 +18,13 @@ from numpy.typing import ArrayLike
 
 from abs_theory.bounds.constants import Constants
 from abs_theory.bounds.tradeoff import Tradeoff
-from abs_theory.checks import checked_array
+from abs_theory.checks import checked_array, explains_types
 from abs_theory.typing import Array
 
 __all__ = ["max_step_size", "noise_curvatures", "tradeoff"]
 
 
+@explains_types
 def max_step_size(constants: Constants, mean_staleness: ArrayLike) -> Array:
     """Half of the largest step that is stable when every gradient has the staleness tau: sin(pi / (4 tau + 2)) / L.
 
@@ -38,6 +39,7 @@ def max_step_size(constants: Constants, mean_staleness: ArrayLike) -> Array:
     return np.sin(np.pi / (4 * tau + 2)) / constants.L
 
 
+@explains_types
 def tradeoff(constants: Constants, k: ArrayLike, mean_staleness: ArrayLike) -> Tradeoff:
     """The expected mean of |grad F|^2 as a function of the step size, for arrays of ``k`` and ``mean_staleness``.
 
@@ -57,6 +59,7 @@ def tradeoff(constants: Constants, k: ArrayLike, mean_staleness: ArrayLike) -> T
     return Tradeoff(np.asarray(constants.gap), spread * h1, spread * h2 * (tau + 0.5), max_step_size(constants, tau))
 
 
+@explains_types
 def noise_curvatures(constants: Constants) -> tuple[float, float]:
     """The curvatures h_1 and h_2 of the noise; L and L h_1 if they are not known.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abs_theory.bounds.constants import Constants
-from abs_theory.checks import checked_array
+from abs_theory.checks import checked_array, explains_types
 from abs_theory.typing import Array
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@explains_types
 def lower_bound(constants: Constants, target: ArrayLike, seconds: ArrayLike) -> Array:
     """Seconds that any method needs on the worst objective, within a constant.
 
@@ -37,6 +38,7 @@ def lower_bound(constants: Constants, target: ArrayLike, seconds: ArrayLike) -> 
 # ---------------------------------------------------------------- Rennala SGD: batches of fresh gradients
 
 
+@explains_types
 def rennala_batch(constants: Constants, target: ArrayLike) -> Array:
     """Gradients per update of Rennala SGD, max(1, ceil(sigma2 / eps)): with these, noise adds no updates.
 
@@ -50,6 +52,7 @@ def rennala_batch(constants: Constants, target: ArrayLike) -> Array:
     return np.maximum(1.0, np.ceil(constants.sigma2 / _positive("target", target)))
 
 
+@explains_types
 def rennala_step_size(constants: Constants, target: ArrayLike, batch: ArrayLike) -> Array:
     """min(1 / L, eps S / (2 L sigma2)): the step of SGD with ``batch`` S fresh gradients per update.
 
@@ -64,6 +67,7 @@ def rennala_step_size(constants: Constants, target: ArrayLike, batch: ArrayLike)
     return np.minimum(1.0, room / np.maximum(2 * constants.sigma2, room)) / constants.L
 
 
+@explains_types
 def rennala_updates(constants: Constants, target: ArrayLike, batch: ArrayLike) -> Array:
     """Updates, not rounded, until the mean of E|grad F|^2 is at most the target: 4 gap / (eta eps), eta as above.
 
@@ -78,6 +82,7 @@ def rennala_updates(constants: Constants, target: ArrayLike, batch: ArrayLike) -
     return 4 * constants.gap / (rennala_step_size(constants, target, batch) * _positive("target", target))
 
 
+@explains_types
 def rennala(constants: Constants, target: ArrayLike, seconds: ArrayLike, batch: ArrayLike | None = None) -> Array:
     """Seconds to the target by Rennala SGD (K-batch-sync), default ``rennala_batch``.
 
@@ -93,6 +98,7 @@ def rennala(constants: Constants, target: ArrayLike, seconds: ArrayLike, batch: 
     return np.ceil(rennala_updates(constants, target, size)) * _least_seconds(seconds, np.ones_like(size), size)
 
 
+@explains_types
 def m_synchronous(constants: Constants, target: ArrayLike, seconds: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     """The best m for K-sync with k = m, and its seconds to the target.
 
@@ -116,6 +122,7 @@ def m_synchronous(constants: Constants, target: ArrayLike, seconds: ArrayLike) -
 # ---------------------------------------------------------------- Ringmaster ASGD: one gradient, limited delay
 
 
+@explains_types
 def ringmaster_delay_threshold(constants: Constants, target: ArrayLike) -> Array:
     """Optimal R = max(1, ceil(sigma2 / eps)): gradients of staleness R or more are stopped; max_staleness is R - 1.
 
@@ -129,6 +136,7 @@ def ringmaster_delay_threshold(constants: Constants, target: ArrayLike) -> Array
     return rennala_batch(constants, target)
 
 
+@explains_types
 def ringmaster_step_size(constants: Constants, target: ArrayLike, R: ArrayLike) -> Array:
     """min(1 / (2 R L), eps / (4 L sigma2)).
 
@@ -143,6 +151,7 @@ def ringmaster_step_size(constants: Constants, target: ArrayLike, R: ArrayLike) 
     return np.minimum(largest, eps / np.maximum(4 * constants.L * constants.sigma2, eps / largest))
 
 
+@explains_types
 def ringmaster_updates(constants: Constants, target: ArrayLike, R: ArrayLike) -> Array:
     """Updates, not rounded, until the mean of E|grad F|^2 is at most the target.
 
@@ -159,6 +168,7 @@ def ringmaster_updates(constants: Constants, target: ArrayLike, R: ArrayLike) ->
     return 8 * constants.L * constants.gap / eps * (_batch(R, "R") + 2 * constants.sigma2 / eps)
 
 
+@explains_types
 def ringmaster(constants: Constants, target: ArrayLike, seconds: ArrayLike, R: ArrayLike | None = None) -> Array:
     """Seconds to the target by Ringmaster ASGD, default ``ringmaster_delay_threshold``.
 

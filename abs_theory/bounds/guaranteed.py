@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from abs_theory.bounds.constants import Constants
 from abs_theory.bounds.tradeoff import Tradeoff
-from abs_theory.checks import check_count, check_nonnegative, checked_array
+from abs_theory.checks import check_count, check_nonnegative, checked_array, explains_types
 from abs_theory.typing import Array
 
 __all__ = [
@@ -39,6 +39,7 @@ STEP_SLACK = 1e-12  # a step may exceed its limit by this share of it, which rou
 # ---------------------------------------------------------------- fresh gradients
 
 
+@explains_types
 def k_sync_max_step_size(constants: Constants, k: ArrayLike, *, M_G: float = 0.0) -> Array:
     """Largest step the K-sync bounds cover, 1 / (L (1 + M_G / k)), where E|g - grad F|^2 <= sigma2 + M_G |grad F|^2.
 
@@ -53,6 +54,7 @@ def k_sync_max_step_size(constants: Constants, k: ArrayLike, *, M_G: float = 0.0
     return 1 / (constants.L * (1 + M_G / _k(k)))
 
 
+@explains_types
 def k_sync_error(
     constants: Constants, step_size: ArrayLike, k: ArrayLike, num_updates: ArrayLike, *, M_G: float = 0.0
 ) -> Array:
@@ -73,6 +75,7 @@ def k_sync_error(
     return _contraction(constants, eta, k, num_updates, 1.0)
 
 
+@explains_types
 def k_sync_gradient_norm(
     constants: Constants, step_size: ArrayLike, k: ArrayLike, num_updates: ArrayLike, *, M_G: float = 0.0
 ) -> Array:
@@ -91,6 +94,7 @@ def k_sync_gradient_norm(
     return 2 * constants.gap / (eta * _updates(num_updates)) + constants.L * eta * constants.sigma2 / _k(k)
 
 
+@explains_types
 def local_sgd_max_step_size(constants: Constants, local_steps: ArrayLike) -> Array:
     """Largest step that ``local_sgd`` covers: L eta + L^2 eta^2 U (U-1) <= 1, U = ``local_steps``.
 
@@ -103,6 +107,7 @@ def local_sgd_max_step_size(constants: Constants, local_steps: ArrayLike) -> Arr
     return step_for_load(constants, steps * (steps - 1) / 2)
 
 
+@explains_types
 def local_sgd(
     constants: Constants, step_size: ArrayLike, n: ArrayLike, num_updates: ArrayLike, local_steps: ArrayLike
 ) -> Array:
@@ -127,6 +132,7 @@ def local_sgd(
 # ---------------------------------------------------------------- stale gradients, with an assumption on their error
 
 
+@explains_types
 def k_async_max_step_size(constants: Constants, k: ArrayLike, *, M_G: float = 0.0) -> Array:
     """Largest step the K-async bounds cover, 1 / (2 L (1 + M_G / k)).
 
@@ -140,6 +146,7 @@ def k_async_max_step_size(constants: Constants, k: ArrayLike, *, M_G: float = 0.
     return k_sync_max_step_size(constants, k, M_G=M_G) / 2
 
 
+@explains_types
 def k_async_error(
     constants: Constants,
     step_size: ArrayLike,
@@ -168,6 +175,7 @@ def k_async_error(
     return _contraction(constants, eta, k, num_updates, _gamma_prime(gamma, p0))
 
 
+@explains_types
 def k_async_gradient_norm(
     constants: Constants,
     step_size: ArrayLike,
@@ -198,6 +206,7 @@ def k_async_gradient_norm(
 # ---------------------------------------------------------------- stale gradients, with a limit on the staleness
 
 
+@explains_types
 def abs_sgd_max_step_size(constants: Constants, k: ArrayLike, n: int, max_staleness: ArrayLike | None) -> Array:
     """Largest step eta that ``abs_sgd`` covers: L eta + 2 L^2 eta^2 theta min(theta, (n-k)/k) <= 1.
 
@@ -216,6 +225,7 @@ def abs_sgd_max_step_size(constants: Constants, k: ArrayLike, n: int, max_stalen
     return step_for_load(constants, np.where(waiting == 0, 0.0, load))
 
 
+@explains_types
 def abs_sgd(
     constants: Constants,
     step_size: ArrayLike,
@@ -246,6 +256,7 @@ def abs_sgd(
     return terms.value(_covered(step_size, terms.limit, zero=True), _updates(num_updates))
 
 
+@explains_types
 def updates_to(
     constants: Constants,
     target: ArrayLike,
@@ -268,6 +279,7 @@ def updates_to(
     return terms.updates_to(_target(target), _covered(step_size, terms.limit, zero=True))
 
 
+@explains_types
 def best_step_size(
     constants: Constants,
     k: ArrayLike,
@@ -300,6 +312,7 @@ def best_step_size(
     return terms.best_step_in(_updates(num_updates))
 
 
+@explains_types
 def staleness_quantile(
     staleness_pmf: ArrayLike,
     k: ArrayLike,
@@ -364,6 +377,7 @@ def _gamma_prime(gamma: float, p0: float) -> float:
     return 1 - gamma + p0 / 2
 
 
+@explains_types
 def step_for_load(constants: Constants, load: ArrayLike) -> Array:
     """The step eta with L eta + 2 L^2 eta^2 load = 1; 0 for an infinite load.
 
@@ -394,6 +408,7 @@ def _contraction(constants: Constants, eta: Array, k: ArrayLike, num_updates: Ar
     return floor + (1 - rate) ** _updates(num_updates) * (constants.gap - floor)
 
 
+@explains_types
 def abs_sgd_tradeoff(
     constants: Constants, k: ArrayLike, n: int, mean_staleness: ArrayLike, max_staleness: ArrayLike | None
 ) -> Tradeoff:

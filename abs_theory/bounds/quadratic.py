@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from abs_theory.bounds.recorded import checked_staleness, checked_steps
-from abs_theory.checks import check_nonnegative, checked_array
+from abs_theory.checks import check_nonnegative, checked_array, explains_types
 from abs_theory.typing import Array
 
 __all__ = ["Moments", "moments", "stationary"]
@@ -45,6 +45,7 @@ class Moments:
         return self.square - self.mean**2
 
 
+@explains_types
 def moments(
     curvatures: ArrayLike,
     sigma2: float,
@@ -105,6 +106,7 @@ def moments(
     return Moments(curvature, _or_inf(mean, diverged).reshape(shape), _or_inf(square, diverged).reshape(shape))
 
 
+@explains_types
 def stationary(
     curvatures: ArrayLike, sigma2: float, step_size: float, k: int, staleness_pmf: ArrayLike
 ) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from abs_theory.bounds.constants import Constants
 from abs_theory.bounds.guaranteed import STEP_SLACK, step_for_load
-from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, checked_array
+from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, checked_array, explains_types
 from abs_theory.monte_carlo import PlayedFleet
 from abs_theory.typing import Array, Laws, places_within
 
@@ -71,6 +71,7 @@ def staleness_table(update: ArrayLike, staleness: ArrayLike) -> Versions:
     return checked_staleness(table)
 
 
+@explains_types
 def gradient_norm(constants: Constants, step_size: ArrayLike, staleness: ArrayLike) -> Array:
     r"""Bound on the mean of E|grad F(w_t)|^2, weighted by the steps eta_t, given the timing; k and step may move.
 
@@ -108,6 +109,7 @@ def gradient_norm(constants: Constants, step_size: ArrayLike, staleness: ArrayLi
     return (2 * constants.gap + total) / eta.sum(axis=-1)
 
 
+@explains_types
 def max_step_size(constants: Constants, staleness: ArrayLike) -> Array:
     """Largest constant step that ``gradient_norm`` covers, one per run; at least ``bounds.abs_sgd_max_step_size``.
 

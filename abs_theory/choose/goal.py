@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from abs_theory.checks import check_count, check_k, check_max_staleness, check_nonnegative, check_positive
+from abs_theory.checks import (
+    check_count,
+    check_k,
+    check_max_staleness,
+    check_nonnegative,
+    check_positive,
+    explains_types,
+    store_floats,
+)
 from abs_theory.typing import Array
 
 __all__ = ["MODELS", "OBJECTIVES", "SEARCH", "Budget", "Goal", "Search", "Target"]
@@ -57,6 +65,7 @@ class Goal(ABC):
         """The column of the table of candidates that the best choice minimises."""
 
 
+@explains_types
 @dataclass(frozen=True)
 class Target(Goal):
     """Reach the mean squared gradient norm ``error``: as soon as possible, or with the fewest messages.
@@ -75,6 +84,7 @@ class Target(Goal):
 
     def __post_init__(self) -> None:
         check_positive("target", self.error)
+        store_floats(self, "error")
         super().__post_init__()
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
@@ -84,6 +94,7 @@ class Target(Goal):
         return OBJECTIVES[self.objective]
 
 
+@explains_types
 @dataclass(frozen=True)
 class Budget(Goal):
     """Train for ``seconds`` and reach the least mean squared gradient norm in that time.
@@ -98,6 +109,7 @@ class Budget(Goal):
 
     def __post_init__(self) -> None:
         check_positive("time_budget", self.seconds)
+        store_floats(self, "seconds")
         super().__post_init__()
 
     @property

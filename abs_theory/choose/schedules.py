@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from abs_theory import bounds
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_count, check_k, check_nonnegative
+from abs_theory.checks import check_count, check_k, check_nonnegative, explains_types
 from abs_theory.typing import Array
 
 __all__ = ["balanced_threshold", "greedy_k", "switching_times"]
@@ -19,6 +19,7 @@ __all__ = ["balanced_threshold", "greedy_k", "switching_times"]
 # ---------------------------------------------------------------- AdaSync: greedy in the bound
 
 
+@explains_types
 def greedy_k(round_times: ArrayLike, k0: int, loss_ratio: ArrayLike) -> NDArray[np.int64]:
     r"""The k that minimises the error bound per time when the loss has fallen to ``loss_ratio`` = F(w_t) / F(w_0).
 
@@ -55,6 +56,7 @@ def _noise_per_gradient(times: Array, k0: int) -> float:
 # ---------------------------------------------------------------- fastest-k: the bound falls fastest at all times
 
 
+@explains_types
 def switching_times(constants: Constants, step_size: float, round_times: ArrayLike) -> Array:
     r"""Seconds from which to wait for at least 1, 2, ..., n workers, so that the bound falls fastest at all times.
 

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.bounds import Constants
+from abs_theory.checks import explains_types
 from abs_theory.choose import candidates
 from abs_theory.choose.by_the_clock import Descent, Timetable, best_timetable, exponential, measured
 from abs_theory.choose.candidates import Candidates
@@ -29,6 +30,7 @@ MOST_SETTLED = 24  # candidates by an accurate but inexact steady state, some .0
 LEAST_ERROR, MOST_ERROR = 0.05, 0.3  # of an objective by the fast route, taken for its stated error
 
 
+@explains_types
 def best(
     delay: Laws,
     n: int,
@@ -128,6 +130,7 @@ def _to_settle(curve: pd.DataFrame, compared: Candidates, n: int) -> NDArray[np.
     return wanted[np.argsort(objective[wanted], kind="stable")][:SETTLED_AT_ONCE]
 
 
+@explains_types
 def best_k(
     delay: Laws,
     n: int,
@@ -149,6 +152,7 @@ def best_k(
     return best(delay, n, constants, goal, Search(max_staleness=max_staleness), method, rng)
 
 
+@explains_types
 def timetable(
     delay: Laws,
     n: int,

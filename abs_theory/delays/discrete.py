@@ -188,9 +188,13 @@ class Empirical(Discrete):
 
     def _check(self) -> None:
         try:
-            samples = np.sort(np.asarray(self.samples, float).ravel())
+            samples = np.asarray(self.samples, float)
         except (TypeError, ValueError):
             samples = np.array([math.nan])
+        if samples.ndim > 1:
+            shape = " x ".join(map(str, samples.shape))
+            raise ValueError(f"samples must be one list of numbers, got {shape} of them: give one column, or .ravel()")
+        samples = np.sort(samples.ravel())
         if not (samples.size and np.all(np.isfinite(samples)) and samples[0] > 0):
             raise ValueError(f"samples must be finite numbers > 0, at least one, got {self.samples!r}")
         samples.flags.writeable = False

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng
+from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, explains_types
 from abs_theory.monte_carlo import fast, plain
 from abs_theory.monte_carlo.long_run import forgets, long_run
 from abs_theory.monte_carlo.summary import summary
@@ -109,6 +109,7 @@ def abs_sgd(
     return steady_state(workers, k, bound, rng, num_rounds, replicates, warmup)
 
 
+@explains_types
 def steady_state(
     workers: Workers,
     k: int,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from abs_theory.checks import explains_types
 from abs_theory.monte_carlo import plain
 from abs_theory.monte_carlo.conditional import MeanRound
 from abs_theory.monte_carlo.controls import Controls
@@ -61,6 +62,7 @@ class _Stretch(NamedTuple):
     looks: int  # at the state
 
 
+@explains_types
 def steady_state_to_goal(
     workers: Workers, k: int, bound: float, rng: np.random.Generator, quick: bool = False
 ) -> SteadyState:

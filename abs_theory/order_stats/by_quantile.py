@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
+from abs_theory.checks import explains_types
 from abs_theory.typing import Array, Law
 
 SETTLED_CHANGE = 1e-10  # relative, between one step size and half of it; the remaining error is far smaller
@@ -32,6 +33,7 @@ def quantile_at_logit(law: Law, x: Array) -> Array:
     return np.concatenate([law.ppf(expit(x[:middle])), law.isf(expit(-x[middle:]))])
 
 
+@explains_types
 def from_near_end(law: Law, below: Array, above: Array) -> Array:
     """Quantile of ``law`` at u = ``below``, where ``above`` = 1 - u, from whichever is smaller.
 
@@ -41,7 +43,7 @@ def from_near_end(law: Law, below: Array, above: Array) -> Array:
     >>> from_near_end(Exponential(1.0), np.array([0.5, 1.0]), np.array([0.5, 1e-20])).round(4).tolist()
     [0.6931, 46.0517]
     """
-    below, above = np.asarray(below, float), np.asarray(above, float)
+    below, above = np.broadcast_arrays(np.asarray(below, float), np.asarray(above, float))
     near = below < above
     times = np.zeros(near.shape)
     times[near] = law.ppf(below[near])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from abs_theory.checks import explains_types
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -50,6 +51,7 @@ def product(laws: Sequence[Array]) -> Array:
     return multiply(product(laws[:half]), product(laws[half:]))
 
 
+@explains_types
 def number_done(workers: Workers, t: ArrayLike) -> Array:
     """P(j of the ``workers`` are done by ``t``) for j = 0..n, shape ``(n + 1) x t.size``.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from abs_theory.checks import check_k
+from abs_theory.checks import check_k, explains_types
 from abs_theory.delays.numerics import binomial
 from abs_theory.delays.numerics.bisection import first_time
 from abs_theory.order_stats import counts, over_time
@@ -133,6 +133,7 @@ def cov(delay: Laws, j: int, k: int, n: int) -> float:
     return covariance(law, min(int(j), int(k)), max(int(j), int(k)), int(n))
 
 
+@explains_types
 def cdf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     """P(X_(k) <= t): at least ``k`` of ``n`` workers are done by ``t`` seconds; shape of ``t``.
 
@@ -144,6 +145,7 @@ def cdf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     return _cdf(workers, int(k), np.asarray(t, float))
 
 
+@explains_types
 def sf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     """P(X_(k) > t): fewer than ``k`` of ``n`` workers are done by ``t`` seconds; accurate also where it is tiny.
 
@@ -155,6 +157,7 @@ def sf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     return _sf(workers, int(k), np.asarray(t, float))
 
 
+@explains_types
 def ppf(delay: Laws, k: int, n: int, q: ArrayLike) -> Array:
     """Seconds by which ``k`` of ``n`` workers are done with probability ``q``; shape of ``q``.
 
@@ -172,6 +175,7 @@ def ppf(delay: Laws, k: int, n: int, q: ArrayLike) -> Array:
     return from_near_end(workers.laws[0], done, busy)
 
 
+@explains_types
 def isf(delay: Laws, k: int, n: int, q: ArrayLike) -> Array:
     """Seconds after which fewer than ``k`` of ``n`` workers are done with probability ``q``; cost as for ``ppf``.
 

@@ -5,6 +5,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abs_theory.checks import explains_types
+
 if TYPE_CHECKING:  # loaded when a page is made
     from markupsafe import Markup
     from matplotlib.figure import Figure
@@ -12,6 +14,7 @@ if TYPE_CHECKING:  # loaded when a page is made
 HERE = Path(__file__).parent
 
 
+@explains_types
 def render(template: Path, **values: object) -> str:
     """The page that a jinja2 ``template`` makes of these values.
 
@@ -36,6 +39,7 @@ def render(template: Path, **values: object) -> str:
     return environment.get_template(template.name).render(values)
 
 
+@explains_types
 def data_uri(content: bytes, kind: str) -> str:
     """A file as an address that holds it; ``kind`` is its media type.
 
@@ -45,6 +49,7 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+@explains_types
 def inline_svg(figure: "Figure") -> "Markup":
     """A matplotlib figure as an ``<svg>`` element, the same for the same figure.
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from abs_theory import order_stats, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_positive
+from abs_theory.checks import check_positive, explains_types
 from abs_theory.plan import decide
 from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Setting
@@ -23,14 +23,15 @@ from abs_theory.plan.intervals import FEWEST
 from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.words import sentences
-from abs_theory.traces import Trace, staleness_check
+from abs_theory.traces import Trace, from_frame, staleness_check
 from abs_theory.typing import Array
 
 __all__ = ["plan"]
 
 
+@explains_types
 def plan(
-    trace: Trace,
+    trace: Trace | pd.DataFrame,
     n: int | None = None,
     *,
     constants: Constants | None = None,
@@ -55,6 +56,8 @@ def plan(
     (2, 0.0, 1.01)
     """
     _check_goal(constants, target)
+    if isinstance(trace, pd.DataFrame):
+        trace = from_frame(trace)
     rng = np.random.default_rng(seed)
     evidence = gather(trace, n, rng)
     means = mean_arrivals(evidence.rounds, evidence.round_effects, rng, evidence.completed)

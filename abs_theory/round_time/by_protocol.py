@@ -7,7 +7,7 @@
 import math
 
 from abs_theory import order_stats, steady_state
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, explains_types
 from abs_theory.round_time import renewal
 from abs_theory.round_time.stale_synchronous import ssp
 from abs_theory.typing import Laws
@@ -109,6 +109,7 @@ def asynchronous(delay: Laws, n: int) -> float:
     return k_batch_async(delay, 1, n)
 
 
+@explains_types
 def abs_sgd(delay: Laws, k: int, n: int, max_staleness: float | None) -> float:
     """K-async in which workers staler than ``max_staleness`` restart; exact where known, else approximate.
 
@@ -128,7 +129,7 @@ def local_sgd(delay: Laws, n: int, local_steps: int) -> float:
     Source: Stich (2019) for the protocol.
 
     >>> from abs_theory.delays import Exponential
-    >>> local_sgd(Exponential(mean=1.0), n=2, local_steps=2)
+    >>> round(local_sgd(Exponential(mean=1.0), n=2, local_steps=2), 9)
     2.75
     """
     return order_stats.mean(local_steps_of(delay, n, local_steps), n, n)

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import elementwise
 
 from abs_theory import order_stats
+from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
 from abs_theory.results import SteadyState
 from abs_theory.steady_state import errors
@@ -42,6 +43,7 @@ LEGENDRE_NODES = 48  # nodes of a sum over many ages
 LEAST_LOG_TIME = -690.0  # log of the shortest round that floating point can tell from 0
 
 
+@explains_types
 def limit_round_time(delay: Laws, share: ArrayLike, max_staleness: ArrayLike) -> Array:
     """Round time with infinitely many workers when the server waits for a ``share`` of them.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abs_theory import monte_carlo
-from abs_theory.checks import check_k, check_max_staleness
+from abs_theory.checks import check_k, check_max_staleness, explains_types
 from abs_theory.results import SteadyState
 from abs_theory.steady_state import closed_form, markov_chain, mean_field
 from abs_theory.steady_state.methods import METHODS
@@ -30,6 +30,7 @@ MANY_CELLS = 200  # to simulate, above which each is computed to 3 % instead of 
 LONGEST_SIMULATED = 1 << 16  # bounds, in rounds; so many update times must be kept
 
 
+@explains_types
 def abs_sgd(
     delay: Laws,
     k: int | ArrayLike,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from abs_theory.checks import instead
+from abs_theory.checks import explains_types, instead
 from abs_theory.traces.numerals import FAILED, MISSING, seconds_of_durations
 
 __all__ = [
@@ -245,6 +245,7 @@ def numbered(ascending: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
     return ascending[first], place
 
 
+@explains_types
 def counted(number: int, what: str) -> str:
     """A number with its noun, plural unless it is 1.
 
@@ -254,6 +255,7 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+@explains_types
 def listed(names: list[str], most: int = 8) -> str:
     """The first names, and how many more there are.
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from abs_theory.traces.trace import Trace
 
 __all__ = ["staleness_check"]
 
 
+@explains_types
 def staleness_check(trace: Trace) -> str:
     """The mean staleness of ``trace``, and whether it obeys a conservation law, in one sentence.
 

@@ -15,6 +15,10 @@ from abs_theory.traces.files import UTF16, Loaded, Source, check_unpacked
 
 __all__ = ["read_csv", "read_parquet", "read_spreadsheet"]
 
+# pandas before 3.1 reads a number of a text file with an error in its last bit, unless it is told not to
+_PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
+EXACT_NUMBERS: dict[str, str] = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
+
 CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
 EXACT = 2.0**53  # beyond, a float does not hold every whole number
 NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
@@ -99,6 +103,7 @@ def read_csv(source: Source) -> Loaded:
         "skipinitialspace": True,
         "dtype": {name: "category" for name in names if name.lower() in CATEGORIES},
         "index_col": False,
+        **EXACT_NUMBERS,
         "skip_blank_lines": True,
     }
     frame = _parsed(source, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, explains_types
 from abs_theory.traces.cleaning import clean
 from abs_theory.traces.columns import counted, listed, numbered, one_line
 from abs_theory.traces.files import load
@@ -127,6 +127,7 @@ class Trace:
         return replace(self, attempts=frame.assign(k_waited=k).drop(columns="lost", errors="ignore"))
 
 
+@explains_types
 def read(
     path: str | Path,
     *,
@@ -169,6 +170,7 @@ def read(
     return replace(trace, report=(*map(one_line, loaded.report), *trace.report), columns=loaded.columns)
 
 
+@explains_types
 def from_frame(
     frame: pd.DataFrame,
     *,

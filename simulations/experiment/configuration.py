@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self, TypeVar, cast
 
 import pandas as pd
 
-from abs_theory.checks import MAX_WORKERS, check_count, check_input_file, check_positive, is_finite
+from abs_theory.checks import MAX_WORKERS, check_count, check_input_file, check_positive, explains_types, is_finite
 from abs_theory.delays import Delay
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
 from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names, read_arguments, read_call
@@ -26,6 +26,7 @@ WrittenLaw = str | Mapping[str, object] | Delay
 RunTables = pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]  # with jobs=True, that of the tasks too
 
 
+@explains_types
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything that a run needs, as plain values with the names they have in Python: the content of a TOML file.
@@ -185,6 +186,7 @@ def _numbered(key: str, tables: Sequence[Any] | None) -> dict[str, Any]:
     return {f"{key}[{j}]": table for j, table in enumerate(tables or [])}
 
 
+@explains_types
 def made_from(path: str | os.PathLike, make: Callable[[dict[str, object]], Made]) -> Made:
     """What ``make`` makes of the table in a TOML file, with the file in front of its ValueErrors.
 
@@ -204,6 +206,7 @@ def made_from(path: str | os.PathLike, make: Callable[[dict[str, object]], Made]
         raise ValueError(f"{path} is nested too deeply") from None
 
 
+@explains_types
 def read_toml(path: str | os.PathLike) -> dict[str, object]:
     """The table in a TOML file (see ``experiment.toml.from_toml``).
 

@@ -9,7 +9,7 @@ import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from abs_theory.checks import check_count, is_integer
+from abs_theory.checks import check_count, check_flag, check_n_jobs, explains_types, is_integer
 from abs_theory.typing import Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
@@ -43,6 +43,7 @@ def simulate(
     protocol: Protocol, problem: Problem, delay: Laws | Fleet, n: int, *, jobs: Literal[True],
     **options: Unpack[Options],
 ) -> tuple[pd.DataFrame, pd.DataFrame]: ...  # fmt: skip
+@explains_types
 def simulate(  # noqa: PLR0913
     protocol: Protocol,
     problem: Problem,
@@ -100,6 +101,8 @@ def simulate(  # noqa: PLR0913
     (50, 3, True)
     """
     check_protocol(protocol)
+    check_flag("jobs", jobs)
+    check_n_jobs(n_jobs)
     run = Run(
         protocol=protocol, problem=problem, fleet=as_fleet(delay, n), step_size=step_size, local_steps=local_steps,
         seed=seed, keep_tasks=jobs,

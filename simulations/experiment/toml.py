@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from abs_theory.checks import explains_types
+
 __all__ = ["TomlTable", "from_toml", "frozen", "merged", "to_toml"]
 
 _WHOLE = "written as a whole"  # an entry that marks a table in braces or a section, as against dotted keys
@@ -47,6 +49,7 @@ def frozen(value: object) -> object:
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
+@explains_types
 def merged(table: Mapping[str, object], key: str, value: object) -> dict[str, object]:
     """``table`` with ``value`` under the dotted ``key``.
 
@@ -77,6 +80,7 @@ def from_toml(text: str) -> dict[str, object]:
     return table
 
 
+@explains_types
 def to_toml(table: Mapping[str, object]) -> str:
     """TOML that reads back as ``table``; entries that are None are left out.
 

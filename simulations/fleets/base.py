@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from abs_theory.checks import MAX_WORKERS, check_count, check_positive, checked_array, is_integer
+from abs_theory.checks import MAX_WORKERS, check_count, check_positive, checked_array, explains_types, is_integer
 from abs_theory.delays import Delay, Exponential, as_delay
 from abs_theory.typing import Laws
 from simulations.streams import streams, task_times
@@ -168,6 +168,7 @@ def one_slow(delay: Laws | Fleet, n: int, factor: float, worker: int = 0) -> Sca
     return Scaled(fleet, tuple(float(factor) if w == worker else 1.0 for w in range(n)))
 
 
+@explains_types
 @dataclass(frozen=True)
 class Where:
     """A fleet whose ``workers`` are those of ``fleet``, and whose other workers are those of ``otherwise``.

@@ -13,7 +13,7 @@ from operator import add
 
 import numpy as np
 
-from abs_theory.checks import check_nonnegative
+from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay
 from simulations.fleets.base import Times, Wrapper, checked_law, duration_law
 from simulations.streams import task_times
@@ -58,6 +58,7 @@ class Links(Wrapper):
         return [repeat(seconds) if seconds else None] * self.n
 
 
+@explains_types
 @dataclass(frozen=True)
 class Absences(Wrapper):
     """Workers that leave and come back: ``up`` seconds at work, ``down`` seconds away, and so on.

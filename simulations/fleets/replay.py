@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, explains_types
 from abs_theory.traces import Trace
 from simulations.fleets.base import Times
 
@@ -20,6 +20,7 @@ COLUMNS = ["round", "worker", "seconds"]
 BY = ("task", "round")
 
 
+@explains_types
 @dataclass(frozen=True, repr=False)
 class Replay:
     """Workers whose steps take measured ``seconds``: one row per round, in it one number for each worker.
@@ -69,6 +70,7 @@ class Replay:
         return [Times(rule(column)) for column in zip(*self.seconds, strict=True)]
 
 
+@explains_types
 def from_trace(trace: Trace | pd.DataFrame | str | os.PathLike, n: int | None = None, by: str = "task") -> Replay:
     """The replay of a Trace, of a table with columns round, worker and seconds, or of a CSV file with such a table.
 

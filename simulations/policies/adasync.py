@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from abs_theory import order_stats, round_time, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_nonnegative
+from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.choose import schedules
 from abs_theory.typing import Laws
 from simulations.policies.plain import Rule, _check_loss, _check_workers, _too_early
@@ -19,6 +19,7 @@ CACHED_RULES = 32  # laws and n whose round times are remembered: a sweep makes 
 ADASYNC = ("k_sync", "k_async", "k_batch_sync", "k_batch_async")
 
 
+@explains_types
 def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule:
     """At each decision the k that minimises the error bound per time (``schedules.greedy_k``), never decreasing.
 
@@ -51,6 +52,7 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
     return rule
 
 
+@explains_types
 def adasync_rule(delay: Laws, n: int, k0: int, protocol: str = "k_async", interval: float = 0.0) -> Rule:
     """AdaSync's k: ``greedy_bound`` with the round times of ``protocol``.
 
@@ -70,6 +72,7 @@ def adasync_rule(delay: Laws, n: int, k0: int, protocol: str = "k_async", interv
     return greedy_bound(_round_times(_hashable(delay), n, protocol), k0, interval)
 
 
+@explains_types
 def abs_rule(delay: Laws, n: int, k0: int, max_staleness: Policy, interval: float = 0.0) -> Rule:
     """ABS's default k: ``greedy_bound`` with the round times of ABS at the threshold that it has for each k.
 
@@ -87,6 +90,7 @@ def abs_rule(delay: Laws, n: int, k0: int, max_staleness: Policy, interval: floa
     return greedy_bound(_abs_round_times(_hashable(delay), n, thresholds), k0, interval)
 
 
+@explains_types
 def switching_times(constants: Constants, step_size: float, delay: Laws, n: int) -> Rule:
     """Fastest-k: k grows at fixed times so that the error bound of K-sync falls fastest.
 

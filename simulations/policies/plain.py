@@ -6,12 +6,13 @@ A number is a constant policy, so constants need no factory; ``math.inf`` as a t
 import math
 from collections.abc import Callable
 
-from abs_theory.checks import check_count, check_nonnegative, check_positive
+from abs_theory.checks import check_count, check_nonnegative, check_positive, explains_types
 from simulations.server import Progress
 
 Rule = Callable[[Progress], float]
 
 
+@explains_types
 def every_worker(progress: Progress) -> int:
     """k = n: wait for all workers.
 

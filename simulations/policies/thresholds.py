@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from abs_theory import choose
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_positive
+from abs_theory.checks import check_positive, explains_types
 from abs_theory.choose import schedules
 from abs_theory.typing import Laws
 from simulations.policies.adasync import CACHED_RULES, _hashable
@@ -18,6 +18,7 @@ def _time_optimal_thresholds(delay: Laws, n: int) -> tuple[float, ...]:
     return tuple(choose.time_optimal_threshold(delay, k, n) for k in range(1, n + 1))
 
 
+@explains_types
 def time_optimal(delay: Laws, n: int) -> Rule:
     """The threshold at which rounds are shortest, for the k in force (``choose.time_optimal_threshold``).
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from abs_theory.checks import check_count, check_memory, check_nonnegative
+from abs_theory.checks import check_count, check_memory, check_nonnegative, explains_types
 from simulations.problems import batches
 from simulations.problems.batches import OnSharedData
 from simulations.problems.data import Data, Split, digits
@@ -172,6 +172,7 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
     return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
 
 
+@explains_types
 def softmax(data: Data, n: int, batch_size: int = 16, l2: float = 0.0, split: Split = "even") -> Classifier:
     """Softmax regression: the convex ``Classifier`` without a hidden layer.
 
@@ -184,6 +185,7 @@ def softmax(data: Data, n: int, batch_size: int = 16, l2: float = 0.0, split: Sp
     return Classifier(data, n, 0, batch_size, l2, split)
 
 
+@explains_types
 def perceptron(
     data: Data, n: int, hidden: int = 32, batch_size: int = 16, l2: float = 0.0, split: Split = "even"
 ) -> Classifier:
@@ -199,6 +201,7 @@ def perceptron(
     return Classifier(data, n, hidden, batch_size, l2, split)
 
 
+@explains_types
 def softmax_digits(n: int, batch_size: int = 16, l2: float = 0.0, split: Split = "even") -> Classifier:
     """Softmax regression on scikit-learn's digits.
 
@@ -209,6 +212,7 @@ def softmax_digits(n: int, batch_size: int = 16, l2: float = 0.0, split: Split =
     return softmax(digits(), n, batch_size, l2, split)
 
 
+@explains_types
 def perceptron_digits(
     n: int, hidden: int = 32, batch_size: int = 16, l2: float = 0.0, split: Split = "even"
 ) -> Classifier:
@@ -222,6 +226,7 @@ def perceptron_digits(
     return perceptron(digits(), n, hidden, batch_size, l2, split)
 
 
+@explains_types
 def DigitsClassifier(  # noqa: N802 - built like the class
     n: int, hidden: int = 0, batch_size: int = 16, l2: float = 0.0, dtype: str = "float32", split: Split = "even"
 ) -> Classifier:

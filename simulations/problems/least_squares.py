@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from abs_theory.bounds import Constants
-from abs_theory.checks import check_count, check_memory, check_nonnegative, is_finite
+from abs_theory.checks import check_count, check_memory, check_nonnegative, explains_types, is_finite
 from simulations.problems import batches
 from simulations.problems.batches import OnSharedData
 from simulations.problems.data import Data, Split
@@ -128,6 +128,7 @@ class LeastSquares(OnSharedData):
         return self.constants.c
 
 
+@explains_types
 def random_least_squares(
     n: int,
     d: int = 10,

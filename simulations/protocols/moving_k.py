@@ -1,6 +1,7 @@
 """Protocols whose k changes during the run: AdaSync, and fastest-k of Kas Hanna et al."""
 
 from abs_theory.bounds import Constants
+from abs_theory.checks import explains_types
 from abs_theory.typing import Laws
 from simulations.policies import adasync_rule, pflug_rule, switching_times
 from simulations.protocols.waiting import k_async, k_batch_async, k_batch_sync, k_sync
@@ -10,6 +11,7 @@ from simulations.server import Protocol
 VARIANTS = {"k_sync": k_sync, "k_async": k_async, "k_batch_sync": k_batch_sync, "k_batch_async": k_batch_async}
 
 
+@explains_types
 def adasync(delay: Laws, n: int, k0: int, *, variant: str = "k_async", interval: float = 0.0) -> Protocol:
     """K-async, or another ``variant``, whose k rises greedily from ``k0`` (``policies.adasync_rule``).
 
@@ -33,6 +35,7 @@ def adasync(delay: Laws, n: int, k0: int, *, variant: str = "k_async", interval:
     return VARIANTS[variant](adasync_rule(delay, n, k0, variant, interval))
 
 
+@explains_types
 def staleness_aware_adasync(delay: Laws, n: int, k0: int, *, interval: float = 0.0) -> Protocol:
     """AdaSync on K-async with each gradient multiplied by 1 / (1 + staleness).
 
@@ -54,6 +57,7 @@ def staleness_aware_adasync(delay: Laws, n: int, k0: int, *, interval: float = 0
     return k_async(adasync_rule(delay, n, k0, "k_async", interval), by_staleness)
 
 
+@explains_types
 def fastest_k(constants: Constants, step_size: float, delay: Laws, n: int) -> Protocol:
     """K-sync whose k grows at the times that the error bound gives (``policies.switching_times``).
 

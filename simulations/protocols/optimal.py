@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-from abs_theory.checks import check_count, check_positive
+from abs_theory.checks import check_count, check_flag, check_positive, explains_types
 from abs_theory.typing import Laws
 from abs_theory.workers import as_workers
 from simulations.protocols.waiting import abs_sgd
@@ -45,6 +45,7 @@ def rennala(batch: Policy) -> Protocol:
     return Protocol(on_arrival, batch, max_staleness=0, batch=True)
 
 
+@explains_types
 def ringmaster(threshold: int, stops: bool = True) -> Protocol:
     """Asynchronous SGD that uses no gradient with a staleness of ``threshold`` or more.
 
@@ -68,6 +69,7 @@ def ringmaster(threshold: int, stops: bool = True) -> Protocol:
       6.0                  0         2
     """
     check_count("threshold", threshold)
+    check_flag("stops", stops)
     if stops:
         return abs_sgd(1, threshold - 1)
 

@@ -4,12 +4,13 @@ import math
 from collections import Counter
 from types import SimpleNamespace
 
-from abs_theory.checks import check_nonnegative, check_positive
+from abs_theory.checks import check_function, check_nonnegative, check_positive, explains_types
 from simulations.protocols.waiting import k_batch_async
 from simulations.protocols.weights import Weight, by_root_of_staleness, by_staleness
 from simulations.server import Family, Job, Policy, Protocol, Server
 
 
+@explains_types
 def ssp(slack: int) -> Protocol:
     """Stale synchronous parallel: a worker waits while it is more than ``slack`` tasks ahead of the slowest.
 
@@ -154,4 +155,5 @@ def fedbuff(buffer: Policy, server_step: float = 1.0, weight: Weight = by_root_o
      10.0                  3
     """
     check_positive("server_step", server_step)
+    check_function("weight", weight)
     return k_batch_async(buffer, lambda staleness: server_step * weight(staleness))

@@ -1,5 +1,6 @@
 """Protocols that wait for k gradients; unfinished work is dropped, kept, or dropped when it is too stale."""
 
+from abs_theory.checks import check_function
 from simulations.policies import all_but, every_worker
 from simulations.protocols.weights import Weight, uniform
 from simulations.server import Family, Job, Policy, Protocol, Server
@@ -227,4 +228,5 @@ def asynchronous() -> Protocol:
 
 def _family(weight: Weight = uniform, continues: bool = False) -> Family:
     """What the protocols above do, for replicates in step."""
+    check_function("weight", weight)
     return Family(None if weight is uniform else lambda staleness, n: weight(staleness), continues)

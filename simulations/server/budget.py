@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from abs_theory.checks import check_count, check_positive, is_finite
+from abs_theory.checks import check_count, check_positive, explains_types, is_finite
 
 
+@explains_types
 @dataclass(frozen=True, kw_only=True)
 class RunBudget:
     """A run ends after ``num_updates``, after ``time_budget`` seconds, or at an evaluation that reaches ``target``.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from abs_theory.checks import is_finite
+from abs_theory.checks import is_finite, is_integer
 
 
 class Progress(NamedTuple):
@@ -72,6 +72,8 @@ class Decisions:
         if not (is_finite(k) and 1 <= k <= self.most and k == int(k)):
             numbers, workers = ("in 1..n", f" with n={n} workers") if self.most == n else (">= 1", "")
             raise ValueError(f"k must be a whole number {numbers}, {_gave(k_policy)} k={k!r}{workers}")
+        if not (callable(k_policy) or is_integer(k_policy)):
+            raise ValueError(f"k must be an integer or a policy, got k={k!r}: write {int(k)}")
         if k != self.k:
             self.k_updates = self.k_reversals = 0
         progress = progress._replace(k=int(k))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.fleets import Independent
 from simulations.server.evaluations import Evaluations
 from simulations.server.in_step import ChangingPrecision, InStep
@@ -16,6 +17,7 @@ from simulations.server.tables import TASK_COLUMNS, rounds_table
 from simulations.threads import one_thread
 
 
+@explains_types
 def drive(server: Server) -> pd.DataFrame:
     """Drive a server to the end of its budget; one row per update, as described in ``simulate``.
 
@@ -51,6 +53,7 @@ def drive(server: Server) -> pd.DataFrame:
     return rounds_table(dict(zip(Round._fields, columns, strict=False)), evaluations.values, server.run)
 
 
+@explains_types
 def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Run one replicate: rows per update, and per task if the run keeps them; both with the number of the replicate.
 
@@ -81,6 +84,7 @@ DRAWN_BYTES = 8 * 1024  # of a worker, at most: a block of draws
 MOST_BYTES = 1 << 28  # of the models and draws that replicates in step keep
 
 
+@explains_types
 def run_replicates(run: Run, replicates: Sequence[int]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """``run_replicate`` of several replicates, with the same result: in step where that is possible and faster.
 
@@ -106,6 +110,7 @@ def run_replicates(run: Run, replicates: Sequence[int]) -> list[tuple[pd.DataFra
     return results
 
 
+@explains_types
 def most_in_step(run: Run) -> int:
     """How many replicates of a run may advance in step: 0 if it is not of the ABS family or needs the event server.
 

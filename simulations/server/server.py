@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
 
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, explains_types
 from simulations.fleets import Fleet
 from simulations.problems import Problem
 from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
@@ -83,6 +83,7 @@ def check_protocol(protocol: object) -> None:
         raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
 
 
+@explains_types
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """All that the replicates of a run have in common: what is trained, by whom, how, and until when.
@@ -136,14 +137,16 @@ def checked_weight(weight: float, staleness: int) -> float:
     return weight
 
 
-def nothing_arrives(time: float, updates: int, n: int) -> RuntimeError:
-    """The error of a server that waits for gradients in vain."""
-    return RuntimeError(
-        f"no worker will ever deliver again at t={time:.3g}, after {updates} updates: the protocol waits for more "
-        f"gradients than its {n} workers will send"
-    )
+def nothing_arrives(time: float, updates: int, n: int, waiting: bool = True) -> RuntimeError:
+    """The error of a server that waits for gradients in vain; ``waiting`` says whether it has accepted some."""
+    if waiting:
+        why = f"the protocol waits for more gradients than its {n} workers will send"
+    else:
+        why = f"the protocol has given none of its {n} workers a task: does it call server.assign(server.update())?"
+    return RuntimeError(f"no worker will ever deliver again at t={time:.3g}, after {updates} updates: {why}")
 
 
+@explains_types
 class Server:
     """A clock, ``n`` workers with their jobs, the model, and the verbs accept / discard / update / assign.
 
@@ -243,7 +246,7 @@ class Server:
             if not self._keeps_going:
                 self._deliver(job)
             return job
-        raise nothing_arrives(self.time, self.updates, self.n)
+        raise nothing_arrives(self.time, self.updates, self.n, waiting=bool(self.accepted or self.jobs))
 
     @property
     def next_time(self) -> float:
@@ -290,7 +293,11 @@ class Server:
 
         A worker that has the current model already is only told to continue; that message is not counted.
         """
-        order = sorted(set(workers))  # in this order sums are the same to the last bit
+        try:
+            order = sorted(set(workers))  # in this order sums are the same to the last bit
+        except TypeError:
+            hint = "; call it: server.assign(server.update())" if callable(workers) else ""
+            raise ValueError(f"assign takes a list of workers, such as [0, 2], got {workers!r}{hint}") from None
         if order and not 0 <= order[0] <= order[-1] < self.n:
             raise ValueError(f"workers must be indices in 0..{self.n - 1}, got {order}")
         now, version, jobs, books = self.time, self.updates, self.jobs, self.books

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from abs_theory.checks import instead
+from abs_theory.checks import check_n_jobs, explains_types, instead
 from simulations.experiment import Experiment, to_toml
 from simulations.processes import parallel
 from simulations.record import diverged
@@ -61,6 +61,7 @@ def units(sweep: Sweep) -> list[Unit]:
     return replicates
 
 
+@explains_types
 def run_sweep(
     sweep: Sweep,
     out: str | os.PathLike | Store | None = None,
@@ -90,6 +91,7 @@ def run_sweep(
     5     1           2       3  2.342
     """
     check_backend(backend)
+    check_n_jobs(n_jobs)
     sweep.check()
     wanted = units(sweep)
     with nullcontext(_Memory()) if out is None else Store.of(out) as store:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from abs_theory.checks import explains_types
+
 __all__ = ["UNFINISHED", "DamagedFileError", "read_sealed", "replacing", "write_sealed"]
 
 UNFINISHED = ".*.unfinished"  # files that are being written, or were when a process was killed
@@ -21,6 +23,7 @@ class DamagedFileError(ValueError):
     """A file is not what was written to it."""
 
 
+@explains_types
 def write_sealed(path: Path, key: str, content: bytes) -> None:
     """Write ``content`` with a digest of it and of ``key``, which says what it is; completely or not at all.
 
@@ -36,6 +39,7 @@ def write_sealed(path: Path, key: str, content: bytes) -> None:
         file.write(_MAGIC + _digest(key, content) + b"\n" + content)
 
 
+@explains_types
 def read_sealed(path: Path, key: str) -> bytes:
     """The content that ``write_sealed`` has written for ``key``.
 

@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.sweeps.lock import locked
 from simulations.sweeps.sealed import DamagedFileError, read_sealed, write_sealed
 
@@ -79,6 +80,7 @@ class Store:
         return True
 
 
+@explains_types
 def pack(tables: Tables) -> bytes:
     """Tables, whose columns are numbers or texts, as bytes, without pickle; see also ``unpack``.
 
@@ -92,6 +94,7 @@ def pack(tables: Tables) -> bytes:
     return content.getvalue()
 
 
+@explains_types
 def unpack(content: bytes) -> Tables:
     """The tables that ``pack`` has made bytes of.
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from traceback import extract_tb
 from typing import Any, NamedTuple, Self, cast
 
+from abs_theory.checks import explains_types
 from simulations.experiment import Experiment, TomlTable, made_from, merged, to_toml
 
 __all__ = ["Cell", "Sweep", "error_line", "label"]
@@ -26,6 +27,7 @@ class Cell(NamedTuple):
     experiment: Experiment  #: what to run
 
 
+@explains_types
 @dataclass(frozen=True)
 class Sweep:
     """The experiment ``base``, changed to every combination of one value from each list of ``over`` and one cell.

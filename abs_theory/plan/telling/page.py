@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from abs_theory.checks import explains_types
 from abs_theory.pages import inline_svg, render
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
@@ -96,6 +97,7 @@ def _delays_caption(plan: Plan) -> str:
     return f"Left: every delivery. Right: their tail, by Kaplan and Meier (1958) if some are censored.{model}"
 
 
+@explains_types
 def write(plan: Plan, folder: Path) -> list[Path]:
     """Write plan.html and plan.json into ``folder``, which is created if it does not exist; returns both paths.
 

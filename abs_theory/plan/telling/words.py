@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
 from abs_theory.traces import counted
@@ -17,6 +18,7 @@ MOST_NAMED = 8  # workers named in one sentence
 ROWS_SHOWN = 12  # of the curve
 
 
+@explains_types
 def sentences(plan: Plan) -> list[str]:
     """The plan as lines of text, the last one being the table; ``str(plan)`` joins them.
 
