@@ -1,12 +1,14 @@
 """Run what a TOML file describes: ``python -m simulations run.toml --out DIR``."""
 
+import math
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import INTERRUPTED, new_app, option, run_app, warn
+from abs_theory.command_line import INTERRUPTED, new_app, option, run_app, warn, wrapped
 from simulations.sweeps import BACKENDS, FORMATS
 
 app = new_app()
@@ -16,7 +18,7 @@ app = new_app()
     help="Train what FILE describes, one experiment or a sweep of many, and write the tables. After any interruption "
     "the same command continues where it stopped."
 )
-def main(
+def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="folder to write to; it keeps finished replicates")],
     backend: Annotated[str, typer.Option(help=f"what computes the replicates: {', '.join(BACKENDS)}")] = "joblib",
@@ -24,6 +26,9 @@ def main(
     jobs: Annotated[int, typer.Option(help="processes of joblib; -1: all cores")] = -1,
     format: Annotated[str, typer.Option(help=f"of the tables: {', '.join(FORMATS)}")] = "csv",
     allow: Annotated[list[str] | None, option("MODULE", "module that FILE may name, and that may run code")] = None,
+    target: Annotated[
+        str | None, option("COLUMN=VALUE", 'to measure times to, such as "loss=0.3"; it does not end the runs')
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="print how much of each cell is finished, and stop")] = False,
 ) -> int:
     if address is not None and backend != "ray":
@@ -34,6 +39,7 @@ def main(
         raise typer.BadParameter(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     if format == "parquet" and find_spec("pyarrow") is None:
         raise typer.BadParameter('--format parquet needs pyarrow: install the extra "traces" of this package')
+    from simulations import summary
     from simulations.sweeps import (  # heavy: only once there is something to run
         Store,
         Sweep,
@@ -44,6 +50,8 @@ def main(
     )
 
     execution.check_backend(backend)
+    if target is not None:
+        _read_target(target)
     sweep = Sweep.from_toml(file, allow or ())
     if list_:
         for line in report.finished_lines(sweep, out):
@@ -63,6 +71,15 @@ def main(
                 raise ValueError(f"{file}: {outcome.cells['error'][0]}")
             for path in [*folder.write_tables(store, outcome, format), note]:
                 print(path)
+            if not outcome.table.empty:
+                aim, words = summary.target_of(sweep, outcome) if target is None else (_read_target(target), "as asked")
+                table = summary.results(sweep, outcome, aim)
+                # a target that is made from the results is missed by some, which is no news
+                notices = summary.notices(sweep, outcome, aim if target or words == summary.CONFIGURED else None)
+                print(summary.write(store, sweep, outcome, table, aim, words, notices, sys.argv[1:]))
+                print(f"\n{summary.results_text(table, aim, words)}")
+                for line in notices:
+                    print(wrapped(f"Note: {line}"))
         except KeyboardInterrupt:
             warn("simulations", f"interrupted; {report.kept_line(sweep, out)}")
             return INTERRUPTED
@@ -73,6 +90,18 @@ def main(
     for line in report.problem_lines(sweep, outcome):
         warn("simulations", line)
     return int(outcome.cells["error"].any())
+
+
+def _read_target(text: str) -> tuple[str, float]:
+    """``COLUMN=VALUE`` as a column and a number."""
+    column, _, value = text.partition("=")
+    try:
+        level = float(value)
+    except ValueError:
+        level = math.nan
+    if not column or not math.isfinite(level):
+        raise ValueError(f"--target must be COLUMN=VALUE, such as loss=0.3, got {text!r}")
+    return column, level
 
 
 def run() -> None:

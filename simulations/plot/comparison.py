@@ -1,6 +1,7 @@
 """Loss and metrics of several methods against seconds, rounds and messages, with the time to a target."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
 __all__ = ["compare", "curve"]
 
 GRID_POINTS = 200  # of a curve
+LABEL_LETTERS = 26  # in a line of the name of a method beside its interval
 LOG_RANGE = 5.0  # a quantity whose largest value is more than this many times its smallest has a logarithmic axis
 
 
@@ -63,7 +65,7 @@ def compare(
     rows = len(wanted) + (target is not None)
     if axes is None:
         width = 4.6 if len(against) == 1 else min(2.9 * len(against), 9.0)
-        height = 2.2 * len(wanted) + (0 if target is None else 0.7 + 0.2 * len(named)) + 0.5
+        height = 2.2 * len(wanted) + (0 if target is None else 0.7 + 0.22 * len(named)) + 0.5
         axes = new_axes(rows, len(against), (width, height))
     looks = {name: look(place) for place, name in enumerate(named)}
     for row, column in enumerate(wanted):
@@ -140,8 +142,15 @@ def _draw_targets(
                 ax.annotate(words, (end, place), ha="right", va="center", fontsize="x-small", color="0.3")
         ax.set(xlabel=TO_TARGET[x])
         ax.set(ylim=(len(named) - 0.5, -0.5), xlim=(0, 1.05 * end), yticks=range(len(named)))
-        ax.set_yticklabels(list(named) if ax is axes[0] else [])
+        ax.set_yticklabels([_short(name) for name in named] if ax is axes[0] else [])
         ax.grid(axis="y", color="0.92", linewidth=0.6)
+
+
+def _short(name: str) -> str:
+    """A name in two lines at most; its middle is left out if it is longer."""
+    if len(name) > 2 * LABEL_LETTERS:
+        name = f"{name[: LABEL_LETTERS - 2]} ... {name[4 - LABEL_LETTERS :]}"
+    return "\n".join(textwrap.wrap(name, LABEL_LETTERS))
 
 
 def _of(name: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 
 from simulations import __main__ as command
+from simulations.summary import report
 from simulations.sweeps import folder, provenance
 from simulations.sweeps.execution import run_sweep
 from simulations.sweeps.storage import Store
@@ -42,6 +43,9 @@ def run(monkeypatch, capsys):
     """The command with these arguments, in this process: status, what it printed, what it complained."""
 
     monkeypatch.setattr(provenance, "source_hash", lambda: SOURCE)
+    monkeypatch.setattr(report, "inline_svg", lambda figure: "")  # its pictures are tested beside it
+    monkeypatch.setattr(report.plot, "compare", lambda *_, **__: [])
+    monkeypatch.setattr(report.plot, "timeline", lambda *_, **__: [])
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["simulations", *map(str, arguments)])
@@ -82,12 +86,17 @@ def wait_for(out, number, process):
         time.sleep(0.005)
 
 
+def paths_in(printed):
+    """The paths that come first; after an empty line follows the table of results."""
+    return printed.split("\n\n")[0].split()
+
+
 # ---------------------------------------------------------------------- what it writes
 def test_one_experiment(run, toml, tmp_path):
     out = tmp_path / "out"
     status, printed, complained = run(toml(RUN), "--out", out, "--jobs", 1)
     assert (status, complained) == (0, "")
-    assert printed.split() == [f"{out}/table.csv", f"{out}/config.toml"]
+    assert paths_in(printed) == [f"{out}/table.csv", f"{out}/config.toml", f"{out}/report.html"]
     expected = Sweep.from_toml(toml(RUN)).experiments[0].experiment.run(n_jobs=1)
     assert (out / "table.csv").read_text() == expected.to_csv(index=False)
 
@@ -107,7 +116,8 @@ def test_jobs_and_cells_have_tables_of_their_own(run, toml, tmp_path):
     out = tmp_path / "out"
     status, printed, _ = run(toml("jobs = true\n" + SWEEP), "--out", out, "--jobs", 1)
     assert status == 0
-    assert printed.split() == [f"{out}/{name}" for name in ("table.csv", "tasks.csv", "cells.csv", "config.toml")]
+    names = ("table.csv", "tasks.csv", "cells.csv", "config.toml", "report.html")
+    assert paths_in(printed) == [f"{out}/{name}" for name in names]
     tasks, cells = pd.read_csv(out / "tasks.csv"), pd.read_csv(out / "cells.csv")
     assert list(tasks.columns[:3]) == ["cell", "protocol.k", "delay"]
     assert cells["finished"].tolist() == [3] * 6

@@ -133,5 +133,8 @@ def test_what_cannot_be_drawn_is_refused_in_words(runs):
 
 
 def test_matplotlib_is_loaded_only_when_something_is_drawn():
-    code = "import sys; from simulations import plot; plot.compare, plot.timeline; print('matplotlib' in sys.modules)"
+    code = (
+        "import sys; from simulations import plot, summary; plot.compare, plot.timeline, summary.write;"
+        "print('matplotlib' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
