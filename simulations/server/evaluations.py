@@ -35,7 +35,9 @@ class Evaluations:
         return True
 
     def evaluate(self, version: int, params: np.ndarray) -> None:
-        """Record the loss at ``params``, inf if it is not finite, and the metrics of the problem."""
+        """Record the loss at ``params``, inf if it is not finite, and the metrics of the problem: once per version."""
+        if version in self.values:
+            return
         loss = self.problem.loss(params)
         loss = loss if math.isfinite(loss) else math.inf
         self.values[version] = {"loss": loss, **self.problem.metrics(params)}
