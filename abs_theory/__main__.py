@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from abs_theory.delays import Delay
+    from abs_theory.plan import Plan
 
 PICTURES = (".pdf", ".png", ".svg")
+RECIPE_NAMES = ("ray", "pytorch", "flower", "rollouts", "python")  # keys of ``plan.RECIPES``, which is slow to load
 MOST_WORKERS = 10**6  # each takes some hundred bytes
 
 app = new_app("Round times, staleness and the best choices for SGD with stragglers. Nothing is trained.")
@@ -183,6 +185,7 @@ def _readable(table: "pd.DataFrame") -> "pd.DataFrame":
 @app.command("plan", cls=Command, short_help="k and max_staleness from measured delays, and what they save.")
 def plan_(  # noqa: PLR0913
     trace: Annotated[Path, typer.Argument(metavar="TRACE", hidden=True)],
+    after: Annotated[Path | None, typer.Argument(metavar="AFTER", hidden=True)] = None,
     n: Annotated[int | None, option("N", "workers to plan for [those of the trace]", "-n", min=1)] = None,
     L: Annotated[float | None, option("NUMBER", "smoothness; with the next 3: minimise time to target", "--L")] = None,
     sigma2: Annotated[float | None, option_of(Constants, "sigma2")] = None,
@@ -195,6 +198,9 @@ def plan_(  # noqa: PLR0913
     columns: Annotated[list[str] | None, option("ROLE=NAME,...", "roles of columns: round=step,worker=rank")] = None,
     ignore: Annotated[list[str] | None, option("COLUMN", "to leave out; repeat for several")] = None,
     decimal: Annotated[str | None, option("MARK", '"." or ",", where numbers in text allow both readings')] = None,
+    rounds: Annotated[int | None, option("N", "length of a training run: what it costs, in hours", min=1)] = None,
+    price: Annotated[str | None, option("PRICE", "of one worker, as 2.5/h; with --rounds: also in money")] = None,
+    recipe_for: Annotated[str | None, option("NAME", f"what to type: {', '.join(RECIPE_NAMES)}", "--for")] = None,
     seed: Seed = 0,
     out: Annotated[Path, option("FOLDER", "folder for plan.html and plan.json")] = Path("plan"),
 ) -> None:
@@ -205,15 +211,27 @@ def plan_(  # noqa: PLR0913
     unit, k_waited, version_read, version_applied, compute_s, comm_s, dataset. A small one is examples/trace.csv.
 
     Or a table of seconds, a row for each round and a column for each worker; or a profiler's timeline.
-    """
-    from abs_theory import traces
-    from abs_theory.plan import plan, sentences, write
 
-    if not trace.exists():
-        raise ValueError(
-            f"TRACE must be a file or a folder, there is no {trace}; its columns: round, worker, seconds, ... (--help)"
-        )
+    With a second trace, AFTER, both are compared instead: round times, delays, spread, and worker by worker.
+
+    L, sigma2 and gap of your own model: simulations.problems.constants estimates them for a model in Python. Without
+    it, gap is the first loss minus the least one of a loss curve; docs/howto.md shows both.
+    """
+    from abs_theory import plan as planning
+    from abs_theory import traces
+
+    for name, path in (("TRACE", trace), ("AFTER", after)):
+        if path is not None and not path.exists():
+            raise ValueError(
+                f"{name} must be a file or a folder, there is no {path}; its columns: round, worker, seconds, ... "
+                "(--help)"
+            )
     check_folder("--out", out)
+    if price is not None and rounds is None:
+        raise ValueError("--price takes --rounds as well: the number of rounds of a training run")
+    worker_price = None if price is None else planning.price(price)
+    if recipe_for is not None and recipe_for not in RECIPE_NAMES:
+        raise ValueError(f"--for must be one of {', '.join(RECIPE_NAMES)}, got {recipe_for!r}")
     given = {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):
@@ -225,16 +243,46 @@ def plan_(  # noqa: PLR0913
         raise ValueError(f'warmup must be a whole number >= 0, or "auto", got {warmup!r}')
     skip = warmup if warmup == "auto" else int(warmup)
     roles = _roles(columns or [])
-    try:
-        measured = traces.read(
-            trace, unit=unit, warmup=skip, format=format, dataset=dataset, columns=roles, ignore=ignore or (),
-            decimal=decimal,
-        )  # fmt: skip
-    except ValueError as problem:
-        raise ValueError(_as_options(str(problem))) from None
-    result = plan(measured, n, constants=constants, target=target, seed=seed)
-    *paragraphs, curve = sentences(result)
-    print(wrapped(_as_options("\n".join(paragraphs))), curve, *write(result, out), sep="\n")
+
+    def read(path: Path) -> traces.Trace:
+        try:
+            return traces.read(
+                path, unit=unit, warmup=skip, format=format, dataset=dataset, columns=roles, ignore=ignore or (),
+                decimal=decimal,
+            )  # fmt: skip
+        except ValueError as problem:
+            raise ValueError(_as_options(str(problem))) from None
+
+    if after is not None:
+        comparison = planning.compare(read(trace), read(after), seed=seed)
+        print(wrapped("\n".join(comparison.lines)))
+        print(*planning.write_comparison(comparison, out, planning.Origin.of_command(trace)), sep="\n")
+        return
+    result = planning.plan(read(trace), n, constants=constants, target=target, seed=seed)
+    cost = None if rounds is None else planning.cost(result, rounds, worker_price)
+    *paragraphs, curve = planning.sentences(result)
+    print(wrapped(_as_options("\n".join(paragraphs))), curve, sep="\n")
+    if cost is not None:
+        print("", wrapped("\n".join(cost.lines)), sep="\n")
+    _print_recipe(result, recipe_for)
+    print(*planning.write(result, out, cost, planning.Origin.of_command(trace)), sep="\n")
+
+
+def _print_recipe(result: "Plan", name: str | None) -> None:
+    from abs_theory.plan import recipe
+
+    if name is None:
+        print(wrapped(f"\nWhat to type: --for {', '.join(RECIPE_NAMES)}; plan.html has them all"))
+        return
+    found = recipe(result, name)
+    print(wrapped(f"\nWhat to type: {found.title}\n{found.can}"))
+    print(f"\n{found.code}")
+    remarks = {
+        "What it does not do": found.cannot,
+        "What a restart is": found.restart,
+        "Checked against": found.version,
+    }
+    print(wrapped("\n".join(f"{title}: {text}" for title, text in remarks.items())))
 
 
 def _roles(options: list[str]) -> dict[str, str | list[str]]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abs_theory.delays import Delay
+from abs_theory.delays import Delay, Deterministic, LogNormal, Mixture, ShiftedExponential, Sum
+from abs_theory.delays.text import delay_text
 from abs_theory.plan import fit
 from abs_theory.plan.diagnosis import MODELS, Diagnosis
 from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.plan.fit import Fit
-from abs_theory.typing import Array
+from abs_theory.typing import Array, DelayLike
 
 __all__ = ["FleetModel", "NotIdentifiedError", "fleet_model", "resized"]
 
@@ -39,6 +40,30 @@ class FleetModel:
         """One law, or one for each worker."""
         best = [fit.best_fit(fits).law for fits in self.fits]
         return best[0] if len(best) == 1 else [best[g] for g in self.group]
+
+    @property
+    def delay_texts(self) -> list[str]:
+        """The laws in a round of mean ``factor`` as text that ``delays.text.delay_laws`` reads, group by group."""
+        texts = [delay_text(_scaled(fit.best_fit(fits).law, self.factor)) for fits in self.fits]
+        counts = np.bincount(self.group, minlength=len(texts))
+        return [f"{text} x {count}" for text, count in zip(texts, counts, strict=True) if count]
+
+
+def _scaled(law: DelayLike, factor: float) -> Delay:
+    """``factor`` times a draw of a law that ``fit`` fits."""
+    match law:
+        case LogNormal():
+            return LogNormal(law.median * factor, law.sigma)
+        case Deterministic():
+            return Deterministic(law.value * factor)
+        case ShiftedExponential():
+            return ShiftedExponential(shift=law.shift * factor, scale=law.scale * factor)
+        case Sum():
+            return Sum(tuple(_scaled(part, factor) for part in law.terms))
+        case Mixture():
+            return Mixture(law.weights, tuple(_scaled(part, factor) for part in law.components))
+        case _:
+            raise TypeError(f"no fit gives a law such as {law!r}")
 
 
 def fleet_model(data: RoundTable, parts: Effects, diagnosis: Diagnosis, n: int) -> FleetModel:

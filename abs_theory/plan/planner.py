@@ -22,6 +22,7 @@ from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_mo
 from abs_theory.plan.intervals import FEWEST
 from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
+from abs_theory.plan.telling.page import fragment
 from abs_theory.plan.telling.words import sentences
 from abs_theory.traces import Trace, from_frame, staleness_check
 from abs_theory.typing import Array
@@ -109,7 +110,7 @@ def plan(
         rounds=len(evidence.measured.seconds),
         table=evidence.measured,
     )
-    return replace(answer, text="\n".join(sentences(answer)))
+    return replace(answer, text="\n".join(sentences(answer)), to_html=fragment)
 
 
 def _check_goal(constants: Constants | None, target: float | None) -> None:

@@ -1,6 +1,7 @@
 """A plan: the chosen k and threshold with their evidence, as a value."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -50,6 +51,7 @@ class Plan:
     upper_loss: float = math.nan  #: upper end of the 95 % interval of this loss
     rounds_needed: int = 0  #: further rounds until the data carry a choice; 0: they do
     changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed
+    to_html: "Callable[[Plan], str] | None" = None  #: how a notebook shows the plan; None: as text
 
     @property
     def k_alike(self) -> tuple[int, int] | None:
@@ -66,6 +68,9 @@ class Plan:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str | None:
+        return None if self.to_html is None else self.to_html(self)
 
     def to_dict(self) -> dict[str, object]:
         """Everything except the data, for JSON: infinite numbers become the text "none", unknown ones null."""
@@ -94,6 +99,7 @@ class Plan:
                 [{"name": fit.name, "law": repr(fit.law), "aic": _number(fit.aic), "ks": fit.ks} for fit in fits]
                 for fits in model.fits
             ],
+            "delay": [] if model is None else model.delay_texts,
             "group_of_worker": None if model is None else model.group.tolist(),
             "never_waiting": None
             if self.ceiling is None

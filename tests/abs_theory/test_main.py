@@ -240,7 +240,7 @@ def test_the_help_is_words_not_types(run, monkeypatch, arguments):
     assert not re.search(r"<\w|[{}]|\w\.\.\.$", out, flags=re.MULTILINE), "a type, braces or a sentence cut short"
     assert max(map(len, out.splitlines())) <= 80
     if arguments == ["plan"]:
-        assert " plan [OPTIONS] TRACE\n" in out
+        assert " plan [OPTIONS] TRACE [AFTER]\n" in out
 
 
 @pytest.mark.parametrize("arguments", [[], ["round-time"], ["choose"], ["plan"]], ids=" ".join)

@@ -214,7 +214,7 @@ def test_the_json_holds_no_nan_and_the_page_stands_alone(slow_worker, tmp_path):
     assert read["savings"]["low"] < read["savings"]["ratio"] < read["savings"]["high"]
     assert [row["k"] for row in read["curve"]] == list(range(1, 9))
     text = page.read_text()
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 6
     references = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')>\s]+)""", text)
     assert all(each.startswith("#") or each.startswith("data:") for each in references)
     assert "Wait for k = 7 of n = 8 workers" in text
