@@ -1,10 +1,12 @@
 from .adasync import ADASYNC, abs_rule, adasync_rule, greedy_bound, switching_times
 from .plain import Rule, adacomm_rule, all_but, every_worker, loss_ratio, pflug_rule, relative_to_mean
+from .self_tuning import SelfTuning, self_tuning
 from .thresholds import balanced_threshold, time_optimal
 
 __all__ = [
     "ADASYNC",
     "Rule",
+    "SelfTuning",
     "abs_rule",
     "adacomm_rule",
     "adasync_rule",
@@ -15,6 +17,7 @@ __all__ = [
     "loss_ratio",
     "pflug_rule",
     "relative_to_mean",
+    "self_tuning",
     "switching_times",
     "time_optimal",
 ]

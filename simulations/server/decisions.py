@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from abs_theory.checks import is_finite, is_integer
+from simulations.measuring import Measured
 
 
 class Progress(NamedTuple):
@@ -31,6 +32,8 @@ class Progress(NamedTuple):
     k_updates: int = 0  #: updates since k last changed
     k_reversals: int = 0  #: among these, steps against the one before minus steps along it (Pflug)
     local_steps: int = 1  #: in force until now
+    step_size: float = 0.0  #: in force until now; 0 before the first decision
+    measured: Measured | None = None  #: by the server, for policies whose attribute ``measures`` is true
 
 
 Policy = float | None | Callable[[Progress], float | None]  # None: no threshold
@@ -46,6 +49,7 @@ class Decisions:
         self.policies = (k, max_staleness, step_size, local_steps)
         self.most = most  # of k
         self.moving = any(callable(policy) for policy in self.policies)
+        self.measuring = any(getattr(policy, "measures", False) for policy in self.policies)
         self.k, self.max_staleness, self.step_size, self.local_steps = 1, math.inf, 0.0, 1
         self.decided = 0.0
         self.k_updates = self.k_reversals = 0
@@ -61,11 +65,20 @@ class Decisions:
         self._last = step
         self.k_updates += 1
 
-    def decide(self, n: int, updates: int, time: float, mean_staleness: float, loss: float, initial_loss: float):
+    def decide(
+        self,
+        n: int,
+        updates: int,
+        time: float,
+        mean_staleness: float,
+        loss: float,
+        initial_loss: float,
+        measured: Measured | None = None,
+    ) -> None:
         """Evaluate the policies.  Raises ValueError if a decision is no valid number."""
         progress = Progress(
             n, updates, time, self.decided, self.k, self.max_staleness, mean_staleness, loss, initial_loss,
-            self.k_updates, self.k_reversals, self.local_steps,
+            self.k_updates, self.k_reversals, self.local_steps, self.step_size, measured,
         )  # fmt: skip
         k_policy, bound_policy, step_policy, local_policy = self.policies
         k = _value(k_policy, progress)

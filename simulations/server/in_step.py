@@ -5,19 +5,21 @@ the same order of arrivals, sums and decisions.  The event server stays the refe
 """
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import pairwise, repeat
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from simulations.measuring import Measured, Meter
 from simulations.problems import rows_are_exact
 from simulations.server.decisions import Decisions
 from simulations.server.evaluations import Evaluations
 from simulations.server.next_steps import NextSteps
 from simulations.server.server import AVERAGED_BATCHES, Run, checked_weight, nothing_arrives
-from simulations.server.steps import Contributions, walked
+from simulations.server.steps import Contributions, slopes, walked
 from simulations.server.tables import rounds_table
 from simulations.streams import streams
 
@@ -42,6 +44,7 @@ class Arrivals(NamedTuple):
     downlinks: np.ndarray  #: models sent since the last update, shape (rows,)
     local_steps: np.ndarray | None  #: of its task, shape (rows, largest k); None: all tasks are one step
     step_size: np.ndarray | None  #: of these steps, the same shape
+    start: np.ndarray | None  #: of its task, in seconds, the same shape; None: nobody measures
 
 
 class InStep:
@@ -64,6 +67,8 @@ class InStep:
         policies = protocol.k, protocol.max_staleness, run.step_size, local_steps, math.inf if protocol.batch else n
         self.decisions = [Decisions(*policies) for _ in replicates]
         self.moving, self.single = self.decisions[0].moving, local_steps == 1
+        size, dtype = problem.initial.size, problem.initial.dtype
+        self.meter = Meter(rows, size, dtype) if self.decisions[0].measuring else None
         self._decide(np.zeros(rows), np.zeros(rows))
         self.evaluations = [Evaluations(run) for _ in replicates]
         self.pause = np.array([evaluations.pause for evaluations in self.evaluations])
@@ -98,8 +103,10 @@ class InStep:
         now = time[:, -1] if used is None else time[self.rows, k - 1]
         self._check(now, time)
         staleness = self.updates - arrivals.version
-        step, losses = self._step(arrivals, staleness)
+        step, losses, contributions = self._step(arrivals, staleness)
         self.params = self.params - step
+        if self.meter is not None:
+            self._measure(arrivals, now, contributions, step)
         if self.params.dtype != self.held.dtype:
             raise ChangingPrecision
         self.loss = self.loss + self.rate * (losses - self.loss)
@@ -116,7 +123,7 @@ class InStep:
         if self.moving:
             for decisions, moved in zip(self.decisions, step, strict=True):
                 decisions.watch(moved)
-            self._decide(now, mean.astype(float))
+            self._decide(now, mean.astype(float), number)
         if self.family.continues:
             idle, senders, models = self.no_seconds, number[self.rows, k - 1], 1
         else:
@@ -145,7 +152,8 @@ class InStep:
                 return None
             number, time = number[kept, : self.most] % self.n + self.base, time[kept, : self.most]
         steps, sizes = (None, None) if self.single else (self.task_steps[number], self.task_size[number])
-        return Arrivals(number, time, self.version[number], self.held[number], self.first_models, steps, sizes)
+        start = None if self.meter is None else self.start[number]
+        return Arrivals(number, time, self.version[number], self.held[number], self.first_models, steps, sizes, start)
 
     def _smallest(self) -> tuple[np.ndarray, np.ndarray]:
         """The ``most`` workers of each row that finish first, by time and then by worker, and their times."""
@@ -167,7 +175,7 @@ class InStep:
         """The next k gradients of each row to arrive; a worker that has delivered continues with the current model."""
         shape = len(self.replicate), self.most
         number, time, version = np.zeros(shape, int), np.zeros(shape), np.zeros(shape, int)
-        steps, sizes = np.ones(shape, int), np.zeros(shape)
+        steps, sizes, start = np.ones(shape, int), np.zeros(shape), np.zeros(shape)
         params, downlinks = np.zeros((*shape, self.params.shape[1]), self.held.dtype), self.first_models.copy()
         finish = self.finish.reshape(-1, self.n)
         for place in range(self.most):
@@ -175,7 +183,7 @@ class InStep:
             first = (finish if len(row) == len(finish) else finish[row]).argmin(axis=1) + row * self.n
             number[row, place], time[row, place], version[row, place] = first, self.finish[first], self.version[first]
             steps[row, place], sizes[row, place] = self.task_steps[first], self.task_size[first]
-            params[row, place] = self.held[first]
+            params[row, place], start[row, place] = self.held[first], self.start[first]
             more = self.k[row] > place + 1
             row, first = row[more], first[more]
             if row.size:
@@ -186,13 +194,13 @@ class InStep:
             kept = self.rows
         if not kept.size:
             return None
-        number, time, version, params, steps, sizes = (
-            values[kept, : self.most] for values in (number, time, version, params, steps, sizes)
+        number, time, version, params, steps, sizes, start = (
+            values[kept, : self.most] for values in (number, time, version, params, steps, sizes, start)
         )
         number, downlinks = number % self.n + self.base, downlinks[kept]
         if self.single:
-            return Arrivals(number, time, version, params, downlinks, None, None)
-        return Arrivals(number, time, version, params, downlinks, steps, sizes)
+            return Arrivals(number, time, version, params, downlinks, None, None, start)
+        return Arrivals(number, time, version, params, downlinks, steps, sizes, start)
 
     def _look(self, number: np.ndarray, time: np.ndarray) -> np.ndarray | None:
         """Evaluate the rows whose next look is due before the update, and end those at the end of their budget.
@@ -226,8 +234,8 @@ class InStep:
         return None
 
     # ------------------------------------------------------------------ an update
-    def _step(self, arrivals: Arrivals, staleness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The step of each row, shape (rows, d), and the mean of its mini-batch losses."""
+    def _step(self, arrivals: Arrivals, staleness: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The step of each row, shape (rows, d), the mean of its mini-batch losses, and what each job contributes."""
         used, count, most = self.used, *arrivals.number.shape
         everything = slice(None) if used is None else used.ravel()
         number = arrivals.number.ravel()[everything]
@@ -241,16 +249,38 @@ class InStep:
         if most == 1:
             step = shares * rows
             step += 0.0  # a sum of one number is never -0.0
-            return step, losses.astype(float)
+            return step, losses.astype(float), rows
         if used is None:
             step = np.matmul(shares[:, None], rows.reshape(count, most, rows.shape[1]))[:, 0]
-            return step, np.array([sum(row) / most for row in losses.reshape(count, most).tolist()])
+            return step, np.array([sum(row) / most for row in losses.reshape(count, most).tolist()]), rows
         values, moves, means, begin = losses.tolist(), [], [], 0
         for k, share in zip(self.k.tolist(), shares, strict=True):
             moves.append(share[:k].dot(rows[begin : begin + k]))
             means.append(sum(values[begin : begin + k]) / k)
             begin += k
-        return np.array(moves), np.array(means)
+        return np.array(moves), np.array(means), rows
+
+    def _measure(self, arrivals: Arrivals, now: np.ndarray, contributions: np.ndarray, step: np.ndarray) -> None:
+        assert self.meter is not None
+        assert arrivals.start is not None
+        used = slice(None) if self.used is None else self.used.ravel()
+        time, version, start = (values.ravel()[used] for values in (arrivals.time, arrivals.version, arrivals.start))
+        if arrivals.local_steps is not None and arrivals.step_size is not None:
+            counts, sizes = arrivals.local_steps.ravel()[used], arrivals.step_size.ravel()[used]
+            contributions = slopes(contributions, counts, sizes)
+        self.meter.update(contributions, self.k, version, time - start, now, step)
+
+    def _measured(self, now: np.ndarray, number: np.ndarray | None) -> Iterable[Measured | None]:
+        """What has been measured in each row up to ``now``; the workers ``number`` have delivered."""
+        if self.meter is None:
+            return repeat(None, len(now))
+        ages = [list if number is None else partial(self._ages, row, now[row], number[row]) for row in range(len(now))]
+        return [self.meter.of(row, float(now[row]), ages[row]) for row in range(len(now))]
+
+    def _ages(self, row: int, now: float, number: np.ndarray) -> np.ndarray:
+        """Seconds since the tasks of a row that are running at ``now`` began; workers ``number`` have delivered."""
+        idle = number[self.k[row] - 1 :][:1] if self.family.continues else number[: self.k[row]]
+        return now - np.delete(self.start[row * self.n : (row + 1) * self.n], idle % self.n)
 
     def _gradients(self, number: np.ndarray, params: np.ndarray) -> Contributions:
         """Losses and gradients at ``params``: in one call for all rows if that gives the same bits."""
@@ -296,6 +326,8 @@ class InStep:
         # added one after the other, in the order of the workers
         wasted = np.bincount(row_of_stale, now[row_of_stale] - self.start[stale], len(self.rows))
         restarts = np.bincount(row_of_stale, minlength=len(self.rows))
+        if self.meter is not None and stale.size:
+            self.meter.restart(row_of_stale, now[row_of_stale] - self.start[stale], now[row_of_stale])
         number = np.sort(np.concatenate([senders, stale]))
         row = number // self.n
         self._give(number, row, now[row])
@@ -316,11 +348,13 @@ class InStep:
             self.start[number] = now
         self.finish[number] = self.steps.ends(number, now, counts, self.updates)
 
-    def _decide(self, now: np.ndarray, mean: np.ndarray) -> None:
-        """Evaluate the policies of each row."""
-        values = zip(self.decisions, now.tolist(), mean.tolist(), self.loss.tolist(), strict=True)
-        for decisions, time, staleness, loss in values:
-            decisions.decide(self.n, self.updates, time, staleness, loss, self.initial_loss)
+    def _decide(self, now: np.ndarray, mean: np.ndarray, number: np.ndarray | None = None) -> None:
+        """Evaluate the policies of each row, in which the workers ``number`` have delivered."""
+        values = zip(
+            self.decisions, now.tolist(), mean.tolist(), self.loss.tolist(), self._measured(now, number), strict=True
+        )
+        for decisions, time, staleness, loss, measured in values:
+            decisions.decide(self.n, self.updates, time, staleness, loss, self.initial_loss, measured)
         self.k = np.array([decisions.k for decisions in self.decisions])
         self.bound = np.array([decisions.max_staleness for decisions in self.decisions], float)
         self.step_size = np.array([decisions.step_size for decisions in self.decisions], float)
@@ -376,6 +410,8 @@ class InStep:
             setattr(self, name, getattr(self, name)[number])
         self.rngs = [self.rngs[place] for place in number.tolist()]
         self.steps.keep(kept)
+        if self.meter is not None:
+            self.meter.keep(kept)
         self._arrange()
 
     def _table(self, replicate: int) -> pd.DataFrame:

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
 
+import numpy as np
+
 from abs_theory.checks import check_count, explains_types
 from simulations.fleets import Fleet
+from simulations.measuring import Meter
 from simulations.problems import Problem
 from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
 from simulations.server.books import Books
 from simulations.server.budget import RunBudget
 from simulations.server.decisions import Decisions, Policy
 from simulations.server.job import Job, Round
-from simulations.server.steps import differences, gradients, remembered, weighted_sum
+from simulations.server.steps import differences, gradients, remembered, slopes, steps_and_sizes, weighted_sum
 from simulations.server.task_times import TaskPlanner
 from simulations.streams import streams
 
@@ -198,6 +201,7 @@ class Server:
         local_steps: Policy = run.local_steps if protocol.local_steps is None else protocol.local_steps
         most = math.inf if protocol.batch else self.n
         self._decisions = Decisions(protocol.k, protocol.max_staleness, run.step_size, local_steps, most)
+        self._meter = Meter(1, self.params.size, self.params.dtype) if self._decisions.measuring else None
         self._single = local_steps == 1 and not protocol.keeps_going  # every task is one step
         plain = self._single and protocol.cut_off is None
         self._steps = [
@@ -305,6 +309,7 @@ class Server:
         steps, holds, idle_since = self._steps, self._holds, self._idle_since
         idle, models = 0.0, 0  # seconds, and sent
         run: list[Entry] = []
+        meter, dropped = self._meter, []  # seconds of the tasks that are dropped, if they are measured
         for worker in order:
             job, step = jobs.get(worker), steps[worker]
             if job is not None:
@@ -312,6 +317,8 @@ class Server:
                     continue  # away
                 del jobs[worker]
                 self._dropped += 1
+                if meter is not None:
+                    dropped.append(now - job.start)
                 books.restart(job, now, version)
             elif step is not None:
                 idle += now - idle_since[worker]
@@ -330,6 +337,8 @@ class Server:
             run.append((finish, worker, job, run))
         books.rest(idle)
         books.send(models)
+        if dropped and meter is not None:
+            meter.restart(np.zeros(len(dropped), int), np.array(dropped), np.full(len(dropped), now))
         if run:
             add(self._agenda, run)
         if self._dropped > 4 * self.n:  # at amortised cost O(1) per restart
@@ -398,11 +407,26 @@ class Server:
         step = weighted_sum(self._weights, (self.step_size if self._single else 1.0) / total, rows)
         self.params = self.params - step
         self._decisions.watch(step)
+        if self._meter is not None and not keep:
+            self._measure(jobs, rows, step)
         self.loss += min(len(jobs) / AVERAGED_BATCHES, 1.0) * (sum(losses.tolist()) / len(jobs) - self.loss)
+
+    def _measure(self, jobs: list[Job], contributions: np.ndarray, step: np.ndarray) -> None:
+        assert self._meter is not None
+        if not self._single:
+            contributions = slopes(contributions, *steps_and_sizes(jobs))
+        seconds = np.array([job.finish - job.start for job in jobs])
+        versions, counts = np.array([job.version for job in jobs]), np.array([len(jobs)])
+        self._meter.update(contributions, counts, versions, seconds, np.array([self.time]), step[None])
+
+    def _ages(self) -> list[float]:
+        """Seconds since the tasks that are running began, in the order of the workers."""
+        return [self.time - self.jobs[worker].start for worker in sorted(self.jobs)]
 
     def _decide(self, mean_staleness: float) -> None:
         decisions = self._decisions
-        decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss)
+        measured = None if self._meter is None else self._meter.of(0, self.time, self._ages)
+        decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss, measured)
         self.k, self.max_staleness = decisions.k, decisions.max_staleness
         self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
 

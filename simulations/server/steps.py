@@ -29,8 +29,17 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
         workers = [jobs[i].worker for i in going.tolist()]
         return problem.gradients(params, workers, [rngs[worker] for worker in workers])
 
-    counts, sizes = np.array([job.local_steps for job in jobs]), np.array([job.step_size for job in jobs])
-    return walked(_params(jobs), counts, sizes, gradients_of)
+    return walked(_params(jobs), *steps_and_sizes(jobs), gradients_of)
+
+
+def steps_and_sizes(jobs: Sequence[Job]) -> tuple[np.ndarray, np.ndarray]:
+    """The local steps of each job, and their size."""
+    return np.array([job.local_steps for job in jobs]), np.array([job.step_size for job in jobs])
+
+
+def slopes(differences: np.ndarray, counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The mean gradient of each job whose ``counts`` local steps of these ``sizes`` have made these ``differences``."""
+    return differences / (counts * sizes)[:, None].astype(differences.dtype)
 
 
 def walked(

@@ -137,6 +137,32 @@ def test_k_and_threshold_move_differently_in_each_replicate():
     assert_equal(run_of(protocols.abs_sgd(moving_k, moving_bound), budget=RunBudget(time_budget=30.0, eval_every=0.7)))
 
 
+MEASURED = {"waiting": protocols.abs_sgd(moving_k, moving_bound), "going on": protocols.k_batch_async(3)}
+
+
+@pytest.mark.parametrize("local_steps", [1, 3])
+@pytest.mark.parametrize("problem", ["quadratic", "softmax", "perceptron"])
+@pytest.mark.parametrize("protocol", MEASURED.values(), ids=MEASURED)
+def test_what_is_measured_is_the_same_and_changes_nothing(protocol, problem, local_steps):
+    seen = []
+
+    def step(progress):  # not pure, but it decides nothing
+        measured = progress.measured
+        values = (measured.gradient_variance, measured.gradient_norm2, measured.curvature, measured.messages)
+        seen.append(str((progress.updates, progress.time, *values, measured.delay.hazard.tolist())))
+        return 0.05
+
+    step.measures = True
+    run = run_of(protocol, PROBLEMS[problem], step_size=step, local_steps=local_steps)
+    assert_equal(run, (0, 1, 2))
+    numbers = sorted(seen)
+    assert len(numbers) == 2 * 3 * 41
+    assert numbers[::2] == numbers[1::2]
+    plain = run_replicates(replace(run, step_size=0.05), range(3))
+    for (rounds, _), (unmeasured, _) in zip(run_replicates(run, range(3)), plain, strict=True):
+        pd.testing.assert_frame_equal(rounds, unmeasured, check_exact=True)
+
+
 @pytest.mark.parametrize("problem", [PROBLEM, softmax_digits(20)], ids=["double", "single"])
 @pytest.mark.parametrize("k", [1, 3, 17, lambda progress: 1 + progress.updates % 7])
 def test_policies_see_the_same_numbers(k, problem):

@@ -1,0 +1,139 @@
+r"""ABS that tunes itself: k and the threshold from what the server measures, told nothing about problem or workers.
+
+At t seconds it plans for a time in proportion to t.  It minimises, over k and the threshold, a bound on the mean
+squared gradient norm of ABS over that time, while the step condition of stale gradients holds:
+
+.. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} (1 + 2 \gamma b\, \tau)
+    \quad\text{subject to}\quad \gamma b\, (1 + 2 \tau) \le 1
+
+F is the running loss, S the measured variance of one gradient, and b the product of the step eta and the measured
+curvature along the steps.  T and tau are round time and mean staleness of ABS under the measured law of the task times.
+A run begins with the guess that b is about 1, as it is where a step is as long as it may be.  It goes on with a
+cautious value: one standard error above what guess and measurement say together.
+Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; our rule.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from abs_theory.typing import Array
+from simulations.measuring import Measured
+from simulations.policies.measured_rounds import Rounds, measured_rounds
+from simulations.server import Progress
+
+HORIZON = 0.7  # alpha: seconds planned for, as a share of those that have passed
+NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
+CONDITION_SHARE = 1 / 3  # gamma: of the measured curvature, in the step condition
+GUESS, GUESS_STDERR = 1.0, 0.25  # of step times curvature, before it is measured
+GROWTH = 1.15  # of time between decisions
+FIRST_UPDATES = 8  # after each of which it decides
+
+Objective = Literal["time", "messages"]
+
+
+class SelfTuning(NamedTuple):
+    """The two policies of ABS that tunes itself: ``abs_sgd(tuning.k, tuning.max_staleness)``.
+
+    >>> self_tuning().k.decides
+    'k'
+    """
+
+    k: "MeasuredRule"  #: gradients to wait for
+    max_staleness: "MeasuredRule"  #: the threshold, inf if none
+
+
+@dataclass(frozen=True)
+class MeasuredRule:
+    """One of the two policies of ``self_tuning``.
+
+    >>> MeasuredRule("k").objective
+    'time'
+    """
+
+    measures: ClassVar[bool] = True  #: the server measures for it
+
+    decides: Literal["k", "max_staleness"]  #: what this policy decides
+    objective: Objective = "time"  #: what is to be saved
+    horizon: float = HORIZON  #: alpha
+    noise_share: float = NOISE_SHARE  #: beta
+    condition_share: float = CONDITION_SHARE  #: gamma
+
+    def __call__(self, progress: Progress) -> float:
+        """The k or the threshold from now on."""
+        measured, of_k = progress.measured, self.decides == "k"
+        if progress.updates == 0 or measured is None:
+            return 1 if of_k else math.inf
+        if math.isnan(progress.loss) or not _is_due(progress) or measured.delay.deliveries == 0:
+            return progress.k if of_k else progress.max_staleness
+        rounds = _rounds(measured, progress.n)
+        cost = self._cost(progress, measured, rounds)
+        if not of_k:  # k has been decided
+            cost = np.where(rounds.k == progress.k, cost, math.inf)
+        row, column = np.unravel_index(int(cost.argmin()), cost.shape)
+        return int(rounds.k[row, 0]) if of_k else float(rounds.max_staleness[0, column])
+
+    def _cost(self, progress: Progress, measured: Measured, rounds: Rounds) -> Array:
+        """J of all pairs; inf where the step condition is broken, unless it is broken everywhere."""
+        step = progress.step_size
+        if self.objective == "time":
+            spent, passed = rounds.seconds, progress.time
+        else:
+            spent, passed = rounds.messages, float(measured.messages)
+        descent = 2 * max(progress.loss, 0.0) * spent / (step * self.horizon * passed)
+        bend, variance = cautious_bend(step, measured), measured.gradient_variance.value
+        noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0
+        stale = self.condition_share * bend * rounds.mean_staleness
+        cost = descent + self.noise_share * noise / rounds.k * (1 + 2 * stale)
+        over = self.condition_share * bend + 2 * stale - 1
+        return np.where(over <= max(0.0, over.min()), cost, math.inf)
+
+
+def cautious_bend(step_size: float, measured: Measured) -> float:
+    """Step times curvature: one standard error above the mean of guess and measurement, weighted by their errors."""
+    bend, stderr = step_size * measured.curvature.value, step_size * measured.curvature.stderr
+    weight, total = GUESS_STDERR**-2, GUESS * GUESS_STDERR**-2
+    if 0 < stderr < math.inf:
+        weight, total = weight + stderr**-2, total + bend * stderr**-2
+    return max(total / weight + weight**-0.5, 0.0)
+
+
+def self_tuning(objective: Objective = "time") -> SelfTuning:
+    """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
+
+    It starts with k = 1 and no threshold, and then decides whenever the time has grown by 15 %.  With ``objective``
+    "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
+    Source: our rule, see the module.
+    Raises ValueError for another objective.
+    See also ``choose.best`` and ``choose.timetable``, which know the delay law and the constants of the problem.
+
+    >>> from abs_theory.delays import LogNormal
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> from simulations.protocols import abs_sgd
+    >>> tuning, problem = self_tuning(), NoisyQuadratic((1.0, 0.3), sigma2=1.0)
+    >>> law = LogNormal(median=1.0, sigma=1.0)
+    >>> protocol = abs_sgd(tuning.k, tuning.max_staleness)
+    >>> run = simulate(protocol, problem, law, n=8, step_size=0.1, num_updates=400, seed=0)
+    >>> int(run["k"].iloc[0]), bool(run["k"].iloc[-1] > 1)
+    (1, True)
+    """
+    if objective not in ("time", "messages"):
+        raise ValueError(f'objective must be "time" or "messages", got {objective!r}')
+    return SelfTuning(MeasuredRule("k", objective), MeasuredRule("max_staleness", objective))
+
+
+@lru_cache(maxsize=1)
+def _rounds(measured: Measured, n: int) -> Rounds:
+    """The two policies of a decision share them."""
+    return measured_rounds(measured.delay, n)
+
+
+def _is_due(progress: Progress) -> bool:
+    """Whether enough time has passed since the last decision."""
+    if progress.updates <= FIRST_UPDATES:
+        return True
+    return math.floor(math.log(progress.time, GROWTH)) != math.floor(math.log(progress.decided, GROWTH))

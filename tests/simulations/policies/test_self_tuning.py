@@ -1,0 +1,61 @@
+"""ABS that tunes itself: what it decides, and that a run with it is as reproducible as any other."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from abs_theory.delays import HyperExponential, ShiftedExponential
+from simulations import policies, protocols
+from simulations.experiment import simulate
+from simulations.problems import NoisyQuadratic, softmax_digits
+from simulations.server import Progress
+
+STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
+
+
+def tuned(objective="time"):
+    tuning = policies.self_tuning(objective)
+    return protocols.abs_sgd(tuning.k, tuning.max_staleness)
+
+
+def test_it_starts_with_one_gradient_and_no_threshold():
+    start = Progress(20, 0, 0.0, 0.0, 1, 3, 0.0, 1.0, 1.0)
+    tuning = policies.self_tuning()
+    assert (tuning.k(start), tuning.max_staleness(start)) == (1, math.inf)
+
+
+def test_k_grows_when_noise_takes_over_and_stalled_tasks_are_restarted():
+    problem = NoisyQuadratic((1.0,) * 20, sigma2=4.0)
+    run = simulate(tuned(), problem, STALLS, 10, step_size=0.3, num_updates=600, seed=1)
+    assert run["k"].iloc[-1] >= 4
+    assert run["max_staleness"].iloc[300:].max() <= 4
+
+
+def test_messages_are_saved_when_they_are_the_objective():
+    problem = NoisyQuadratic((1.0,) * 20, sigma2=0.5)
+    runs = {
+        objective: simulate(
+            tuned(objective), problem, STALLS, 10, step_size=0.1, time_budget=20.0, seed=1, eval_every=0.1,
+            target=("loss", 0.3),
+        )
+        for objective in ("time", "messages")
+    }  # fmt: skip
+    messages = {objective: run[["uplinks", "downlinks"]].to_numpy().sum() for objective, run in runs.items()}
+    assert messages["messages"] < messages["time"]
+
+
+@pytest.mark.parametrize("law", [STALLS, ShiftedExponential(0.5, 0.5)], ids=["stalls", "shifted"])
+def test_a_replicate_alone_is_the_same_as_among_others(law):
+    problem, options = softmax_digits(12), {"step_size": 0.5, "num_updates": 120, "seed": 5, "n_jobs": 1}
+    together = simulate(tuned(), problem, law, 12, replicates=5, **options)
+    assert together["max_staleness"].nunique() > 1
+    for replicate in (0, 3):
+        alone = simulate(tuned(), problem, law, 12, replicates=[replicate], **options)
+        among = together[together["replicate"] == replicate].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, among, check_exact=True)
+
+
+def test_another_objective_is_refused():
+    with pytest.raises(ValueError, match='objective must be "time" or "messages", got \'speed\''):
+        policies.self_tuning("speed")
