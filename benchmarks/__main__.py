@@ -56,6 +56,14 @@ def traces(context: typer.Context) -> None:
     traces.main(context.args)
 
 
+@app.command(context_settings=HANDED_ON)
+def losses(context: typer.Context) -> None:
+    """Choices of k from short traces with heavy tails: identified, and lost (half an hour)."""
+    from benchmarks import losses
+
+    losses.main(context.args)
+
+
 @app.command()
 def reading() -> None:
     """Time and memory to read a trace of ten million rows."""

@@ -6,7 +6,7 @@ threshold; where the constants of the problem are given, it is the seconds to a 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,9 @@ from abs_theory import choose
 from abs_theory.bounds import Constants
 from abs_theory.choose import Candidates, Target, candidates
 from abs_theory.plan import intervals
-from abs_theory.plan.completion import Completed
+from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.fleet_model import FleetModel
+from abs_theory.plan.losses import MOST_LOST, Losses, PlausibleMeans, further_rounds
 from abs_theory.plan.replayed import Played, TraceReplay
 from abs_theory.typing import Array
 
@@ -72,47 +73,57 @@ class KChoice:
     alike: tuple[int, int] | None  #: least and largest k that is no worse at 95 %; None: errors are unknown
     largest: int  #: k that the trace saw
     lost: bool  #: whether lost calls leave open if another k is better
-    identified: bool  #: no k beyond what was seen can be better
+    open_above: bool  #: whether a k that no round saw may be better
     could_gain: float  #: upper bound of what a larger k could add to the gradients per second, as a share
+    expected_loss: float  #: share of the gradients per second lost to the best k in hindsight, expected; NaN if unknown
+    upper_loss: float  #: what the loss does not exceed with probability 0.95; NaN if unknown
+    further_rounds: int  #: about how many rounds more until the upper loss is at most 5 %; 0: these suffice
     against_all: Gain | None  #: time per gradient over that of waiting for everybody; None if nobody waited for all
-    curve: pd.DataFrame  #: per k: rate (gradients per second), error (of its log to that of the best)
+    curve: pd.DataFrame  #: per k: rate (gradients per second), error (of its log to that of the best), expected_loss
+
+    @property
+    def identified(self) -> bool:
+        """Whether the data carry the choice: neither lost calls, nor a k not seen, nor the noise can refute it."""
+        return not (self.lost or self.open_above or self.further_rounds)
 
 
-def choose_k(
-    arrivals: Array,
-    window: NDArray[np.int64],
-    means: pd.DataFrame,
-    rng: np.random.Generator,
-    completed: Completed | None = None,
-) -> KChoice:
-    """Maximise k / E[T_(k)] over the k seen; ``means`` is ``mean_arrivals`` of the ``arrivals`` of rounds.
+def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans, rng: np.random.Generator) -> KChoice:
+    """Maximise k / E[T_(k)] over the k seen; ``means`` is ``mean_arrivals`` of the rounds of ``evidence``.
 
-    ``completed`` marks arrivals of lost calls, which rest on a law.  The choice is then identified only if it does not
-    rest on them, and if the times at which the lost calls were given up rule out that another k is better.  A k that
+    Of the k whose expected loss is within MOST_LOST_TO_SIMPLICITY of the least, takes the largest one that is safe: its
+    upper loss is at most 5 %.  If none is, it takes the one with the least upper loss.  With too few rounds for any loss
+    it takes the k with the largest rate.  The choice is identified only if it is safe, if it does not rest on
+    the law of lost calls, and if the times at which those were given up rule out that another k is better.  A k that
     would wait in more than MOST_BLIND_ROUNDS for calls of unknown delay is not chosen.
 
-    Takes the largest k within one standard error of the best, and within MOST_LOST_TO_SIMPLICITY of it.  The error is
-    that of the ratio over the same rounds, so a slow round, which delays all k alike, does not add to it.  Beyond the
-    largest k seen, the gradients per second are at most n / E[T_(largest)], because later arrivals take longer.
+    Beyond the largest k seen, the gradients per second are at most n / E[T_(largest)], because later arrivals take
+    longer.
     """
+    completed, window = evidence.completed, evidence.rounds.window
+    arrivals = completed.arrivals
     n = arrivals.shape[1]
     mean = means["mean"].to_numpy()
     ks = np.arange(1, n + 1)
     rate = ks / mean
-    on_law = np.zeros(n, dtype=bool) if completed is None else np.asarray(completed.imputed.any(axis=0))
-    blind = np.zeros(n) if completed is None else completed.blind.mean(axis=0)
-    advised = np.where(blind > max(MOST_BLIND_ROUNDS, blind[0]), np.nan, rate)
-    best = int(np.nanargmax(advised))
+    on_law = np.asarray(completed.imputed.any(axis=0))
+    blind = completed.blind.mean(axis=0)
+    advised = np.isfinite(mean) & (blind <= max(MOST_BLIND_ROUNDS, blind[0]))
+    best = int(np.nanargmax(np.where(advised, rate, np.nan)))
     error = _ratios(arrivals, mean, best, window, rng).stderr
     error[best] = 0.0
-    slack = np.minimum(np.nan_to_num(error, nan=0.0), MOST_LOST_TO_SIMPLICITY)
-    k = int(np.flatnonzero(np.log(advised) >= math.log(rate[best]) - slack)[-1])
+    losses = plausible.losses(among=advised)
+    k, expected, upper = best, math.nan, math.nan
+    of_each: Array = np.full((2, n), math.nan)
+    if losses is not None:
+        chosen = losses.safest(MOST_LOST_TO_SIMPLICITY)
+        k = int(np.flatnonzero(advised)[chosen])
+        of_each[:, advised] = losses.expected, losses.upper
+        expected, upper = of_each[:, k].tolist()
     alike = np.flatnonzero(np.log(rate) >= math.log(rate[best]) - STANDARD_ERRORS_95 * np.nan_to_num(error, nan=0.0))
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
     open_rates = (ks / means["at_least"].to_numpy())[on_law & (ks != k + 1)]
     most_by_law = float(open_rates.max(initial=0.0))
-    lost = bool(on_law[k] or most_by_law > rate[k])
     gain = None
     if largest + 1 == n and blind[n - 1] <= MOST_BLIND_ROUNDS:
         ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
@@ -126,11 +137,14 @@ def choose_k(
         best=best + 1,
         alike=(int(alike[0]) + 1, int(alike[-1]) + 1) if np.isfinite(error[: largest + 1]).all() else None,
         largest=largest + 1,
-        lost=lost,
-        identified=bool(ceiling <= rate[k]) and not lost,
+        lost=bool(on_law[k] or most_by_law > rate[k]),
+        open_above=bool(ceiling > rate[k]),
         could_gain=max(0.0, float(max(ceiling, most_by_law) / rate[k]) - 1),
+        expected_loss=expected,
+        upper_loss=upper,
+        further_rounds=plausible.further_rounds(MOST_LOST_TO_SIMPLICITY, advised),
         against_all=gain,
-        curve=pd.DataFrame({"rate": rate, "error": error}, index=means.index),
+        curve=pd.DataFrame({"rate": rate, "error": error, "expected_loss": of_each[0]}, index=means.index),
     )
 
 
@@ -152,13 +166,24 @@ class Setting:
     alike: tuple[tuple[int, float], ...]  #: candidates that are no worse than the best at 95 %
     played: Played  #: what the replay gave
     tried: pd.DataFrame  #: k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
+    expected_loss: float = math.nan  #: share of the time to the target lost to the best candidate, expected
+    upper_loss: float = math.nan  #: what the loss does not exceed with probability 0.95
+    further_rounds: int = 0  #: about how many rounds more until the upper loss is at most 5 %
 
 
 def choose_threshold(replay: TraceReplay, k: int) -> Setting:
-    """The smallest ``max_staleness`` whose rounds at ``k`` are within one standard error of the shortest."""
+    """The smallest ``max_staleness`` whose rounds at ``k`` are within one standard error of the shortest.
+
+    One above 0, which makes gradients stale, must shorten the rounds by more than their noise (95 %).
+    """
     thresholds = [t for t in THRESHOLDS if t <= 8 * replay.n / k] if k < replay.n else [0.0]
     cells = [(k, t) for t in [*thresholds, *([math.inf] if k < replay.n else [])]]
-    return _simplest(replay, cells, [replay.play(*cell).round_time for cell in cells])
+    fresh = replay.play(k, 0.0)
+    clear = []
+    for cell in cells:
+        log, error = replay.play(*cell).log_ratio(fresh)
+        clear.append(cell[1] == 0 or log < -STANDARD_ERRORS_95 * error)
+    return _simplest(replay, cells, [replay.play(*cell).round_time for cell in cells], np.array(clear))
 
 
 def fastest(replay: TraceReplay) -> Setting:
@@ -170,23 +195,46 @@ def fastest(replay: TraceReplay) -> Setting:
 
 
 def soonest(
-    replay: TraceReplay, model: FleetModel, constants: Constants, target: float, rng: np.random.Generator
+    replay: TraceReplay,
+    model: FleetModel,
+    constants: Constants,
+    target: float,
+    plausible: PlausibleMeans,
+    beside: int,
+    rng: np.random.Generator,
 ) -> Setting:
     """The k and ``max_staleness`` that reach ``target`` first: proposed by the model, decided by the replayed trace.
 
-    Candidates are a coarse grid and the best of ``choose.best`` under the fitted laws.  The updates to the target are
-    those expected near a quadratic at the replayed staleness; the seconds are those of the replayed rounds.
+    Candidates are a coarse grid, the best of ``choose.best`` under the fitted laws, and the k ``beside`` them without
+    staleness.  The updates to the target are those expected near a quadratic at the replayed staleness; the seconds are
+    those of the replayed rounds.  Losses come from bootstrap traces, with the stalls not seen that ``plausible`` adds.
     Raises ValueError as ``choose.best`` does.
     """
     n = replay.n
     ks = np.unique(np.geomspace(1, n, FREE_K_VALUES).round().astype(int)).tolist()
     cells = {(k, t) for k in ks for t in ((0.0, 1.0, math.inf) if k < n else (0.0,))}
-    cells = sorted(cells | set(_proposed(model, n, constants, target, rng)))
+    cells = sorted(cells | {(beside, 0.0)} | set(_proposed(model, n, constants, target, rng)))
     played = [replay.play(*cell) for cell in cells]
     objective = times_to_target(cells, played, constants, target)
     if not np.isfinite(objective).any():
         raise ValueError(f"no k and max_staleness reaches target={target:g} with these constants")
-    return _simplest(replay, cells, objective.tolist())
+    reached = [i for i, value in enumerate(objective) if math.isfinite(value)]
+    cells, played, objective = [cells[i] for i in reached], [played[i] for i in reached], objective[reached]
+
+    def losses(times: float = 1.0) -> Losses:
+        seconds = np.stack([(run.resampled / run.round_time) ** (1 / math.sqrt(times)) for run in played], axis=1)
+        late = 1 + plausible.later(times)[: len(seconds)] / plausible.mean
+        return Losses.of(1 / (objective * seconds * np.nan_to_num(late[:, [k - 1 for k, _ in cells]], nan=1.0)))
+
+    now = losses()
+    chosen = _simplest(replay, cells, objective.tolist(), losses=now)
+    at = cells.index((chosen.k, chosen.max_staleness))
+    return replace(
+        chosen,
+        expected_loss=float(now.expected[at]),
+        upper_loss=float(now.upper[at]),
+        further_rounds=further_rounds(lambda times: float(losses(times).upper[at]), replay.rounds),
+    )
 
 
 def times_to_target(cells: list[tuple[int, float]], played: list[Played], constants: Constants, target: float) -> Array:
@@ -223,10 +271,17 @@ def _proposed(
     return [(int(k), float(t)) for k, t in zip(near["k"], near["max_staleness"], strict=True)]
 
 
-def _simplest(replay: TraceReplay, cells: list[tuple[int, float]], objective: list[float]) -> Setting:
-    """Of the ``cells`` within one standard error of the least ``objective``, the simplest.
+def _simplest(
+    replay: TraceReplay,
+    cells: list[tuple[int, float]],
+    objective: list[float],
+    allowed: NDArray[np.bool_] | None = None,
+    losses: Losses | None = None,
+) -> Setting:
+    """Of the ``cells`` within one standard error of the least ``objective``, the simplest that is safe.
 
-    The error is that of the round times over the same bootstrap traces.
+    The error is that of the round times over the same bootstrap traces.  Safe is an upper loss of at most MOST_LOST,
+    or the least of those cells.
     """
     least = int(np.argmin(objective))
     best = replay.play(*cells[least])
@@ -238,7 +293,12 @@ def _simplest(replay: TraceReplay, cells: list[tuple[int, float]], objective: li
         rows.append((*cell, played.round_time, played.mean_staleness, value, log, error))
     names = ["k", "max_staleness", "round_time", "mean_staleness", "objective", "log_ratio", "error"]
     tried = pd.DataFrame(rows, columns=names)
-    good = tried[tried["log_ratio"] <= np.minimum(tried["error"], MOST_LOST_TO_SIMPLICITY)]
+    allowed = np.ones(len(tried), dtype=bool) if allowed is None else allowed
+    above = tried["log_ratio"] - tried["log_ratio"][allowed].min()
+    good = tried[allowed & (above <= np.minimum(tried["error"], MOST_LOST_TO_SIMPLICITY))]
+    if losses is not None:
+        upper = losses.upper[good.index]
+        good = good[upper <= max(MOST_LOST, upper.min())]
     row = good.sort_values(["k", "max_staleness"], ascending=[False, True]).iloc[0]
     k, threshold = int(row["k"]), float(row["max_staleness"])
     alike = tried[tried["log_ratio"] <= STANDARD_ERRORS_95 * tried["error"]]

@@ -16,7 +16,17 @@ from scipy import stats
 from abs_theory.checks import check_rng
 from abs_theory.typing import Array, Ints
 
-__all__ = ["FEWEST", "Means", "correlation_time", "level_shift", "resampled_means", "resampled_rounds", "row_blocks"]
+__all__ = [
+    "FEWEST",
+    "FEWEST_BLOCKS",
+    "Means",
+    "block_averages",
+    "correlation_time",
+    "level_shift",
+    "resampled_means",
+    "resampled_rounds",
+    "row_blocks",
+]
 
 
 # Chosen so that the intervals hold their level in the regimes of ``arrivals``.
@@ -190,6 +200,31 @@ def resampled_rounds(values: Array, window: Ints, rng: np.random.Generator, copi
         picked = np.concatenate([of_block[b] for b in drawn])
         copy[:] = np.resize(picked, values.size)
     return rows
+
+
+def block_averages(values: Array, window: Ints, rng: np.random.Generator, copies: int) -> Array | None:
+    """Column means of ``copies`` bootstrap traces of blocks, shape ``copies x columns``; NaN where no round counts.
+
+    Their spread is that of the mean, also with few blocks; None with fewer than FEWEST_BLOCKS.
+    """
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    mean = filled.sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    of_rounds = np.where(known, filled / mean, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    block = row_blocks(window, _block_length(len(values), correlation_time(of_rounds, window)))
+    count = int(block.max()) + 1
+    groups = [np.arange(count)]
+    if level_shift(of_rounds, window):
+        groups = [np.unique(block[window == label]) for label in np.unique(window)]
+    if count < FEWEST_BLOCKS or count <= len(groups):
+        return None
+    sums, sizes = (np.stack([np.bincount(block, x, count) for x in part.T], axis=1) for part in (filled, 1.0 * known))
+    draws = np.zeros((copies, count))
+    for group in groups:
+        draws[:, group] = rng.multinomial(group.size, np.full(group.size, 1 / group.size), size=copies)
+    seen = draws @ sizes
+    ratio = np.where(seen > 0, draws @ sums / np.where(seen > 0, seen, 1.0), mean) / mean
+    return mean * ratio ** math.sqrt(count / (count - len(groups)))
 
 
 def _block_length(rounds: int, tau: float) -> int:

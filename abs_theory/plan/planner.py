@@ -20,6 +20,7 @@ from abs_theory.plan.diagnosis import slow_workers
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_model
 from abs_theory.plan.intervals import FEWEST
+from abs_theory.plan.losses import PlausibleMeans
 from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.page import fragment
@@ -62,8 +63,9 @@ def plan(
     rng = np.random.default_rng(seed)
     evidence = gather(trace, n, rng)
     means = mean_arrivals(evidence.rounds, evidence.round_effects, rng, evidence.completed)
-    known = evidence.completed
-    choice = decide.choose_k(known.arrivals, evidence.rounds.window, means, rng, known)
+    # a generator of its own, so that the intervals do not depend on how losses are drawn
+    plausible = PlausibleMeans(evidence, np.random.default_rng((seed, len(evidence.measured.seconds))))
+    choice = decide.choose_k(evidence, means, plausible, rng)
     model = _model(evidence)
     replay = _replay(evidence, rng)
     if constants is not None and target is not None:
@@ -74,20 +76,24 @@ def plan(
                 f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
                 f"got {evidence.diagnosis.complete}"
             )
-        setting: Setting | None = decide.soonest(replay, model, constants, target, rng)
+        setting: Setting | None = decide.soonest(replay, model, constants, target, plausible, choice.k, rng)
         objective = f"seconds to a mean squared gradient norm of {target:g}"
         savings: Gain | None = decide.gain_to_target(replay, setting)
     else:
         setting = None if replay is None else decide.choose_threshold(replay, choice.k)
         objective = "gradients per second, k / E[T_(k)]"
         savings = choice.against_all
+    judged = choice if setting is None or constants is None else setting
     k = choice.k if setting is None else setting.k
     threshold = setting.max_staleness if setting is not None else (0.0 if k == evidence.n else None)
     answer = Plan(
         n=evidence.n,
         k=k,
         max_staleness=threshold,
-        identified=choice.identified,
+        identified=not (choice.lost or choice.open_above or judged.further_rounds),
+        expected_loss=judged.expected_loss,
+        upper_loss=judged.upper_loss,
+        rounds_needed=judged.further_rounds,
         objective=objective,
         savings=savings,
         restart_savings=_restart_savings(replay, setting),
