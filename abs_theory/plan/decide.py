@@ -91,8 +91,8 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     """Maximise k / E[T_(k)] over the k seen; ``means`` is ``mean_arrivals`` of the rounds of ``evidence``.
 
     Of the k whose expected loss is within MOST_LOST_TO_SIMPLICITY of the least, takes the largest one that is safe: its
-    upper loss is at most 5 %.  If none is, it takes the one with the least upper loss.  With too few rounds for any loss
-    it takes the k with the largest rate.  The choice is identified only if it is safe, if it does not rest on
+    upper loss is at most MOST_LOST.  If none is, takes the one with the least upper loss.  With too few rounds to know
+    any loss, takes the k with the largest rate.  The choice is identified only if it is safe, if it does not rest on
     the law of lost calls, and if the times at which those were given up rule out that another k is better.  A k that
     would wait in more than MOST_BLIND_ROUNDS for calls of unknown delay is not chosen.
 
@@ -169,6 +169,10 @@ class Setting:
     expected_loss: float = math.nan  #: share of the time to the target lost to the best candidate, expected
     upper_loss: float = math.nan  #: what the loss does not exceed with probability 0.95
     further_rounds: int = 0  #: about how many rounds more until the upper loss is at most 5 %
+
+    def row(self, k: int, max_staleness: float) -> "pd.Series[float]":
+        """The row of ``tried`` of a candidate."""
+        return self.tried[(self.tried["k"] == k) & (self.tried["max_staleness"] == max_staleness)].iloc[0]
 
 
 def choose_threshold(replay: TraceReplay, k: int) -> Setting:
@@ -318,8 +322,7 @@ def gain_to_target(replay: TraceReplay, setting: Setting) -> Gain:
     """Time to the target of ``setting``, one of ``soonest``, over that of waiting for everybody."""
 
     def updates(k: int, threshold: float) -> float:
-        cell = (setting.tried["k"] == k) & (setting.tried["max_staleness"] == threshold)
-        row = setting.tried[cell].iloc[0]
+        row = setting.row(k, threshold)
         return row["objective"] / row["round_time"]
 
     per_round = gain(setting.played, 1, replay.play(replay.n, 0.0), 1)

@@ -168,7 +168,7 @@ def exchangeable(seconds: Array) -> bool:
             count = stalled.sum(axis=axis)
             dispersion = float(((count - count.mean()) ** 2).sum()) / (count.mean() * (1 - stalled.mean()))
             unlike.append(stats.chi2.sf(dispersion, count.size - 1))
-    return min(unlike) >= EXCHANGEABLE
+    return float(min(unlike)) >= EXCHANGEABLE
 
 
 def _share_hit(share: Array, n: int) -> Array:

@@ -10,12 +10,23 @@ from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
 from abs_theory.traces import counted
 
-__all__ = ["advice", "columns", "limits", "properties", "round_times", "row_of", "sentences", "threshold_words"]
+__all__ = [
+    "advice",
+    "columns",
+    "decision",
+    "limits",
+    "properties",
+    "round_times",
+    "row_of",
+    "sentences",
+    "threshold_words",
+]
 
 RARE_SHARE = 0.05  # of an equal share of gradients, below which a worker hardly takes part
 PERSISTENT_FACTOR = 2  # times as likely to stall again, from which stalls are called persistent
 MOST_NAMED = 8  # workers named in one sentence
 ROWS_SHOWN = 12  # of the curve
+NEGLIGIBLE_LOSS = 1e-3  # of the objective, below which no more digits are shown
 
 
 @explains_types
@@ -45,8 +56,7 @@ def threshold_words(max_staleness: float | None) -> str:
 def advice(plan: Plan) -> list[str]:
     """What to do and what it saves."""
     choice, n, k = plan.choice, plan.n, plan.k
-    lines = [f"Wait for k = {k} of n = {n} workers, max_staleness = {threshold_words(plan.max_staleness)}."]
-    lines.append(plan.source)
+    lines = [decision(plan), plan.source, *_losses(plan)]
     if plan.k_alike is None:
         alike = "Whether other k are as good is not identified: too few rounds"
     else:
@@ -66,10 +76,10 @@ def advice(plan: Plan) -> list[str]:
         lines.append("If all workers start together, waiting for fewer brings no statistically significant gain.")
     if plan.restart_savings is not None and plan.max_staleness != 0:
         lines.append(f"Round time, compared with restarting every late worker: {plan.restart_savings}.")
-    lines += _faster(plan)
+    lines += _faster(plan) + _unlike_gradients_per_second(plan)
     if choice.lost:
         lines += _lost(plan)
-    elif not plan.identified:
+    elif choice.open_above:
         lines.append(
             f"Not identified by this trace: whether a k above {choice.largest}, the most arrivals seen in a round, "
             f"would be better (by at most {choice.could_gain:.0%}). To find out, wait for everybody once every "
@@ -81,6 +91,47 @@ def advice(plan: Plan) -> list[str]:
             f"wait is not identified by this trace; one full wait every {plan.full_wait_every} rounds would measure it."
         )
     return lines + _participation(plan)
+
+
+def decision(plan: Plan) -> str:
+    """The first line: what to do, or that the data do not carry a decision."""
+    if plan.rounds_needed:
+        needed = plan.rounds + plan.rounds_needed
+        return f"Not enough data: {counted(plan.rounds, 'round')}, about {needed} needed."
+    return f"Wait for k = {plan.k} of n = {plan.n} workers, max_staleness = {threshold_words(plan.max_staleness)}."
+
+
+def _losses(plan: Plan) -> list[str]:
+    """What the choice may lose, and which one it is where the data do not carry it."""
+    if math.isnan(plan.upper_loss):
+        losses = "what it may lose is unknown: too few independent rounds"
+    elif plan.upper_loss < NEGLIGIBLE_LOSS:
+        losses = f"it loses less than {NEGLIGIBLE_LOSS:.1%} against the best choice in hindsight (95 %)"
+    else:
+        what = "gradients per second" if plan.objective.startswith("gradients") else "time to the target"
+        losses = (
+            f"against the best choice in hindsight it loses {plan.expected_loss:.1%} of the {what} on average, and at "
+            f"most {plan.upper_loss:.1%} (95 %)"
+        )
+    if not plan.rounds_needed:
+        return [f"{losses[0].upper()}{losses[1:]}."]
+    setting = f"k = {plan.k} of n = {plan.n} workers with max_staleness = {threshold_words(plan.max_staleness)}"
+    return [f"The safest choice so far is {setting}; {losses}."]
+
+
+def _unlike_gradients_per_second(plan: Plan) -> list[str]:
+    """Why the time to a target asks for another k than the gradients per second."""
+    if plan.setting is None or plan.objective.startswith("gradients") or plan.setting.k == plan.choice.k:
+        return []
+    other = plan.setting.row(plan.choice.k, 0.0)
+    mine = plan.setting.row(plan.setting.k, plan.setting.max_staleness)
+    updates = [row["objective"] / row["round_time"] for row in (mine, other)]
+    return [
+        f"k = {plan.choice.k} without staleness has the most gradients per second when all workers start together, but "
+        f"needs {other['objective'] / mine['objective'] - 1:.0%} more time to the target: it takes "
+        f"{updates[1]:.3g} updates of {other['round_time']:.3g} s instead of {updates[0]:.3g} of "
+        f"{mine['round_time']:.3g} s."
+    ]
 
 
 def _lost(plan: Plan) -> list[str]:
@@ -212,6 +263,10 @@ def limits(plan: Plan) -> list[str]:
         lines.append(
             "The level differs between windows: intervals are for these windows, and later ones may differ as much."
         )
+    lines.append(
+        "Losses allow for stalls that are rarer than those seen, and up to 30 times the usual delay. Stalls of another "
+        "kind, as a node that fails for an hour, are in no loss."
+    )
     lines.append(
         f"Events rarer than about 1 round in {max(plan.rounds // 3, 1)} may not have occurred in these {plan.rounds} "
         "rounds; the intervals do not cover them."
