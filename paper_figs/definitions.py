@@ -11,7 +11,7 @@ import builtins
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,6 +145,7 @@ class Toolkit:
 
 
 # ---------------------------------------------------------------------- reading a file
+@cache
 def _module(name: str, door: bool, source: bytes, stub: bytes, digest: str) -> Module:
     """What a file defines and imports."""
     package = name if door else name.rpartition(".")[0]

@@ -1,5 +1,9 @@
-"""Settings of hypothesis: no test asserts a time; continuous integration always runs the same examples."""
+"""Settings of hypothesis: no test asserts a time; continuous integration always runs the same examples.
 
+Objects of thousands of tests live as long as the run, and are not searched for garbage again and again.
+"""
+
+import gc
 import os
 import random
 
@@ -17,6 +21,16 @@ def pytest_configure(config):
     """Locally every run tries other examples, from a seed that is told so that they can be repeated."""
     if not IN_CI and config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = random.SystemRandom().randrange(2**32)
+
+
+def pytest_sessionstart():
+    gc.disable()  # while tests are collected
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.set_threshold(100_000)  # objects; 700 by default
+    gc.enable()
 
 
 def pytest_report_header(config):

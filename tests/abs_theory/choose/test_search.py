@@ -50,7 +50,7 @@ def lowest(function, limit):
 
 @pytest.mark.parametrize("delay", LAWS, ids=repr)
 def test_best_finds_the_minimum_over_the_whole_grid(delay):
-    n, target, budget, thetas = 6, 0.4, 90.0, [0, 1, 3, 8]
+    n, target, budget, thetas = 4, 0.4, 90.0, [0, 1, 3, 8]
     state = steady_state.abs_sgd(delay, np.arange(1, n + 1)[:, None], n, np.array(thetas))
     # all else is exact for exponential delays; the start of a run is corrected to 1 %
     near = 1e-6 if isinstance(delay, Exponential) else 0.015

@@ -101,7 +101,7 @@ def check(seed, samples):
         assert abs(found.mean - mean) <= far, (laws, k, n, found.mean, mean)
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", [*range(4), *(pytest.param(block, marks=pytest.mark.slow) for block in range(4, 10))])
 def test_random_laws(block):
     for seed in range(10 * block, 10 * block + 10):
         check(seed, 1000)

@@ -189,7 +189,7 @@ def test_sampled_clients_are_not_asked(tmp_path):
 # --- what never changes the trace -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     order=st.permutations(["a", "b", "c", "d", "mean", "counter", "Step"]),
     rows=st.permutations(range(30)),

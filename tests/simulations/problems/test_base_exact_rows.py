@@ -42,7 +42,7 @@ def test_gradients_are_the_same_to_the_last_bit_alone_and_among_others(problem):
     workers = [job % N for job in range(COUNT)]
 
     def gradients(jobs):
-        rngs = [np.random.default_rng(job) for job in range(COUNT)][jobs]
+        rngs = [np.random.default_rng(job) for job in range(COUNT)[jobs]]
         return problem.gradients(np.array(list(params[jobs])), workers[jobs], rngs)
 
     with one_thread():
