@@ -141,9 +141,13 @@ class Classifier(OnSharedData):
     def _forward(self, layers, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The input of the last layer and its scores, for a stack of models and batches."""
         for weights, biases in layers[:-1]:
-            x = np.tanh(x @ weights + biases)
+            x = x @ weights
+            x += biases
+            np.tanh(x, out=x)
         weights, biases = layers[-1]
-        return x, x @ weights + biases
+        scores = x @ weights
+        scores += biases
+        return x, scores
 
     def _backpropagate(
         self, params: np.ndarray, x: np.ndarray, one_hot: np.ndarray, out: np.ndarray, samples: int
@@ -167,10 +171,14 @@ class Classifier(OnSharedData):
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Log-probabilities of the classes along the last axis; scipy's would take most of the time of a small batch."""
+    """Log-probabilities of the classes along the last axis, written over the ``scores``.
+
+    That of scipy would take most of the time of a small batch.
+    """
     by_class = np.ascontiguousarray(np.moveaxis(scores, -1, 0))  # its maximum takes a tenth of the time
-    scores = scores - by_class.max(axis=0)[..., None]
-    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    scores -= by_class.max(axis=0)[..., None]
+    scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    return scores
 
 
 @explains_types

@@ -214,7 +214,7 @@ def test_the_command_refuses_a_file_as_folder_and_lists_what_is_cached(tmp_path,
 def test_an_interrupted_run_leaves_no_picture_beside_other_numbers_and_goes_on(tmp_path, command, monkeypatch):
     """Ctrl-C after the table and before the picture: the page does without the figure until it is drawn."""
     out = tmp_path / "figures"
-    assert command("timeline", "budget", "--quick", "--out", str(out)).returncode == 0
+    assert command("timeline", "bound", "--quick", "--out", str(out)).returncode == 0
 
     def interrupt(*args):
         raise KeyboardInterrupt
@@ -225,7 +225,7 @@ def test_an_interrupted_run_leaves_no_picture_beside_other_numbers_and_goes_on(t
     monkeypatch.undo()
     page.write(out)
     assert "Not drawn yet" in section_of(out, "timeline")
-    assert "Not drawn yet" not in section_of(out, "budget")
+    assert "Not drawn yet" not in section_of(out, "bound")
     assert "from the cache" in command("timeline", "--out", str(out)).stdout
     assert "Not drawn yet" not in section_of(out, "timeline")
 

@@ -292,7 +292,7 @@ def functions_run(compute, config):
     return {name for name in names if "<" not in name}
 
 
-QUICK_ONES = ("timeline", "budget")
+QUICK_ONES = {"timeline": {}, "budget": {"noise": [0.1], "index": [3.0]}}  # what is less than in the quick size
 TRACED = [name if name in QUICK_ONES else pytest.param(name, marks=pytest.mark.slow) for name in FIGURES
           if name not in STUDY - {"loss-time"}]  # fmt: skip
 
@@ -300,7 +300,7 @@ TRACED = [name if name in QUICK_ONES else pytest.param(name, marks=pytest.mark.s
 @pytest.mark.parametrize("name", TRACED)
 def test_what_runs_is_in_the_key(name):
     figure = FIGURES[name]
-    run = functions_run(figure.load().compute, figure.config("quick"))
+    run = functions_run(figure.load().compute, figure.config("quick") | QUICK_ONES.get(name, {}))
     assert len(run) > 10
     assert run <= set(TOOLKIT.used_by(figure.compute))
 
