@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, ForwardRef, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, is_typeddict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,14 +172,15 @@ _WORDS: dict[object, str] = {
     "Generator": "a numpy Generator such as np.random.default_rng(0)", "DataFrame": "a pandas DataFrame",
     "Callable": "a function", "Mapping": "a mapping such as a dict", "ndarray": "an array of numbers",
 }  # fmt: skip
+_PACKAGES = ("abs_theory", "simulations", "paper_figs")
 _MOST_ENTRIES = 100  # of a sequence or mapping, in which one of a wrong type is looked for
 
 
 def explains_types(function: Explained) -> Explained:
     """Decorate a public function or class, so that a failure inside it names the argument of a wrong type.
 
-    A call that works costs nothing more.  When one ends in TypeError, AttributeError, LookupError, or a ValueError that
-    does not name the argument, and an argument does not fit its annotation, ValueError says which and what it must be.
+    A call that works costs nothing more.  When one ends in TypeError, AttributeError, LookupError, or a ValueError of
+    another library, and an argument does not fit its annotation, ValueError says which and what it must be.
 
     >>> @explains_types
     ... def halves(k: int) -> list[int]:
@@ -202,14 +203,15 @@ def _explaining(function: Any, name: str) -> Any:
         try:
             return function(*args, **keywords)
         except (TypeError, AttributeError, ValueError, LookupError, EOFError) as problem:
+            if isinstance(problem, ValueError) and _is_ours(problem):
+                raise
             try:
                 given = signature.bind(*args, **keywords).arguments
             except TypeError:  # an argument is missing, or there are too many: Python's message is clear
                 raise problem from None
             for argument, value in given.items():
                 parameter = signature.parameters[argument]
-                named = isinstance(problem, ValueError) and re.search(rf"\b{argument}\b", str(problem))
-                if named or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                     continue
                 wanted = _resolved(parameter.annotation, function.__module__)
                 if not _fits(value, wanted):
@@ -218,6 +220,16 @@ def _explaining(function: Any, name: str) -> Any:
             raise
 
     return explained
+
+
+def _is_ours(problem: ValueError) -> bool:
+    """Whether this package has raised ``problem``, and so with words about the argument."""
+    place = problem.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    raised_by = "" if place is None else place.tb_frame.f_globals.get("__name__", "")
+    converted = str(problem).startswith("could not convert")  # by float or numpy, called from here
+    return raised_by.partition(".")[0] in _PACKAGES and not converted
 
 
 def _resolved(annotation: object, module: str) -> object:
@@ -237,9 +249,9 @@ def _fits(value: object, wanted: Any) -> bool:
     origin, inner = get_origin(wanted), get_args(wanted)
     if wanted in (Any, object, inspect.Parameter.empty) or isinstance(wanted, TypeVar):
         return True
-    if isinstance(wanted, str | ForwardRef):
-        last = re.split(r"[.|]", str(getattr(wanted, "__forward_arg__", wanted)).partition("[")[0])[-1].strip()
-        return "|" in str(wanted) or last in {kind.__name__ for kind in type(value).__mro__}
+    if isinstance(wanted, str):  # the names of types that are not loaded
+        names = {kind.__name__ for kind in type(value).__mro__}
+        return any(part.partition("[")[0].rpartition(".")[2] in names | {str(value)} for part in _parts(wanted))
     if origin in (Union, types.UnionType):
         if _says_array(inner):
             others = [kind for kind in inner if kind not in get_args(ArrayLike)]
@@ -249,6 +261,8 @@ def _fits(value: object, wanted: Any) -> bool:
         return _fits(value, inner[0])
     if origin is Literal:
         return isinstance(value, str | int) and value in inner
+    if is_typeddict(wanted):
+        return isinstance(value, collections.abc.Mapping) and set(value) <= set(wanted.__annotations__)
     if wanted in (None, types.NoneType):
         return value is None
     if wanted is int:
@@ -283,6 +297,11 @@ def _entries_fit(value: Any, kind: type, inner: tuple[object, ...]) -> bool:
     return True
 
 
+def _parts(text: str) -> list[str]:
+    """The types of a union that is written as text."""
+    return [part.strip() for part in text.split("|")]
+
+
 def _says_array(kinds: tuple[object, ...]) -> bool:
     return set(get_args(ArrayLike)) <= set(kinds)
 
@@ -306,8 +325,10 @@ def _in_words(wanted: Any) -> str:
         return _in_words(inner[0])
     if origin is Literal:
         return " or ".join(map(repr, inner))
+    if isinstance(wanted, str) and len(_parts(wanted)) > 1:
+        return " or ".join(map(_in_words, _parts(wanted)))
     text = wanted if isinstance(wanted, str) else getattr(origin or wanted, "__name__", str(wanted))
-    kind = text.rpartition(".")[2]
+    kind = text.partition("[")[0].rpartition(".")[2]
     if kind in _WORDS:
         return _WORDS[kind]
     if not inner or inner[0] is ...:

@@ -38,7 +38,7 @@ class Odd:
 WRONG = [Odd(), "text", [1, "a"], {"a": 1}, 1.5, None, np.ones((2, 2)), pd.DataFrame({"a": ["x"]}), True, 3, b"x", len]
 MEANT = (ValueError, OSError, RuntimeError)  # an argument has another meaning, such as a file that does not exist
 TEST_OF_PROTOCOLS = "simulations.contract.check"  # raises AssertionError, which is its answer
-FUNCTIONS = 100  # at least so many
+ARGUMENTS = 50  # at least so many
 
 
 def public():
@@ -94,19 +94,24 @@ def calls(thing, wrong):
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
     for name in plain:
-        for value in wrong:
+        for value in (value for value in wrong if type(value) is not type(given.get(name))):
             keywords = {other: given[other] for other in plain if other in given} | {name: value}
             positional = [keywords.pop(p.name) for p in plain.values() if p.kind == p.POSITIONAL_ONLY]
             yield positional, keywords, f"{name}={value!r}"
 
 
 @pytest.mark.parametrize(
-    "every, wrong", [(4, WRONG[:1]), pytest.param(1, WRONG, marks=pytest.mark.slow)], ids=["some", "all"]
+    "rooms, wrong",
+    [("abs_theory.bounds", WRONG[:3]), pytest.param("", WRONG, marks=pytest.mark.slow)],
+    ids=["some", "all"],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_no_public_function_fails_inside_because_of_a_wrong_type(every, wrong):
+def test_no_public_function_fails_inside_because_of_a_wrong_type(rooms, wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # "text" may be taken for a folder to write to
     cases, failures = 0, []
-    for name, thing in list(public().items())[::every]:
+    for name, thing in public().items():
+        if not name.startswith(rooms):
+            continue
         for positional, keywords, changed in calls(thing, wrong):
             cases += 1
             try:
@@ -119,7 +124,7 @@ def test_no_public_function_fails_inside_because_of_a_wrong_type(every, wrong):
             except Exception as problem:
                 failures.append(f"{name}({changed}): {type(problem).__name__}: {problem}")
     assert not failures
-    assert cases > FUNCTIONS * len(wrong) / every
+    assert cases > ARGUMENTS * len(wrong)
 
 
 def run(protocol, **changed):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.plot.curves import band, quartiles
 from simulations.plot.looks import in_small_print, look, new_axes
 from simulations.plot.runs import NamedRuns, Results, Runs, metrics_of, named_runs
@@ -24,6 +25,7 @@ LABEL_LETTERS = 26  # in a line of the name of a method beside its interval
 LOG_RANGE = 5.0  # a quantity whose largest value is more than this many times its smallest has a logarithmic axis
 
 
+@explains_types
 @in_small_print
 def compare(
     runs: Results | NamedRuns,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from abs_theory.checks import explains_types
 from simulations.plot.looks import Look
 
 if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
 __all__ = ["band", "quartiles"]
 
 
+@explains_types
 def quartiles(
     runs: Sequence[pd.DataFrame], x: str, grid: ArrayLike, columns: Sequence[str], falling: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
@@ -41,6 +43,7 @@ def quartiles(
     return table
 
 
+@explains_types
 def band(ax: "Axes", rows: pd.DataFrame, x: str, column: str, name: str, look: Look, *, steps: bool = False) -> None:
     """Draw a median as a line (or steps) with a few markers, and its quartiles as a band.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from abs_theory.checks import explains_types
 from abs_theory.results import SteadyState
 from simulations.plot.looks import in_small_print, look, new_axes
 from simulations.plot.runs import Results, named_runs
@@ -21,6 +22,7 @@ HIDDEN = 5e-3  # share of the gradients beyond the axis
 Distribution = Results | SteadyState
 
 
+@explains_types
 def staleness_shares(tasks: pd.DataFrame, after_update: int = 0) -> pd.DataFrame:
     """Share of the applied gradients with staleness 0, 1, ... (columns) in each replicate (rows).
 
@@ -39,6 +41,7 @@ def staleness_shares(tasks: pd.DataFrame, after_update: int = 0) -> pd.DataFrame
     return counts.div(counts.sum(axis=1), axis=0)
 
 
+@explains_types
 @in_small_print
 def staleness(runs: Distribution | Mapping[str, Distribution], ax: "Axes | None" = None) -> "Axes":
     """Draw the distribution of the staleness of applied gradients and return the axes.

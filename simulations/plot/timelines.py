@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_count, check_positive
+from abs_theory.checks import check_count, check_positive, explains_types
 from abs_theory.typing import Laws
 from simulations import protocols
 from simulations.experiment import simulate
@@ -53,6 +53,7 @@ OUTCOMES: Mapping[str, Bar] = {
 IN_PROGRESS = {"unfinished"}  # drawn like applied ones
 
 
+@explains_types
 @in_small_print
 def timeline(  # noqa: PLR0913
     shown: Shown | Mapping[str, Shown],
@@ -166,6 +167,7 @@ def spans(tasks: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([tasks, gaps], ignore_index=True)[["worker", "start", "end", "outcome", "staleness"]]
 
 
+@explains_types
 def bars(ax: "Axes", spans: pd.DataFrame, updates: pd.Series, seconds: float) -> None:
     """Draw a bar for each span (columns worker, start, end, outcome) and a line at each of the times ``updates``.
 
@@ -198,6 +200,7 @@ def bars(ax: "Axes", spans: pd.DataFrame, updates: pd.Series, seconds: float) ->
             )  # fmt: skip
 
 
+@explains_types
 def outcome_legend(figure: "Figure", outcomes: "list[str]", numbered: bool = False) -> None:
     """Put a legend of these outcomes, and of the line of an update, above the panels.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.plot.looks import Look, in_small_print, look, new_axes
 from simulations.plot.runs import NamedRuns, Results, named_runs
 from simulations.record import median, rises, to_target
@@ -20,6 +21,7 @@ SPENT = {"time": "time (s)", "update": "rounds (updates)", "communication": "mes
 TO_TARGET = {"time": "time to target (s)", "update": "rounds to target", "communication": "messages to target"}
 
 
+@explains_types
 def to_targets(
     runs: Results | NamedRuns, target: Target, time_budget: float | None = None, replicates: int | None = None
 ) -> pd.DataFrame:
@@ -54,6 +56,7 @@ def to_targets(
     return pd.DataFrame(rows)
 
 
+@explains_types
 def interval(ax: "Axes", y: float, estimate: Sequence[float], end: float, look: Look, *, filled: bool = True) -> None:
     """Draw a median with its interval, ``estimate`` = (median, low, high), at the height ``y``.
 
@@ -75,6 +78,7 @@ def interval(ax: "Axes", y: float, estimate: Sequence[float], end: float, look: 
     ax.plot(middle, y, marker=marker, color=color, markerfacecolor=color if filled else "white", markersize=5)
 
 
+@explains_types
 @in_small_print
 def tradeoff(
     runs: Results | NamedRuns,

@@ -7,6 +7,7 @@ from typing import cast
 
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.record import diverged, rises
 from simulations.summary.results import CellRuns, Target, cells_of, in_words, unused_share
 from simulations.sweeps import Sweep, execution
@@ -19,6 +20,7 @@ FEWEST_UPDATES = 10  # nor fewer than these
 FEWEST_TASKS_EACH = 4  # gradients of an average worker, below which nobody is said to be unheard
 
 
+@explains_types
 def notices(sweep: Sweep, outcome: execution.Outcome, target: Target | None = None) -> list[str]:
     """What should be known before the numbers of a sweep are believed; one line each, none if all is well.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from abs_theory.pages import inline_svg, render
 from simulations import plot
 from simulations.plot import Runs
@@ -22,6 +23,7 @@ TIMELINE_TASKS = 5  # per worker, in the seconds that are shown
 MOST_WORKERS = 40  # in a timeline
 
 
+@explains_types
 def page(
     sweep: Sweep, outcome: execution.Outcome, table: pd.DataFrame, target: Target | None, words: str,
     notices: Sequence[str] = (), command: str = "",
@@ -51,6 +53,7 @@ def page(
     )  # fmt: skip
 
 
+@explains_types
 def write(
     out: str | os.PathLike | Store, sweep: Sweep, outcome: execution.Outcome, table: pd.DataFrame,
     target: Target | None, words: str, notices: Sequence[str] = (), arguments: Sequence[str] = (),

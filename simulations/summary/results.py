@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.experiment import Experiment
 from simulations.record import diverged, median, to_target, with_totals
 from simulations.sweeps import Sweep, execution, label
@@ -60,6 +61,7 @@ def cells_of(sweep: Sweep, outcome: execution.Outcome) -> Iterator[CellRuns]:
         yield CellRuns(number, name, short, experiment, rounds, tasks, tuple(finished))
 
 
+@explains_types
 def target_of(sweep: Sweep, outcome: execution.Outcome) -> tuple[Target | None, str]:
     """The target that times are measured to, and where it comes from, in words.
 
@@ -86,6 +88,7 @@ def target_of(sweep: Sweep, outcome: execution.Outcome) -> tuple[Target | None, 
     return ("loss", _rounded_up(max(finite))), "which half of the runs of every cell have reached at their end"
 
 
+@explains_types
 def results(sweep: Sweep, outcome: execution.Outcome, target: Target | None = None) -> pd.DataFrame:
     """One row per cell of a sweep.
 
@@ -134,6 +137,7 @@ def unused_share(rounds: pd.DataFrame, n: int) -> float:
     return min(float(rounds["wasted_seconds"].sum()) / busy, 1.0) if busy > 0 else math.nan
 
 
+@explains_types
 def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
     """The table of ``results`` as text, with a line about what it shows.
 
