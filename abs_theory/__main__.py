@@ -1,4 +1,4 @@
-"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose | plan``.
+"""What the theory says, at a prompt: ``python -m abs_theory round-time | choose | plan | rollouts``.
 
 Only what the help texts need is imported here; each command imports the rest when it runs.
 """
@@ -24,6 +24,7 @@ from abs_theory.command_line import (
     run_app,
     wrapped,
 )
+from abs_theory.rollouts import command as rollouts
 from abs_theory.steady_state import METHODS
 from abs_theory.traces import format_names
 
@@ -283,6 +284,11 @@ def _print_recipe(result: "Plan", name: str | None) -> None:
         "Checked against": found.version,
     }
     print(wrapped("\n".join(f"{title}: {text}" for title, text in remarks.items())))
+
+
+app.command("rollouts", cls=Command, short_help="Modes of asynchronous RL of language models, and which to use.")(
+    rollouts.rollouts
+)
 
 
 def _roles(options: list[str]) -> dict[str, str | list[str]]:

@@ -10,14 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from abs_theory.checks import check_count
-from abs_theory.typing import Array, Values
+from abs_theory.typing import Array, Law, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Estimate", "SteadyState"]
+__all__ = ["Estimate", "SteadyState", "TrainerState"]
 
 _VECTORS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
+QUANTILES_OF_LENGTH = 2048  # over which the share of long tasks is averaged
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class SteadyState:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per cell of the grid, in the order of the flattened arrays; each result with its half-width."""
-        names = [field.name for field in fields(self) if field.name not in (*_VECTORS, "method", "error")]
+        names = [field.name for field in fields(self) if field.name not in (*_VECTORS, "shares", "method", "error")]
         columns: dict[str, Any] = {}
         for name in names:
             columns[name] = np.ravel(getattr(self, name))
@@ -89,6 +90,23 @@ class SteadyState:
         if self.method is not None:
             columns["method"] = np.ravel(self.method)
         return pd.DataFrame(columns)
+
+    def staleness_quantile(self, q: float) -> float | NDArray[np.int64]:
+        """The smallest staleness that at least a share ``q`` of the gradients do not exceed; one for each cell.
+
+        It is inf where the distribution was cut before; then its last entry stands for that staleness or more.
+        Raises ValueError unless 0 <= q <= 1.
+
+        >>> from abs_theory import steady_state
+        >>> from abs_theory.delays import Exponential
+        >>> steady_state.abs_sgd(Exponential(mean=1.0), k=2, n=8).staleness_quantile(0.9)
+        8
+        """
+        if not 0 <= q <= 1:
+            raise ValueError(f"q must be in [0, 1], got {q!r}")
+        below = np.cumsum(self.staleness_pmf, axis=-1)
+        place = np.sum(below < q * below[..., -1:] * (1 - 1e-12), axis=-1)
+        return place if place.ndim else int(place)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the distribution of the staleness, with its half-widths, and return the matplotlib axes.
@@ -129,3 +147,44 @@ class SteadyState:
         rows = [(name.replace("_", " "), value, values.get(f"{name} ±", "")) for name, value in values.items()]
         table = pd.DataFrame([row for row in rows if "±" not in row[0]], columns=["per round", "", "±"])
         return table.to_html(index=False, float_format="{:.4g}".format)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainerState(SteadyState):
+    """Long-run averages, per update unless stated otherwise, where updates take time: finished tasks queue.
+
+    A task is *trained* if an update uses it.  ``restarts`` counts tasks that are stopped, ``dropped`` finished ones
+    that no update uses although their slot went on.  Staleness is counted when the trainer takes the task.
+
+    >>> from abs_theory import steady_state
+    >>> from abs_theory.delays import Exponential
+    >>> state = steady_state.abs_batch(Exponential(mean=1.0), k=4, n=16, max_staleness=1)
+    >>> round(state.lost_share, 2), state.trained_share([0.1, 9.0]).round(2).tolist()
+    (0.62, [1.0, 0.0])
+    """
+
+    queued_staleness: float = 0.0  #: the part of the mean staleness that passes in the queue; the rest in flight
+    dropped: float = 0.0  #: finished tasks that no update uses
+    trainer_busy: float = 0.0  #: share of time in which the trainer is busy
+    trained_length: float = 0.0  #: mean seconds of a trained task
+    #: lengths in seconds, and the probability that a started task of this length is trained
+    shares: tuple[Array, Array] = (np.zeros(1), np.ones(1))
+
+    @property
+    def lost_share(self) -> float:
+        """Share of the tasks that are not trained, among those that end in any way."""
+        lost = float(self.restarts) + self.dropped
+        return lost / (float(self.uplinks) + float(self.restarts))
+
+    def trained_share(self, at: ArrayLike) -> Array:
+        """Probability that a started task of this length in seconds is trained: 1 for all if nothing is lost."""
+        return np.interp(np.asarray(at, float), *self.shares)
+
+    def long_share(self, law: Law, longest: float) -> float:
+        """Share of the ``longest`` tasks (.1 is the longest tenth) among the trained ones, over their share of all.
+
+        1 is fair; 0 says that none of them is trained.
+        """
+        middle = (np.arange(QUANTILES_OF_LENGTH) + 0.5) / QUANTILES_OF_LENGTH
+        of_long, of_all = (self.trained_share(law.isf(part * middle)).mean() for part in (longest, 1.0))
+        return float(of_long / of_all) if of_all else 0.0

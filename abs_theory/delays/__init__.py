@@ -5,9 +5,9 @@ A law is a frozen value whose repr states all of its parameters.  It is defined 
 A frozen scipy distribution is accepted wherever a law is (``as_delay``).
 
 ``base`` has the class of all laws; ``exponential``, ``heavy``, ``bounded``, ``coxian`` and ``discrete`` have its
-families; ``mixture`` and ``sums`` make laws of other laws, with the help of ``atoms`` for discrete ones; ``from_scipy``
-wraps distributions of scipy (``scipy_tails`` has their tails); ``text`` reads and writes laws as text; ``numerics`` has
-the numerical methods.
+families; ``mixture``, ``slowest`` and ``sums`` make laws of other laws, with the help of ``atoms`` for discrete ones;
+``from_scipy`` wraps distributions of scipy (``scipy_tails`` has their tails); ``text`` reads and writes laws as text;
+``numerics`` has the numerical methods.
 
 >>> law = Gamma(shape=4.0, scale=0.25)
 >>> law.mean, round(float(law.sf(2.0)), 5)
@@ -22,6 +22,7 @@ from abs_theory.delays.exponential import Erlang, Exponential, Gamma, HyperExpon
 from abs_theory.delays.from_scipy import as_delay
 from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
 from abs_theory.delays.mixture import Mixture
+from abs_theory.delays.slowest import Slowest
 from abs_theory.delays.sums import LocalSteps, Sum
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Mixture",
     "Pareto",
     "ShiftedExponential",
+    "Slowest",
     "Sum",
     "Uniform",
     "Weibull",

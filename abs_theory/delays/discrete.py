@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from abs_theory.checks import checked_array
 from abs_theory.delays.base import Ageing, Array, Delay, quantile
 from abs_theory.delays.numerics import binomial, moments
 from abs_theory.delays.numerics.panels import LEGENDRE, NODES, ORDER, WIDEST_PANEL
@@ -174,7 +175,7 @@ class Atoms(Discrete):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Empirical(Discrete):
-    """The law of measured times: each of the ``samples`` is equally likely.
+    """The law of measured times: each of the ``samples`` is equally likely, or has a weight of its own.
 
     Samples must be finite and > 0, because a worker whose tasks take no time would deliver without end.  A measured 0
     means that the clock is too coarse; replace it by half a tick.  Equal samples make equal laws, in any order.
@@ -182,9 +183,12 @@ class Empirical(Discrete):
 
     >>> Empirical(samples=(1.0, 2.0, 2.0, 5.0)).mean
     2.5
+    >>> Empirical(samples=(1.0, 2.0, 5.0), sample_weights=(1.0, 2.0, 1.0)).mean
+    2.5
     """
 
     samples: ArrayLike  #: measured seconds, in any order
+    sample_weights: ArrayLike | None = None  #: > 0, one for each sample: counts or probabilities; None: all equal
 
     def _check(self) -> None:
         try:
@@ -197,13 +201,24 @@ class Empirical(Discrete):
         samples = np.sort(samples.ravel())
         if not (samples.size and np.all(np.isfinite(samples)) and samples[0] > 0):
             raise ValueError(f"samples must be finite numbers > 0, at least one, got {self.samples!r}")
+        if self.sample_weights is not None:
+            weights = checked_array("sample_weights", self.sample_weights, positive=True).ravel()
+            if weights.size != samples.size:
+                raise ValueError(
+                    f"sample_weights must be one for each of the {samples.size} samples, got {weights.size}"
+                )
+            weights = weights[np.argsort(np.asarray(self.samples, float).ravel(), kind="stable")]
+            weights.flags.writeable = False
+            object.__setattr__(self, "sample_weights", weights)
         samples.flags.writeable = False
         object.__setattr__(self, "samples", samples)
 
     @cached_property
     def _counted(self) -> tuple[Array, Array]:
-        times, counts = np.unique(np.asarray(self.samples), return_counts=True)
-        return times, counts.astype(float)
+        times, place, counts = np.unique(np.asarray(self.samples), return_inverse=True, return_counts=True)
+        if self.sample_weights is None:
+            return times, counts.astype(float)
+        return times, np.bincount(place, np.asarray(self.sample_weights, float)).astype(float)
 
     @property
     def times(self) -> Array:  # pyright: ignore
@@ -212,11 +227,13 @@ class Empirical(Discrete):
 
     @property
     def weights(self) -> Array:  # pyright: ignore
-        """Number of samples at each of ``times``."""
+        """Number, or sum of the weights, of the samples at each of ``times``."""
         return self._counted[1]
 
     def __repr__(self) -> str:
         samples = np.asarray(self.samples)
         if samples.size <= SHOWN_SAMPLES:
-            return f"Empirical(samples={tuple(samples.tolist())})"
+            weights = self.sample_weights
+            shown = "" if weights is None else f", sample_weights={tuple(np.asarray(weights).tolist())}"
+            return f"Empirical(samples={tuple(samples.tolist())}{shown})"
         return f"Empirical(<{samples.size} samples from {samples[0]:g} to {samples[-1]:g}, {self.digest}>)"

@@ -129,7 +129,8 @@ def delay_text(law: DelayLike) -> str:
         return f"{name}={'|'.join(value_text(value) for value in given)}"
 
     names = [field.name for field in fields(law)]  # pyright: ignore[reportArgumentType]
-    return f"{_kebab(type(law))}:{','.join(map(parameter_text, names))}"
+    given = [name for name in names if getattr(law, name) is not None]
+    return f"{_kebab(type(law))}:{','.join(map(parameter_text, given))}"
 
 
 def _value(text: str, field: Field, law: type) -> Any:

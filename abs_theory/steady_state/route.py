@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from abs_theory import monte_carlo
 from abs_theory.checks import check_k, check_max_staleness, explains_types
 from abs_theory.results import SteadyState
-from abs_theory.steady_state import closed_form, markov_chain, mean_field
+from abs_theory.steady_state import closed_form, markov_chain, mean_field, trainer
 from abs_theory.steady_state.methods import METHODS
-from abs_theory.typing import Array, Laws
+from abs_theory.typing import Array, DelayLike, Laws
 from abs_theory.workers import Workers, as_workers
 
 __all__ = ["SteadyState", "abs_sgd"]
@@ -38,6 +38,7 @@ def abs_sgd(
     max_staleness: float | ArrayLike | None = None,
     method: str = "auto",
     rng: np.random.Generator | None = None,
+    update_seconds: float | DelayLike = 0.0,
 ) -> SteadyState:
     """Steady state of ABS that waits for ``k`` of ``n`` workers and restarts those staler than ``max_staleness``.
 
@@ -57,6 +58,10 @@ def abs_sgd(
       question has the same answer, unless you give an ``rng``.  The error of the round time is at most 1 %, of heavy
       tails 3 %, of grids with more than 200 such cells 3 %.  Above 3000 workers: the mean field.
 
+    If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
+    is over, and the result is a ``TrainerState``, of one k and one bound.  "auto" is then exact where that is known,
+    else the mean field (of the mean update time).
+
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for
     a chance of 1e-5.  If the k-th delay has an infinite mean, so has an exact round time.
     Raises ValueError if the method does not apply, and says what does.
@@ -74,6 +79,13 @@ def abs_sgd(
     if method == "monte-carlo" and rng is None:
         raise ValueError('method="monte-carlo" needs rng, such as np.random.default_rng(0)')
     k, theta = _grid(k, n, max_staleness)
+    if (update := monte_carlo.update_law(update_seconds)) is not None:
+        if k.ndim:
+            raise ValueError(f"with update_seconds give one k and one max_staleness, got a grid of shape {k.shape}")
+        if method == "monte-carlo":
+            assert rng is not None
+            return monte_carlo.abs_sgd(workers, int(k), n, float(theta), rng, 200, 32, None, update)
+        return trainer.steady_state(workers, int(k), float(theta), update)
     shape, k, theta = k.shape, k.ravel(), theta.ravel()
     cells = zip(k.tolist(), theta.tolist(), strict=True)
     routes = np.array([_route(workers, *cell, method) for cell in cells], dtype=object)

@@ -1,0 +1,82 @@
+"""``python -m abs_theory rollouts``: which mode of generation to use, for the lengths of one's own log."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from abs_theory.command_line import check_file, option, wrapped
+
+if TYPE_CHECKING:
+    from abs_theory.rollouts.comparison import Comparison
+
+__all__ = ["rollouts"]
+
+HEADINGS = {
+    "mode": "mode",
+    "slots": "slots",
+    "seconds_per_update": "s/update",
+    "rollouts_per_second": "rollouts/s",
+    "tokens_per_second": "tokens/s",
+    "tokens_per_second_per_gpu": "tokens/s/GPU",
+    "slots_busy": "busy",
+    "staleness_mean": "mean",
+    "staleness_p90": "p90",
+    "staleness_p99": "p99",
+    "staleness_largest": "max",
+    "lost_share": "lost",
+    "longest_10": "long 10%",
+    "longest_1": "long 1%",
+    "method": "method",
+}
+
+
+def rollouts(  # noqa: PLR0913
+    lengths: Annotated[str, option("FILE|LAW", "tokens of an answer: CSV, Parquet or JSON lines, or a law")],
+    batch: Annotated[int, option("N", "rollouts of an update, or groups", min=1)],
+    slots: Annotated[int, option("N", "rollouts, or groups, that are generated at the same time", min=1)],
+    group: Annotated[int, option("N", "answers to a prompt; batch and slots then count prompts", min=1)] = 1,
+    trainer_seconds: Annotated[float, option("SECONDS", "of an update", min=0)] = 0.0,
+    seconds_per_token: Annotated[
+        float | None, option("SECONDS", "of one answer [those of the file, else 0.02]", min=0)
+    ] = None,
+    gpus: Annotated[float | None, option("N", "for generation", min=0)] = None,
+    slowdown: Annotated[float, option("SECONDS", "per token for each further task on the same GPU", min=0)] = 0.0,
+    tolerance: Annotated[str, option("WHAT:UPDATES", "staleness: p99:8, mean:2 or max:4")] = "p99:8",
+    fair: Annotated[float, option("SHARE", "of its fair share that the longest tenth must keep", min=0, max=1)] = 0.9,
+    csv: Annotated[Path | None, option("FILE", "write the whole table to this file")] = None,
+    json: Annotated[Path | None, option("FILE", "write table, advice and settings to this file")] = None,
+) -> None:
+    """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which."""
+    from abs_theory.rollouts import Setup, Tolerance, compare, read_lengths
+
+    check_file("--csv", csv)
+    check_file("--json", json)
+    tolerated = Tolerance.of(tolerance, fair)
+    data = read_lengths(lengths, group)
+    speed = seconds_per_token or data.seconds_per_token or 0.02
+    setup = Setup(data.task(group), batch, slots, trainer_seconds, speed, slowdown, gpus)
+    comparison = compare(setup, tolerated, group, data.law)
+    print(_heading(data.words, group, setup_words=f"batch {batch}, {slots} slots, trainer {trainer_seconds:g} s"))
+    print(readable(comparison))
+    print()
+    print(wrapped(f"Recommended: {comparison.why}"))
+    if csv is not None:
+        comparison.table.to_csv(csv, index=False)
+        print(csv)
+    if json is not None:
+        json.write_text(comparison.to_json(), encoding="utf-8")
+        print(json)
+
+
+def _heading(words: str, group: int, setup_words: str) -> str:
+    groups = "" if group == 1 else f", groups of {group}"
+    return wrapped(
+        f"{words}{groups}; {setup_words}. Staleness in updates; lost: share of the tasks that are not trained; long: "
+        "share of the longest tasks among the trained ones, over their fair share"
+    )
+
+
+def readable(comparison: "Comparison") -> str:
+    """The table as text."""
+    table = comparison.table[[name for name in HEADINGS if name in comparison.table]]
+    table = table.rename(columns=HEADINGS).replace({"max": {float("inf"): "none"}})
+    return table.to_string(index=False, float_format="{:.3g}".format)

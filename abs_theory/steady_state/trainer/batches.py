@@ -1,0 +1,269 @@
+r"""K-batch-async with a threshold: no slot ever waits, an update takes the first k finished tasks.
+
+A running task that is staler than theta restarts at once (``in_flight``), or runs on and is dropped when it ends.
+Between updates r seconds pass.  A task that starts u seconds before the next update is cut at L = u + theta r, and used
+if it is done T + w before that, where T is the time of an update and w the time that finished tasks wait behind earlier
+ones (0 unless the trainer is the bottleneck).  With pi, the long-run law of u,
+
+.. math:: \frac{k}{n r} = \frac{P_\pi(X \le L - T - w)}{E_\pi[\min(X, L)]}
+
+determines r, or w if r = T.  The chain of u: a task that ends after x < L starts the next one at (u - x) mod r, one
+that is cut at r.  Dropping at arrival: u is uniform, and the denominator is E[X].
+
+The next deliveries do not come at equal distances.  The time of the d-th delivery from now is taken to be gamma, with
+mean d and variance d (1 - k/n) in units of the mean distance.
+Exact: r = k E[X] / n for exponential tasks and without a threshold, if T is shorter and E[X] finite; and
+k tau + R (theta + 1) = n - 1 if T = 0.
+Source: derived in notebooks/07_rollouts.ipynb.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from abs_theory import monte_carlo
+from abs_theory.checks import check_count, check_max_staleness, check_rng
+from abs_theory.delays import Delay, Exponential
+from abs_theory.results import TrainerState
+from abs_theory.steady_state.trainer.errors import with_error
+from abs_theory.typing import Array, DelayLike, Laws
+from abs_theory.workers import Workers, as_workers
+
+__all__ = ["abs_batch"]
+
+BINS = 64  # of the time to the next update
+HERMITE = np.polynomial.hermite_e.hermegauss(7)  # nodes of an average over a normal number
+WEIGHTS = HERMITE[1] / HERMITE[1].sum()
+LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
+ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
+
+
+def abs_batch(
+    delay: Laws, k: int, n: int, max_staleness: float | None = None, update_seconds: float | DelayLike = 0.0,
+    in_flight: bool = True, method: str = "auto", rng: np.random.Generator | None = None,
+) -> TrainerState:  # fmt: skip
+    """Steady state of K-batch-async with a threshold: ``n`` slots never wait, an update takes the first ``k`` tasks.
+
+    A running task that is staler than ``max_staleness`` updates restarts at once; with ``in_flight`` False it runs on
+    and is dropped when it ends.  While the server updates, for ``update_seconds`` (a number or a law), finished tasks
+    queue; those that are too stale after the update are dropped.  ``method``: "auto" is exact where known, else the
+    mean field; "monte-carlo" needs ``rng``.
+
+    Raises ValueError if updates take longer than the slots need for a batch and nothing bounds the queue.
+
+    >>> from abs_theory.delays import LogNormal
+    >>> law = LogNormal(median=0.6065, sigma=1.0)  # mean 1 s
+    >>> [round(float(abs_batch(law, 16, 64, bound).round_time), 2) for bound in (0, 1, None)]
+    [0.29, 0.25, 0.25]
+
+    See also ``abs_sgd``, in which a slot that has delivered waits for the update.
+    """
+    workers, update = as_workers(delay, n), monte_carlo.update_law(update_seconds)
+    check_count("k", k)
+    check_max_staleness(max_staleness)
+    theta = math.inf if max_staleness is None else float(max_staleness)
+    if not all(math.isfinite(law.mean) for law in workers.laws):
+        raise ValueError(f"E[X] must be finite, got {workers.laws!r}")
+    T = 0.0 if update is None else float(update.mean)
+    least = k / sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
+    if least <= T and math.isinf(theta):
+        raise ValueError(
+            f"the queue grows without end: an update takes {T:.4g} s on average, but {n} slots finish k={k} tasks "
+            f"every {least:.4g} s; use fewer slots, a max_staleness, or a limit of tasks that are started and not yet "
+            "trained (steady_state.abs_sgd)"
+        )
+    if method == "monte-carlo":
+        check_rng(rng)
+        assert rng is not None
+        return monte_carlo.abs_batch(workers, k, n, theta, rng, update or 0.0, in_flight)
+    if method not in ("auto", "mean-field"):
+        raise ValueError(f'method must be "auto", "mean-field" or "monte-carlo", got {method!r}')
+    memoryless = T == 0 and in_flight and all(isinstance(law, Exponential) for law in workers.laws)
+    known = least if math.isinf(theta) or memoryless else None
+    return _mean_field(workers, k, theta, T, in_flight, known)
+
+
+class _Chain(NamedTuple):
+    """What the tasks of one group do between their start and their end, in the long run."""
+
+    phases: Array  #: long-run law of the deliveries to the next update at the start of a task
+    deliveries: Array  #: these numbers of deliveries
+    busy: float  #: mean seconds that a task runs
+    cut: float  #: probability that it is stopped in flight
+    missed: float  #: probability that it is not used
+
+
+class _Clock(NamedTuple):
+    """The deliveries of a fleet, as one task sees them."""
+
+    k: int  #: deliveries that an update uses
+    spacing: float  #: mean seconds between two of them
+    noise: float  #: variance of the time of d deliveries, over d and the square of the spacing
+    own: float  #: 1 if the delivery of the task itself may complete a batch (updates take no time)
+
+    def times(self, deliveries: Array) -> Array:
+        """Seconds until so many deliveries, at the nodes of ``HERMITE``; one more axis at the end.
+
+        Source: Wilson & Hilferty (1931), the cube root of a gamma number is nearly normal.
+        """
+        d = np.maximum(deliveries, 1e-12)[..., None]
+        spread = self.noise / (9 * d)
+        cube = np.maximum(1 - spread + HERMITE[0] * np.sqrt(spread), 0.0) ** 3
+        return np.where(deliveries[..., None] > 0, d * self.spacing * cube, 0.0)
+
+    def survive(self, law: Delay, deliveries: Array, lag: float = 0.0) -> Array:
+        """P(X > time of so many deliveries - lag)."""
+        times = self.times(deliveries) - lag
+        alive = np.where(times < 0, 1.0, law.sf(np.maximum(times, 0.0)))
+        alive = np.where(deliveries[..., None] > 0, alive, 1.0)
+        return alive @ WEIGHTS
+
+
+def _chain(law: Delay, clock: _Clock, theta: float, lag: float, in_flight: bool) -> _Chain:
+    """The long-run law of the phase at which tasks start, and what becomes of them."""
+    k, own, bins = clock.k, clock.own, min(clock.k, BINS) if clock.own else BINS
+    size = k / bins
+    start = np.append((np.arange(bins) + 0.5) * size + own / 2, k)  # deliveries to the next update
+    if in_flight and math.isfinite(theta):
+        end = start + theta * k
+        cut = clock.survive(law, end)
+        phases = _stationary(_moves(law, clock, theta, bins, cut), cut)
+        seconds = clock.times(end)
+        busy = float(phases @ ((law.mean - law.integrated_tail(seconds)) @ WEIGHTS))
+        missed = clock.survive(law, end, lag) if lag else cut
+        return _Chain(phases, start, busy, float(phases @ cut), float(phases @ missed))
+    phases = np.append(np.full(bins, 1 / bins), 0.0)
+    missed = 0.0 if math.isinf(theta) else float(phases @ clock.survive(law, start + theta * k, lag))
+    return _Chain(phases, start, float(law.mean), 0.0, missed)
+
+
+def _moves(law: Delay, clock: _Clock, theta: float, bins: int, cut: Array) -> Array:
+    """Probabilities that a task that starts in one phase ends in another, (bins + 1) x bins."""
+    k, own = clock.k, clock.own
+    size = k / bins
+    alive = int(min(theta + 1, math.ceil(float(law.isf(1e-9)) / (k * clock.spacing)) + 1))
+    places: Array = np.arange(-bins, (alive + 1) * bins + 1, dtype=float)
+    at_middle = clock.survive(law, (places - 0.5) * size - own / 2)
+    at_edge = clock.survive(law, places * size - own)
+    moves = np.zeros((bins + 1, bins))
+    i, b = np.arange(bins)[:, None], np.arange(bins)
+    for j in range(alive + 1):
+        place = i - b + j * bins + bins
+        moves[:bins] += np.maximum(at_middle[place] - np.maximum(at_middle[place + 1], cut[:bins, None]), 0.0)
+        edge = (j + 1) * bins - b + bins
+        inside = edge < at_edge.size
+        edge = np.minimum(edge, at_edge.size - 1)
+        moves[bins] += np.where(inside, np.maximum(at_edge[edge - 1] - np.maximum(at_edge[edge], cut[bins]), 0.0), 0.0)
+    return moves
+
+
+def _stationary(moves: Array, cut: Array) -> Array:
+    """The long-run law of a chain that moves like this, or is ``cut`` and starts in the last state."""
+    step = np.column_stack([moves, cut])
+    step /= step.sum(axis=1, keepdims=True)
+    balance = (step.T - np.eye(len(step)))[:-1]
+    balance = np.vstack([balance, np.ones(len(step))])
+    return np.maximum(np.linalg.solve(balance, np.append(np.zeros(len(step) - 1), 1.0)), 0.0)
+
+
+def _root(f: Callable[[float], float], low: float, high: float) -> float:
+    return float(optimize.root_scalar(f, bracket=(low, high), rtol=1e-8).root)
+
+
+def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: bool, known: float | None) -> TrainerState:
+    """All quantities; ``known`` is the round time if it is known exactly."""
+    n = workers.n
+
+    def chains(r: float, lag: float) -> tuple[_Clock, list[_Chain]]:
+        spacing = r / k * (1.0 if T else n / max(n - 1, 1))
+        noise = max(1 - k / n, LEAST_NOISE) * max(1 - T / r, 0.0) ** 2  # an update takes a fixed part of the round
+        clock = _Clock(k, spacing, max(noise, 1e-12), 0.0 if T else 1.0)
+        return clock, [_chain(law, clock, theta, lag, in_flight) for law in workers.laws]
+
+    def excess(r: float, lag: float) -> float:
+        """Log of the tasks that are used in a round, over k."""
+        used = sum(c * r * (1 - x.missed) / x.busy for c, x in zip(workers.counts, chains(r, lag)[1], strict=True))
+        return math.log(max(used, 1e-300) / k)
+
+    lag, r = T, known
+    if r is None and T and excess(T, T) >= 0:  # the trainer is the bottleneck
+        r = T
+        lag = _root(lambda lag: excess(T, lag), T, (theta + 2) * T)
+    elif r is None:
+        low = high = math.log(k / sum(c / law.mean for law, c in zip(workers.laws, workers.counts, strict=True)))
+        while excess(math.exp(low), T) > 0:
+            low -= 1.0
+        while excess(math.exp(high), T) < 0:
+            high += 1.0
+        r = math.exp(_root(lambda x: excess(math.exp(x), T), low, high))
+    clock, found = chains(r, lag)
+    state = _described(workers, clock, found, theta, r, T, lag)
+    rough = 0.015 + 0.1 / math.sqrt(k * n) + (0.0 if in_flight else 0.1 / k)
+    exact = known is not None or (r == T and T > 0)
+    return replace(
+        with_error(
+            state, round_time=0.0 if exact else rough * r, mean_staleness=0.03 + 0.03 * float(state.mean_staleness),
+            staleness_pmf=0.03,
+        ),
+        method="mean-field" if known is None else "exact",
+    )  # fmt: skip
+
+
+def _described(
+    workers: Workers, clock: _Clock, chains: list[_Chain], theta: float, r: float, T: float, lag: float
+) -> TrainerState:
+    n, k = workers.n, clock.k
+    above, later, lost, dropped, length, worked = np.zeros(1), 0.0, 0.0, 0.0, 0.0, 0.0
+    share, deadlines, weights = np.zeros(n), [], []
+    for g, (law, count, chain) in enumerate(zip(workers.laws, workers.counts, chains, strict=True)):
+        starts = count * r / chain.busy
+        rounds = int(min(theta, math.ceil(float(law.isf(1e-7)) / r) + math.ceil(lag / r) + 2, ROUNDS_SEEN))
+        ages = chain.deliveries + k * np.arange(rounds)[:, None]
+        used = 1 - chain.missed
+        stale = np.maximum(clock.survive(law, ages, lag) @ chain.phases - chain.missed, 0.0)
+        above = _longer(above, starts * np.append(used, stale))
+        later += starts * float(np.maximum(clock.survive(law, ages) @ chain.phases - chain.missed, 0.0).sum())
+        lost += starts * chain.cut
+        dropped += starts * (chain.missed - chain.cut)
+        share[workers.group == g] = starts * used / count
+        worked += starts * chain.busy
+        if math.isfinite(theta):
+            seconds = np.maximum(clock.times(chain.deliveries + theta * k) - lag, 0.0)
+            useful = law.mean - law.integrated_tail(seconds) - seconds * law.sf(seconds)
+            length += starts * float(chain.phases @ (useful @ WEIGHTS))
+            deadlines.append(seconds.ravel())
+            weights.append((starts * chain.phases[:, None] * WEIGHTS).ravel())
+        else:
+            length += starts * law.mean
+    pmf = -np.diff(np.append(above, 0.0)) / above[0]
+    tau = float(pmf @ np.arange(pmf.size))
+    if not T and (lost or math.isinf(theta)):  # conserved
+        tau = max((n - 1 - (lost * (theta + 1) if lost else 0.0)) / k, 0.0)
+    if theta == 0:
+        tau, lost = 0.0, float(n - 1) if lost and not T else lost
+    return TrainerState(
+        round_time=r, mean_staleness=tau, staleness_pmf=pmf, restarts=lost, uplinks=k + dropped,
+        downlinks=k + dropped + lost, idle_fraction=0.0, wasted_fraction=max(worked - length, 0.0) / (n * r),
+        participation=share * k / share.sum(), queued_staleness=max(tau - later / k, 0.0) if T else 0.0,
+        dropped=dropped, trainer_busy=min(T / r, 1.0), trained_length=length / k, shares=_shares(deadlines, weights),
+    )  # fmt: skip
+
+
+def _shares(deadlines: list[Array], weights: list[Array]) -> tuple[Array, Array]:
+    """Lengths, and the probability that a task has a deadline beyond."""
+    if not deadlines:
+        return np.zeros(1), np.ones(1)
+    at, weight = np.concatenate(deadlines), np.concatenate(weights)
+    order = np.argsort(at)
+    at, weight = at[order], weight[order] / weight.sum()
+    beyond = 1 - np.cumsum(weight) + weight / 2
+    return np.concatenate([[0.0], at, [at[-1] * (1 + 1e-9)]]), np.concatenate([[1.0], beyond, [0.0]])
+
+
+def _longer(a: Array, b: Array) -> Array:
+    size = max(a.size, b.size)
+    return np.pad(a, (0, size - a.size)) + np.pad(b, (0, size - b.size))

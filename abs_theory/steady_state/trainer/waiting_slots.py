@@ -1,0 +1,215 @@
+r"""Mean field of ABS and K-async with updates of T seconds: a slot that has delivered waits until its task is trained.
+
+With many slots every round takes the same r = t + T, where t is the time from the end of an update until k finished
+tasks are there.  A task that starts at the end of an update is used in the j-th batch after it if it is done by
+t + jr, so
+
+.. math:: \sum_i \frac{F_i(t + \theta r)}{1 + \sum_{j<\theta} S_i(t + jr)} = k,
+
+without a threshold with F = 1 and the sum over all j.  If the trainer is the bottleneck, r = T, and the same equation
+has a root t < 0: -t is the time that tasks wait behind earlier ones.
+
+With few slots the number of finished tasks fluctuates.  Given the ages, it is a sum of binomial numbers at s seconds
+after an update; t is the mean time at which it reaches k, with a binomial number of the same mean and variance.
+Exact: k = n and max_staleness = 0 (a round is the k-th order statistic and T), exponential tasks without a threshold
+(``memoryless``), and the mean staleness, because k tau + R (theta + 1) = n - k.
+Source: derived in notebooks/07_rollouts.ipynb.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy import optimize, special
+
+from abs_theory import order_stats
+from abs_theory.delays import Delay, Exponential
+from abs_theory.results import TrainerState
+from abs_theory.steady_state.trainer import memoryless
+from abs_theory.steady_state.trainer.errors import with_error
+from abs_theory.typing import Array
+from abs_theory.workers import Workers
+
+__all__ = ["steady_state"]
+
+MOST_AGES = 2048  # rounds that a task may last and still be counted one by one
+NEGLIGIBLE = 1e-7  # survival probability below which later rounds do not count
+SMALLEST_TIME = 1e-9  # of a mean task, the least time between an update and the next batch
+NODES, STEPS = 160, 30  # of the integral over the next batch's time, and of the iteration
+CLOSE = 1e-5  # relative change of a round at which the iteration ends
+LONGEST_PMF = 1024  # entries
+
+
+def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds: Delay) -> TrainerState:
+    """Steady state if updates take ``update_seconds``; ``max_staleness`` inf is no bound.
+
+    Exact where the module says so, else the mean field with the mean update time.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from abs_theory.workers import as_workers
+    >>> state = steady_state(as_workers(Exponential(mean=1.0), 8), 2, math.inf, Deterministic(1.0))
+    >>> round(state.round_time, 3), state.mean_staleness  # the trainer is the bottleneck
+    (1.0, 3.0)
+    """
+    n, T = workers.n, float(update_seconds.mean)
+    exact, tight = True, 0.0
+    if k == n or max_staleness == 0:
+        r = T + order_stats.mean(list(workers), k, n)
+    elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
+        r = memoryless.round_time(workers.laws[0], k, n, update_seconds)
+    else:
+        exact = False
+        r, tight = _finite_round(workers, k, max_staleness, T)
+    state = _described(workers, k, max_staleness, r, T)
+    bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
+    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n + 0.1 * tight) * r
+    bounded = 0 < max_staleness < math.inf
+    lost = (0.01 + 0.1 / n) * float(state.uplinks) if bounded and k < n else 0.0
+    return replace(
+        with_error(
+            state, round_time=error, mean_staleness=lost * (max_staleness + 1) / k if bounded else 0.0,
+            restarts=lost, downlinks=lost, staleness_pmf=0.03 if k < n else 0.0,
+            idle_fraction=0.02, wasted_fraction=0.02 if bounded else 0.0, trainer_busy=error / r,
+            queued_staleness=0.1 * float(state.mean_staleness),
+        ),
+        method="exact" if exact else "mean-field",
+    )  # fmt: skip
+
+
+def _sum(law: Delay, t: float, r: float, terms: float) -> float:
+    """Sum over j < ``terms`` of S(t + jr)."""
+    last = int(min(terms, MOST_AGES, _rounds_alive(law, t, r)))
+    total = float(law.sf(t + r * np.arange(last)).sum())
+    if last == MOST_AGES and terms > last:
+        beyond = 0.0 if math.isinf(terms) else float(law.integrated_tail(t + (terms - 0.5) * r))
+        total += (float(law.integrated_tail(t + (last - 0.5) * r)) - beyond) / r
+    return total
+
+
+def _rounds_alive(law: Delay, t: float, r: float) -> float:
+    return max((float(law.isf(NEGLIGIBLE)) - t) / r, 0.0) + 2
+
+
+def _uses(workers: Workers, theta: float, t: float, r: float) -> float:
+    """Tasks used per round if a round takes r and the batch is complete t after an update."""
+    total = 0.0
+    for law, count in zip(workers.laws, workers.counts, strict=True):
+        done = 1.0 if math.isinf(theta) else float(law.cdf(t + theta * r))
+        total += count * done / (1 + _sum(law, t, r, theta))
+    return total
+
+
+def _root(f: Callable[[float], float], low: float, high: float) -> float:
+    """A root of the increasing ``f``; the brackets are widened upwards."""
+    while f(high) < 0:
+        low, high = high, 2 * high
+    return float(optimize.root_scalar(f, bracket=(low, high), rtol=1e-11).root)
+
+
+def _limit(workers: Workers, k: int, theta: float, T: float) -> float:
+    """The t of many slots; 0 if the trainer is the bottleneck."""
+    mean = float(np.average([law.ppf(0.5) for law in workers.laws], weights=workers.counts))
+    least = SMALLEST_TIME * mean
+    if T > 0 and _uses(workers, theta, least, least + T) >= k:
+        return 0.0
+    return _root(lambda t: _uses(workers, theta, t, t + T) - k, least, mean)
+
+
+def _finite_round(workers: Workers, k: int, theta: float, T: float) -> tuple[float, float]:
+    """The round time of ``n`` slots, the mean time at which k tasks are finished and T; how tight the bottleneck is.
+
+    Tight, 0 to 1: 1 if as often as not a batch waits when an update is over, which then takes more than k.
+    """
+    t, late = _limit(workers, k, theta, T), np.ones(1)
+    shape = np.exp(np.linspace(-7.0, 3.0, NODES))
+    for _ in range(STEPS):
+        r = t + T
+        s = shape * max(t, 0.05 * r)
+        mean, square = np.zeros((2, NODES))
+        for c, done in _cohorts(workers, k, theta, t, T, s):
+            mean += c @ done
+            square += c @ done**2
+        trials = np.clip(mean**2 / np.maximum(square, 1e-300), k, workers.n)
+        late = special.betainc(trials - k + 1, k, 1 - np.clip(mean / trials, 0.0, 1.0))
+        following = float(late[0] * s[0] + np.trapezoid(late, s))
+        change, t = following - t, (t + following) / 2
+        if abs(change) < CLOSE * (t + T):
+            break
+    return t + T, float(4 * late[0] * (1 - late[0]))
+
+
+def _cohorts(workers: Workers, k: int, theta: float, t: float, T: float, s: Array) -> list[tuple[Array, Array]]:
+    """Tasks of each age at the end of an update, and the probability that one is finished ``s`` seconds later."""
+    r, groups, weights = t + T, [], []
+    for law, count in zip(workers.laws, workers.counts, strict=True):
+        last = int(max(1, min(theta, MOST_AGES, _rounds_alive(law, t, r))))
+        seen = np.maximum(t + r * np.arange(last), 0.0)  # ages j = 1, 2, ... when the last batch was complete
+        alive = law.sf(seen)
+        fresh = count / (1 + _sum(law, t, r, theta))
+        busy = 1 - law.sf((seen + T)[:, None] + s) / np.maximum(alive, 1e-300)[:, None]
+        groups.append(np.vstack([law.cdf(s), np.clip(busy, 0.0, 1.0)]))
+        weights.append((fresh, fresh * alive))
+    started = sum(fresh for fresh, _ in weights)
+    if math.isinf(theta):  # k start in each round, the others are older
+        old = sum(count.sum() for _, count in weights)
+        weights = [(f * k / started, c * (workers.n - k) / old) for f, c in weights]
+    else:
+        total = started + sum(count.sum() for _, count in weights)
+        weights = [(f * workers.n / total, c * workers.n / total) for f, c in weights]
+    return [(np.append(f, c), done) for (f, c), done in zip(weights, groups, strict=True)]
+
+
+def _described(workers: Workers, k: int, theta: float, r: float, T: float) -> TrainerState:
+    """All quantities, given the round time: t is such that k tasks are used in it."""
+    n = workers.n
+    if k == n:
+        t = math.inf
+    elif theta == 0:
+        t = (
+            float(workers.laws[0].ppf(k / n))
+            if workers.equal
+            else _root(lambda t: _uses(workers, 0.0, t, r) - k, 0.0, float(workers.laws[0].ppf(0.5)))
+        )
+    else:
+        low = -r * (n / k + 1)
+        t = _root(lambda t: _uses(workers, theta, t, r) - k, low, max(r, 1e-12))
+    survive, in_flight, length, share = np.zeros(1), 0.0, 0.0, np.zeros(n)
+    lost = worked = 0.0
+    lengths, trained = np.zeros(1), np.ones(1)
+    for g, (law, count) in enumerate(zip(workers.laws, workers.counts, strict=True)):
+        deadline = math.inf if math.isinf(theta) or k == n else t + theta * r
+        used = 1.0 if math.isinf(deadline) else float(law.cdf(deadline))
+        if k == n:
+            starts, above = count * 1.0, np.zeros(0)
+        else:
+            starts = count / (1 + _sum(law, t, r, theta))
+            last = int(min(theta, LONGEST_PMF, _rounds_alive(law, t, r)))
+            above = np.maximum(law.sf(t + r * np.arange(last)) - (1 - used), 0.0)
+            j = r * np.arange(1, last + 1)
+            in_flight += starts * float(np.maximum(law.sf(np.minimum(j, deadline)) - (1 - used), 0.0).sum())
+        survive = _added(survive, starts * np.append(used, above))
+        share[workers.group == g] = starts * used / count
+        lost += starts * (1 - used)
+        if math.isinf(deadline):
+            length += starts * law.mean
+            worked += starts * law.mean
+        else:  # stopped when the update is over
+            length += starts * (law.mean - float(law.integrated_tail(deadline)) - deadline * (1 - used))
+            worked += starts * (law.mean - float(law.integrated_tail(max(deadline, deadline + T + min(t, 0.0)))))
+        if math.isfinite(deadline):
+            lengths, trained = np.array([0.0, deadline, deadline * (1 + 1e-9)]), np.array([1.0, 1.0, 0.0])
+    tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if math.isfinite(theta) else 0.0)) / k
+    pmf = -np.diff(np.append(survive, 0.0)) / k
+    return TrainerState(
+        round_time=r, mean_staleness=max(tau, 0.0), staleness_pmf=np.maximum(pmf, 0.0) / max(pmf.sum(), 1e-300),
+        restarts=lost, uplinks=float(k), downlinks=k + lost,
+        idle_fraction=max(1 - worked / (n * r), 0.0), wasted_fraction=max(worked - length, 0.0) / (n * r),
+        participation=share * k / share.sum(), queued_staleness=max(max(tau, 0.0) - in_flight / k, 0.0),
+        trainer_busy=min(T / r, 1.0), trained_length=length / k, shares=(lengths, trained),
+    )  # fmt: skip
+
+
+def _added(a: Array, b: Array) -> Array:
+    size = max(a.size, b.size)
+    return np.pad(a, (0, size - a.size)) + np.pad(b, (0, size - b.size))
