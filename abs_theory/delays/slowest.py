@@ -7,13 +7,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, explains_types
 from abs_theory.delays.base import Ageing, Array, Delay, Size, quantile
 from abs_theory.delays.from_scipy import as_delay
 from abs_theory.delays.numerics.ageing import numerical_ageing
 from abs_theory.typing import DelayLike
 
 
+@explains_types
 @dataclass(frozen=True)
 class Slowest(Delay):
     """The largest of ``count`` independent draws: P(X <= t) is the ``count``-th power of that of one draw.

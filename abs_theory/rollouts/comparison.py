@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_nonnegative
+from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Slowest, as_delay
 from abs_theory.results import TrainerState
 from abs_theory.rollouts.modes import Mode, Setup, modes
@@ -17,6 +17,7 @@ __all__ = ["Comparison", "Tolerance", "compare"]
 LENGTH_NODES = 512  # of an average over the lengths
 
 
+@explains_types
 @dataclass(frozen=True)
 class Tolerance:
     """How stale trained rollouts may be: ``quantity`` is "mean", "max" or a quantile such as "p99"."""
@@ -59,6 +60,7 @@ class Tolerance:
         return largest if self.q is None else float(state.staleness_quantile(self.q))
 
 
+@explains_types
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The table of all modes, and the recommended one."""
@@ -80,6 +82,7 @@ class Comparison:
         return json.dumps(content | {"modes": rows}, indent=1) + "\n"
 
 
+@explains_types
 def compare(
     setup: Setup, tolerance: Tolerance | None = None, group: int = 1, answer: Delay | None = None
 ) -> Comparison:

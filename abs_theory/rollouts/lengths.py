@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_input_file
+from abs_theory.checks import check_input_file, explains_types
 from abs_theory.delays import Delay, Empirical, Slowest
 from abs_theory.delays.text import delay_law
 from abs_theory.typing import Array, Ints
@@ -17,6 +17,7 @@ WEIGHTS = ("probability", "weight", "count")  # columns that say how often a len
 MOST_LENGTHS = 2000  # different ones that are kept; more are gathered, each group at its mean
 
 
+@explains_types
 @dataclass(frozen=True)
 class Lengths:
     """The law of the tokens of an answer, and what the log says about groups and speed."""
@@ -33,6 +34,7 @@ class Lengths:
         return self.slowest if self.slowest is not None else Slowest(self.law, group)
 
 
+@explains_types
 def read_lengths(text: str, group: int = 1) -> Lengths:
     """Lengths from a file (CSV, Parquet or JSON lines) or a law such as "lognormal:median=800,sigma=1".
 
@@ -94,6 +96,7 @@ def _of_table(table: pd.DataFrame, name: str, group: int) -> Lengths:
     return Lengths(law, words, slowest, seconds_per_token)
 
 
+@explains_types
 def slowest_of_prompt(tokens: Array, prompt: Ints, count: int) -> Delay:
     """The law of the longest of ``count`` answers to a random prompt, drawn from the recorded answers to that prompt.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abs_theory import monte_carlo, steady_state
-from abs_theory.checks import check_count, check_nonnegative, check_positive
+from abs_theory.checks import check_count, check_nonnegative, check_positive, explains_types
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import TrainerState
@@ -20,6 +20,7 @@ SIMULATED_TASKS, REPLICATES = 40_000, 16  # of a mode without a formula
 SPEED_STEPS = 12  # of the fixed point of the speed of shared GPUs
 
 
+@explains_types
 @dataclass(frozen=True)
 class Setup:
     """A trainer and its generation slots; times are in seconds, lengths in tokens."""
@@ -49,6 +50,7 @@ class Setup:
         return self.seconds_per_token + self.slowdown * (in_flight / self.gpus if self.gpus else 0.0)
 
 
+@explains_types
 @dataclass(frozen=True)
 class Mode:
     """A way to generate, with its knob; ``solve(law, trainer_seconds)`` gives its steady state."""
@@ -87,6 +89,7 @@ def _scaled(seconds: float | DelayLike, unit: float) -> float | DelayLike:
     raise ValueError(f"trainer_seconds must be a number of seconds, got {seconds!r}")
 
 
+@explains_types
 def modes(setup: Setup, ahead: tuple[float, ...] = (), thresholds: tuple[int, ...] = (1, 2, 4, 8)) -> list[Mode]:
     """The modes to compare: synchronous, over-sampling, admission, abort, drop at arrival, windows.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Mixture
 from abs_theory.monte_carlo.draws import Draws
 from abs_theory.monte_carlo.tally import counts
@@ -38,6 +39,7 @@ def pooled(workers: Workers) -> Delay:
     return Mixture(tuple(count / workers.n for count in workers.counts), workers.laws)
 
 
+@explains_types
 def played(
     workers: Workers, rules: Rules, update: Delay | None, rng: np.random.Generator, num_rounds: int = 200,
     replicates: int = 32, warmup: int | None = None,

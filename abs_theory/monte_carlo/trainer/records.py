@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from abs_theory.checks import explains_types
 from abs_theory.typing import Array, Ints
 
 __all__ = ["LENGTH_QUANTILES", "LONGEST_STALENESS", "Record", "Rules"]
@@ -15,6 +16,7 @@ LONGEST_STALENESS = 1024  # updates; the last entry of the histogram is that or 
 LENGTH_QUANTILES = np.array([*np.arange(0.05, 0.9, 0.05), 0.9, 0.95, 0.98, 0.99, 0.995])
 
 
+@explains_types
 @dataclass(frozen=True)
 class Rules:
     """Who may start, what the trainer takes, and what happens to stale work."""

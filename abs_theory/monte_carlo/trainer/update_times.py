@@ -2,13 +2,14 @@
 
 import math
 
-from abs_theory.checks import check_nonnegative
+from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Deterministic, as_delay
 from abs_theory.typing import DelayLike
 
 __all__ = ["update_law"]
 
 
+@explains_types
 def update_law(update_seconds: float | DelayLike) -> Delay | None:
     """The law of an update time, None for no time; ValueError unless it is a law of finite mean or a number >= 0.
 

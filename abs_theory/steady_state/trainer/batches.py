@@ -26,7 +26,7 @@ import numpy as np
 from scipy import optimize
 
 from abs_theory import monte_carlo
-from abs_theory.checks import check_count, check_max_staleness, check_rng
+from abs_theory.checks import check_count, check_max_staleness, check_rng, explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer.errors import with_error
@@ -42,6 +42,7 @@ LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
 ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
 
 
+@explains_types
 def abs_batch(
     delay: Laws, k: int, n: int, max_staleness: float | None = None, update_seconds: float | DelayLike = 0.0,
     in_flight: bool = True, method: str = "auto", rng: np.random.Generator | None = None,

@@ -24,6 +24,7 @@ import numpy as np
 from scipy import optimize, special
 
 from abs_theory import order_stats
+from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer import memoryless
@@ -41,6 +42,7 @@ CLOSE = 1e-5  # relative change of a round at which the iteration ends
 LONGEST_PMF = 1024  # entries
 
 
+@explains_types
 def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds: Delay) -> TrainerState:
     """Steady state if updates take ``update_seconds``; ``max_staleness`` inf is no bound.
 
