@@ -106,6 +106,14 @@ def test_a_door_lists_what_it_offers_and_defines_nothing(door):
     assert names_of(door), "a door has __all__"
 
 
+@pytest.mark.parametrize("door", [door for door, path in DOORS.items() if path.with_suffix(".pyi").exists()])
+def test_a_lazy_door_offers_nothing_with_the_name_of_its_module(door):
+    """Otherwise lazy_loader makes the door a module of its own kind, which no process can send to another."""
+    modules = {path.stem for path in DOORS[door].parent.glob("*.py")}
+    functions = {name for name in names_of(door) if not inspect.ismodule(getattr(importlib.import_module(door), name))}
+    assert not modules & functions
+
+
 @pytest.mark.parametrize("module", FILES)
 def test_a_folder_is_entered_by_its_door(module):
     here = folder(module)

@@ -1,7 +1,7 @@
 from . import command
 from .comparison import Comparison, Tolerance, compare
 from .lengths import Lengths, read_lengths, slowest_of_prompt
-from .modes import Mode, Setup, modes
+from .mode import Mode, Setup, modes
 
 __all__ = [
     "Comparison",

@@ -10,7 +10,7 @@ import pandas as pd
 from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Slowest, as_delay
 from abs_theory.results import TrainerState
-from abs_theory.rollouts.modes import Mode, Setup, modes
+from abs_theory.rollouts.mode import Mode, Setup, modes
 
 __all__ = ["Comparison", "Tolerance", "compare"]
 

@@ -1,6 +1,6 @@
 from .adasync import ADASYNC, abs_rule, adasync_rule, greedy_bound, switching_times
 from .plain import Rule, adacomm_rule, all_but, every_worker, loss_ratio, pflug_rule, relative_to_mean
-from .self_tuning import SelfTuning, self_tuning
+from .self_tuned import SelfTuning, self_tuning
 from .thresholds import balanced_threshold, time_optimal
 
 __all__ = [

@@ -1,5 +1,5 @@
-from .notices import notices
+from .cell_results import CONFIGURED, results, results_text, target_of
+from .noticed import notices
 from .report import page, write
-from .results import CONFIGURED, results, results_text, target_of
 
 __all__ = ["CONFIGURED", "notices", "page", "results", "results_text", "target_of", "write"]

@@ -11,8 +11,8 @@ from abs_theory.checks import explains_types
 from abs_theory.pages import inline_svg, render
 from simulations import plot
 from simulations.plot import Runs
-from simulations.summary.notices import first_tasks
-from simulations.summary.results import CellRuns, Target, cells_of, in_words
+from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words
+from simulations.summary.noticed import first_tasks
 from simulations.sweeps import Store, Sweep, execution, replacing, versions
 
 __all__ = ["page", "write"]

@@ -7,7 +7,7 @@ import pytest
 
 from simulations import summary
 from simulations.record import median, to_target
-from simulations.summary.results import cells_of
+from simulations.summary.cell_results import cells_of
 from simulations.sweeps import Sweep, run_sweep
 
 BASE = {

@@ -9,7 +9,7 @@ import pandas as pd
 
 from abs_theory.checks import explains_types
 from simulations.record import diverged, rises
-from simulations.summary.results import CellRuns, Target, cells_of, in_words, unused_share
+from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words, unused_share
 from simulations.sweeps import Sweep, execution
 
 __all__ = ["first_tasks", "notices"]
