@@ -20,7 +20,7 @@ COMMANDS = {  # the page ``commands.md`` shows each of them with what it prints
     ' --delay "hyper-exponential:probs=.9|.1,means=1/3|7" -n 8 -k 3 --max-staleness 1',
     "choose": 'python -m abs_theory choose --delay "lognormal:median=1,sigma=1" -n 20'
     " --L 1 --sigma2 1 --gap 1 --target 0.05",
-    "plan": "python -m abs_theory plan examples/trace.csv --out plan",
+    "plan": "python -m abs_theory plan examples/trace.csv --rounds 10000 --price 2.5/h --for ray --out plan",
     "simulations": "python -m simulations examples/run.toml --out results",
     "figures": "python -m paper_figs timeline --out figures",
 }

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from abs_theory.plan import fit
@@ -23,6 +24,7 @@ MOST_COLUMNS, MOST_ROWS = 300, 60  # cells of the heat map; more rounds or worke
 MOST_POINTS = 400  # of round time over time
 MOST_BOXES = 40  # workers with a box of their own
 MOST_LABELS = 24  # names of workers on an axis
+MOST_RATIO_IN_STEPS = 300  # of the ends of a logarithmic axis that has ticks between powers of ten
 LONGEST_NAME = 14  # letters of a name on an axis
 
 
@@ -49,8 +51,8 @@ def heat_map(plan: Plan) -> Figure:
     extent = (-0.5, rounds - 0.5, n - 0.5, -0.5)
     image = ax.imshow(mean, aspect="auto", interpolation="nearest", cmap="viridis", norm=norm, extent=extent)
     bar = figure.colorbar(image, ax=ax, label="delay (s)")
-    bar.ax.yaxis.set_minor_formatter("{x:.3g}" if norm is not None and high / low < 10 else "")
-    bar.ax.yaxis.set_major_formatter("{x:.3g}")
+    if norm is not None:
+        _plain_seconds(bar.ax.yaxis, low, high)
     _mark_changes(ax, plan, of_workers=True)
     ax.set(xlabel="round, in order", ylabel="worker")
     _name_workers(ax.yaxis, plan, np.arange(n))
@@ -78,7 +80,7 @@ def over_time(plan: Plan) -> Figure:
     _mark_changes(ax, plan, of_workers=False)
     averaged = "" if rounds <= MOST_POINTS else f" (means of {math.ceil(rounds / MOST_POINTS)})"
     ax.set(xlabel=f"round, in order{averaged}", ylabel="round time (s)", yscale="log")
-    _plain_seconds(ax)
+    _plain_seconds(ax.yaxis, *ax.get_ylim())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_above(ax)
     return figure
@@ -100,7 +102,7 @@ def per_worker(plan: Plan) -> Figure:
     ax.hlines(y, lower, upper, color=colors, lw=4)
     ax.plot(median, y, "|", color="white", ms=7, mew=1.5)
     ax.set(xlabel="delay (s)", ylabel="worker", xscale="log", ylim=(shown.size - 0.5, -0.5))
-    _plain_seconds(ax, "x")
+    _plain_seconds(ax.xaxis, *ax.get_xlim())
     _name_workers(ax.yaxis, plan, shown)
     if shown.size < len(plan.workers):
         ax.set_title(f"the {shown.size} slowest of {len(plan.workers)} workers", fontsize="medium")
@@ -156,7 +158,7 @@ def tail(plan: Plan) -> Figure:
             ax.plot(times[keep], fitted.law.sf(times[keep]), line, color=CHOSEN, lw=1, label=fitted.name)
     ax.set(xlabel="t (s)", ylabel="share of delays longer than t", yscale="log", xscale="log")
     ax.set_ylim(0.5 / max(int(seen.sum()), 2), 1.2)
-    _plain_seconds(ax, "x")
+    _plain_seconds(ax.xaxis, *ax.get_xlim())
     ax.legend(frameon=False, loc="lower left", fontsize="small")
     return figure
 
@@ -205,11 +207,14 @@ def _name_workers(axis, plan: Plan, workers: NDArray[np.integer]) -> None:
     axis.set_ticks(shown, [name.replace("$", r"\$") for name in short])
 
 
-def _plain_seconds(ax: Axes, axis: str = "y") -> None:
-    """Seconds on a logarithmic axis as plain numbers; between powers of ten where the axis is short."""
-    which, (low, high) = (ax.yaxis, ax.get_ylim()) if axis == "y" else (ax.xaxis, ax.get_xlim())
-    which.set_major_formatter("{x:g}")
-    which.set_minor_formatter("{x:.3g}" if low > 0 and high / low < 10 else "")
+def _plain_seconds(axis: Axis, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten on a logarithmic axis; evenly spaced ones where it is short."""
+    powers = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    ticks = ticks if high / low < MOST_RATIO_IN_STEPS else [tick for tick in ticks if f"{tick:e}"[0] == "1"]
+    axis.set_major_locator(FixedLocator(ticks) if len(ticks) > 1 else MaxNLocator(4))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def _legend_above(ax: Axes) -> None:

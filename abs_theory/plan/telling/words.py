@@ -233,7 +233,8 @@ def limits(plan: Plan) -> list[str]:
         lines.append(
             "Objective: gradients per second, k / E[T_(k)], with all workers starting together; then the shortest "
             "rounds at this k. Every gradient counts the same, although large batches and stale gradients help less. "
-            "Give --L, --sigma2, --gap and --target to minimise the time to a target."
+            "Give --L, --sigma2, --gap and --target to minimise the time to a target; "
+            "simulations.problems.constants.estimate measures them for a model in Python."
         )
     else:
         lines.append(
