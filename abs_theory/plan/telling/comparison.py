@@ -13,6 +13,7 @@ from abs_theory.plan.arrivals import mean_arrivals
 from abs_theory.plan.decide import choose_k
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.intervals import ALPHA, FEWEST, ROUNDING, Means, resampled_means
+from abs_theory.plan.losses import PlausibleMeans
 from abs_theory.traces import Trace, counted
 from abs_theory.typing import Array
 
@@ -153,8 +154,7 @@ def compare(before: Trace, after: Trace, k: int | None = None, *, seed: int = 0)
 
 
 def _chosen_k(evidence: Evidence, means: pd.DataFrame, rng: np.random.Generator) -> int:
-    known = evidence.completed
-    return choose_k(known.arrivals, evidence.rounds.window, means, rng, known).k
+    return choose_k(evidence, means, PlausibleMeans(evidence, rng), rng).k
 
 
 def _arrival(curve: pd.DataFrame, k: int) -> Interval:

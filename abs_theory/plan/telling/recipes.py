@@ -46,6 +46,8 @@ def recipe(plan: Plan, name: str) -> Recipe:
         field: string.Template(getattr(template, field)).substitute(values)
         for field in ("code", "can", "cannot", "restart")
     }
+    if plan.rounds_needed:
+        filled["can"] = f"The data do not carry k = {plan.k} yet: it is a first guess. {filled['can']}"
     return replace(template, **filled)
 
 

@@ -37,6 +37,11 @@ def test_every_recipe_is_filled_in(answer, name, bound):
         compile(filled.code, name, "exec")
 
 
+def test_a_recipe_for_too_few_data_says_so(answer):
+    assert "The data do not carry k = 3 yet" in recipe(replace(answer, rounds_needed=20), "ray").can
+    assert "carry" not in recipe(replace(answer, rounds_needed=0), "ray").can
+
+
 def test_the_command_knows_the_recipes():
     assert tuple(RECIPES) == command.RECIPE_NAMES
 
