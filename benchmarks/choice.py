@@ -251,9 +251,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--law", action="append", choices=LAWS, help="only this one; repeat for several")
     parser.add_argument("--problem", action="append", choices=PROBLEMS, help="only this one")
     parser.add_argument("--csv", help="write the table to this file")
+    parser.add_argument("--jobs", type=int, default=-1, help="processes; -1 is one per core")
     options = parser.parse_args(arguments)
     tables = []
-    with joblib.Parallel(n_jobs=-1) as parallel:
+    with joblib.Parallel(n_jobs=options.jobs) as parallel:
         for name, law in product(
             options.problem or PROBLEMS, options.law or (["lognormal"] if options.quick else LAWS)
         ):

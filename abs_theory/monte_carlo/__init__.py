@@ -2,7 +2,7 @@
 
 from abs_theory.monte_carlo.estimators import abs_batch, abs_sgd, order_statistic, steady_state
 from abs_theory.monte_carlo.plain import PlayedFleet, PlayedRound
-from abs_theory.monte_carlo.precise import steady_state_to_goal
+from abs_theory.monte_carlo.precise import steady_state_to_goal, steady_states_to_goal
 from abs_theory.monte_carlo.trainer import Rules, played, update_law
 from abs_theory.results import Estimate, SteadyState
 
@@ -18,5 +18,6 @@ __all__ = [
     "played",
     "steady_state",
     "steady_state_to_goal",
+    "steady_states_to_goal",
     "update_law",
 ]

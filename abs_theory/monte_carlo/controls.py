@@ -1,7 +1,9 @@
 """Control variates of the Monte Carlo: sums over the tasks that begin, whose means are known exactly.
 
 When a task begins, nothing that happened before depends on its delay X.  So the sum of min(X, c) - E[min(X, c)] over
-all tasks that begin in a simulated run is a martingale, with mean 0 for every cap c, however long the run is.
+all tasks that begin in a simulated run is a martingale, with mean 0 for every cap c, however long the run is.  The same
+holds for the number of tasks with X > c less its mean.  With c the usual time until a restart, and the tasks counted in
+the round in which they are due for it, this number is nearly that of the restarts.
 Source: Glynn & Szechtman (2002), Some new perspectives on the method of control variates.
 """
 
@@ -13,34 +15,93 @@ from numpy.typing import NDArray
 from scipy import integrate
 
 from abs_theory.delays import Delay
+from abs_theory.monte_carlo.draws import SharedDraws
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["Controls"]
+__all__ = ["Controls", "capped_means"]
 
 CAPS_AT = (0.5, 0.1, 0.01, 0.001, 0.0001)  # the caps are exceeded with these probabilities by the slowest group
 
 
 class Controls:
-    """Sums of min(X, c) minus its mean over the tasks that begin, for several caps c and for each replicate."""
+    """Sums of min(X, c) minus its mean over the tasks that begin, for several caps c and for each replicate.
 
-    def __init__(self, workers: Workers, replicates: int) -> None:
-        slowest = max(workers.laws, key=lambda law: float(law.isf(0.01)))
-        caps = {float(slowest.isf(q)) for q in CAPS_AT}
-        caps |= {float(law.isf(0.1)) for law in workers.laws} if len(workers.laws) <= 3 else set()
-        self.caps = np.array(sorted(c for c in caps if 0 < c < 1e300))
-        self.means = np.array([[_capped_mean(law, c) for c in self.caps] for law in workers.laws])  # groups x caps
-        self.sums = np.zeros((replicates, self.caps.size))
+    Given ``restart``, the rounds that a task may last and their usual seconds in all, the last column is the number of
+    tasks that take longer, minus its mean, so many rounds after they began.
+    """
 
-    def add(self, delays: Array, group: NDArray[np.int64] | None, row: NDArray[np.intp] | None) -> None:
-        """Add ``delays``, replicates x tasks, or one of each replicate in ``row``; of these groups, None if equal."""
+    def __init__(
+        self,
+        workers: Workers,
+        replicates: int,
+        restart: tuple[int, float] | None = None,
+        shared: SharedDraws | None = None,
+    ) -> None:
+        """With ``shared`` draws their running sums are used."""
+        self.shared = shared
+        self.caps, self.means = capped_means(workers)
+        self.sums = np.zeros((replicates, self.caps.size + (restart is not None)))
+        self.restart_seconds, due = math.inf, np.zeros((0, replicates))
+        if restart is not None:
+            rounds, self.restart_seconds = restart
+            due = np.zeros((rounds, replicates))
+        self.due = due  # surplus of long tasks, by the round in which they began, modulo the number of rows
+        self.late = np.array([float(law.sf(self.restart_seconds)) for law in workers.laws])
+
+    def end_round(self, update: int, counting: bool) -> None:
+        """Before the tasks of this ``update`` begin: those of the oldest model are due."""
+        if len(self.due):
+            due = self.due[update % len(self.due)]
+            if counting:
+                self.sums[:, -1] += due
+            due[:] = 0.0
+
+    def begin(
+        self,
+        update: int,
+        delays: Array,
+        group: NDArray[np.int64] | None,
+        row: NDArray[np.intp] | None,
+        counting: bool,
+    ) -> None:
+        """Note ``delays``, replicates x tasks, or one of each replicate in ``row``; of these groups, None if equal."""
+        replicates = len(self.sums)
+        if row is None:
+            tasks = delays.size // replicates
+            ends, step = np.arange(0, delays.size + 1, tasks), slice(None, None, tasks)
+        else:
+            ends = step = row.searchsorted(np.arange(replicates + 1))
+        if len(self.due):
+            late = (delays.ravel() > self.restart_seconds).nonzero()[0].searchsorted(ends)
+            if group is None:
+                surplus = late - self.late[0] * ends
+                self.due[update % len(self.due)] += surplus[1:] - surplus[:-1]
+            else:
+                self.due[update % len(self.due)] += late[1:] - late[:-1] - _sums(self.late[group], ends)
+        if not counting:
+            return
+        if self.shared is not None:
+            self.sums[:, : self.caps.size] += self.shared.controls(step)
+            return
         for i, cap in enumerate(self.caps):
             surplus = np.minimum(delays, cap)
             surplus -= self.means[0, i] if group is None else self.means[group, i]
-            if row is None:
-                self.sums[:, i] += surplus.sum(axis=1)
-            else:
-                self.sums[:, i] += np.bincount(row, surplus, minlength=len(self.sums))
+            self.sums[:, i] += _sums(surplus, ends)
+
+
+def capped_means(workers: Workers) -> tuple[Array, Array]:
+    """Caps c, and E[min(X, c)] of each group, groups x caps."""
+    slowest = max(workers.laws, key=lambda law: float(law.isf(0.01)))
+    caps = {float(slowest.isf(q)) for q in CAPS_AT}
+    caps |= {float(law.isf(0.1)) for law in workers.laws} if len(workers.laws) <= 3 else set()
+    caps = sorted(c for c in caps if 0 < c < 1e300)
+    return np.array(caps), np.array([[_capped_mean(law, c) for c in caps] for law in workers.laws])
+
+
+def _sums(values: Array, ends: NDArray[np.intp]) -> Array:
+    """Sums of the ``values`` between ``ends``."""
+    return np.diff(np.append(0.0, np.cumsum(values))[ends])
 
 
 @lru_cache(maxsize=2048)

@@ -1,15 +1,17 @@
-"""Delays drawn ahead in bulk, for simulations that need a few at a time."""
+"""Delays drawn ahead in bulk: for one simulation that needs a few at a time, or for many simulations of one fleet."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from abs_theory.delays import Delay
 from abs_theory.typing import Array, places_within
 from abs_theory.workers import Workers
 
-__all__ = ["Draws"]
+__all__ = ["Draws", "SharedDelays", "SharedDraws"]
 
 
 DRAWS_AT_ONCE = 8192  # delays drawn at a time
+STORED_AT_ONCE, MOST_STORED = 1 << 16, 1 << 20  # delays; more are drawn again by each simulation
 DRAWS_OF_A_GROUP = 256  # for each of several groups, at least: a call for one draw costs as much as for a hundred
 
 
@@ -27,7 +29,7 @@ class Draws:
         self.ahead = np.empty(int(self.size.sum()))
 
     def equal(self, size: int) -> Array:
-        """Delays of workers of the only group, the caller's to change; large samples are not worth storing."""
+        """Delays of workers of the only group; large samples are not worth storing."""
         if size > DRAWS_AT_ONCE // 8:
             return self.workers.laws[0].sample(self.rng, size)
         if self.used[0] + size > DRAWS_AT_ONCE:
@@ -50,3 +52,56 @@ class Draws:
         first, size = self.first[group], int(self.size[group])
         self.ahead[first : first + size] = self.workers.laws[group].sample(self.rng, size)
         self.used[group] = 0
+
+
+class SharedDelays:
+    """Delays of equal workers in numbered blocks, each with the running sums of the control variates min(X, c) - mean.
+
+    Simulations of the same fleet for different k and thresholds read the same blocks from the first one on.  So the
+    delays are drawn once, and the controls of a round cost a difference of two running sums.
+    """
+
+    def __init__(self, law: Delay, caps: Array, means: Array, seed: int, largest: int) -> None:
+        """Blocks for requests of up to ``largest`` delays; ``means`` are those of min(X, c) for the ``caps`` c."""
+        self.law, self.caps, self.means, self.seed = law, caps, means, seed
+        self.size = max(STORED_AT_ONCE, 2 * largest)
+        self.stored: list[tuple[Array, Array]] = []
+
+    def block(self, number: int) -> tuple[Array, Array]:
+        """Delays, and the sums of the first 0, 1, ... of the control variates for each cap, delays + 1 x caps."""
+        if number < len(self.stored):
+            return self.stored[number]
+        delays = self.law.sample(np.random.default_rng([self.seed, number]), self.size)
+        running = np.zeros((self.caps.size, self.size + 1))
+        for row, cap, mean in zip(running, self.caps, self.means, strict=True):
+            np.cumsum(np.minimum(delays, cap) - mean, out=row[1:])
+        running = np.ascontiguousarray(running.T)
+        if number == len(self.stored) and (number + 1) * self.size <= max(MOST_STORED, self.size):
+            self.stored.append((delays, running))
+        return delays, running
+
+
+class SharedDraws:
+    """One simulation's reading of ``SharedDelays``."""
+
+    def __init__(self, shared: SharedDelays) -> None:
+        self.shared, self.number = shared, 0
+        self.delays, self.running = shared.block(0)
+        self.first = self.used = 0  # of the last request; end of it
+
+    def equal(self, size: int) -> Array:
+        """The next delays, read only."""
+        if self.used + size > self.delays.size:
+            self.number, self.used = self.number + 1, 0
+            self.delays, self.running = self.shared.block(self.number)
+        self.first, self.used = self.used, self.used + size
+        return self.delays[self.first : self.used]
+
+    def unequal(self, groups: NDArray[np.int64]) -> Array:
+        """Only workers of one group share their delays."""
+        return self.equal(groups.size)
+
+    def controls(self, ends: NDArray[np.intp] | slice) -> Array:
+        """Sums of the control variates over parts of the last request that end at ``ends`` (0 first), parts x caps."""
+        running = self.running[self.first : self.used + 1][ends]
+        return running[1:] - running[:-1]

@@ -52,7 +52,10 @@ class TaskPool:
         start: LongRun | None = None,
         controls: Controls | None = None,
     ) -> None:
-        """All fresh, or as they are in the long ``run`` if there is a ``start``."""
+        """All fresh, or as they are in the long run if there is a ``start``.
+
+        The delays are drawn with ``rng``, unless the ``controls`` have shared draws.
+        """
         self.k, self.workers = k, workers
         self.controls = controls
         oldest = 0 if start is None else start.oldest
@@ -61,7 +64,8 @@ class TaskPool:
         self.late = int(max_staleness) + 1 if max_staleness < most_rounds else math.inf
         # tasks that a round touches, delivered and, in the long run, restarted
         self.load = k + (workers.n - k) / self.late
-        self.draws = Draws(workers, rng, replicates)
+        shared = None if controls is None else controls.shared
+        self.draws = Draws(workers, rng, replicates) if shared is None else shared
         self.shift = most_rounds.bit_length()
         self.version = (1 << self.shift) - 1
         self.group = ((1 << label_bits(workers, most_rounds)) - 1) ^ self.version
@@ -150,6 +154,8 @@ class TaskPool:
         self.now = now = (done[:, -1] & self.end).view(float)
         self._see(done[:, None], now[:, None])
         self.updates += 1
+        if self.controls is not None:
+            self.controls.end_round(self.updates, self.tally is not None)
         done[:] = self._next(done, now[:, None])
         if self.late == math.inf:
             return
@@ -215,23 +221,22 @@ class TaskPool:
         """What the workers of these tasks begin at ``now``; of the replicates ``row``, if they are not all."""
         if self.workers.equal:
             group, label = None, self.updates
-            ends = self.draws.equal(tasks.size).reshape(tasks.shape)
+            delays = self.draws.equal(tasks.size).reshape(tasks.shape)
         else:
             group = tasks & self.group
             label = group | self.updates
             group >>= self.shift
-            ends = self.draws.unequal(group.ravel()).reshape(tasks.shape)
-        self._control(ends, group, row)
-        ends += now
-        begun = ends.view(np.int64)
+            delays = self.draws.unequal(group.ravel()).reshape(tasks.shape)
+        self._control(delays, group, row)
+        begun = (delays + now).view(np.int64)
         begun &= self.end
         begun |= label
         return begun
 
     def _control(self, delays: Array, group: Tasks | None = None, row: NDArray[np.intp] | None = None) -> None:
         """Sum what has a known mean over the ``delays`` of the tasks that begin."""
-        if self.controls is not None and self.tally is not None:
-            self.controls.add(delays, group, row)
+        if self.controls is not None:
+            self.controls.begin(self.updates, delays, group, row, self.tally is not None)
 
     def _set_back_the_clock(self) -> None:
         label = self.tasks & ~self.end

@@ -82,6 +82,13 @@ class LongRun(NamedTuple):
         return age, left
 
     @property
+    def mean_age(self) -> float:
+        """Mean age in rounds of the tasks at work."""
+        weights = [s * self.size / (s @ self.size) for s in self.survive]
+        middle = self.low + (self.size - 1) / 2
+        return float(np.average([weight @ middle for weight in weights], weights=self.workers.counts))
+
+    @property
     def oldest(self) -> int:
         return int(self.low[-1] + self.size[-1] - 1)
 

@@ -7,6 +7,7 @@ capped delays of the tasks that begin (``controls``).  The first makes the resul
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from scipy import special
 from abs_theory.checks import explains_types
 from abs_theory.monte_carlo import plain
 from abs_theory.monte_carlo.conditional import MeanRound
-from abs_theory.monte_carlo.controls import Controls
+from abs_theory.monte_carlo.controls import Controls, capped_means
+from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run
 from abs_theory.monte_carlo.summary import summary
@@ -25,10 +27,10 @@ from abs_theory.results import Estimate, SteadyState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["steady_state_to_goal"]
+__all__ = ["steady_state_to_goal", "steady_states_to_goal"]
 
 OUTSIDE = 1e-5  # two-sided probability that a stated error is exceeded by chance
-PARTS = 32  # of the replicates, for the errors of the staleness law
+PARTS = 128  # of the replicates, for the errors of the staleness law
 TASKS_TOGETHER = 1 << 13  # of all replicates
 FEWEST, MOST = 128, 1024  # replicates
 CALL_SECONDS, TASK_SECONDS = 60e-6, 60e-9  # cost of a round, and of each task that begins in it; rough
@@ -38,7 +40,7 @@ STRETCH_SECONDS = 2e-3  # of the first stretch of rounds
 LAST_SECONDS = 0.2  # effort from which on changes are stated, not waited for
 ALIKE = 4.0  # standard errors
 # effort in seconds of the estimated cost, up to which the goal is this relative error of the round time
-GOALS = ((0.04, 0.01), (0.1, 0.02), (0.55, 0.03))
+GOALS = ((0.04, 0.01), (0.1, 0.02), (0.45, 0.03))
 SHARE_GOAL, PMF_GOAL = 0.0095, 0.019  # of idle, wasted and participation; of the probability of a staleness
 STALENESS_GOALS = 0.028, 0.019  # relative, absolute
 NEGLIGIBLE_MASS = 1e-8  # the staleness law ends where less remains
@@ -46,9 +48,14 @@ MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
 MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
+AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
+MOST_WARMUP_SECONDS = 0.05  # effort for that
+MOST_REMEMBERED = 1000  # rounds for which the long tasks are remembered, to be a control variate of the restarts
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
-GROWTH = 0.6  # length of the next stretch of rounds, relative to all before
+GROWTH = 0.3, 1.0  # length of the next stretch of rounds, relative to all before: least and most
+MARGIN = 1.1  # effort that is added to what the errors so far ask for
 MOST_BEYOND, MOST_TILT = 1e-3, 0.005  # probability in the last entry; change of a probability, to give the law its mean
+LARGEST_EXPONENT = 50.0  # of such a change, so that nothing overflows where it fails
 FORGOTTEN = 0.2  # share of the rounds, at most, that are not used because the start may linger
 
 
@@ -60,6 +67,30 @@ class _Stretch(NamedTuple):
     controls: Array
     expected: Array  # sum of the means of the next round, given the state
     looks: int  # at the state
+
+
+@explains_types
+def steady_states_to_goal(
+    workers: Workers, cells: Sequence[tuple[int, float]], rng: np.random.Generator, quick: bool = False
+) -> list[SteadyState]:
+    """Those of many ``cells``, pairs of k and bound, as by ``steady_state_to_goal``.
+
+    All cells share their random numbers, so a cell has the same result alone and with others.  Equal workers share
+    their delays, which makes this faster than cell by cell.
+
+    >>> from abs_theory.delays import ShiftedExponential
+    >>> from abs_theory.workers import as_workers
+    >>> workers = as_workers(ShiftedExponential(shift=0.8, scale=0.2), 3)
+    >>> states = steady_states_to_goal(workers, [(1, 1.0), (2, 1.0)], np.random.default_rng(0))
+    >>> [round(float(state.uplinks)) for state in states]
+    [1, 2]
+    """
+    seed = int(rng.integers(1 << 62))
+    shared = None
+    if workers.equal and not workers.has_atoms:
+        caps, means = capped_means(workers)
+        shared = SharedDelays(workers.laws[0], caps, means[0], seed, _replicates(workers.n) * workers.n)
+    return [_to_goal(workers, k, bound, np.random.default_rng(seed), quick, shared) for k, bound in cells]
 
 
 @explains_types
@@ -78,17 +109,25 @@ def steady_state_to_goal(
     >>> bool(abs(state.round_time - 0.901) < state.error.round_time < 0.01)
     True
     """
+    return steady_states_to_goal(workers, [(k, bound)], rng, quick)[0]
+
+
+def _to_goal(
+    workers: Workers, k: int, bound: float, rng: np.random.Generator, quick: bool, shared: SharedDelays | None
+) -> SteadyState:
     run = long_run(workers, k, bound)
     if workers.has_atoms:
         return _plain_to_goal(workers, k, bound, rng, run, quick)
     n = workers.n
     bound = math.inf if max(LATE_ENOUGH, 4 * run.oldest) < bound else bound  # nobody gets so late
-    replicates = max(FEWEST, min(MOST, TASKS_TOGETHER // n)) // PARTS * PARTS
+    replicates = _replicates(n)
     seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
     cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
-    controls = Controls(workers, replicates)
+    restart = (int(bound) + 1, (int(bound) + 1) * run.round_time) if bound < MOST_REMEMBERED else None
+    draws = None if shared is None else SharedDraws(shared)
+    controls = Controls(workers, replicates, restart, draws)
     pool = TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, run, controls)
-    warmup = _warmup(workers, k)
+    warmup = max(_warmup(workers, k, bound), math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
     pool.run(warmup)
     stretches: list[_Stretch] = []
     spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
@@ -100,14 +139,21 @@ def steady_state_to_goal(
         if len(stretches) > 1:
             settled, change = _settled(stretches, last=spent > LAST_SECONDS)
             state = _state(_joined(settled), workers, k, bound, run, change)
-            if _good(state, spent, quick) and len(settled) > 1:
+            excess = _excess(state, spent, quick)
+            if excess <= 1 and len(settled) > 1:
                 return state
             stretches = settled
             if mean is None and _is_uneven(_joined(settled), pool):
                 mean, stretches = MeanRound(pool, float(state.round_time)), []
                 every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(mean.seconds / cost)))
                 cost += mean.seconds / every
-            rounds = max(2 * every, math.ceil(GROWTH * spent / cost))
+            watched = sum(stretch.rounds for stretch in stretches)
+            more = min(max(MARGIN * excess**2 - 1, GROWTH[0]), GROWTH[1])
+            rounds = max(2 * every, math.ceil(more * watched))
+
+
+def _replicates(n: int) -> int:
+    return max(FEWEST, min(MOST, TASKS_TOGETHER // n)) // PARTS * PARTS
 
 
 def _play(pool: TaskPool, rounds: int, entries: int, mean: MeanRound | None, every: int) -> _Stretch:
@@ -133,10 +179,10 @@ def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
 
-def _warmup(workers: Workers, k: int) -> int:
-    """Rounds in which every worker delivers several times; the more, the steadier its delays, which keep in step."""
+def _warmup(workers: Workers, k: int, bound: float) -> int:
+    """Rounds in which every worker begins several times; the more, the steadier its delays, which keep in step."""
     spread = min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
-    return math.ceil(min(1.5 + 0.04 / max(spread, 1e-9), 40) * workers.n / k)
+    return math.ceil(min(1.5 + 0.04 / max(spread, 1e-9), 40) * min(workers.n / k, 2 * (bound + 1)))
 
 
 def _plain_to_goal(
@@ -146,7 +192,7 @@ def _plain_to_goal(
     n = workers.n
     replicates = max(64, min(MOST, TASKS_TOGETHER // 2 // n))
     cost = CALL_SECONDS + PLAIN_SECONDS * replicates * n
-    warmup, rounds, start = _warmup(workers, k), max(16, math.ceil(STRETCH_SECONDS / cost)), run
+    warmup, rounds, start = _warmup(workers, k, math.inf), max(16, math.ceil(STRETCH_SECONDS / cost)), run
     if not forgets(workers):
         warmup, start = 20 * n // k, None
     spent = 0.0
@@ -154,7 +200,7 @@ def _plain_to_goal(
         tally = plain.watch(workers, k, bound, rng, replicates, max(warmup, rounds // 4), rounds, start)
         spent += 1.25 * rounds * cost
         state = summary(tally, rounds, workers, k, bound, OUTSIDE)
-        if _good(state, spent, quick):
+        if _excess(state, spent, quick) <= 1:
             return replace(state, method="simulation")
         rounds *= 3
 
@@ -162,9 +208,9 @@ def _plain_to_goal(
 def _settled(stretches: list[_Stretch], last: bool) -> tuple[list[_Stretch], Array]:
     """Those at the end that are alike, without the first fifth of the rounds; and how much they still change.
 
-    Seconds, idle and wasted time and restarts per round of the last stretch are compared with those before, replicate
-    by replicate.  If they differ by more than ``ALIKE`` standard errors the stretches before are not used, unless it is
-    the ``last`` one; then the differences are returned.
+    Seconds, idle and wasted time, restarts and the share of fresh gradients in the last stretch are compared with those
+    before, for each part of the replicates.  If they differ by more than ``ALIKE`` standard errors the stretches before
+    are not used, unless it is the ``last`` one; then the differences are returned.
     """
     total, begun = sum(s.rounds for s in stretches), 0
     used = []
@@ -173,19 +219,22 @@ def _settled(stretches: list[_Stretch], last: bool) -> tuple[list[_Stretch], Arr
         if begun > FORGOTTEN * total:
             used.append(stretch)
     if len(used) < 2:
-        return used, np.zeros(4)
-    before, after = (_per_round(part) for part in (_joined(used[:-1]), used[-1]))
+        return used, np.zeros(5)
+    before, after = (_compared(part) for part in (_joined(used[:-1]), used[-1]))
     difference = (after - before).mean(axis=0)
     noise = (after - before).std(axis=0) / math.sqrt(len(after))
     change = np.where(np.abs(difference) > ALIKE * noise + 1e-9 * np.abs(after).mean(axis=0), np.abs(difference), 0.0)
     if change.any() and not last:
-        return used[-1:], np.zeros(4)
+        return used[-1:], np.zeros(5)
     return used, change
 
 
-def _per_round(stretch: _Stretch) -> Array:
-    tally = stretch.tally
-    return np.column_stack([tally.seconds, tally.idle, tally.wasted, tally.restarts]) / stretch.rounds
+def _compared(stretch: _Stretch) -> Array:
+    """Seconds, idle and wasted time and restarts per round, and the share of fresh gradients; parts x 5."""
+    tally, parts = stretch.tally, len(stretch.tally.histogram)
+    sums = np.stack([tally.seconds, tally.idle, tally.wasted, tally.restarts], axis=1)
+    per_round = sums.reshape(parts, -1, 4).mean(axis=1) / stretch.rounds
+    return np.column_stack([per_round, tally.histogram[:, 0] / tally.histogram.sum(axis=1)])
 
 
 def _joined(stretches: list[_Stretch]) -> _Stretch:
@@ -217,6 +266,7 @@ def _state(seen: _Stretch, workers: Workers, k: int, bound: float, run: LongRun,
         "restarts": change[3],
         "downlinks": change[3],
         "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
+        "staleness_pmf": change[4],
     }
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
@@ -231,7 +281,7 @@ def _with_mean(pmf: Array, mean: float) -> Array:
         return pmf
     slope, tilted = 0.0, pmf
     for _ in range(20):
-        tilted = pmf * np.exp(slope * (j - mean))
+        tilted = pmf * np.exp(np.clip(slope * (j - mean), -LARGEST_EXPONENT, LARGEST_EXPONENT))
         tilted /= tilted.sum()
         centre = float(tilted @ j)
         variance = float(tilted @ (j - centre) ** 2)
@@ -241,20 +291,22 @@ def _with_mean(pmf: Array, mean: float) -> Array:
     return tilted if np.abs(tilted - pmf).max() < MOST_TILT else pmf
 
 
-def _good(state: SteadyState, spent: float, quick: bool) -> bool:
-    """Whether the errors are small enough after so much effort."""
+def _excess(state: SteadyState, spent: float, quick: bool) -> float:
+    """The largest error, relative to what it may be after so much effort."""
     goal = next((goal for most, goal in GOALS if spent < most), math.inf)
-    slack = math.inf if math.isinf(goal) else 1.0
+    if math.isinf(goal):
+        return 0.0
     goal = max(goal, GOALS[-1][1]) if quick else goal
     error, (relative, absolute) = state.error, STALENESS_GOALS
-    assert error is not None
     assert error.participation is not None
-    return bool(
-        error.round_time <= goal * state.round_time
-        and error.mean_staleness <= slack * max(relative * state.mean_staleness, absolute)
-        and error.restarts <= slack * max(relative * state.restarts, absolute)
-        and max(error.idle_fraction, error.wasted_fraction, error.participation.max()) <= slack * SHARE_GOAL
-        and error.staleness_pmf.max() <= slack * PMF_GOAL
+    return float(
+        max(
+            error.round_time / (goal * state.round_time),
+            error.mean_staleness / max(relative * state.mean_staleness, absolute),
+            error.restarts / max(relative * state.restarts, absolute),
+            max(error.idle_fraction, error.wasted_fraction, error.participation.max()) / SHARE_GOAL,
+            error.staleness_pmf.max() / PMF_GOAL,
+        )
     )
 
 

@@ -4,7 +4,8 @@ Regression on control variates, whose means are 0 in the long run, reduces the n
 ages in flight: with it the results obey the conservation of staleness.  Without a bound another is the growth of the
 work in progress: with it they obey the conservation of work.  Shares of time are ratios of sums, not means of
 ratios, with errors by the delta method.
-Source: Asmussen & Glynn (2007), Stochastic Simulation, ch. 3.4 and 5.2, for ratios and for control variates.
+Source: Asmussen & Glynn (2007), Stochastic Simulation, ch. 3.4 and 5.2, for ratios and for control variates; Efron &
+Tibshirani (1993), An Introduction to the Bootstrap, ch. 11, for the jackknife.
 """
 
 import math
@@ -23,6 +24,7 @@ __all__ = ["summary"]
 
 
 ROUNDING = 1e-14  # relative, of a share
+LEAST_SHARE_OF_ITS_OWN = 0.05  # of the deviation of a replicate, that the regression through it does not explain
 LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
 
 
@@ -52,7 +54,8 @@ def summary(
             due = tally.delivered @ (means[workers.group] if by_worker else means)
             due = k * rounds * means[0] if workers.equal else due
             known.append(n * tally.seconds - tally.idle - due)
-    mean, residual, freedom = _regressed(np.column_stack(sums) / rounds, np.column_stack(known) / rounds)
+    known = np.column_stack(known) / rounds
+    mean, residual, freedom = _regressed(np.column_stack(sums) / rounds, known)
     unit = _student(outside, freedom) / math.sqrt(freedom)
 
     def half_width(values: Array) -> float:
@@ -85,7 +88,7 @@ def summary(
             errors["wasted_fraction"] += unseen * missed / n
         numbers["restarts"] = min(restarts, (n - k) / missed) if missed else 0.0
         numbers["mean_staleness"] = (n - k - missed * numbers["restarts"]) / k
-    numbers["staleness_pmf"], errors["staleness_pmf"] = _pmf(tally.histogram, outside)
+    numbers["staleness_pmf"], errors["staleness_pmf"] = _pmf(tally.histogram, known, outside)
     column = np.arange(n) if by_worker else workers.group
     share, error = mean[5:] / sizes, np.array([half_width(values) for values in residual[:, 5:].T]) / sizes
     if controls is not None:
@@ -97,17 +100,29 @@ def summary(
 
 
 def _regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:
-    """Means of the columns where the controls are 0, what is left of their deviations, and degrees of freedom."""
+    """Means of the columns where the controls are 0, deviations to take errors from, and degrees of freedom.
+
+    Both are those of the jackknife: leaving out one replicate at a time shows the bias of the regression, and what
+    single replicates with unusual controls contribute to the error.
+    """
     replicates = len(columns)
     mean = columns.mean(axis=0)
     spread = controls.std(axis=0)
-    controls, spread = controls[:, spread > 0], spread[spread > 0]
+    varied = spread > ROUNDING * replicates * np.abs(controls).max(axis=0, initial=0.0)
+    controls, spread = controls[:, varied], spread[varied]
     if controls.shape[1] == 0 or replicates < 4 * (controls.shape[1] + 2):
         return mean, columns - mean, replicates - 1
-    centre = controls.mean(axis=0)
-    standard = (controls - centre) / spread
-    slope, *_ = np.linalg.lstsq(standard, columns - mean, rcond=1e-8)
-    return mean - (centre / spread) @ slope, columns - mean - standard @ slope, replicates - 1 - controls.shape[1]
+    centre = controls.mean(axis=0) / spread
+    standard = controls / spread - centre
+    inverse = np.linalg.pinv(standard, rcond=1e-8)
+    slope = inverse @ (columns - mean)
+    leverage = 1 / replicates + np.sum(standard * inverse.T, axis=1)
+    weight = 1 - replicates * (centre @ inverse)  # of each replicate in the result, times their number
+    factor = weight / np.maximum(1 - leverage, LEAST_SHARE_OF_ITS_OWN)
+    left_out = (columns - mean - standard @ slope) * factor[:, None]
+    bias = left_out.mean(axis=0)
+    mean = mean - centre @ slope + bias * (replicates - 1) / replicates
+    return mean, left_out - bias, replicates - 1 - controls.shape[1]
 
 
 def _student(outside: float, freedom: int) -> float:
@@ -115,12 +130,17 @@ def _student(outside: float, freedom: int) -> float:
     return -float(special.stdtrit(freedom, outside / 2))
 
 
-def _pmf(histogram: NDArray[np.int64], outside: float) -> tuple[Array, Array]:
-    """Frequencies, with errors over the rows."""
+def _pmf(histogram: NDArray[np.int64], controls: Array, outside: float) -> tuple[Array, Array]:
+    """Frequencies, with errors over the rows, which are parts of the replicates of the ``controls``."""
     histogram = histogram[:, : int(np.flatnonzero(histogram.any(axis=0))[-1]) + 1]
-    rows = len(histogram)
-    unit = _student(outside, rows - 1) / math.sqrt(rows)
-    total = int(histogram.sum())
-    spread = (histogram / histogram.sum(axis=1, keepdims=True)).std(axis=0, ddof=1)
-    # what was seen nowhere may have this frequency
-    return histogram.sum(axis=0) / total, np.maximum(unit * spread, -math.log(outside) / total)
+    rows, total = len(histogram), int(histogram.sum())
+    unseen = -math.log(outside) / total  # frequency of what was seen nowhere
+    if controls.shape[1] == 0:
+        unit = _student(outside, rows - 1) / math.sqrt(rows)
+        spread = (histogram / histogram.sum(axis=1, keepdims=True)).std(axis=0, ddof=1)
+        return histogram.sum(axis=0) / total, np.maximum(unit * spread, unseen)
+    parts = controls.reshape(rows, -1, controls.shape[1]).sum(axis=1)
+    mean, residual, freedom = _regressed(histogram / histogram.sum(axis=1, keepdims=True), parts)
+    error = _student(outside, freedom) * np.sqrt(np.mean(residual**2, axis=0) / freedom)
+    pmf = np.maximum(mean, 0.0)
+    return pmf / pmf.sum(), np.maximum(error, unseen)

@@ -97,9 +97,10 @@ def abs_sgd(
         cells = np.flatnonzero((routes == "mean-field") & (theta == bound))
         part = mean_field.steady_state(workers, k[cells], bound)
         parts.append((cells, _asynchronous(workers, part, k[cells] == 1) if math.isinf(bound) else part))
-    quick = int(np.sum((routes == "simulation") | (routes == "asynchronous"))) > MANY_CELLS
-    for cell in np.flatnonzero((routes != "exact") & (routes != "mean-field")):
-        parts.append(([cell], _one_cell(workers, int(k[cell]), float(theta[cell]), routes[cell], rng, quick)))
+    for cell in np.flatnonzero((routes == "chain") | (routes == "monte-carlo")):
+        parts.append(([cell], _one_cell(workers, int(k[cell]), float(theta[cell]), routes[cell], rng)))
+    simulated = np.flatnonzero((routes == "simulation") | (routes == "asynchronous"))
+    parts += zip(simulated[:, None], _simulated(workers, k[simulated], theta[simulated], rng), strict=True)
 
     exact = (routes == "chain") | (routes == "asynchronous")
     exact |= (routes == "mean-field") & (k == 1) & np.isinf(theta)
@@ -108,22 +109,33 @@ def abs_sgd(
     return SteadyState(**_joined(parts, shape), method=labels if shape else str(labels), error=error)
 
 
-def _one_cell(
-    workers: Workers, k: int, bound: float, route: str, rng: np.random.Generator | None, quick: bool
-) -> SteadyState:
+def _one_cell(workers: Workers, k: int, bound: float, route: str, rng: np.random.Generator | None) -> SteadyState:
     """The steady state as one row of a grid."""
     if route == "chain":
         state = markov_chain.steady_state(workers, k, bound)
         zeros: dict[str, Any] = {name: np.zeros_like(np.asarray(getattr(state, name))) for name in RESULTS}
-        state = replace(state, error=SteadyState(**zeros))
-    elif route == "monte-carlo":
-        assert rng is not None
-        state = monte_carlo.steady_state(workers, k, bound, rng)
-    else:
-        state = monte_carlo.steady_state_to_goal(workers, k, bound, rng or _seeded(workers), quick)
-    assert state.error is not None
-    state = replace(_as_row(state), error=_as_row(state.error))
-    return _asynchronous(workers, state, np.array([True])) if route == "asynchronous" else state
+        return replace(_as_row(state), error=_as_row(SteadyState(**zeros)))
+    assert rng is not None
+    state = monte_carlo.steady_state(workers, k, bound, rng)
+    return replace(_as_row(state), error=_as_row(state.error))
+
+
+def _simulated(
+    workers: Workers, ks: NDArray[np.int64], bounds: Array, rng: np.random.Generator | None
+) -> list[SteadyState]:
+    """Steady states to an error goal, each as one row of a grid."""
+    if not ks.size:
+        return []
+    cells = list(zip(ks.tolist(), bounds.tolist(), strict=True))
+    quick = len(cells) > MANY_CELLS
+    rows = []
+    for (k, bound), state in zip(
+        cells, monte_carlo.steady_states_to_goal(workers, cells, rng or _seeded(workers), quick), strict=True
+    ):
+        row = replace(_as_row(state), error=_as_row(state.error))
+        alone = k == 1 and math.isinf(bound)
+        rows.append(_asynchronous(workers, row, np.array([True])) if alone else row)
+    return rows
 
 
 def _as_row(state: SteadyState) -> SteadyState:

@@ -20,8 +20,10 @@ from abs_theory.delays import (
     Pareto,
     as_delay,
 )
+from abs_theory.monte_carlo import summary
 from abs_theory.monte_carlo.conditional import MeanRound
-from abs_theory.monte_carlo.controls import Controls
+from abs_theory.monte_carlo.controls import Controls, capped_means
+from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import long_run
 from abs_theory.workers import as_workers
@@ -101,13 +103,52 @@ def test_quick_is_coarser_and_cheaper():
 # -- its parts -------------------------------------------------------------------------------------------------------
 
 
-def test_the_controls_have_mean_zero():
-    for workers in (as_workers(STALLS, 6), as_workers([SHIFTED] * 3 + [Pareto(1.0, 0.9)] * 3, 6)):
-        controls = Controls(workers, 400)
-        pool = TaskPool(workers, 2, 1, np.random.default_rng(0), 400, 300, controls=controls)
+def test_a_cell_is_the_same_alone_and_with_others():
+    for delay in (STALLS, Gamma(4.0, 0.25), [SHIFTED] * 3 + [STALLS] * 3, Empirical([1.0, 2.0, 4.0])):
+        workers, cells = as_workers(delay, 6), [(1, 3.0), (2, 1.0), (4, math.inf)]
+        together = monte_carlo.steady_states_to_goal(workers, cells, np.random.default_rng(3))
+        for (k, bound), state in zip(cells, together, strict=True):
+            alone = monte_carlo.steady_state_to_goal(workers, k, bound, np.random.default_rng(3))
+            assert (alone.round_time, alone.error.round_time) == (state.round_time, state.error.round_time)
+            np.testing.assert_array_equal(alone.staleness_pmf, state.staleness_pmf)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_controls_have_mean_zero(shared):
+    unequal = [] if shared else [as_workers([SHIFTED] * 3 + [Pareto(1.0, 0.9)] * 3, 6)]
+    for workers in (as_workers(STALLS, 6), *unequal):
+        caps, means = capped_means(workers)
+        draws = SharedDraws(SharedDelays(workers.laws[0], caps, means[0], 0, 2400)) if shared else None
+        controls = Controls(workers, 400, (2, 1.0), draws)
+        pool = TaskPool(workers, 2, 1, np.random.default_rng(0), 400, 300, None, controls)
         pool.watch(300)
         assert np.all(np.abs(controls.sums.mean(axis=0)) <= 5 * controls.sums.std(axis=0) / 20)
         assert np.all(controls.sums.std(axis=0) > 0)
+
+
+def test_shared_delays_have_the_sums_of_the_controls():
+    caps, means = capped_means(as_workers(STALLS, 6))
+    shared = SharedDelays(STALLS, caps, means[0], 7, 100)
+    draws = [SharedDraws(shared), SharedDraws(shared)]
+    rounds = shared.size // 90 + 2  # into the next block
+    for _ in range(rounds):
+        delays, same = (reading.equal(90) for reading in draws)
+        np.testing.assert_array_equal(delays, same)
+        surplus = np.minimum(delays[:, None], caps) - means[0]
+        parts = np.stack([surplus[:40].sum(axis=0), surplus[40:70].sum(axis=0), surplus[70:].sum(axis=0)])
+        np.testing.assert_allclose(draws[0].controls(np.array([0, 40, 70, 90])), parts, atol=1e-7)
+        np.testing.assert_allclose(draws[1].controls(slice(None, None, 30)).sum(axis=0), parts.sum(axis=0), atol=1e-7)
+
+
+def test_regression_on_few_unusual_replicates_states_a_larger_error():
+    """A column that depends on the square of a skewed control: plain regression would be too sure of its bias."""
+    rng, outside = np.random.default_rng(0), 0
+    for _ in range(200):
+        control = rng.exponential(size=(128, 1)) - 1
+        column = control**2 + 0.1 * rng.standard_normal((128, 1))
+        mean, left, freedom = summary._regressed(column, control)
+        outside += abs(mean[0] - 1.0) > 1.96 * math.sqrt(np.mean(left**2) / freedom)
+    assert outside <= 30
 
 
 @pytest.mark.parametrize("delay, k, bound", [(Exponential(2.0), 3, 2), (LogNormal(1.0, 1.0), 2, 4), (STALLS, 5, 1)])
