@@ -107,7 +107,7 @@ def in_step(case: Case) -> Callable[[], object]:
     def state() -> InStep:
         steps = next_steps(run.fleet, run.seed, replicates)
         assert steps is not None
-        return InStep(run, replicates, steps)
+        return InStep([(run, replicate) for replicate in replicates], steps)
 
     waiting = [state() for _ in range(MOST_CALLS)]
     return lambda: waiting.pop().tables()
@@ -163,7 +163,9 @@ def few_replicates() -> list[Line]:
     for count in (2, 3, 4, 10):
         run = run_of(QUADRATIC, protocols.abs_sgd(5, math.inf), 100, 300)
         steps = [next_steps(run.fleet, run.seed, range(count)) for _ in range(MOST_CALLS)]
-        states = [InStep(run, range(count), moves) for moves in steps if moves is not None]
+        states = [
+            InStep([(run, replicate) for replicate in range(count)], moves) for moves in steps if moves is not None
+        ]
         servers = [[Server(run, replicate) for replicate in range(count)] for _ in range(MOST_CALLS)]
         tasks = {
             "in step": lambda states=states: states.pop().tables(),

@@ -6,9 +6,10 @@ shown.  The grids are wide: a best value never lies at an end, unless the domain
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import NamedTuple, TypedDict, Unpack
 
 import joblib
 import pandas as pd
@@ -19,11 +20,11 @@ from abs_theory.delays import Delay
 from paper_figs import laws
 from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
-from simulations.experiment import simulate
+from simulations.fleets import as_fleet
 from simulations.problems import perceptron_digits
 from simulations.problems.constants import estimate
 from simulations.record import COUNTS, median, thinned, to_target
-from simulations.server import Policy, Protocol
+from simulations.server import Policy, Protocol, Run, RunBudget, run_together
 
 ACCURACY = "test_accuracy"
 
@@ -42,6 +43,7 @@ LAWS = {
     "lognormal": Setting(laws.LAWS["neither"], 0.5, 30.0),
 }
 TUNING_SEED, SHOWN_SEED = 1, 2
+problem_of = cache(perceptron_digits)  # for n workers
 FINALISTS = 3
 
 _WORKERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)  # up to n
@@ -128,10 +130,10 @@ def chosen(laws: list[str], n: int, accuracy: float, path: int) -> dict[Delay, C
     """
     method, first = TUNED["synchronous"], laws[0]
     runs = train(
-        method, first, n, {"step_size": method.step_size}, seed=TUNING_SEED, target=(ACCURACY, accuracy),
+        method, first, n, [{"step_size": method.step_size}], seed=TUNING_SEED, target=(ACCURACY, accuracy),
         replicates=[0], time_budget=2 * LONGEST_RUN,
-    )  # fmt: skip
-    constants_of_path = estimate(perceptron_digits(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
+    )[0]  # fmt: skip
+    constants_of_path = estimate(problem_of(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
     target = constants_of_path.target_at(float(runs["loss"].dropna().iloc[-1]))
     constants = constants_of_path.typical(target)
     return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, choose.Target(target)) for law in laws}
@@ -143,16 +145,35 @@ def as_chosen(choices: dict[Delay, Choice]) -> Method:
     return Method(lambda delay, n: protocols.abs_sgd(*settings[delay]), 0.177, {})
 
 
-def train(method: Method, law: str, n: int, knobs: dict[str, float], **options) -> pd.DataFrame:
-    """Simulate a method with these knobs (step_size among them) on the digits perceptron."""
-    (delay, eval_every, _), knobs = LAWS[law], dict(knobs)
-    step_size = knobs.pop("step_size")
-    local_steps = int(knobs["local_steps"]) if method.local else 1
-    protocol = method.build(delay, n, **knobs)
-    return simulate(
-        protocol, perceptron_digits(n), delay, n, step_size=step_size, local_steps=local_steps,
-        eval_every=eval_every, n_jobs=1, **options,
-    )  # fmt: skip
+class Limits(TypedDict, total=False):
+    """When a run ends, and what is evaluated on the way: the fields of ``RunBudget`` but one."""
+
+    num_updates: int
+    time_budget: float
+    target: tuple[str, float]
+    final_loss_only: bool
+
+
+def train(
+    method: Method, law: str, n: int, points: Sequence[dict[str, float]], *, seed: int, replicates: Sequence[int],
+    **limits: Unpack[Limits],
+) -> list[pd.DataFrame]:  # fmt: skip
+    """Simulate a method on the digits perceptron, with the knobs of each point: tables such as ``simulate`` returns.
+
+    The points advance in step where the method allows it.
+    """
+    delay, eval_every, _ = LAWS[law]
+    problem, fleet, budget = problem_of(n), as_fleet(delay, n), RunBudget(eval_every=eval_every, **limits)
+    runs = [
+        Run(
+            protocol=method.build(delay, n, **{name: value for name, value in point.items() if name != "step_size"}),
+            problem=problem, fleet=fleet, seed=seed, step_size=point["step_size"], budget=budget,
+            local_steps=int(point["local_steps"]) if method.local else 1,
+        )
+        for point in points
+    ]  # fmt: skip
+    results = run_together(runs, replicates)
+    return [pd.concat([rounds for rounds, _ in result], ignore_index=True) for result in results]
 
 
 def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
@@ -181,19 +202,24 @@ def tune(
     """
     scores: dict[tuple, tuple[float, float]] = {}
 
-    def evaluate(knobs: dict[str, float], which: range, budget: float) -> tuple[float, float]:
-        """Median time to the target, and the final loss, which ranks points that never reach it."""
-        options = {"replicates": which, "time_budget": budget}
-        runs = train(method, law, n, knobs, seed=TUNING_SEED, target=(ACCURACY, target), **options)
-        reached = to_target(runs, ACCURACY, target, **options)
-        last = runs.groupby("replicate")["loss"].last().mean() if len(runs) else math.inf
-        return median(reached["time"], reached["reached"]).median, last
+    def evaluate(points: list[dict[str, float]], which: range, budget: float) -> list[tuple[float, float]]:
+        """Median time to the target, and the final loss, which ranks points that never reach it; of each point."""
+        tables = train(
+            method, law, n, points, seed=TUNING_SEED, replicates=which, target=(ACCURACY, target), time_budget=budget,
+            final_loss_only=True,
+        )  # fmt: skip
+        results = []
+        for runs in tables:
+            reached = to_target(runs, ACCURACY, target, replicates=which, time_budget=budget)
+            last = runs.groupby("replicate")["loss"].last().mean() if len(runs) else math.inf
+            results.append((median(reached["time"], reached["reached"]).median, last))
+        return results
 
     def score(knobs: dict[str, float]) -> tuple[float, float]:
         key = tuple(knobs.values())
         if key not in scores:
             best = min((time for time, _ in scores.values()), default=math.inf)
-            scores[key] = evaluate(knobs, range(replicates), min(longest, 1.5 * best))
+            scores[key] = evaluate([knobs], range(replicates), min(longest, 1.5 * best))[0]
         return scores[key]
 
     best = {"step_size": method.step_size, **method.knobs}
@@ -208,7 +234,7 @@ def tune(
                 break
     finalists = [dict(zip(best, key, strict=True)) for key in sorted(scores, key=scores.__getitem__)[:FINALISTS]]
     fresh, cap = range(replicates, replicates + finals), min(longest, 3 * score(best)[0])
-    results = [evaluate(knobs, fresh, cap) for knobs in finalists]
+    results = evaluate(finalists, fresh, cap)
     winner = min(range(len(finalists)), key=results.__getitem__)
     return finalists[winner] | {"median": results[winner][0], "evaluated": len(scores)}
 
@@ -252,14 +278,14 @@ def tuned_runs(
     own = {key: value for key, value in knobs.items() if key in GRIDS}
     horizon = LAWS[law].horizon
     budget = min(LONGEST_RUN, max(horizon, 2 * knobs["median"]))
-    rounds = train(method, law, n, own, seed=SHOWN_SEED, replicates=replicates, time_budget=budget)
+    rounds = train(method, law, n, [own], seed=SHOWN_SEED, replicates=range(replicates), time_budget=budget)[0]
     shown = {f"tuned_{key}": value for key, value in own.items()}
     return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, budget=budget, **shown)
 
 
 def with_start(runs: pd.DataFrame, n: int) -> pd.DataFrame:
     """The runs of one method, each with a first row for the initial model: update 0 at time 0."""
-    problem = perceptron_digits(n)
+    problem = problem_of(n)
     first = runs.groupby("replicate").head(1)
     values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}
     zeros = dict.fromkeys(["update", "time", *COUNTS, "mean_staleness"], 0)

@@ -63,9 +63,11 @@ def _row(
     method = study.ABLATION[f"{k_rule} / {threshold}"]
     knobs = study.tune(method, law, n, hard, longest, **tuning)
     own = {name: value for name, value in knobs.items() if name in study.GRIDS}
-    options = {"replicates": replicates, "time_budget": longest}
-    runs = study.train(method, law, n, own, seed=study.SHOWN_SEED, target=(study.ACCURACY, hard), **options)
-    reached = to_target(runs, study.ACCURACY, hard, **options)
+    runs = study.train(
+        method, law, n, [own], seed=study.SHOWN_SEED, replicates=range(replicates), target=(study.ACCURACY, hard),
+        time_budget=longest,
+    )[0]  # fmt: skip
+    reached = to_target(runs, study.ACCURACY, hard, replicates=replicates, time_budget=longest)
     times = median(reached["time"], reached["reached"])._asdict()
     return {"accuracy": hard, **times, "step_size": own["step_size"], "k0": own["k0"]}
 

@@ -175,7 +175,7 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
 
     That of scipy would take most of the time of a small batch.
     """
-    by_class = np.ascontiguousarray(np.moveaxis(scores, -1, 0))  # its maximum takes a tenth of the time
+    by_class = np.ascontiguousarray(scores.transpose(2, 0, 1))  # its maximum takes a tenth of the time
     scores -= by_class.max(axis=0)[..., None]
     scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))
     return scores

@@ -3,7 +3,7 @@
 from simulations.server.budget import RunBudget
 from simulations.server.decisions import Policy, Progress
 from simulations.server.job import Job, Round
-from simulations.server.run import drive, most_in_step, run_replicate, run_replicates
+from simulations.server.run import drive, most_in_step, run_replicate, run_replicates, run_together
 from simulations.server.server import Family, Protocol, Run, Server, check_protocol
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "most_in_step",
     "run_replicate",
     "run_replicates",
+    "run_together",
 ]

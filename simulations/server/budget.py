@@ -21,6 +21,7 @@ class RunBudget:
     time_budget: float | None = None  #: seconds; None: no limit
     eval_every: float = math.inf  #: seconds between evaluations; inf: only the last model is evaluated
     target: tuple[str, float] | None = None  #: column and value to reach; None: none
+    final_loss_only: bool = False  #: whether only the last model's loss is evaluated; metrics are those of all models
 
     def __post_init__(self) -> None:
         if self.num_updates is None and self.time_budget is None:
@@ -33,6 +34,8 @@ class RunBudget:
             check_positive("eval_every", self.eval_every)
         if self.target is not None and self.eval_every == math.inf:
             raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
+        if self.final_loss_only and self.target is not None and self.target[0] == "loss":
+            raise ValueError("a target for the loss needs the loss of all models: leave out final_loss_only")
 
     @property
     def update_limit(self) -> float:

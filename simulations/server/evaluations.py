@@ -14,6 +14,7 @@ class Evaluations:
     def __init__(self, run: Run):
         self.problem, self.target = run.problem, run.budget.target
         self.every, self.time_limit = run.budget.eval_every, run.budget.time_limit
+        self.with_loss = not run.budget.final_loss_only
         self.values: dict[int, dict[str, float]] = {}  # by version of the model
         self._due = self.every
         self.pause = min(self._due, self.time_limit)
@@ -24,9 +25,8 @@ class Evaluations:
         The model of this ``version``, in force at the pause, is evaluated if that is a point of the grid.
         """
         if self._due < self.time_limit:
-            self.evaluate(version, params)
-            values = self.values[version]
-            if values["loss"] == math.inf or (self.target and _is_reached(values, *self.target)):
+            values = self.evaluate(version, params, self.with_loss)
+            if values.get("loss") == math.inf or (self.target and _is_reached(values, *self.target)):
                 return False
             self._due = _grid_point(self.every, min(time, self.time_limit))
         if time > self.time_limit:
@@ -34,19 +34,21 @@ class Evaluations:
         self.pause = min(self._due, self.time_limit)
         return True
 
-    def evaluate(self, version: int, params: np.ndarray) -> None:
-        """Record the loss at ``params``, inf if it is not finite, and the metrics of the problem: once per version."""
-        if version in self.values:
-            return
-        loss = self.problem.loss(params)
-        loss = loss if math.isfinite(loss) else math.inf
-        self.values[version] = {"loss": loss, **self.problem.metrics(params)}
+    def evaluate(self, version: int, params: np.ndarray, with_loss: bool) -> dict[str, float]:
+        """Record the metrics of the problem and the loss at ``params``, inf if it is not finite: once per version."""
+        values = self.values.get(version)
+        if values is None:
+            values = self.values[version] = dict(self.problem.metrics(params))
+        if with_loss and "loss" not in values:
+            loss = self.problem.loss(params)
+            values["loss"] = loss if math.isfinite(loss) else math.inf
+        return values
 
     def end(self, version: int, params: np.ndarray, loss: float) -> None:
         """Evaluate the last model; it has diverged if the ``loss`` that the server sees is not finite."""
-        self.evaluate(version, params)
+        values = self.evaluate(version, params, with_loss=True)
         if not math.isfinite(loss):
-            self.values[version]["loss"] = math.inf
+            values["loss"] = math.inf
 
 
 def _grid_point(every: float, time: float) -> float:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from simulations.measuring import Measured, Meter
 from simulations.problems import rows_are_exact
-from simulations.server.decisions import Decisions
+from simulations.server.decisions import Decisions, Policy
 from simulations.server.evaluations import Evaluations
 from simulations.server.next_steps import NextSteps
 from simulations.server.server import AVERAGED_BATCHES, Run, checked_weight, nothing_arrives
@@ -48,32 +48,38 @@ class Arrivals(NamedTuple):
 
 
 class InStep:
-    """The replicates of a ``run`` that have not ended: one row each, all with the same number of updates.
+    """The replicates that have not ended: one row each, all with the same number of updates.
 
-    Worker w of row r has the number r n + w.
+    Each replicate has its run; these differ in policies, step size and budget at most (``kind``).  Worker w of row r
+    has the number r n + w.
     """
 
-    def __init__(self, run: Run, replicates: Sequence[int], steps: NextSteps):
-        protocol, problem, n, rows = run.protocol, run.problem, run.fleet.n, len(replicates)
+    def __init__(self, replicates: Sequence[tuple[Run, int]], steps: NextSteps):
+        run, rows = replicates[0][0], len(replicates)
+        protocol, problem, n = run.protocol, run.problem, run.fleet.n
         assert protocol.family is not None
-        self.run, self.problem, self.n, self.family, self.steps = run, problem, n, protocol.family, steps
+        self.problem, self.n, self.family, self.steps = problem, n, protocol.family, steps
+        self.runs = [run for run, _ in replicates]
+        self.update_limit = np.array([run.budget.update_limit for run in self.runs])
         self.exact = rows_are_exact(problem)
         self.replicate = np.arange(rows)  # of each row, among the replicates
         self.updates = 0
         self.params = np.repeat(problem.initial[None], rows, axis=0)
         self.initial_loss = problem.loss(problem.initial)
         self.loss = np.full(rows, float(self.initial_loss))
-        local_steps = run.local_steps if protocol.local_steps is None else protocol.local_steps
-        policies = protocol.k, protocol.max_staleness, run.step_size, local_steps, math.inf if protocol.batch else n
-        self.decisions = [Decisions(*policies) for _ in replicates]
-        self.moving, self.single = self.decisions[0].moving, local_steps == 1
+        most = math.inf if protocol.batch else n
+        self.decisions = [
+            Decisions(run.protocol.k, run.protocol.max_staleness, run.step_size, local_steps_of(run), most)
+            for run in self.runs
+        ]
+        self.moving, self.single = any(decisions.moving for decisions in self.decisions), local_steps_of(run) == 1
         size, dtype = problem.initial.size, problem.initial.dtype
-        self.meter = Meter(rows, size, dtype) if self.decisions[0].measuring else None
+        self.meter = Meter(rows, size, dtype) if any(decisions.measuring for decisions in self.decisions) else None
         self._decide(np.zeros(rows), np.zeros(rows))
-        self.evaluations = [Evaluations(run) for _ in replicates]
+        self.evaluations = [Evaluations(run) for run in self.runs]
         self.pause = np.array([evaluations.pause for evaluations in self.evaluations])
         # by number of the worker
-        self.rngs = [rng for replicate in replicates for rng in streams(run.seed, replicate, "batch", n)]
+        self.rngs = [rng for _, replicate in replicates for rng in streams(run.seed, replicate, "batch", n)]
         self.held = np.repeat(self.params, n, axis=0)  # its model
         self.version = np.zeros(rows * n, int)  # of its model
         self.start, self.finish = np.zeros(rows * n), np.empty(rows * n)  # of its task, in seconds
@@ -132,10 +138,9 @@ class InStep:
         restarts, wasted = self._send(senders, now)
         downlinks = arrivals.downlinks + models + restarts
         self.lines.append((now, k, bound, mean, largest, downlinks, restarts, computed, idle, wasted))
-        if self.updates >= self.run.budget.update_limit:
-            self._end(dict.fromkeys(self.rows.tolist(), 0.0))
-        elif not np.isfinite(self.loss).all():
-            self._end(dict.fromkeys(np.flatnonzero(~np.isfinite(self.loss)).tolist(), 0.0))
+        if self.updates >= self.least_limit or not np.isfinite(self.loss).all():
+            over = (self.updates >= self.update_limit) | ~np.isfinite(self.loss)
+            self._end(dict.fromkeys(np.flatnonzero(over).tolist(), 0.0))
         elif self.moving:
             self._arrange()
 
@@ -379,7 +384,7 @@ class InStep:
         self.used = None if (self.k == self.most).all() else np.arange(self.most) < self.k[:, None]
         self.row_of_sender = self.rows if self.family.continues else np.repeat(self.rows, self.k)
         self.rate = np.minimum(self.k / AVERAGED_BATCHES, 1.0)
-        self.looks = bool(self.pause.min() < math.inf)
+        self.looks, self.least_limit = bool(self.pause.min() < math.inf), float(self.update_limit.min())
         self.nobody, self.no_seconds = np.zeros(count, int), np.zeros(count)
 
     @property
@@ -401,7 +406,7 @@ class InStep:
         self.replicate = self.replicate[kept]
         if not kept.size:
             return
-        for name in ("params", "loss", "pause", "k", "bound", "step_size", "local_steps"):
+        for name in ("params", "loss", "pause", "update_limit", "k", "bound", "step_size", "local_steps"):
             setattr(self, name, getattr(self, name)[kept])
         self.decisions = [self.decisions[row] for row in kept.tolist()]
         self.evaluations = [self.evaluations[row] for row in kept.tolist()]
@@ -428,4 +433,14 @@ class InStep:
         zeros = np.zeros(updates)
         columns |= {"update": np.arange(1, updates + 1), "uplinks": columns["k"], "used": columns["computed"]}
         columns |= {"discarded": zeros, "away_seconds": zeros}
-        return rounds_table(columns, evaluations.values, self.run)
+        return rounds_table(columns, evaluations.values, self.runs[replicate])
+
+
+def local_steps_of(run: Run) -> Policy:
+    """Local steps per task: those that the protocol says, or else those of the run."""
+    return run.local_steps if run.protocol.local_steps is None else run.protocol.local_steps
+
+
+def kind(run: Run) -> tuple[object, ...]:
+    """What runs have in common that may advance in step with each other."""
+    return id(run.problem), run.fleet, run.seed, run.protocol.family, run.protocol.batch, local_steps_of(run) == 1

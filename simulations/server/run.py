@@ -9,12 +9,14 @@ import pandas as pd
 from abs_theory.checks import explains_types
 from simulations.fleets import Independent
 from simulations.server.evaluations import Evaluations
-from simulations.server.in_step import ChangingPrecision, InStep
+from simulations.server.in_step import ChangingPrecision, InStep, kind
 from simulations.server.job import Round
 from simulations.server.next_steps import is_plain, next_steps
 from simulations.server.server import Run, Server
 from simulations.server.tables import TASK_COLUMNS, rounds_table
 from simulations.threads import one_thread
+
+Tables = tuple[pd.DataFrame, pd.DataFrame]  # rows per update, and per task
 
 
 @explains_types
@@ -54,7 +56,7 @@ def drive(server: Server) -> pd.DataFrame:
 
 
 @explains_types
-def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run_replicate(run: Run, replicate: int) -> Tables:
     """Run one replicate: rows per update, and per task if the run keeps them; both with the number of the replicate.
 
     In one thread, so that the result is the same to the last bit whatever runs beside it.
@@ -78,14 +80,14 @@ def run_replicate(run: Run, replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]
     return _numbered(rounds, server.books.tasks or [], replicate)
 
 
-FEWEST_IN_STEP = 3  # replicates; fewer are faster on the event server, by the table of benchmarks/simulator.py
+FEWEST_IN_STEP = 2  # replicates; fewer are faster on the event server, by the table of benchmarks/simulator.py
 MOST_WORKERS = 4000  # per gradient of an update; looking at all of them costs more than the heap of the event server
 DRAWN_BYTES = 8 * 1024  # of a worker, at most: a block of draws
 MOST_BYTES = 1 << 28  # of the models and draws that replicates in step keep
 
 
 @explains_types
-def run_replicates(run: Run, replicates: Sequence[int]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+def run_replicates(run: Run, replicates: Sequence[int]) -> list[Tables]:
     """``run_replicate`` of several replicates, with the same result: in step where that is possible and faster.
 
     >>> from abs_theory.delays import Exponential
@@ -101,13 +103,37 @@ def run_replicates(run: Run, replicates: Sequence[int]) -> list[tuple[pd.DataFra
     >>> tables[2][0].equals(run_replicate(run, 2)[0])
     True
     """
-    size = most_in_step(run)
-    if min(size, len(replicates)) < FEWEST_IN_STEP:
-        return [run_replicate(run, replicate) for replicate in replicates]
-    results = []
-    for begin in range(0, len(replicates), size):
-        results += _in_step(run, replicates[begin : begin + size])
-    return results
+    return run_together([run], replicates)[0]
+
+
+def run_together(runs: Sequence[Run], replicates: Sequence[int]) -> list[list[Tables]]:
+    """``run_replicates`` of several runs, with the same results.
+
+    Runs of the same problem object, fleet, seed and kind of protocol, which differ in policies, step size and budget,
+    advance in step with each other.  Several settings of a method are tried faster this way.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.fleets import as_fleet
+    >>> from simulations.problems import TimingOnly
+    >>> from simulations.protocols import k_sync
+    >>> from simulations.server import RunBudget
+    >>> fleet, problem, budget = as_fleet(Exponential(1.0), 3), TimingOnly(), RunBudget(num_updates=5)
+    >>> runs = [
+    ...     Run(protocol=k_sync(k), problem=problem, fleet=fleet, step_size=0.5, seed=0, budget=budget) for k in (1, 2)
+    ... ]
+    >>> tables = run_together(runs, [0, 1, 2])
+    >>> tables[1][2][0].equals(run_replicate(runs[1], 2)[0])
+    True
+    """
+    if len({kind(run) for run in runs}) > 1:
+        return [run_replicates(run, replicates) for run in runs]
+    pairs = [(run, replicate) for run in runs for replicate in replicates]
+    size = min(map(most_in_step, runs))
+    if min(size, len(pairs)) < FEWEST_IN_STEP:
+        results = [run_replicate(*pair) for pair in pairs]
+    else:
+        results = [result for begin in range(0, len(pairs), size) for result in _in_step(pairs[begin : begin + size])]
+    return [results[begin : begin + len(replicates)] for begin in range(0, len(pairs), len(replicates))]
 
 
 @explains_types
@@ -140,19 +166,20 @@ def most_in_step(run: Run) -> int:
     return MOST_BYTES // (n * (initial.nbytes + DRAWN_BYTES)) if initial.ndim == 1 else 0
 
 
-def _in_step(run: Run, replicates: Sequence[int]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+def _in_step(pairs: Sequence[tuple[Run, int]]) -> list[Tables]:
+    run, replicates = pairs[0][0], [replicate for _, replicate in pairs]
     steps = next_steps(run.fleet, run.seed, replicates)
-    if steps is None or len(replicates) < FEWEST_IN_STEP:
-        return [run_replicate(run, replicate) for replicate in replicates]
+    if steps is None or len(pairs) < FEWEST_IN_STEP:
+        return [run_replicate(*pair) for pair in pairs]
     try:
         with one_thread(), np.errstate(over="ignore", invalid="ignore"):
-            tables = InStep(run, replicates, steps).tables()
+            tables = InStep(pairs, steps).tables()
     except ChangingPrecision:
-        return [run_replicate(run, replicate) for replicate in replicates]
+        return [run_replicate(*pair) for pair in pairs]
     return [_numbered(table, [], replicate) for replicate, table in zip(replicates, tables, strict=True)]
 
 
-def _numbered(rounds: pd.DataFrame, lines: Sequence[list], replicate: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _numbered(rounds: pd.DataFrame, lines: Sequence[list], replicate: int) -> Tables:
     """Both tables, with the number of the replicate."""
     tasks = pd.DataFrame(lines, columns=TASK_COLUMNS)
     rounds.insert(0, "replicate", replicate)

@@ -21,5 +21,5 @@ def rounds_table(
         table[name] = np.full(rows, np.nan)
         for version, values in evaluations.items():
             if version:  # the first model is that of no update
-                table[name][version - 1] = values[name]
+                table[name][version - 1] = values.get(name, np.nan)
     return pd.DataFrame(table)

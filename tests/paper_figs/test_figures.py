@@ -124,7 +124,7 @@ def test_claim_of_timeline_abs_drops_the_stalled_work_k_async_keeps(tables):
 def test_claim_of_adaptation_k_never_falls_and_staleness_stays_below_a_threshold_that_never_rises():
     method = study.TUNED["ABS"]
     knobs = {"step_size": 0.354, "k0": 1, "c": 2.0}
-    rounds = study.train(method, "lognormal", 6, knobs, seed=1, replicates=2, num_updates=400)
+    rounds = study.train(method, "lognormal", 6, [knobs], seed=1, replicates=range(2), num_updates=400)[0]
     for _, run in rounds.groupby("replicate"):
         assert run["k"].is_monotonic_increasing
         assert run["k"].iloc[-1] > 1
@@ -163,9 +163,10 @@ def test_claim_of_heterogeneity_who_restarts_the_slow_does_not_hear_them(tables)
 @pytest.mark.parametrize("k_rule", study.K_RULES)
 def test_rules_that_the_ablation_takes_for_the_same_make_the_same_runs(k_rule, law, same):
     assert ablation.same_as("time-optimal", law, 6) == same
-    knobs, budget = {"step_size": 0.5, "k0": 2}, {"replicates": 2, "time_budget": 12.0, "seed": 3}
+    knobs, budget = {"step_size": 0.5, "k0": 2}, {"replicates": range(2), "time_budget": 12.0, "seed": 3}
     one, other = (
-        study.train(study.ABLATION[f"{k_rule} / {rule}"], law, 6, knobs, **budget) for rule in ("time-optimal", same)
+        study.train(study.ABLATION[f"{k_rule} / {rule}"], law, 6, [knobs], **budget)[0]
+        for rule in ("time-optimal", same)
     )
     columns = one.columns.drop("max_staleness")  # recorded even where nobody is late
     pd.testing.assert_frame_equal(one[columns], other[columns], check_exact=True)

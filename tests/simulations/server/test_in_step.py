@@ -22,7 +22,16 @@ from simulations.problems import (
     random_least_squares,
     softmax_digits,
 )
-from simulations.server import Family, Protocol, Run, RunBudget, most_in_step, run_replicate, run_replicates
+from simulations.server import (
+    Family,
+    Protocol,
+    Run,
+    RunBudget,
+    most_in_step,
+    run_replicate,
+    run_replicates,
+    run_together,
+)
 
 LOGNORMALS = Independent((LogNormal(median=1.0, sigma=1.0),) * N)
 FLEETS = {repr(law): as_fleet(law, N) for law in LAWS} | {
@@ -296,3 +305,57 @@ def test_laws_with_whole_seconds_and_of_scipy():
     from scipy import stats
 
     assert_equal(run_of(protocols.abs_sgd(2, 1), fleet=as_fleet(as_delay(stats.poisson(3, loc=1)), N)))
+
+
+# ---------------------------------------------------------------------- several settings together
+SETTINGS = {
+    "k": [protocols.abs_sgd(k, bound) for k, bound in ((1, 3), (2, math.inf), (N, 0))],
+    "policies": [protocols.abs_sgd(moving_k, moving_bound), protocols.k_sync(2), protocols.asynchronous()],
+    "continues": [protocols.k_batch_async(k) for k in (1, 3, 8)],
+}
+
+
+@pytest.mark.parametrize("problem", ["quadratic", "softmax"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_several_settings_together_are_the_same_as_each_alone(settings, problem):
+    """With other steps and other ends, too: after a number of updates, and after a number of seconds."""
+    budgets = (RunBudget(num_updates=7), BUDGETS["seconds"], RunBudget(num_updates=40, eval_every=2.0))
+    runs = [
+        run_of(protocol, PROBLEMS[problem], FLEETS["atoms"], step, budget=budget)
+        for protocol, step, budget in zip(settings, (0.1, STEPS["falling"], 0.3), budgets, strict=True)
+    ]
+    for run, tables in zip(runs, run_together(runs, [4, 0]), strict=True):
+        for replicate, (rounds, _) in zip([4, 0], tables, strict=True):
+            pd.testing.assert_frame_equal(rounds, run_replicate(run, replicate)[0], check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        run_of(protocols.k_async(2), PROBLEMS["shifted"]),
+        run_of(protocols.k_async(2), fleet=FLEETS["atoms"]),
+        replace(run_of(protocols.k_async(2)), seed=4),
+        run_of(protocols.k_batch_async(2)),
+        run_of(protocols.staleness_aware(2)),
+        run_of(protocols.k_async(2), local_steps=2),
+        run_of(protocols.rennala(2)),
+    ],
+)
+def test_runs_that_differ_in_more_than_their_settings_are_the_same_as_each_alone(others):
+    runs = [run_of(protocols.abs_sgd(2, 1)), others]
+    for run, tables in zip(runs, run_together(runs, [1, 2]), strict=True):
+        for replicate, (rounds, _) in zip([1, 2], tables, strict=True):
+            pd.testing.assert_frame_equal(rounds, run_replicate(run, replicate)[0], check_exact=True)
+
+
+@pytest.mark.parametrize("replicates", [[0], [0, 1, 2]])
+def test_without_losses_on_the_way_the_rest_is_the_same(replicates):
+    budget = RunBudget(time_budget=8.0, eval_every=1.0, target=("test_accuracy", 0.5))
+    run = run_of(protocols.k_async(2), PROBLEMS["softmax"], budget=budget)
+    few = replace(run, budget=replace(budget, final_loss_only=True))
+    for (rounds, _), (less, _) in zip(run_replicates(run, replicates), run_replicates(few, replicates), strict=True):
+        assert rounds["loss"].notna().sum() > less["loss"].notna().sum() == 1
+        assert rounds["loss"].iloc[-1] == less["loss"].iloc[-1]
+        assert rounds.drop(columns="loss").equals(less.drop(columns="loss"))
+    with pytest.raises(ValueError, match="leave out final_loss_only"):
+        RunBudget(time_budget=8.0, eval_every=1.0, target=("loss", 0.5), final_loss_only=True)
