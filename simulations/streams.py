@@ -11,7 +11,17 @@ import numpy as np
 
 from abs_theory.delays import Delay
 
-_ROLES = {"delay": 0, "batch": 1, "speed": 2, "common": 3, "stall": 4, "absence": 5, "download": 6, "upload": 7}
+_ROLES = {
+    "delay": 0,
+    "batch": 1,
+    "speed": 2,
+    "common": 3,
+    "stall": 4,
+    "absence": 5,
+    "download": 6,
+    "upload": 7,
+    "update": 8,
+}
 
 
 def streams(seed: int, replicate: int, role: str, n: int, level: int = 0) -> list[np.random.Generator]:

@@ -60,6 +60,9 @@ GOING_ON = {  # a worker that has delivered goes on at once
     "adasync, k_batch_async": protocols.adasync(LAW, N, 1, variant="k_batch_async"),
     "staleness_aware": protocols.staleness_aware(2),
     "delay_dropping": protocols.delay_dropping(),
+    "abs_batch": protocols.abs_batch(3, 1),
+    "abs_batch, dropping": protocols.abs_batch(2, 2, in_flight=False),
+    "admission, all workers busy": protocols.admission(5, 1),
     "rennala": protocols.rennala(8),
     "ringmaster, without stops": protocols.ringmaster(3, stops=False),
     "ringleader": protocols.ringleader(),
@@ -69,6 +72,9 @@ CASES = (
     {name: Case(protocol, "n - k") for name, protocol in WAITING.items()}
     | {name: Case(protocol, "n - 1") for name, protocol in GOING_ON.items()}
     | {
+        "admission": Case(protocols.admission(2, 1)),
+        "admission, in order": Case(protocols.admission(2, 2, window=1)),
+        "admission, window": Case(protocols.admission(3, 1, window=3)),
         "ssp": Case(protocols.ssp(2)),
         "mindflayer": Case(protocols.mindflayer(Uniform(0.0, 2.0), N, trials=2, cut_off=1.0)),
         "fedbuff": Case(protocols.fedbuff(4), "n - 1", local_steps=3),

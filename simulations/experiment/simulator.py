@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from abs_theory.checks import check_count, check_flag, check_n_jobs, explains_types, is_integer
-from abs_theory.typing import Laws
+from abs_theory.typing import DelayLike, Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
 from simulations.processes import parallel
@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     num_updates: int | None
     time_budget: float | None
     local_steps: int
+    update_seconds: float | DelayLike
     seed: Required[int]
     replicates: int | Sequence[int]
     eval_every: float
@@ -54,6 +55,7 @@ def simulate(  # noqa: PLR0913
     num_updates: int | None = None,
     time_budget: float | None = None,
     local_steps: int = 1,
+    update_seconds: float | DelayLike = 0.0,
     seed: int,
     replicates: int | Sequence[int] = 1,
     eval_every: float = math.inf,
@@ -76,6 +78,9 @@ def simulate(  # noqa: PLR0913
       row of the update that made it, and for the last model; elsewhere NaN.
 
     ``delay`` is the law of one local step; a task sums ``local_steps`` draws.  A sequence has one law for each worker.
+
+    An update takes ``update_seconds``, a number or a law.  Meanwhile the server answers nobody: gradients that arrive
+    queue, and workers wait.  The new model is there when the update is over; this is the ``time`` of its row.
 
     A run ends after ``num_updates``, or before the first update past ``time_budget`` seconds.  It also ends at an
     evaluation that reaches ``target``, a column and a value: a loss or gradient norm to fall to, an accuracy to rise
@@ -105,7 +110,7 @@ def simulate(  # noqa: PLR0913
     check_n_jobs(n_jobs)
     run = Run(
         protocol=protocol, problem=problem, fleet=as_fleet(delay, n), step_size=step_size, local_steps=local_steps,
-        seed=seed, keep_tasks=jobs,
+        update_seconds=update_seconds, seed=seed, keep_tasks=jobs,
         budget=RunBudget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target),
     )  # fmt: skip
     chosen = checked_replicates(replicates)

@@ -2,13 +2,16 @@ from . import weights
 from .local import adacomm, local_sgd, stsyn
 from .moving_k import adasync, fastest_k, fastest_k_pflug, staleness_aware_adasync
 from .optimal import mindflayer, rennala, ringleader, ringmaster
+from .rollouts import abs_batch, admission
 from .stale import delay_adaptive, delay_dropping, fedbuff, ssp, staleness_aware
 from .waiting import abs_sgd, asynchronous, backup_workers, k_async, k_batch_async, k_batch_sync, k_sync, synchronous
 
 __all__ = [
+    "abs_batch",
     "abs_sgd",
     "adacomm",
     "adasync",
+    "admission",
     "asynchronous",
     "backup_workers",
     "delay_adaptive",

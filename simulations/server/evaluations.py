@@ -34,6 +34,13 @@ class Evaluations:
         self.pause = min(self._due, self.time_limit)
         return True
 
+    def go_through(self, time: float, version: int, params: np.ndarray) -> bool:
+        """Pass all pauses before ``time``, when an update will be over; whether the run goes on until there."""
+        while self.pause < time:
+            if not self.go_on(time, version, params):
+                return False
+        return True
+
     def evaluate(self, version: int, params: np.ndarray, with_loss: bool) -> dict[str, float]:
         """Record the metrics of the problem and the loss at ``params``, inf if it is not finite: once per version."""
         values = self.values.get(version)

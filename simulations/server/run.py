@@ -12,7 +12,7 @@ from simulations.server.evaluations import Evaluations
 from simulations.server.in_step import ChangingPrecision, InStep, kind
 from simulations.server.job import Round
 from simulations.server.next_steps import is_plain, next_steps
-from simulations.server.server import Run, Server
+from simulations.server.server import Run, RunEnds, Server
 from simulations.server.tables import TASK_COLUMNS, rounds_table
 from simulations.threads import one_thread
 
@@ -39,11 +39,15 @@ def drive(server: Server) -> pd.DataFrame:
     """
     on_arrival, update_limit = server.protocol.on_arrival, server.run.budget.update_limit
     evaluations, updates = Evaluations(server.run), 0
+    server.goes_on = evaluations.go_through
     with np.errstate(over="ignore", invalid="ignore"):
         while True:
             job = server.next_arrival(evaluations.pause)
             if job is not None:
-                on_arrival(server, job)
+                try:
+                    on_arrival(server, job)
+                except RunEnds:
+                    break
                 if server.updates > updates:
                     updates = server.updates
                     if updates >= update_limit or not math.isfinite(server.loss):
@@ -156,7 +160,13 @@ def most_in_step(run: Run) -> int:
     """
     protocol, fleet, n = run.protocol, run.fleet, run.fleet.n
     k = protocol.k if isinstance(protocol.k, int) else 1
-    if protocol.family is None or protocol.cut_off is not None or protocol.keeps_going or run.keep_tasks:
+    if (
+        run.update_law is not None
+        or protocol.family is None
+        or protocol.cut_off is not None
+        or protocol.keeps_going
+        or run.keep_tasks
+    ):
         return 0
     if n > MOST_WORKERS * k or (protocol.batch and not isinstance(protocol.k, int)):
         return 0

@@ -7,7 +7,7 @@ and nobody changes them.  So gradients are computed only when they are applied, 
 
 import math
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from abs_theory.checks import check_count, explains_types
+from abs_theory.checks import check_count, check_nonnegative, explains_types
+from abs_theory.delays import Delay, Deterministic, as_delay
+from abs_theory.typing import DelayLike
 from simulations.fleets import Fleet
 from simulations.measuring import Meter
 from simulations.problems import Problem
@@ -26,7 +28,7 @@ from simulations.server.decisions import Decisions, Policy
 from simulations.server.job import Job, Round
 from simulations.server.steps import differences, gradients, remembered, slopes, steps_and_sizes, weighted_sum
 from simulations.server.task_times import TaskPlanner
-from simulations.streams import streams
+from simulations.streams import streams, task_times
 
 __all__ = ["Protocol", "Run", "Server", "check_protocol"]
 
@@ -68,6 +70,9 @@ class Protocol:
     local_steps: Policy = None  #: per task; None: those of the run
     batch: bool = False  #: a worker may deliver more than once to an update, so k may exceed n
     keeps_going: bool = False  #: a worker that has done its local steps continues until it is collected
+    #: called with server and job on an arrival while the server updates, before ``on_arrival``; None: workers wait
+    meanwhile: Callable[["Server", Job], None] | None = None
+    starters: float = math.inf  #: workers that receive the first model; the others wait to be assigned
     cut_off: Sequence[float] | None = None  #: seconds after which each worker gives a task up; None: never
     notes: Callable[[], SimpleNamespace] = SimpleNamespace  #: makes what it remembers during one run
     family: Family | None = None  #: what ``on_arrival`` does, if it is of the ABS family; None: it may do anything
@@ -114,6 +119,8 @@ class Run:
     seed: int  #: of all that is drawn
     budget: RunBudget  #: when it ends
     keep_tasks: bool = False  #: whether the books have a line for each task
+    #: of an update, a number or a law: what arrives meanwhile queues, and the new model is there when it is over
+    update_seconds: float | DelayLike = 0.0
 
     def __post_init__(self) -> None:
         check_protocol(self.protocol)
@@ -126,6 +133,16 @@ class Run:
         check_count("seed", self.seed, minimum=0)
         if self.budget.target is not None:
             self.budget.check_target(self.evaluated)
+        _ = self.update_law
+
+    @cached_property
+    def update_law(self) -> Delay | None:
+        """The law of the time of an update; None if it takes no time."""
+        seconds = self.update_seconds
+        if isinstance(seconds, int | float):
+            check_nonnegative("update_seconds", seconds)
+            return Deterministic(float(seconds)) if seconds else None
+        return as_delay(seconds)
 
     @cached_property
     def evaluated(self) -> list[str]:
@@ -147,6 +164,10 @@ def nothing_arrives(time: float, updates: int, n: int, waiting: bool = True) -> 
     else:
         why = f"the protocol has given none of its {n} workers a task: does it call server.assign(server.update())?"
     return RuntimeError(f"no worker will ever deliver again at t={time:.3g}, after {updates} updates: {why}")
+
+
+class RunEnds(Exception):  # noqa: N818 (no error)
+    """The run ends before an update that has begun is over."""
 
 
 @explains_types
@@ -212,12 +233,17 @@ class Server:
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
         self._agenda: Agenda = []  # the jobs by when they end, and dropped ones whose time has not come
+        self.queued: deque[Job] = deque()  #: delivered while the server updated, if their workers go on
+        law = run.update_law
+        self._update_times = None if law is None else task_times(law, streams(run.seed, replicate, "update", 1)[0])
+        #: asked with the end of an update, in seconds, and the model in force until then: whether the run goes on
+        self.goes_on: Callable[[float, int, np.ndarray], bool] = lambda time, version, params: True
         self._dropped = 0  # of them, at most
         self._returns = 0  # of workers, since the last update
         self._patience = MOST_ARRIVALS + MOST_ARRIVALS_PER_WORKER * self.n  # arrivals, or returns, without an update
         self._applied: tuple = ()  # first columns of the round that the next event will close
         self._decide(mean_staleness=0.0)
-        self.assign(self.workers)
+        self.assign(self.workers[: int(min(protocol.starters, self.n))])
 
     # ------------------------------------------------------------------ the clock
     def next_arrival(self, until: float = math.inf) -> Job | None:
@@ -229,6 +255,8 @@ class Server:
         if self._applied:
             self._close_round()
         agenda, jobs = self._agenda, self.jobs
+        if self.queued:
+            return self._arrived(self.queued.popleft())
         while agenda:
             time, worker, job, _ = agenda[0]
             if jobs.get(worker) is not job:  # it was dropped
@@ -240,16 +268,14 @@ class Server:
                 if time == math.inf:
                     break
             drop_first(agenda)
-            self.time = time
+            if time > self.time:  # else it has queued while the server updated
+                self.time = time
             if job.lost_at < math.inf:
                 self._come_back(job)
                 continue
-            self.arrivals += 1
-            if self.arrivals > self._patience:
-                raise self._no_update(f"{self.arrivals} gradients came: does the protocol ever call server.update()?")
             if not self._keeps_going:
-                self._deliver(job)
-            return job
+                self._deliver(job, time)
+            return self._arrived(job)
         raise nothing_arrives(self.time, self.updates, self.n, waiting=bool(self.accepted or self.jobs))
 
     @property
@@ -279,6 +305,8 @@ class Server:
         """
         if total is not None and not 0 < total < math.inf:
             raise ValueError(f"the total that a sum of gradients is divided by must be finite and > 0, got {total!r}")
+        if self._update_times is not None:
+            self._wait_for_the_update(self.time + next(self._update_times))
         jobs, version = self.accepted, self.updates
         staleness = [version - job.version for job in jobs] or [0]
         if jobs:
@@ -317,9 +345,13 @@ class Server:
                     continue  # away
                 del jobs[worker]
                 self._dropped += 1
+                end = now
+                if job.finish < now and not self._keeps_going:  # done while the server updated, and now too stale
+                    end = job.finish
+                    idle += now - end
                 if meter is not None:
-                    dropped.append(now - job.start)
-                books.restart(job, now, version)
+                    dropped.append(end - job.start)
+                books.restart(job, end, version)
             elif step is not None:
                 idle += now - idle_since[worker]
             else:
@@ -359,6 +391,11 @@ class Server:
         return stale
 
     @property
+    def updates_take_time(self) -> bool:
+        """Whether an update lasts."""
+        return self._update_times is not None
+
+    @property
     def idle(self) -> list[int]:
         """The workers that have nothing to do, in order."""
         return [worker for worker in self.workers if worker not in self.jobs]
@@ -375,7 +412,7 @@ class Server:
             job.local_steps = bisect_right(job.marks, self.time)
             if job.local_steps:
                 job.finish = job.marks[job.local_steps - 1]
-                self._deliver(job)
+                self._deliver(job, self.time)
                 self.books.stop(self.time - job.finish)
                 collected.append(job)
             else:
@@ -390,7 +427,11 @@ class Server:
             self._rest(worker)
         for job in self.jobs.values():
             if self.time < job.lost_at:
-                self.books.leave_unfinished(job, self.time, self.updates)
+                end = self.time
+                if job.finish < end and not self._keeps_going:  # it queues
+                    end = job.finish
+                    self.books.rest(self.time - end)
+                self.books.leave_unfinished(job, end, self.updates)
             else:
                 self._lose(job)
         self.books.extend_last_round()
@@ -430,12 +471,39 @@ class Server:
         self.k, self.max_staleness = decisions.k, decisions.max_staleness
         self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
 
-    def _deliver(self, job: Job) -> None:
+    def _arrived(self, job: Job) -> Job:
+        self.arrivals += 1
+        if self.arrivals > self._patience:
+            raise self._no_update(f"{self.arrivals} gradients came: does the protocol ever call server.update()?")
+        return job
+
+    def _wait_for_the_update(self, end: float) -> None:
+        """Pass the time until ``end``; what arrives queues, and if the protocol says so its worker goes on.
+
+        Raises RunEnds if the run ends before.
+        """
+        if not self.goes_on(end, self.updates, self.params):
+            raise RunEnds
+        agenda, meanwhile = self._agenda, self.protocol.meanwhile
+        while meanwhile is not None and agenda and agenda[0][0] <= end:
+            time, worker, job, _ = agenda[0]
+            drop_first(agenda)
+            if self.jobs.get(worker) is job:
+                self.time = time
+                if job.lost_at < math.inf:
+                    self._come_back(job)
+                else:
+                    self._deliver(job, time)
+                    self.queued.append(job)
+                    meanwhile(self, job)
+        self.time = end
+
+    def _deliver(self, job: Job, time: float) -> None:
         worker, books = job.worker, self.books
         del self.jobs[worker]
-        self._idle_since[worker] = self.time
+        self._idle_since[worker] = time
         if job.cut:
-            books.cut_off(job, self.time, self.updates)
+            books.cut_off(job, time, self.updates)
         else:
             books.deliver(job, self.updates)
 
@@ -453,14 +521,14 @@ class Server:
             stay = "they never stay long enough for what the protocol waits for"
             raise self._no_update(f"workers came back {self._returns} times: {stay}")
         del self.jobs[job.worker]
-        self._idle_since[job.worker] = self.time
+        self._idle_since[job.worker] = job.finish
         self._lose(job)
         self._planner.absence_is_over(job.worker)
         self.assign([job.worker])
 
     def _lose(self, job: Job) -> None:
         """Account for a worker that left before its job was done, and has been away until now."""
-        self.books.rest(0.0, self.time - job.lost_at)
+        self.books.rest(0.0, min(self.time, job.finish) - job.lost_at)
         if job.start < job.lost_at:
             version = bisect_right(self.books.rounds, job.lost_at, key=lambda row: row.time)
             self.books.lose(job, job.lost_at, version)

@@ -1,0 +1,120 @@
+"""Protocols of asynchronous reinforcement learning, where a trainer waits for k of n generation slots."""
+
+from types import SimpleNamespace
+
+from abs_theory.checks import check_count, check_nonnegative, explains_types
+from simulations.server import Job, Policy, Protocol, Server
+
+
+@explains_types
+def abs_batch(k: Policy, max_staleness: Policy, in_flight: bool = True) -> Protocol:
+    """K-batch-async with the threshold of ABS: no slot waits, also not while the server updates.
+
+    After an update, running tasks staler than ``max_staleness`` restart.  With ``in_flight`` False they run on, and are
+    dropped when they arrive.  What arrives while the server updates queues; it is dropped if it is then too stale.
+
+    Round: by ``steady_state.abs_batch``; staleness: at most ``max_staleness``; restarts: workers staler than that.
+    Source: max_off_policy_steps of prime-rl (stopped in flight), and slime (dropped at arrival), 2025.
+    See also ``abs_sgd``, in which a worker that has delivered waits; ``admission``, which bounds what is started.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(abs_batch(k=2, max_staleness=0), TimingOnly(), laws, 3, step_size=1.0, num_updates=3, seed=0)
+    >>> print(run[["time", "largest_staleness", "restarts"]].to_string(index=False))
+     time  largest_staleness  restarts
+      2.0                  0         2
+      4.0                  0         2
+      6.0                  0         2
+    """
+
+    def on_arrival(server: Server, job: Job) -> None:
+        waits = job.worker not in server.jobs
+        if waits and server.updates_take_time:  # goes on before the update, with the old model
+            server.assign([job.worker])
+            waits = False
+        restarts = [job.worker] if waits else []
+        if server.staleness(job) > server.max_staleness:
+            server.discard(job)
+        else:
+            server.accept(job)
+            if len(server.accepted) == server.k:
+                server.update()
+                restarts += server.staler_than(server.max_staleness) if in_flight else []
+        server.assign(restarts)
+
+    def meanwhile(server: Server, job: Job) -> None:
+        server.assign([job.worker])
+
+    return Protocol(on_arrival, k, max_staleness, batch=True, meanwhile=meanwhile)
+
+
+@explains_types
+def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
+    """A task starts only while fewer than ``(ahead + 1) k`` are started and not yet used; nobody restarts.
+
+    An update uses the first ``k`` finished tasks.  With a ``window`` it uses tasks nearly in the order of their starts:
+    a finished task is taken only if fewer than ``window`` tasks have started from the oldest unused one on (1: strictly
+    in order).
+
+    Round: by ``steady_state.abs_sgd`` with (ahead + 1) k workers if there are so many; staleness: mean ``ahead`` then,
+    with a window at most ((ahead + 1) k + window - 2) // k; restarts: nobody.
+    Source: max_head_offpolicyness of AReaL (2025); windowed first-in-first-out of MiniMax Forge (2026).
+    See also ``k_async``, the same if there are (ahead + 1) k workers; ``abs_batch``, which bounds the staleness.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4, 4)]
+    >>> run = simulate(admission(k=1, ahead=1), TimingOnly(), laws, 4, step_size=1.0, num_updates=4, seed=0)
+    >>> run["time"].tolist()  # two workers
+    [1.0, 2.0, 2.0, 3.0]
+    """
+    check_count("k", k)
+    check_nonnegative("ahead", ahead)
+    most = int((ahead + 1) * k)
+    if window is not None:
+        check_count("window", window)
+
+    def start(server: Server, workers: list[int]) -> None:
+        """Let as many of these idle workers start as may."""
+        started = len(server.jobs) + len(server.accepted) + len(server.queued) + len(server.notes.finished)
+        server.assign(sorted(workers)[: max(most - started, 0)])
+
+    def on_arrival(server: Server, job: Job) -> None:
+        finished: list[Job] = server.notes.finished
+        finished.append(job)
+        while len(server.accepted) < k and (usable := _usable(server, window)) is not None:
+            finished.remove(usable)
+            server.accept(usable)
+        if len(server.accepted) == k:
+            server.update()
+            if (usable := _usable(server, window)) is not None:  # the first of the next batch is there already
+                finished.remove(usable)
+                server.queued.appendleft(usable)
+            start(server, server.idle)
+        elif job.worker not in server.jobs:
+            start(server, [job.worker])
+
+    def meanwhile(server: Server, job: Job) -> None:
+        start(server, [job.worker])
+
+    def notes() -> SimpleNamespace:
+        return SimpleNamespace(finished=[], places={})
+
+    bound = None if window is None else (most + window - 2) // k
+    return Protocol(on_arrival, k, bound, batch=True, notes=notes, meanwhile=meanwhile, starters=most)
+
+
+def _usable(server: Server, window: int | None) -> Job | None:
+    """The finished task that an update may use next; None if it has to wait for older ones, or there is none."""
+    finished: list[Job] = server.notes.finished
+    if window is None or not finished:
+        return finished[0] if finished else None
+    places: dict[Job, int] = server.notes.places
+    unused = [*server.jobs.values(), *server.queued, *finished]
+    for job in sorted(unused, key=lambda job: (job.start, job.worker)):
+        places.setdefault(job, len(places))
+    first = min(finished, key=places.__getitem__)
+    return first if places[first] < min(places[job] for job in unused) + window else None
