@@ -198,7 +198,7 @@ def _described(workers: Workers, k: int, theta: float, r: float, T: float) -> Tr
             worked += starts * law.mean
         else:  # stopped when the update is over
             length += starts * (law.mean - float(law.integrated_tail(deadline)) - deadline * (1 - used))
-            worked += starts * (law.mean - float(law.integrated_tail(max(deadline, deadline + T + min(t, 0.0)))))
+            worked += starts * (law.mean - float(law.integrated_tail((theta + 1) * r)))
         if math.isfinite(deadline):
             lengths, trained = np.array([0.0, deadline, deadline * (1 + 1e-9)]), np.array([1.0, 1.0, 0.0])
     tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if math.isfinite(theta) else 0.0)) / k
