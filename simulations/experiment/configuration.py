@@ -17,7 +17,7 @@ from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names,
 from simulations.experiment.simulator import checked_replicates, simulate
 from simulations.experiment.toml import TomlTable, from_toml, to_toml
 from simulations.fleets import as_fleet
-from simulations.server import Policy, Run, RunBudget, Server
+from simulations.server import Policy, Run, RunBudget, Server, most_in_step
 
 MAX_TOML_BYTES = 10_000_000  # of a file: 100,000 cells of a sweep, written out
 Made = TypeVar("Made")
@@ -141,16 +141,26 @@ class Experiment:
         Builds all objects and lets one replicate make its first decisions.  This takes milliseconds, unless a policy
         has much to compute.
         """
-        made = self._make()
-        run = Run(
-            protocol=made["protocol"], problem=made["problem"], fleet=as_fleet(made["delay"], self.n),
-            step_size=made["step_size"], local_steps=self.local_steps, seed=self.seed, budget=self._budget,
-        )  # fmt: skip
+        run = self._as_run
         try:
             Server(run, self.which[0])
         except ValueError as refused:
             names_its_key = str(refused).startswith("step_size")
             raise ValueError(f"{'' if names_its_key else 'protocol: '}{refused}") from None
+
+    @property
+    def most_in_step(self) -> int:
+        """How many replicates may advance in step, which is faster: 0 if none may, see ``server.most_in_step``."""
+        return most_in_step(self._as_run)
+
+    @property
+    def _as_run(self) -> Run:
+        made = self._make()
+        return Run(
+            protocol=made["protocol"], problem=made["problem"], fleet=as_fleet(made["delay"], self.n),
+            step_size=made["step_size"], local_steps=self.local_steps, seed=self.seed, budget=self._budget,
+            keep_tasks=self.jobs,
+        )  # fmt: skip
 
     @property
     def _budget(self) -> RunBudget:

@@ -1,6 +1,7 @@
 """Run a sweep: replicates in any order on many processes, each kept once it is finished, tables in a fixed order."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
@@ -25,6 +26,7 @@ from simulations.sweeps.sweep import Sweep, error_line, label
 
 __all__ = ["Outcome", "Unit", "run_sweep", "units"]
 
+MOST_TOGETHER = 10  # replicates that are kept at the same time; more are hardly faster in step
 KEY_LETTERS = 32  # hexadecimal digits of a key: 128 bits, so that two different runs never share one
 
 
@@ -75,8 +77,8 @@ def run_sweep(
     Replicates run on ``n_jobs`` processes (-1: all cores), or with ``backend="ray"`` on the Ray cluster at ``address``
     (None: the one of this process, or a new one on this computer).  The numbers are the same everywhere.  Each
     replicate is written to ``out`` when it is finished (None: keep nothing), so that after any interruption the same
-    call continues.  A replicate that fails is reported in ``cells``; the others run.  Nobody else can write to ``out``
-    meanwhile; a Store that is open keeps its lock.
+    call continues; up to ten of one cell advance in step and finish together.  A replicate that fails is reported in
+    ``cells``; the others run.  Nobody else can write to ``out`` meanwhile; a Store that is open keeps its lock.
 
     Raises ValueError for an unknown backend and, before anything runs, if no cell could begin (``Sweep.check``);
     OSError if a result cannot be written, or another run is writing to ``out``.
@@ -101,25 +103,61 @@ def run_sweep(
         progress = tqdm(total=len(missing) + len(kept), initial=len(kept), unit="run", disable=None, leave=False)
         with catch_warnings(), progress, closing(_results(missing, backend, address, n_jobs)) as results:
             filterwarnings("ignore", message=".* tasks which were still being processed")  # an interruption is meant to
-            for key, tables, error in results:
-                if tables is None:
-                    errors[key] = error
-                else:
-                    kept[key] = store.save(key, tables)
-                progress.update()
+            for group in results:
+                for key, tables, error in group:
+                    if tables is None:
+                        errors[key] = error
+                    else:
+                        kept[key] = store.save(key, tables)
+                    progress.update()
     return _outcome(sweep, wanted, kept, errors)._replace(damaged=tuple(store.damaged))
 
 
 Attempt = tuple[str, Tables | None, str]
 
 
-def attempt(unit: Unit) -> Attempt:
-    """The key of a unit with its tables, or with what went wrong: a failure must not stop the other units."""
+def attempt(group: Sequence[Unit]) -> list[Attempt]:
+    """The keys of some units of one cell with their tables, or with what went wrong.
+
+    A failure must not stop the other units.
+    """
     try:
-        result = unit.experiment.run(n_jobs=1, replicates=[unit.replicate])
+        result = group[0].experiment.run(n_jobs=1, replicates=[unit.replicate for unit in group])
     except (Exception, SystemExit) as problem:  # the user's code may do either
-        return unit.key, None, error_line(problem)
-    return unit.key, result if isinstance(result, tuple) else (result,), ""
+        if len(group) > 1:
+            return [attempted for unit in group for attempted in attempt([unit])]
+        return [(group[0].key, None, error_line(problem))]
+    tables = result if isinstance(result, tuple) else (result,)
+    if len(group) == 1:
+        return [(group[0].key, tables, "")]
+    parts = [[table[table["replicate"] == unit.replicate] for table in tables] for unit in group]
+    return [
+        (unit.key, tuple(part.reset_index(drop=True) for part in of_unit), "")
+        for unit, of_unit in zip(group, parts, strict=True)
+    ]
+
+
+def groups(missing: Sequence[Unit], processes: int) -> list[list[Unit]]:
+    """Replicates of the same cell that may advance in step, at most ``MOST_TOGETHER``; all other units alone.
+
+    There is work for all ``processes``.
+    """
+    most = min(MOST_TOGETHER, -(-len(missing) // processes))
+    result: list[list[Unit]] = []
+    for _, of_cell in itertools.groupby(missing, lambda unit: unit.cell):
+        replicates = list(of_cell)
+        size = min(most, len(replicates))
+        if size > 1:
+            size = max(1, min(size, _most_in_step(replicates[0].experiment)))
+        result += [replicates[begin : begin + size] for begin in range(0, len(replicates), size)]
+    return result
+
+
+def _most_in_step(experiment: Experiment) -> int:
+    try:
+        return experiment.most_in_step
+    except Exception:  # it cannot begin, which ``attempt`` tells
+        return 0
 
 
 def check_backend(backend: str) -> None:
@@ -140,12 +178,14 @@ class _Memory:
         return tables
 
 
-def _results(missing: Sequence[Unit], backend: str, address: str | None, n_jobs: int) -> Generator[Attempt]:
-    """What ``attempt`` returns for each unit, in the order in which they finish."""
+def _results(missing: Sequence[Unit], backend: str, address: str | None, n_jobs: int) -> Generator[list[Attempt]]:
+    """What ``attempt`` returns for each group of units, in the order in which they finish."""
     if backend == "ray":
-        return ray_cluster.results(attempt, missing, address)
-    run = parallel(1 if len(missing) <= 1 else n_jobs, "generator_unordered")
-    return cast(Generator[Attempt], run(joblib.delayed(attempt)(unit) for unit in missing))
+        return ray_cluster.results(attempt, [[unit] for unit in missing], address)
+    processes = joblib.effective_n_jobs(n_jobs)
+    chosen = groups(missing, processes)
+    run = parallel(1 if len(chosen) <= 1 else n_jobs, "generator_unordered")
+    return cast(Generator[list[Attempt]], run(joblib.delayed(attempt)(group) for group in chosen))
 
 
 def _outcome(sweep: Sweep, wanted: Sequence[Unit], kept: dict[str, Tables], errors: dict[str, str]) -> Outcome:

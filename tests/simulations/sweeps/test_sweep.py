@@ -348,7 +348,9 @@ def results(path):
 def counting(monkeypatch):
     """A list of the units that are computed from now on."""
     computed, attempt = [], execution.attempt
-    monkeypatch.setattr(execution, "attempt", lambda unit: (computed.append(unit.key), attempt(unit))[1])
+    monkeypatch.setattr(
+        execution, "attempt", lambda group: (computed.extend(unit.key for unit in group), attempt(group))[1]
+    )
     return computed
 
 
@@ -383,6 +385,7 @@ def test_what_a_result_depends_on_is_in_its_key(tmp_path, monkeypatch):
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, OSError(28, "No space left on device")], ids=["Ctrl-C", "full"])
 def test_an_interruption_at_any_point_loses_nothing_that_is_finished(small, tmp_path, monkeypatch, failing, problem):
     """The second file cannot be written, at one of the steps of doing so; and so again, until all is done."""
+    monkeypatch.setattr(execution, "MOST_TOGETHER", 1)
     computed, finished = counting(monkeypatch), [0]
     while finished[-1] < 4:
         with monkeypatch.context() as patch:
@@ -398,6 +401,39 @@ def test_an_interruption_at_any_point_loses_nothing_that_is_finished(small, tmp_
         assert finished == [0, 1, 2, 3, 4]
         assert len(computed) == 4 + 3
     assert csv(run_sweep(SMALL, tmp_path, n_jobs=1)) == csv(small)
+
+
+def test_replicates_in_step_are_kept_one_by_one_and_are_the_same(tmp_path, monkeypatch):
+    """Those that miss are run together; where one fails, the others are there."""
+    sweep = Sweep({**BASE, "replicates": 5}, {"protocol.k": [1, 2]})
+    sizes, attempt = [], execution.attempt
+    monkeypatch.setattr(execution, "attempt", lambda group: (sizes.append(len(group)), attempt(group))[1])
+    outcome = run_sweep(sweep, tmp_path / "together", n_jobs=1)
+    assert sizes == [5, 5]
+    for path in results(tmp_path / "together")[::4]:
+        path.unlink()
+    assert csv(run_sweep(sweep, tmp_path / "together", n_jobs=1)) == csv(outcome)
+    assert sum(sizes[2:]) == 3
+    monkeypatch.setattr(execution, "MOST_TOGETHER", 1)
+    assert csv(run_sweep(sweep, tmp_path / "alone", n_jobs=1)) == csv(outcome)
+    together, alone = (
+        {path.name: path.read_bytes() for path in results(tmp_path / name)} for name in ("together", "alone")
+    )
+    assert together == alone
+
+
+def test_one_that_fails_among_replicates_in_step_stops_no_other(monkeypatch):
+    run = Experiment.run
+
+    def failing(experiment, n_jobs, replicates):
+        if 1 in replicates:
+            raise ValueError("replicate 1 is broken")
+        return run(experiment, n_jobs, replicates)
+
+    monkeypatch.setattr(Experiment, "run", failing)
+    outcome = run_sweep(Sweep({**BASE, "replicates": 3}), n_jobs=1)
+    assert outcome.table["replicate"].unique().tolist() == [0, 2]
+    assert outcome.cells["error"].tolist() == ["replicate 1 is broken"]
 
 
 def _fail_in_the_second_save(patch, step, problem):
