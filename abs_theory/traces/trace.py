@@ -124,6 +124,8 @@ class Trace:
         late = frame["seconds"].to_numpy() > last
         frame["observed"] &= ~late
         frame["seconds"] = np.minimum(frame["seconds"], last)
+        if "status" in frame:
+            frame.loc[late, "status"] = "cancelled"
         return replace(self, attempts=frame.assign(k_waited=k).drop(columns="lost", errors="ignore"))
 
 

@@ -23,7 +23,7 @@ SIZE = (4.7, 3.3)  # inches: two side by side on a page, and readable on a telep
 MOST_COLUMNS, MOST_ROWS = 300, 60  # cells of the heat map; more rounds or workers are averaged
 MOST_POINTS = 400  # of round time over time
 MOST_BOXES = 40  # workers with a box of their own
-MOST_LABELS = 24  # names of workers on an axis
+MOST_LABELS = 13  # names of workers on an axis
 MOST_RATIO_IN_STEPS = 300  # of the ends of a logarithmic axis that has ticks between powers of ten
 LONGEST_NAME = 14  # letters of a name on an axis
 
@@ -56,7 +56,7 @@ def heat_map(plan: Plan) -> Figure:
     _mark_changes(ax, plan, of_workers=True)
     ax.set(xlabel="round, in order", ylabel="worker")
     _name_workers(ax.yaxis, plan, np.arange(n))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return figure
 
 
@@ -75,13 +75,14 @@ def over_time(plan: Plan) -> Figure:
         ax.plot(x, _means(y, group), kind, color=color, ms=2, lw=0.8, label=f"until {label}", rasterized=True)
         if plan.k == largest:
             break
-    for place in np.flatnonzero(np.diff(plan.table.window)) + 0.5:
-        ax.axvline(place, color=PALE, lw=0.8, ls="--")
+    changed = {change.row for change in plan.changes}
+    for row in set((np.flatnonzero(np.diff(plan.table.window)) + 1).tolist()) - changed:
+        ax.axvline(row - 0.5, color=PALE, lw=0.8, ls="--")
     _mark_changes(ax, plan, of_workers=False)
     averaged = "" if rounds <= MOST_POINTS else f" (means of {math.ceil(rounds / MOST_POINTS)})"
     ax.set(xlabel=f"round, in order{averaged}", ylabel="round time (s)", yscale="log")
     _plain_seconds(ax.yaxis, *ax.get_ylim())
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _legend_above(ax)
     return figure
 
@@ -99,8 +100,9 @@ def per_worker(plan: Plan) -> Figure:
     colors = [CHOSEN if plan.workers[worker] in slow else INK for worker in shown]
     y = np.arange(shown.size)
     ax.hlines(y, low, high, color=colors, lw=1)
-    ax.hlines(y, lower, upper, color=colors, lw=4)
-    ax.plot(median, y, "|", color="white", ms=7, mew=1.5)
+    thick = min(4.0, 120 / shown.size)  # points; bars do not touch
+    ax.hlines(y, lower, upper, color=colors, lw=thick)
+    ax.plot(median, y, "|", color="white", ms=1.7 * thick, mew=1.5)
     ax.set(xlabel="delay (s)", ylabel="worker", xscale="log", ylim=(shown.size - 0.5, -0.5))
     _plain_seconds(ax.xaxis, *ax.get_xlim())
     _name_workers(ax.yaxis, plan, shown)
@@ -122,7 +124,7 @@ def curve(plan: Plan) -> Figure:
         ax.plot(k[~known], table["mean"][~known], "o", color=INK, mfc="white", ms=4, label="trace, no interval")
     ax.axvline(plan.k, color=CHOSEN, lw=1)
     ax.set(xlabel=f"k, workers waited for (line: {plan.k})", ylabel="mean time of the k-th arrival (s)", ylim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _legend_above(ax)
     return figure
 
@@ -137,7 +139,7 @@ def rates(plan: Plan) -> Figure:
         rate = plan.k / plan.setting.played.round_time
         ax.plot(plan.k, rate, "^", color=CHOSEN, label=f"max_staleness {threshold_words(plan.max_staleness)}")
     ax.set(xlabel="k, workers waited for", ylabel="gradients per second", ylim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _legend_above(ax)
     return figure
 
@@ -171,7 +173,7 @@ def compared(comparison: Comparison) -> Figure:
         ax.vlines(k + shift, curves[f"{when}_low"], curves[f"{when}_high"], color=color, lw=1.2)
         ax.plot(k + shift, curves[f"{when}_mean"], ".", color=color, label=when)
     ax.set(xlabel="k, workers waited for", ylabel="mean time of the k-th arrival (s)", ylim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _legend_above(ax)
     return figure
 

@@ -1,6 +1,7 @@
 """Traces: what comes out of good rows, and the views on it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic_traces as synthetic
 
@@ -37,6 +38,16 @@ def test_a_server_that_waits_for_k_sees_later_arrivals_censored_at_the_kth():
         censored.waiting_for(4)
     with pytest.raises(ValueError, match="k must be an integer >= 1, got k=0"):
         trace.waiting_for(0)
+
+
+def test_a_call_that_fails_after_the_kth_arrival_is_cancelled_by_a_server_that_waits_for_k():
+    """Workers 0 and 1 take 1 s and 2 s, worker 2 fails after 3 s."""
+    rows = [(t, w, 1.0 + w, "failed" if w == 2 else "ok") for t in range(5) for w in range(3)]
+    trace = from_frame(pd.DataFrame(rows, columns=["round", "worker", "seconds", "status"]))
+    censored = trace.waiting_for(1).attempts
+    assert censored["status"].tolist() == ["ok", "cancelled", "cancelled"] * 5
+    assert (censored["seconds"] == 1).all()
+    assert trace.attempts["status"].tolist() == ["ok", "ok", "failed"] * 5
 
 
 def test_a_subset_keeps_windows_and_workers():
