@@ -8,8 +8,8 @@ squared gradient norm of ABS over that time, while the step condition of stale g
 
 F is the running loss, S the measured variance of one gradient, and b the product of the step eta and the measured
 curvature along the steps.  T and tau are round time and mean staleness of ABS under the measured law of the task times.
-A run begins with the guess that b is about 1, as it is where a step is as long as it may be.  It goes on with a
-cautious value: one standard error above what guess and measurement say together.
+A run begins with the guess that b is about 1, as it is where a step is as long as it may be; later b is the mean of
+this guess and the measurement, weighted by their errors.
 Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; our rule.
 """
 
@@ -27,8 +27,9 @@ from simulations.server import Progress
 
 HORIZON = 0.7  # alpha: seconds planned for, as a share of those that have passed
 NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
-CONDITION_SHARE = 1 / 3  # gamma: of the measured curvature, in the step condition
+CONDITION_SHARE = 0.5  # gamma: of the measured curvature, in the step condition
 GUESS, GUESS_STDERR = 1.0, 0.25  # of step times curvature, before it is measured
+FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
 GROWTH = 1.15  # of time between decisions
 FIRST_UPDATES = 8  # after each of which it decides
 
@@ -66,7 +67,7 @@ class MeasuredRule:
         """The k or the threshold from now on."""
         measured, of_k = progress.measured, self.decides == "k"
         if progress.updates == 0 or measured is None:
-            return 1 if of_k else math.inf
+            return max(1, round(FIRST_SHARE * progress.n)) if of_k else math.inf
         if math.isnan(progress.loss) or not _is_due(progress) or measured.delay.deliveries == 0:
             return progress.k if of_k else progress.max_staleness
         rounds = _rounds(measured, progress.n)
@@ -84,7 +85,7 @@ class MeasuredRule:
         else:
             spent, passed = rounds.messages, float(measured.messages)
         descent = 2 * max(progress.loss, 0.0) * spent / (step * self.horizon * passed)
-        bend, variance = cautious_bend(step, measured), measured.gradient_variance.value
+        bend, variance = expected_bend(step, measured), measured.gradient_variance.value
         noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0
         stale = self.condition_share * bend * rounds.mean_staleness
         cost = descent + self.noise_share * noise / rounds.k * (1 + 2 * stale)
@@ -92,19 +93,19 @@ class MeasuredRule:
         return np.where(over <= max(0.0, over.min()), cost, math.inf)
 
 
-def cautious_bend(step_size: float, measured: Measured) -> float:
-    """Step times curvature: one standard error above the mean of guess and measurement, weighted by their errors."""
+def expected_bend(step_size: float, measured: Measured) -> float:
+    """Step times curvature: the mean of guess and measurement, weighted by their errors."""
     bend, stderr = step_size * measured.curvature.value, step_size * measured.curvature.stderr
     weight, total = GUESS_STDERR**-2, GUESS * GUESS_STDERR**-2
     if 0 < stderr < math.inf:
         weight, total = weight + stderr**-2, total + bend * stderr**-2
-    return max(total / weight + weight**-0.5, 0.0)
+    return max(total / weight, 0.0)
 
 
 def self_tuning(objective: Objective = "time") -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
-    It starts with k = 1 and no threshold, and then decides whenever the time has grown by 15 %.  With ``objective``
+    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 15 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
     Source: our rule, see the module.
     Raises ValueError for another objective.

@@ -19,10 +19,10 @@ def tuned(objective="time"):
     return protocols.abs_sgd(tuning.k, tuning.max_staleness)
 
 
-def test_it_starts_with_one_gradient_and_no_threshold():
+def test_it_starts_with_a_tenth_of_the_workers_and_no_threshold():
     start = Progress(20, 0, 0.0, 0.0, 1, 3, 0.0, 1.0, 1.0)
     tuning = policies.self_tuning()
-    assert (tuning.k(start), tuning.max_staleness(start)) == (1, math.inf)
+    assert (tuning.k(start), tuning.max_staleness(start)) == (2, math.inf)
 
 
 def test_k_grows_when_noise_takes_over_and_stalled_tasks_are_restarted():
