@@ -1,5 +1,6 @@
 """Run what a TOML file describes: ``python -m simulations run.toml --out DIR``."""
 
+import importlib
 import math
 import sys
 from importlib.util import find_spec
@@ -12,11 +13,12 @@ from abs_theory.command_line import INTERRUPTED, new_app, option, run_app, warn,
 from simulations.sweeps import BACKENDS, FORMATS
 
 app = new_app()
+COMMANDS = {"explore": "simulations.explore.serving:run_command"}  # beside the one that takes a file
 
 
 @app.command(
     help="Train what FILE describes, one experiment or a sweep of many, and write the tables. After any interruption "
-    "the same command continues where it stopped."
+    "the same command continues where it stopped. python -m simulations explore opens a page with sliders instead."
 )
 def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
@@ -106,6 +108,11 @@ def _read_target(text: str) -> tuple[str, float]:
 
 def run() -> None:
     """The command: one line on stderr and status 2 for what the caller can mend, 1 if a cell failed."""
+    subcommand = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if subcommand is not None:
+        del sys.argv[1]
+        module, _, function = subcommand.partition(":")
+        getattr(importlib.import_module(module), function)()
     run_app(app, "simulations", OSError, ValueError, RuntimeError, interrupted="")  # main has said what is kept
 
 

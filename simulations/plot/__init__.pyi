@@ -1,9 +1,9 @@
 from .comparison import compare
 from .curves import band, quartiles
-from .looks import Look
+from .looks import Look, in_small_print
 from .runs import NamedRuns, Results, Runs, named_runs
 from .stale import staleness, staleness_shares
-from .timelines import OUTCOMES, bars, outcome_legend, timeline
+from .timelines import OUTCOMES, bars, outcome_legend, spans, timeline
 from .tradeoffs import interval, to_targets, tradeoff
 
 __all__ = [
@@ -15,10 +15,12 @@ __all__ = [
     "band",
     "bars",
     "compare",
+    "in_small_print",
     "interval",
     "named_runs",
     "outcome_legend",
     "quartiles",
+    "spans",
     "staleness",
     "staleness_shares",
     "timeline",

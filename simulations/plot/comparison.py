@@ -1,7 +1,6 @@
 """Loss and metrics of several methods against seconds, rounds and messages, with the time to a target."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
 __all__ = ["compare", "curve"]
 
 GRID_POINTS = 200  # of a curve
-LABEL_LETTERS = 26  # in a line of the name of a method beside its interval
+LABEL_LETTERS = 26  # of the name of a method beside its interval
 LOG_RANGE = 5.0  # a quantity whose largest value is more than this many times its smallest has a logarithmic axis
 
 
@@ -58,6 +57,8 @@ def compare(
     >>> [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes]
     [('time (s)', 'loss'), ('time to target (s)', '')]
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     named = named_runs(runs)
     wanted = [columns] if isinstance(columns, str) else list(columns or _metrics(named))
     against = [against] if isinstance(against, str) else list(against)
@@ -83,6 +84,9 @@ def compare(
             ax.set(xlabel=SPENT[x])
             if not rises(column) and 0 < LOG_RANGE * lowest < highest:
                 ax.set(yscale="log")
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_major_formatter("{x:g}")
+                ax.yaxis.set_minor_formatter(NullFormatter())
         panels[0].set(ylabel=column.replace("_", " "))
     if target is not None:
         _draw_targets(axes[-len(against) :], named, target, against, time_budget)
@@ -149,10 +153,9 @@ def _draw_targets(
 
 
 def _short(name: str) -> str:
-    """A name in two lines at most; its middle is left out if it is longer."""
-    if len(name) > 2 * LABEL_LETTERS:
-        name = f"{name[: LABEL_LETTERS - 2]} ... {name[4 - LABEL_LETTERS :]}"
-    return "\n".join(textwrap.wrap(name, LABEL_LETTERS))
+    """A name in one line, without its middle if it is long."""
+    half = LABEL_LETTERS // 2
+    return name if len(name) <= LABEL_LETTERS + 3 else f"{name[:half].rstrip()} ... {name[-half:].lstrip()}"
 
 
 def _of(name: str) -> str:

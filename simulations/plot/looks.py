@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar
 
+from abs_theory.checks import explains_types
+
 if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
     from matplotlib.axes import Axes
     from matplotlib.typing import ColorType, LineStyleType, MarkerType
@@ -39,8 +41,14 @@ def look(place: int) -> Look:
     }  # fmt: skip
 
 
+@explains_types
 def in_small_print(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
-    """``draw`` with the letters of a page of print, so that several panels fit on it."""
+    """``draw`` with the letters of a page of print, so that several panels fit on it.
+
+    >>> import matplotlib as mpl
+    >>> in_small_print(lambda: mpl.rcParams["font.size"])()
+    8.0
+    """
 
     @wraps(draw)
     def smaller(*arguments: Arguments.args, **options: Arguments.kwargs) -> Drawn:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from simulations.sweeps import execution
 
 __all__ = ["NamedRuns", "Results", "Runs", "metrics_of", "named_runs"]
@@ -21,6 +22,7 @@ Results = pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame] | Runs | execution.Ou
 NamedRuns = Mapping[str, Results]
 
 
+@explains_types
 def named_runs(results: Results | NamedRuns) -> dict[str, Runs]:
     """The runs by name.  A sweep has a name for each cell, made of the values in which cells differ.
 

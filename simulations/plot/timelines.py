@@ -149,10 +149,15 @@ def timeline_tables(name: str, result: Results, replicate: int) -> dict[str, tup
     return tables
 
 
+@explains_types
 def spans(tasks: pd.DataFrame) -> pd.DataFrame:
     """The tasks, and what workers do between them: "idle", or "away" after a task that was lost.
 
     Has the columns worker, start, end, outcome, and staleness: that of an applied gradient in updates, -1 elsewhere.
+
+    >>> tasks = pd.DataFrame({"worker": [0, 0, 1], "start": [0, 2, 0], "end": [1, 3, 3], "outcome": "applied"})
+    >>> spans(tasks)[["worker", "start", "end", "outcome"]].to_numpy().tolist()[-1]
+    [0, 1, 2.0, 'idle']
     """
     tasks = tasks.sort_values(["worker", "start"], kind="stable")
     stale = np.full(len(tasks), -1)

@@ -106,6 +106,7 @@ def _number(value: float | None, infinite: str = "") -> str:
     return infinite if value == float("inf") else f"{value:.4g}"
 
 
+@plot.in_small_print
 def _curves(cells: Sequence[CellRuns], target: Target | None) -> str:
     """Loss and metrics of the first cells as SVG; "" if no run was evaluated twice."""
     from matplotlib.figure import Figure
@@ -139,6 +140,7 @@ def _evaluated(rounds: pd.DataFrame) -> list[str]:
     return [name for name in after if counts[name] > 1 and rounds[name].nunique() > 1]
 
 
+@plot.in_small_print
 def _timeline(cells: Sequence[CellRuns]) -> str:
     """The first seconds of the first cells as SVG; "" if there are too many workers to see them."""
     from matplotlib.figure import Figure
