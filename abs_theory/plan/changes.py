@@ -23,8 +23,11 @@ __all__ = ["Change", "changes", "windows_between"]
 # are spells of stalls or of slow rounds.
 FEWEST_ROUNDS, ENOUGH_ROUNDS = 8, 20
 MOST_BINS = 400  # of consecutive rounds, whose medians are searched; the round is then found within two bins
-PENALTY = 2.0  # for each change, times the logarithm of the number of bins: many candidates, most of which are taken back
+PENALTY = (
+    2.0  # for each change, times the logarithm of the number of bins: many candidates, most of which are taken back
+)
 FALSE_ALARMS = 0.01  # of a stationary trace, by a Bonferroni bound over bins and workers
+MOST_SEARCHES = 6  # of all workers, each after the largest changes are taken out
 LEAST_FACTOR = 1.1  # by which a level must change to be told (a convention)
 
 
@@ -55,27 +58,63 @@ def changes(
         own = [[row for row in rows if all(abs(row - both) >= FEWEST_ROUNDS for both in fleet)] for rows in own]
         of_rounds, of_workers = np.nanmean(seconds, axis=1), seconds
     else:
-        of_rounds = np.where(data.observed.any(axis=1), parts.round, np.nan)
+        own, of_rounds = _of_workers(seconds, parts)
         of_workers = seconds / of_rounds[:, None]
         fleet = _rows(np.log(of_rounds), n + 1)
-        own = [_rows(np.log(column), n + 1) for column in of_workers.T]
         of_rounds = of_rounds * np.nanmedian(parts.worker)
     series = [(None, of_rounds, fleet), *zip(names, of_workers.T, own, strict=True)]
     told = [change for name, values, rows in series for change in _told(name, values, rows, numbers)]
     return tuple(sorted(told, key=lambda change: change.row))
 
 
+def _of_workers(seconds: Array, parts: Effects) -> tuple[list[list[int]], Array]:
+    """Rows at which each of three or more workers changes, and the factors of the rounds without these changes.
+
+    With few workers, a change of one moves the factors of the rounds, and with them all others.  The largest changes
+    are taken out first, and the others searched again.
+    """
+    n = seconds.shape[1]
+    level = np.broadcast_to(parts.worker, seconds.shape).copy()
+    accepted: list[list[int]] = [[] for _ in range(n)]
+    of_rounds = parts.round
+    for _ in range(MOST_SEARCHES):
+        of_rounds = np.exp(_row_medians(np.log(seconds / level)))
+        own = seconds / of_rounds[:, None]
+        found = [accepted[i] or _rows(np.log(column), n + 1) for i, column in enumerate(own.T)]
+        factors = np.array([0.0 if accepted[i] else _largest(own[:, i], found[i]) for i in range(n)])
+        if factors.max() <= math.log(LEAST_FACTOR):
+            break
+        for i in np.flatnonzero(factors >= factors.max() / 2):
+            accepted[i] = found[i]
+            for part, values in zip(
+                np.split(np.arange(len(own)), found[i]), np.split(own[:, i], found[i]), strict=True
+            ):
+                level[part, i] = np.nanmedian(values)
+    return accepted, of_rounds
+
+
+def _row_medians(values: Array) -> Array:
+    """Medians of the rows; NaN for those without a value."""
+    known = np.isfinite(values).any(axis=1)
+    medians = np.full(len(values), np.nan)
+    medians[known] = np.nanmedian(values[known], axis=1)
+    return medians
+
+
+def _largest(values: Array, rows: list[int]) -> float:
+    """The largest change of the logarithm of the typical value at ``rows``."""
+    levels = np.log([np.nanmedian(part) for part in np.split(values, rows)])
+    return float(np.abs(np.diff(levels)).max(initial=0.0))
+
+
 def windows_between(window: NDArray[np.int64], changes: tuple[Change, ...]) -> NDArray[np.int64]:
-    """The windows of the rounds, also cut where the level of the fleet changes."""
-    cuts = np.zeros(window.size, dtype=np.int64)
-    cuts[[change.row for change in changes if change.worker is None]] = 1
-    cuts[1:] |= window[1:] != window[:-1]
-    return np.cumsum(cuts)
+    """The windows of the rounds, also cut at the changes: within each, nothing is known to change."""
+    begins = np.diff(window, prepend=window[:1]) != 0
+    begins[[change.row for change in changes]] = True
+    return np.cumsum(begins)
 
 
-def _told(
-    name: int | str | None, values: Array, rows: list[int], numbers: NDArray[np.int64]
-) -> list[Change]:
+def _told(name: int | str | None, values: Array, rows: list[int], numbers: NDArray[np.int64]) -> list[Change]:
     """The changes of one series at ``rows``, with typical values; small ones are left out."""
     levels = [float(np.nanmedian(part)) for part in np.split(values, rows)]
     return [
@@ -107,13 +146,15 @@ def _candidates(scores: Array, fewest: int) -> list[int]:
     """Splits at least squares with a penalty for each: PELT, compiled."""
     import ruptures  # slow to import, and seldom needed
 
-    search = ruptures.KernelCPD(kernel="linear", min_size=fewest).fit(scores[:, None])
-    return [int(split) for split in search.predict(pen=PENALTY * math.log(scores.size))[:-1]]
+    search = ruptures.KernelCPD(kernel="linear", min_size=fewest)
+    search.fit(scores[:, None])
+    ends = search.predict(pen=PENALTY * math.log(scores.size)) or []
+    return [int(end) for end in ends[:-1]]
 
 
 def _significant(scores: Array, splits: list[int], searched: int) -> list[int]:
-    """The splits with lasting levels that differ more than by chance, as correlated rounds do; the weakest goes first."""
-    least = float(stats.norm.isf(FALSE_ALARMS / 2 / (scores.size * searched)))
+    """The splits with lasting levels that differ by more than correlated rounds do by chance."""
+    chance = FALSE_ALARMS / 2 / (scores.size * searched)
     while splits:
         segment = np.zeros(scores.size, dtype=np.int64)
         segment[splits] = 1
@@ -123,6 +164,7 @@ def _significant(scores: Array, splits: list[int], searched: int) -> list[int]:
         residual = scores - means[segment]
         tau = correlation_time(scores, segment)
         variance = tau * float(residual @ residual) / (scores.size - sizes.size)
+        least = float(stats.t.isf(chance, max(scores.size / tau - sizes.size, 1)))
         errors = np.sqrt(variance * (1 / sizes[1:] + 1 / sizes[:-1]))
         strength = np.where(_lasting(scores, splits), np.abs(np.diff(means)) / np.maximum(errors, 1e-12), 0.0)
         weakest = int(np.argmin(strength))

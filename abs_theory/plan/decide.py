@@ -6,6 +6,7 @@ threshold; where the constants of the problem are given, it is the seconds to a 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "Gain",
     "KChoice",
     "Setting",
+    "WhatIf",
     "choose_k",
     "choose_threshold",
     "fastest",
@@ -33,6 +35,7 @@ __all__ = [
     "gain_to_target",
     "soonest",
     "times_to_target",
+    "without_slow",
 ]
 
 
@@ -41,6 +44,7 @@ MOST_LOST_TO_SIMPLICITY = 0.02  # share of the objective that a simpler choice m
 THRESHOLDS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)  # updates; tried at the chosen k, with no threshold at all
 MOST_BLIND_ROUNDS = 0.05  # share of the rounds in which the k-th arrival is a lost call of unknown delay
 STANDARD_ERRORS_95 = 1.96  # half-width of a 95 % interval of a normal estimate
+MOST_NAMED = 4  # workers named in one sentence
 MOST_CONTENDERS = 24  # of the model's candidates, to be replayed
 CONTENDER_FACTOR = 1.25  # times the model's best objective, up to which a candidate is replayed
 FREE_K_VALUES = 12  # values of k tried where k and the threshold are both free
@@ -62,6 +66,22 @@ class Gain:
         sign = 100 if self.ratio <= 1 else -100
         low, high = sorted(round(sign * (1 - end), 1) + 0.0 for end in (self.low, self.high))
         return f"{abs(1 - self.ratio):.1%} {kind} (95 %: {low:.1f} to {high:.1f} %)"
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """The k with the most gradients per second if the slow workers were as fast as the median one, or left out."""
+
+    repaired: bool  #: as fast as the median worker; else left out
+    workers: tuple[int | str, ...]  #: the slow workers
+    n: int  #: workers that are left
+    k: int  #: workers waited for
+    savings: Gain  #: time per gradient over that of waiting for everybody today
+
+    def __str__(self) -> str:
+        names = ", ".join(map(str, self.workers[:MOST_NAMED])) + (", ..." if len(self.workers) > MOST_NAMED else "")
+        what = f"{names} as fast as the median worker" if self.repaired else f"{names} left out"
+        return f"with {what}, k = {self.k} of {self.n}: {self.savings}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +166,38 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         against_all=gain,
         curve=pd.DataFrame({"rate": rate, "error": error, "expected_loss": of_each[0]}, index=means.index),
     )
+
+
+def without_slow(evidence: Evidence, slow: Sequence[int | str | float], rng: np.random.Generator) -> tuple[WhatIf, ...]:
+    """What if the ``slow`` workers, by name, were repaired or left out; nothing if too few rounds are complete.
+
+    Lost calls are as late as in the first completed copy.
+    """
+    workers = evidence.trace.workers
+    seconds = evidence.completed.copies[0]
+    complete = np.isfinite(seconds).all(axis=1)
+    if not slow or evidence.n != len(workers) or np.count_nonzero(complete) < intervals.FEWEST:
+        return ()
+    seconds, window = seconds[complete], evidence.rounds.window[complete]
+    today = seconds.max(axis=1)
+    is_slow = np.array([name in slow for name in workers])
+    factors = np.ones(seconds.shape)  # a worker may have become slow at a change, where a window begins
+    for label in np.unique(window):
+        rows = window == label
+        typical = np.median(seconds[rows] / np.median(seconds[rows], axis=1, keepdims=True), axis=0)
+        factors[rows] = np.where(is_slow, np.maximum(typical, 1.0), 1.0)
+    answers = []
+    for repaired in (True, False):
+        arrivals = np.sort(seconds / factors if repaired else seconds[:, ~is_slow], axis=1)
+        mean = arrivals.mean(axis=0)
+        rate = np.arange(1, mean.size + 1) / mean
+        k = int(np.flatnonzero(rate >= rate.max() * (1 - MOST_LOST_TO_SIMPLICITY))[-1])
+        relative = arrivals[:, [k]] / mean[k] - today[:, None] / today.mean()
+        error = intervals.resampled_means(relative, window, rng)
+        log = math.log(len(workers) / today.mean() / rate[k])
+        saved = Gain(*(math.exp(log + shift) for shift in (0.0, float(error.low[0]), float(error.high[0]))))
+        answers.append(WhatIf(repaired, tuple(name for name in workers if name in slow), mean.size, k + 1, saved))
+    return tuple(answers)
 
 
 def _ratios(

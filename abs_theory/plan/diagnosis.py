@@ -1,5 +1,6 @@
 """Which regime measured delays are in, in words: unequal workers, common slowdowns, rare stalls or almost i.i.d."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ MODELS = {
 NOTABLE_SHARE = 0.1  # of the variance, from which a model must contain an effect (a convention)
 TAIL_SHARE = 0.05  # of the delays, from which the tail index is estimated, but at least FEWEST_IN_TAIL
 FEWEST_IN_TAIL = 10
+BARRIER_RANGE, BARRIER_RATIO = 0.005, 5.0  # range within rounds, and between rounds over it, that suggest a barrier
 SLOW_FACTOR = 1.2  # times the median worker, from which a worker is named as slow (a convention)
 
 
@@ -46,6 +48,8 @@ class Diagnosis:
     tail_index: float  # P(X > t) ~ t^-index, of the same (Hill 1975): below 2 there is no variance; NaN if too few
     regime: str  # of REGIMES
     complete: int  # rounds in which everybody delivered
+    within_round: float  # typical range of the delays of a complete round, over their median
+    between_rounds: float  # range of the middle 80 % of the round levels, over their median
 
     @property
     def has_worker_effect(self) -> bool:
@@ -68,7 +72,16 @@ class Diagnosis:
             if has and name != self.regime
         ]
         regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}; model: {MODELS[self.regime]}."
-        return (regime, shares, self._windows(), self._stalls(), self._shape())
+        return (*self._barrier(), regime, shares, self._windows(), self._stalls(), self._shape())
+
+    def _barrier(self) -> tuple[str, ...]:
+        if not (self.within_round < BARRIER_RANGE and self.between_rounds > BARRIER_RATIO * self.within_round):
+            return ()
+        return (
+            f"Warning: within a round all delays are equal up to {self.within_round:.2%}, while rounds differ. Times "
+            "that are taken behind a barrier look like this: they include the wait for the slowest worker. Then the "
+            "trace does not say how long each worker takes; measure the time before the exchange of gradients.",
+        )
 
     def _windows(self) -> str:
         if len(self.levels) < 2:
@@ -115,6 +128,7 @@ def diagnose(data: RoundTable, parts: Effects | None = None) -> Diagnosis:
     stalls, whose share is what they add.  Only attempts that arrived are used.
     """
     parts = effects(data.delivered) if parts is None else parts
+    n = data.seconds.shape[1]
     x, usual = data.delivered, parts.worker * parts.round[:, None]
     with_stalls, bulk = _components(x), _components(np.where(parts.stalled, usual, x))
     total = max(with_stalls.sum(), bulk.sum())
@@ -139,7 +153,13 @@ def diagnose(data: RoundTable, parts: Effects | None = None) -> Diagnosis:
         tail_index=_hill(residual),
         regime=REGIMES[int(np.argmax(shares))] if total > 0 else REGIMES[3],
         complete=int(data.observed.all(axis=1).sum()),
+        within_round=_median(np.ptp(data.complete, axis=1) / np.median(data.complete, axis=1)) if n > 1 else math.nan,
+        between_rounds=float(np.ptp(np.quantile(of_rounds, [0.1, 0.9])) / np.median(of_rounds)),
     )
+
+
+def _median(values: Array) -> float:
+    return float(np.median(values)) if values.size else math.nan
 
 
 def _components(x: Array) -> Array:

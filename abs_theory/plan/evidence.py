@@ -1,11 +1,12 @@
 """What a trace says about rounds of n workers: gathered once, then handed to every step of a plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.checks import MAX_WORKERS, check_count
+from abs_theory.plan.changes import Change, changes, windows_between
 from abs_theory.plan.completion import Completed, complete
 from abs_theory.plan.diagnosis import Diagnosis, diagnose
 from abs_theory.plan.effects import Effects, RoundTable, asked_per_round, effects, of_those_asked, table
@@ -25,6 +26,7 @@ class Evidence:
     measured: RoundTable  #: the trace, shape rounds x workers of the trace
     effects: Effects  #: factors of its workers and rounds
     diagnosis: Diagnosis  #: what the variance of its delays comes from
+    changes: tuple[Change, ...]  #: when the level of the fleet or of a worker changed; windows end there
     #: complete rounds of n workers, shape fleets x rounds x n: one fleet, that of the trace, or several resampled ones
     fleets: Array
     fleet_window: NDArray[np.int64]  #: window of each complete round
@@ -53,6 +55,10 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     if np.count_nonzero(measured.observed) < 2:
         raise ValueError("a plan takes two deliveries at least: the trace has fewer")
     factors = effects(measured.delivered)
+    numbers = np.unique(trace.attempts["round"].to_numpy(np.int64))
+    numbers = np.arange(len(measured.seconds)) if measured.lined_up else numbers
+    found = changes(measured, factors, trace.workers, numbers)
+    measured = replace(measured, window=windows_between(measured.window, found))
     diagnosis = diagnose(measured, factors)
     rounds = of_those_asked(measured, asked)
     of_rounds = factors if rounds is measured else effects(rounds.delivered)
@@ -60,7 +66,7 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     whole = np.isfinite(completed.copies[0]).all(axis=1)
     fleets, window = completed.copies[:, whole], measured.window[whole]
     if n == asked:
-        return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, of_rounds, completed)
+        return Evidence(n, trace, measured, factors, diagnosis, found, fleets, window, rounds, of_rounds, completed)
     if fleets.shape[1] < 2:
         raise ValueError(
             f"to plan for n={n} workers, not the {asked} of the trace, takes two rounds in which all "
@@ -73,4 +79,5 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     arrivals = np.sort(fleets, axis=2).mean(axis=0)
     rounds = RoundTable(arrivals, np.ones(arrivals.shape, dtype=bool), window)
     like = effects(fleets[0])
-    return Evidence(n, trace, measured, factors, diagnosis, fleets, window, rounds, like, complete(rounds, like, rng))
+    completed = complete(rounds, like, rng)
+    return Evidence(n, trace, measured, factors, diagnosis, found, fleets, window, rounds, like, completed)

@@ -62,10 +62,7 @@ def plan(
         trace = from_frame(trace)
     rng = np.random.default_rng(seed)
     evidence = gather(trace, n, rng)
-    means = mean_arrivals(evidence.rounds, evidence.round_effects, rng, evidence.completed)
-    # a generator of its own, so that the intervals do not depend on how losses are drawn
-    plausible = PlausibleMeans(evidence, np.random.default_rng((seed, len(evidence.measured.seconds))))
-    choice = decide.choose_k(evidence, means, plausible, rng)
+    choice, plausible, means = _choose_k(evidence, seed, rng)
     model = _model(evidence)
     replay = _replay(evidence, rng)
     if constants is not None and target is not None:
@@ -86,6 +83,7 @@ def plan(
     judged = choice if setting is None or constants is None else setting
     k = choice.k if setting is None else setting.k
     threshold = setting.max_staleness if setting is not None else (0.0 if k == evidence.n else None)
+    slow = slow_workers(evidence.measured, evidence.effects, trace.workers)
     answer = Plan(
         n=evidence.n,
         k=k,
@@ -111,7 +109,10 @@ def plan(
         staleness=staleness_check(trace),
         trace_workers=trace.n,
         workers=trace.workers,
-        slow_workers=slow_workers(evidence.measured, evidence.effects, trace.workers),
+        slow_workers=slow,
+        changes=evidence.changes,
+        k_since_change=_k_since_change(evidence, seed),
+        without_slow=decide.without_slow(evidence, [row["worker"] for row in slow], rng),
         asked=evidence.asked,
         rounds=len(evidence.measured.seconds),
         table=evidence.measured,
@@ -125,6 +126,26 @@ def _check_goal(constants: Constants | None, target: float | None) -> None:
     if constants is not None:
         check_positive("target", target)
         check_positive("gap", constants.gap)
+
+
+def _choose_k(evidence: Evidence, seed: int, rng: np.random.Generator) -> tuple[KChoice, PlausibleMeans, pd.DataFrame]:
+    """The choice of k by gradients per second, with the plausible and the measured E[T_(k)] that it rests on."""
+    means = mean_arrivals(evidence.rounds, evidence.round_effects, rng, evidence.completed)
+    # a generator of its own, so that the intervals do not depend on how losses are drawn
+    plausible = PlausibleMeans(evidence, np.random.default_rng((seed, len(evidence.measured.seconds))))
+    return decide.choose_k(evidence, means, plausible, rng), plausible, means
+
+
+def _k_since_change(evidence: Evidence, seed: int) -> int | None:
+    """k by the rounds since the last change alone; None if nothing changed, or if too few rounds have passed."""
+    if not evidence.changes or evidence.measured.lined_up:
+        return None
+    numbers = np.unique(evidence.trace.attempts["round"])
+    since = numbers[evidence.changes[-1].row :]
+    if len(since) < FEWEST:
+        return None
+    rng = np.random.default_rng(seed)
+    return _choose_k(gather(evidence.trace.subset(since), evidence.n, rng), seed, rng)[0].k
 
 
 def _model(evidence: Evidence) -> FleetModel | None:

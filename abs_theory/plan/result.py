@@ -8,7 +8,7 @@ import pandas as pd
 
 from abs_theory.checks import is_integer
 from abs_theory.plan.changes import Change
-from abs_theory.plan.decide import Gain, KChoice, Setting
+from abs_theory.plan.decide import Gain, KChoice, Setting, WhatIf
 from abs_theory.plan.diagnosis import Diagnosis
 from abs_theory.plan.effects import RoundTable
 from abs_theory.plan.fleet_model import FleetModel
@@ -51,6 +51,8 @@ class Plan:
     upper_loss: float = math.nan  #: upper end of the 95 % interval of this loss
     rounds_needed: int = 0  #: further rounds until the data carry a choice; 0: they do
     changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed
+    k_since_change: int | None = None  #: k chosen from the rounds since the last change; None: no change, or too few
+    without_slow: tuple[WhatIf, ...] = ()  #: what if the slow workers were repaired, or left out
     to_html: "Callable[[Plan], str] | None" = None  #: how a notebook shows the plan; None: as text
 
     @property

@@ -276,16 +276,47 @@ def limits(plan: Plan) -> list[str]:
 
 
 def properties(plan: Plan) -> list[str]:
-    """What the trace is like, and which workers are slow."""
+    """What the trace is like, when it changed, and which workers are slow."""
+    return [*_changes(plan), *_slow_workers(plan), *plan.diagnosis.sentences]
+
+
+def _changes(plan: Plan) -> list[str]:
+    """When the fleet or a worker changed, and what the rounds since then ask for."""
+    if not plan.changes:
+        return []
+    told = []
+    for change in plan.changes[-MOST_NAMED:]:
+        who = "all workers take" if change.worker is None else f"{change.worker} takes"
+        told.append(
+            f"from round {change.round} on {who} {change.after / change.before:.2g} times as long as before "
+            f"({change.after:.4g} s instead of {change.before:.4g} s)"
+        )
+    more = len(plan.changes) - len(told)
+    lines = [f"Changes: {'; '.join(told)}{f'; and {more} earlier' if more else ''}."]
+    if plan.k_since_change is not None:
+        what = "the same k" if plan.k_since_change == plan.choice.k else f"k = {plan.k_since_change}"
+        lines.append(
+            f"This plan is for all rounds together; those since the last change alone ask for {what}. If the change "
+            "lasts, plan from these rounds only (--warmup leaves out the first ones)."
+        )
+    return lines
+
+
+def _slow_workers(plan: Plan) -> list[str]:
+    """Which workers are slow, and what repairing them or leaving them out would bring."""
     if not plan.slow_workers:
-        return list(plan.diagnosis.sentences)
+        return []
     shown = [
         f"{slow['worker']} takes {slow['factor']:.2g} times as long as the median worker and is the last in "
         f"{slow['slowest_share']:.0%} of the complete rounds"
         for slow in plan.slow_workers[:MOST_NAMED]
     ]
     more = len(plan.slow_workers) - len(shown)
-    return [f"Slow workers: {'; '.join(shown)}{f'; and {more} more' if more else ''}.", *plan.diagnosis.sentences]
+    lines = [f"Slow workers: {'; '.join(shown)}{f'; and {more} more' if more else ''}."]
+    if plan.without_slow:
+        cases = "; ".join(map(str, plan.without_slow))
+        lines.append(f"Time per gradient, compared with waiting for everybody today: {cases}.")
+    return lines
 
 
 def row_of(plan: Plan, k: int) -> pd.Series:
