@@ -56,7 +56,7 @@ def changes(
         own = [_rows(np.log(column), n) for column in seconds.T]
         fleet = [row for row in own[0] if any(abs(row - other) < FEWEST_ROUNDS for other in own[-1])]
         own = [[row for row in rows if all(abs(row - both) >= FEWEST_ROUNDS for both in fleet)] for rows in own]
-        of_rounds, of_workers = np.nanmean(seconds, axis=1), seconds
+        of_rounds, of_workers = _row_medians(seconds), seconds
     else:
         own, of_rounds = _of_workers(seconds, parts)
         of_workers = seconds / of_rounds[:, None]

@@ -94,7 +94,13 @@ class Plan:
             "regime": self.diagnosis.regime,
             "diagnosis": list(self.diagnosis.sentences),
             "workers": list(self.workers),
+            "expected_loss": _number(self.expected_loss),
+            "upper_loss": _number(self.upper_loss),
+            "further_rounds_needed": self.rounds_needed,
             "slow_workers": self.slow_workers,
+            "changes": [vars(change) for change in self.changes],
+            "k_since_change": self.k_since_change,
+            "without_slow_workers": [{**vars(case), "savings": _gain(case.savings)} for case in self.without_slow],
             "laws": []
             if model is None
             else [

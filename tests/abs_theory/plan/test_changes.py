@@ -1,11 +1,13 @@
 """When the fleet or a worker changed: found with its round, seldom found where nothing changes."""
 
+import json
+
 import numpy as np
 import pytest
 import synthetic_traces
 
 from abs_theory import traces
-from abs_theory.plan import plan
+from abs_theory.plan import plan, write
 from abs_theory.plan.changes import changes, windows_between
 from abs_theory.plan.effects import RoundTable, effects
 
@@ -140,3 +142,25 @@ def test_times_behind_a_barrier_are_suspected():
     assert "behind a barrier" in str(plan(trace_with_names(common * delays(9, num=60, n=4, sigma=0.0003))))
     assert "behind a barrier" not in str(plan(trace_with_names(common * delays(9, num=60, n=4, sigma=0.05))))
     assert "behind a barrier" not in str(plan(trace_with_names(delays(9, num=60, n=4, sigma=0.0003))))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_rounds_and_workers_without_deliveries_are_no_change(n):
+    x = delays(10, num=60, n=n)
+    x[20:30] = np.nan
+    x[:50, 0] = np.nan
+    assert changes_of(x) == ()
+
+
+def test_the_plan_as_data_has_what_the_text_tells(tmp_path):
+    x = delays(11, num=120, n=3)
+    x[60:, 2] *= 3
+    answer = plan(trace_with_names(x))
+    data = json.loads(write(answer, tmp_path)[1].read_text())
+    assert data["changes"][0]["worker"] == "gpu-2"
+    assert data["changes"][0]["round"] == 60
+    assert data["k_since_change"] == 2
+    assert [case["repaired"] for case in data["without_slow_workers"]] == [True, False]
+    assert data["upper_loss"] == pytest.approx(answer.upper_loss)
+    assert data["further_rounds_needed"] == 0
