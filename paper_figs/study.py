@@ -6,7 +6,7 @@ shown.  The grids are wide: a best value never lies at an end, unless the domain
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, TypedDict, Unpack
@@ -23,8 +23,9 @@ from simulations import policies, protocols
 from simulations.fleets import as_fleet
 from simulations.problems import perceptron_digits
 from simulations.problems.constants import estimate
-from simulations.record import COUNTS, median, thinned, to_target
+from simulations.record import COUNTS, thinned
 from simulations.server import Policy, Protocol, Run, RunBudget, run_together
+from simulations.tuning import pattern_search
 
 ACCURACY = "test_accuracy"
 
@@ -44,7 +45,6 @@ LAWS = {
 }
 TUNING_SEED, SHOWN_SEED = 1, 2
 problem_of = cache(perceptron_digits)  # for n workers
-FINALISTS = 3
 
 _WORKERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)  # up to n
 GRIDS: dict[str, tuple[float, ...]] = {
@@ -176,67 +176,28 @@ def train(
     return [pd.concat([rounds for rounds, _ in result], ignore_index=True) for result in results]
 
 
-def neighbours(knobs: dict[str, float], n: int) -> Iterator[dict[str, float]]:
-    """Points one step away on the grid of each knob, two steps for the step size, and both knobs moved together."""
-
-    def moved(name: str, by: int, point: dict[str, float]) -> dict[str, float] | None:
-        grid = [x for x in GRIDS[name] if name not in ("k", "k0") or x <= n]
-        at = grid.index(point[name]) + by
-        return {**point, name: grid[at]} if 0 <= at < len(grid) else None
-
-    for name in knobs:
-        for by in (1, -1, 2, -2) if name == "step_size" else (1, -1):
-            if (point := moved(name, by, knobs)) is not None:
-                yield point
-                if name != "step_size" and (point := moved("step_size", by, point)) is not None:
-                    yield point
+def grids_of(knobs: Iterable[str], n: int) -> dict[str, list[float]]:
+    """The values that the search may try for each knob, with ``n`` workers."""
+    return {name: [x for x in GRIDS[name] if name not in ("k", "k0") or x <= n] for name in knobs}
 
 
 def tune(
     method: Method, law: str, n: int, target: float, longest: float, *, budget: int, replicates: int, finals: int
 ) -> dict[str, float]:
-    """Pattern search for the shortest median time to ``target`` accuracy: move to the first better neighbour.
+    """The knobs with the shortest median time to ``target`` accuracy (``tuning.pattern_search``)."""
+    start = {"step_size": method.step_size, **method.knobs}
 
-    A run is stopped when it has taken 1.5 times as long as the best so far: it can no longer win.  The best few points
-    are compared again on ``finals`` new replicates, so that luck does not decide.
-    """
-    scores: dict[tuple, tuple[float, float]] = {}
-
-    def evaluate(points: list[dict[str, float]], which: range, budget: float) -> list[tuple[float, float]]:
-        """Median time to the target, and the final loss, which ranks points that never reach it; of each point."""
-        tables = train(
-            method, law, n, points, seed=TUNING_SEED, replicates=which, target=(ACCURACY, target), time_budget=budget,
+    def run(points: list[dict[str, float]], which: range, seconds: float) -> list[pd.DataFrame]:
+        return train(
+            method, law, n, points, seed=TUNING_SEED, replicates=which, target=(ACCURACY, target), time_budget=seconds,
             final_loss_only=True,
         )  # fmt: skip
-        results = []
-        for runs in tables:
-            reached = to_target(runs, ACCURACY, target, replicates=which, time_budget=budget)
-            last = runs.groupby("replicate")["loss"].last().mean() if len(runs) else math.inf
-            results.append((median(reached["time"], reached["reached"]).median, last))
-        return results
 
-    def score(knobs: dict[str, float]) -> tuple[float, float]:
-        key = tuple(knobs.values())
-        if key not in scores:
-            best = min((time for time, _ in scores.values()), default=math.inf)
-            scores[key] = evaluate([knobs], range(replicates), min(longest, 1.5 * best))[0]
-        return scores[key]
-
-    best = {"step_size": method.step_size, **method.knobs}
-    improved = True
-    while improved and len(scores) < budget:
-        improved = False
-        for candidate in neighbours(best, n):
-            if score(candidate) < score(best):
-                best, improved = candidate, True
-                break
-            if len(scores) >= budget:
-                break
-    finalists = [dict(zip(best, key, strict=True)) for key in sorted(scores, key=scores.__getitem__)[:FINALISTS]]
-    fresh, cap = range(replicates, replicates + finals), min(longest, 3 * score(best)[0])
-    results = evaluate(finalists, fresh, cap)
-    winner = min(range(len(finalists)), key=results.__getitem__)
-    return finalists[winner] | {"median": results[winner][0], "evaluated": len(scores)}
+    found = pattern_search(
+        run, start, grids_of(start, n), (ACCURACY, target), time_budget=longest, tries=budget,
+        replicates=replicates, finals=finals,
+    )  # fmt: skip
+    return found.best | {"median": found.time, "evaluated": int((~found.tried["final"]).sum())}
 
 
 # ---------------------------------------------------------------------- the shared table

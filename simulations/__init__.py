@@ -1,3 +1,7 @@
 """What happens when a model is really trained: an event simulator of straggler-aware SGD."""
 
+import lazy_loader
+
 from abs_theory import __version__ as __version__
+
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"tuning": ["tune"]})

@@ -1,6 +1,6 @@
 from .comparison import compare
 from .curves import band, quartiles
-from .looks import Look, in_small_print
+from .looks import Look, in_small_print, new_axes
 from .runs import NamedRuns, Results, Runs, named_runs
 from .stale import staleness, staleness_shares
 from .timelines import OUTCOMES, bars, outcome_legend, spans, timeline
@@ -18,6 +18,7 @@ __all__ = [
     "in_small_print",
     "interval",
     "named_runs",
+    "new_axes",
     "outcome_legend",
     "quartiles",
     "spans",

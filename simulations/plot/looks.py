@@ -64,8 +64,13 @@ def in_small_print(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Draw
     return smaller
 
 
+@explains_types
 def new_axes(rows: int, columns: int, inches: tuple[float, float], share_x: bool = False) -> "list[Axes]":
-    """A new figure of pyplot, which Jupyter shows, with a grid of panels, row by row."""
+    """A new figure of pyplot, which Jupyter shows, with a grid of panels, row by row.
+
+    >>> len(new_axes(2, 3, (6.0, 4.0)))
+    6
+    """
     from matplotlib import pyplot
 
     figure = pyplot.figure(figsize=inches, layout="constrained")

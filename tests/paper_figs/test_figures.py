@@ -24,6 +24,7 @@ from paper_figs.figures import (
     time_to_target,
     timeline,
 )
+from simulations.tuning import neighbours
 
 TINY = {
     "n": 4, "laws": ["lognormal"], "easy": 0.5, "hard": 0.7, "replicates": 3, "path": 48,
@@ -179,11 +180,14 @@ def test_rules_that_differ_are_not_taken_for_the_same():
 
 def test_no_step_of_the_search_leaves_its_grid_and_both_directions_are_open_inside():
     knobs = {"step_size": 0.5, "k0": 3, "c": 1.0}
-    points = list(study.neighbours(knobs, 20))
+    points = list(neighbours(knobs, study.grids_of(knobs, 20)))
     assert {"step_size": 0.707, "k0": 3, "c": 1.0} in points
     assert {"step_size": 0.5, "k0": 4, "c": 1.0} in points
     assert {"step_size": 0.5, "k0": 3, "c": 0.5} in points
-    assert max(point["k0"] for point in study.neighbours({"k0": 4, "step_size": 1.0}, 4)) == 4
+    assert (
+        max(point["k0"] for point in neighbours({"k0": 4, "step_size": 1.0}, study.grids_of(["k0", "step_size"], 4)))
+        == 4
+    )
 
 
 def test_the_search_finds_a_better_step_size_within_its_budget():
