@@ -1,7 +1,7 @@
 """The modes of generation that trainers offer, and what each of them gives in the long run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,12 @@ from abs_theory.results import TrainerState
 from abs_theory.typing import DelayLike
 from abs_theory.workers import as_workers
 
-__all__ = ["Mode", "Setup", "modes"]
+__all__ = ["Mode", "Setup", "admission", "batches", "modes", "over_sampling", "synchronous"]
 
-SIMULATED_TASKS, REPLICATES = 40_000, 16  # of a mode without a formula
+SIMULATED_TASKS, LEAST_ROUNDS, REPLICATES = 40_000, 20, 16  # of a mode without a formula
+USUAL_AHEAD = (0.5, 1.0, 2.0, 4.0, 8.0)  # batches
+MOST_AHEAD_IN_ORDER = 4  # batches
+INSTANT = 1e-9  # of a mean task: an update that takes no time, in the formulas for those that take some
 SPEED_STEPS = 12  # of the fixed point of the speed of shared GPUs
 
 
@@ -90,68 +93,106 @@ def _scaled(seconds: float | DelayLike, unit: float) -> float | DelayLike:
 
 
 @explains_types
-def modes(setup: Setup, ahead: tuple[float, ...] = (), thresholds: tuple[int, ...] = (1, 2, 4, 8)) -> list[Mode]:
-    """The modes to compare: synchronous, over-sampling, admission, abort, drop at arrival, windows.
+def modes(setup: Setup, ahead: Sequence[float] = (), thresholds: Sequence[int] = (1, 2, 4, 8)) -> list[Mode]:
+    """The modes to compare: synchronous, over-sampling, running ahead, thresholds, and training in order.
 
-    ``ahead``: batches that generation may run ahead of the trainer (eta); by default .5, 1, 2, 4, ... up to what the
-    slots allow.
+    ``ahead``: batches that generation may run ahead of the trainer; by default .5, 1, 2, 4, 8, up to what the slots
+    allow, and that.
 
     >>> from abs_theory.delays import Exponential
-    >>> [mode.name for mode in modes(Setup(Exponential(1.0), batch=8, slots=16), thresholds=(2,))]
-    ['synchronous', 'over-sampling', 'ahead 0.5', 'ahead 1', 'abort 2', 'drop 2', 'window 1, ahead 1']
+    >>> names = [mode.name for mode in modes(Setup(Exponential(1.0), batch=8, slots=16), thresholds=(2,))]
+    >>> names[:6]
+    ['synchronous', 'over-sampling', 'ahead 0.5', 'ahead 1', 'abort 2', 'drop 2']
+    >>> names[6:]
+    ['window 8, ahead 1', 'in order, ahead 1']
+    """
+    most = setup.slots / setup.batch - 1
+    usual = {eta for eta in USUAL_AHEAD if eta <= most} | {float(f"{most:.3g}")}
+    ahead = [eta for eta in ahead or sorted(usual) if eta > 0]
+    rows = [synchronous(setup)]
+    if setup.slots > setup.batch:
+        rows.append(over_sampling(setup))
+    rows += [admission(setup, eta) for eta in ahead]
+    rows += [batches(setup, theta, in_flight) for in_flight in (True, False) for theta in thresholds]
+    whole = [eta for eta in ahead if eta == int(eta) and eta <= MOST_AHEAD_IN_ORDER]
+    windows = (setup.batch, 1) if setup.batch > 1 else (1,)
+    return rows + [admission(setup, eta, window) for window in windows for eta in whole]
+
+
+@explains_types
+def synchronous(setup: Setup) -> Mode:
+    """All tasks of a batch start together, from the newest model.
+
+    >>> from abs_theory.delays import Exponential
+    >>> setup = Setup(Exponential(1.0), batch=2, slots=4)
+    >>> round(synchronous(setup).solve(Exponential(1.0), 0.0).round_time, 6)
+    1.5
+    """
+    k = setup.batch
+    return Mode("synchronous", k, 0, lambda law, T: _abs_sgd(law, k, k, None, T))
+
+
+@explains_types
+def over_sampling(setup: Setup) -> Mode:
+    """All slots start together from the newest model, and the first tasks make the batch; the others are stopped.
+
+    >>> from abs_theory.delays import Exponential
+    >>> setup = Setup(Exponential(1.0), batch=2, slots=4)
+    >>> round(over_sampling(setup).solve(Exponential(1.0), 0.0).round_time, 6)  # 1/4 + 1/3
+    0.583333
     """
     k, n = setup.batch, setup.slots
-    most = n / k - 1
-    ahead = ahead or tuple(sorted({eta for eta in (0.5, 1.0, 2.0, 4.0, 8.0) if eta <= most} | {float(f"{most:.3g}")}))
-    rows = [Mode("synchronous", k, 0, lambda law, T: _abs_sgd(law, k, k, None, T))]
-    if n > k:
-        rows.append(Mode("over-sampling", n, 0, lambda law, T: _abs_sgd(law, k, n, 0, T)))
-    for eta in ahead:
-        if eta > 0:
-            rows.append(_admission(k, n, eta))
-    for theta in thresholds:
-        rows.append(Mode(f"abort {theta}", n, theta, _batches(k, n, theta, True)))
-    for theta in thresholds:
-        rows.append(Mode(f"drop {theta}", n, theta, _batches(k, n, theta, False)))
-    for eta in ahead:
-        if eta == int(eta) >= 1 and eta <= 4:
-            rows.append(_window(k, n, int(eta)))
-    return rows
+    return Mode("over-sampling", n, 0, lambda law, T: _abs_sgd(law, k, n, 0, T))
 
 
-def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, T: float | DelayLike) -> TrainerState:
-    return steady_state.abs_sgd(law, k, n, bound, update_seconds=T or INSTANT * law.mean)  # pyright: ignore
+@explains_types
+def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
+    """No slot waits; too stale tasks are stopped ``in_flight``, or dropped when they end (``steady_state.abs_batch``).
+
+    >>> from abs_theory.delays import Exponential
+    >>> batches(Setup(Exponential(1.0), batch=2, slots=4), 3).name
+    'abort 3'
+    """
+    k, n = setup.batch, setup.slots
+
+    def solve(law: Delay, seconds: float | DelayLike) -> TrainerState:
+        return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight)
+
+    return Mode(f"{'abort' if in_flight else 'drop'} {max_staleness:g}", n, max_staleness, solve)
 
 
-INSTANT = 1e-9  # of a mean task: an update that takes no time, in the formulas for those that take some
+@explains_types
+def admission(setup: Setup, ahead: float, window: int | None = None) -> Mode:
+    """A task starts only while fewer than (``ahead`` + 1) batches are started and not yet trained.
+
+    With a ``window`` the trainer takes tasks nearly in the order of their starts: one that has ended is taken only if
+    fewer than ``window`` tasks have started from the oldest untrained one on.  That, and more tasks than slots, is
+    simulated.
+
+    >>> from abs_theory.delays import Exponential
+    >>> setup = Setup(Exponential(1.0), batch=2, slots=4)
+    >>> admission(setup, 1).largest, admission(setup, 1, window=2).largest
+    (inf, 2)
+    """
+    k, n = setup.batch, setup.slots
+    most = int((ahead + 1) * k + 1e-9)
+    slots = min(n, most)
+    if window is None and most <= n:
+        return Mode(f"ahead {ahead:g}", most, math.inf, lambda law, T: _abs_sgd(law, k, most, None, T))
+    rules = Rules(k, most, window=math.inf if window is None else window)
+    order = "" if window is None else "in order, " if window == 1 else f"window {window}, "
+    largest = math.inf if window is None else (most + window - 2) // k
+    return Mode(f"{order}ahead {ahead:g}", slots, largest, lambda law, T: _simulated(law, slots, rules, T))
 
 
-def _batches(k: int, n: int, theta: int, in_flight: bool) -> Callable[[Delay, float | DelayLike], TrainerState]:
-    return lambda law, T: steady_state.abs_batch(law, k, n, theta, T, in_flight)
+def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float | DelayLike) -> TrainerState:
+    state = steady_state.abs_sgd(law, k, n, bound, update_seconds=seconds or INSTANT * law.mean)
+    assert isinstance(state, TrainerState)
+    return state
 
 
-def _admission(k: int, n: int, eta: float) -> Mode:
-    """Starts wait until fewer than (eta + 1) k tasks are started and not yet trained."""
-    most = round((eta + 1) * k)
-    name = f"ahead {eta:g}"
-    if most <= n:
-        return Mode(name, most, math.inf, lambda law, T: _abs_sgd(law, k, most, None, T))
-    return Mode(name, n, math.inf, lambda law, T: _simulated(law, n, Rules(k, most), T))
-
-
-def _window(k: int, n: int, eta: int) -> Mode:
-    """Admission with (eta + 1) k tasks; the trainer takes tasks in the order of their starts, within one batch."""
-    most = (eta + 1) * k
-    largest = (most + k - 2) // k
-    return Mode(
-        f"window 1, ahead {eta}",
-        min(n, most),
-        largest,
-        lambda law, T: _simulated(law, min(n, most), Rules(k, most, window=k), T),
-    )
-
-
-def _simulated(law: Delay, n: int, rules: Rules, T: float | DelayLike) -> TrainerState:
-    update, rng = monte_carlo.update_law(T), np.random.default_rng([n, rules.k])
-    rounds = max(20, SIMULATED_TASKS // (REPLICATES * rules.k))
+def _simulated(law: Delay, n: int, rules: Rules, seconds: float | DelayLike) -> TrainerState:
+    """By simulation, always of the same luck."""
+    update, rng = monte_carlo.update_law(seconds), np.random.default_rng([n, rules.k])
+    rounds = max(LEAST_ROUNDS, SIMULATED_TASKS // (REPLICATES * rules.k))
     return monte_carlo.played(as_workers(law, n), rules, update, rng, rounds, REPLICATES, max(8, rounds // 3))

@@ -25,4 +25,5 @@ NAMES = (  # the files of the figures, in the order of the page
     "heterogeneity",
     "budget",
     "all_methods",
+    "rollouts",
 )

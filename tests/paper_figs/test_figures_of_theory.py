@@ -11,7 +11,7 @@ import pytest
 from abs_theory.choose import time_optimal_threshold
 from abs_theory.choose.result import AS_GOOD
 from paper_figs import laws, style
-from paper_figs.figures import bound, choice, local_steps, round_time, scaling, staleness, threshold
+from paper_figs.figures import bound, choice, local_steps, rollouts, round_time, scaling, staleness, threshold
 
 FIGURES = {
     "round-time": round_time,
@@ -21,6 +21,7 @@ FIGURES = {
     "scaling": scaling,
     "bound": bound,
     "choice": choice,
+    "rollouts": rollouts,
 }
 # seconds of work are slow at any size; continuous integration runs them at the quick one
 PROFILES = ["QUICK", pytest.param("DEFAULT", marks=pytest.mark.slow)]
@@ -219,3 +220,28 @@ def test_claim_of_choice(profile):
         both = trained[(trained["law"] == "increasing hazard") & trained["k"].between(8, 14)].set_index(["method", "k"])
         assert (both.loc["ABS", "predicted"] < both.loc["K-async", "predicted"]).all()
         assert (both.loc["ABS", "trained"] > both.loc["K-async", "trained"]).all()
+
+
+@pytest.mark.slow
+@by_profile
+def test_claim_of_rollouts(profile):
+    table = table_of("rollouts", profile)
+    known = table[table["solved"] != "monte-carlo"]
+    assert_follows(known["speed"], known["speed_error"], known["speed_simulated"], known["speed_half_width"])
+    unseen = 0.0 if profile == "DEFAULT" else 0.15 * table["p99"]  # a short run ends before the oldest are done
+    assert ((table["p99"] - table["p99_simulated"]).abs() <= 1.1 + unseen).all()
+    modes = {mode: rows.set_index("knob") for mode, rows in table.groupby("mode")}
+    ahead, stopped, dropped = (modes[name] for name in ("runs ahead", "stopped in flight", "dropped at arrival"))
+    np.testing.assert_allclose(ahead["mean"], ahead.index)
+    np.testing.assert_allclose(ahead["mean_simulated"], ahead.index, rtol=0.1)
+    assert ahead.loc[1, "p99"] == 11
+    assert ahead.loc[1, "largest_simulated"] > 12
+    for rows in (stopped, dropped):
+        assert (rows["largest_simulated"] <= rows.index).all()
+        assert (rows.loc[:4, ["long", "long_simulated"]] < 0.02).all().all()
+    assert (stopped.loc[:8, ["long", "long_simulated"]] < 0.02).all().all()
+    in_order = modes["in order"]
+    assert (in_order["largest_simulated"] == in_order.index).all()
+    assert (in_order["speed"] < ahead.loc[in_order.index, "speed"] / 3).all()
+    fair = table[(table["long"] > 0.9) & (table["mode"] != "runs ahead")]
+    assert (fair["speed_simulated"] < ahead["speed_simulated"].max()).all()

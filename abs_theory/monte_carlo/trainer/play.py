@@ -56,7 +56,10 @@ def played(
     True
     """
     n, k = workers.n, rules.k
-    warmup = WARM_UP + math.ceil(WARM_UP * n / k / 2) if warmup is None else warmup
+    if warmup is None:
+        warmup = WARM_UP + math.ceil(WARM_UP * n / k / 2)
+        if update is not None and rules.max_staleness < math.inf:  # the queue may grow slowly to that age
+            warmup += WARM_UP * int(rules.max_staleness) // 2
     last, record, per_round = warmup + num_rounds, Record.of(replicates, n), 1 / num_rounds
     if rules.window < math.inf:
         for row in range(replicates):

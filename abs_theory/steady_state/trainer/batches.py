@@ -38,6 +38,7 @@ __all__ = ["abs_batch"]
 BINS = 64  # of the time to the next update
 HERMITE = np.polynomial.hermite_e.hermegauss(7)  # nodes of an average over a normal number
 WEIGHTS = HERMITE[1] / HERMITE[1].sum()
+GENTLE_SLOPE = 2.5  # growth of the tasks used with the length of a round, both in logarithms
 LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
 ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
 
@@ -204,6 +205,10 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
     clock, found = chains(r, lag)
     state = _described(workers, clock, found, theta, r, T, lag)
     rough = 0.015 + 0.1 / math.sqrt(k * n) + (0.0 if in_flight else 0.1 / k)
+    if known is None:  # few tasks are done in time, and many would be if there were a little more
+        step = 0.02
+        slope = (excess(r * (1 + step), lag) - excess(r * (1 - step), lag)) / (2 * step)
+        rough += 0.015 * max(slope - GENTLE_SLOPE, 0.0)
     if T:  # rounds that are now and then bound by the trainer are longer than the mean field says
         rough = 0.03 * math.exp(-10 * (lag / T - 1)) if r == T else rough + 0.03 * (T / r) ** 2
     exact = known is not None
