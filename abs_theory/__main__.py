@@ -3,6 +3,11 @@
 Only what the help texts need is imported here; each command imports the rest when it runs.
 """
 
+from abs_theory import loading
+
+if __name__ == "__main__":
+    loading("abs_theory")
+
 import math
 import re
 from pathlib import Path
@@ -24,6 +29,7 @@ from abs_theory.command_line import (
     run_app,
     wrapped,
 )
+from abs_theory.files import replacing
 from abs_theory.rollouts import command as rollouts
 from abs_theory.steady_state import METHODS
 from abs_theory.traces import format_names
@@ -94,13 +100,15 @@ def round_time(
             "method": state.method,
         }
     )
+    written = _write(table, csv)  # before anything is printed: a reader such as head may close the pipe
+    if picture is not None:
+        with replacing(picture) as file:
+            _draw(table, n, max_staleness).savefig(file, format=picture.suffix[1:].lower())
+        written.append(picture)
     print(f"n = {n}, max_staleness {max_staleness}; per round, in seconds", end="; ")
     print("error: half-width of round_time; share: of worker time")
     print(table.to_string(index=False, float_format="{:.4g}".format))
-    _write(table, csv)
-    if picture is not None:
-        _draw(table, n, max_staleness).savefig(picture)
-        print(picture)
+    print(*written, sep="\n", end="\n" if written else "")
 
 
 @app.command("choose", cls=Command)
@@ -139,10 +147,11 @@ def choose_(  # noqa: PLR0913
     expected = _goal(target, time_budget, Target.objective, Goal.model)
     table = choose.timetable(laws, n, constants, expected, search, None, method, rng) if by_the_clock else None
     choice = choose.best(laws, n, constants, goal, search, method, rng)
+    written = _write(choice.curve, csv)
     _print_choice(choice)
     if table is not None:
         _print_timetable(table)
-    _write(choice.curve, csv)
+    print(*written, sep="\n", end="\n" if written else "")
 
 
 def _goal(target: float | None, time_budget: float | None, objective: str, model: str) -> Goal:
@@ -256,17 +265,18 @@ def plan_(  # noqa: PLR0913
 
     if after is not None:
         comparison = planning.compare(read(trace), read(after), seed=seed)
-        print(wrapped("\n".join(comparison.lines)))
-        print(*planning.write_comparison(comparison, out, planning.Origin.of_command(trace)), sep="\n")
+        written = planning.write_comparison(comparison, out, planning.Origin.of_command(trace))
+        print(wrapped("\n".join(comparison.lines)), *written, sep="\n")
         return
     result = planning.plan(read(trace), n, constants=constants, target=target, seed=seed)
     cost = None if rounds is None else planning.cost(result, rounds, worker_price)
+    written = planning.write(result, out, cost, planning.Origin.of_command(trace))
     *paragraphs, curve = planning.sentences(result)
     print(wrapped(_as_options("\n".join(paragraphs))), curve, sep="\n")
     if cost is not None:
         print("", wrapped("\n".join(cost.lines)), sep="\n")
     _print_recipe(result, recipe_for)
-    print(*planning.write(result, out, cost, planning.Origin.of_command(trace)), sep="\n")
+    print(*written, sep="\n")
 
 
 def _print_recipe(result: "Plan", name: str | None) -> None:
@@ -330,10 +340,13 @@ def _rng(laws: "Delay | list[Delay]", n: int, method: str, seed: int) -> "np.ran
     return np.random.default_rng(seed) if needed else None
 
 
-def _write(table: "pd.DataFrame", csv: Path | None) -> None:
-    if csv is not None:
-        table.to_csv(csv, index=False)
-        print(csv)
+def _write(table: "pd.DataFrame", csv: Path | None) -> list[Path]:
+    """Write the table, if a file is asked for, and return what was written."""
+    if csv is None:
+        return []
+    with replacing(csv) as file:
+        table.to_csv(file, index=False)
+    return [csv]
 
 
 def _draw(table: "pd.DataFrame", n: int, max_staleness: str) -> "Figure":

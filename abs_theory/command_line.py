@@ -5,10 +5,12 @@ A command should start fast.  So this file imports no numerics, and a command im
 
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
@@ -20,10 +22,11 @@ from typer.models import OptionInfo
 from abs_theory import __version__
 
 __all__ = [
-    "INTERRUPTED", "Command", "check_file", "check_folder", "complaint", "new_app", "one_line", "option", "option_of",
-    "run_app", "warn", "wrapped",
+    "INTERRUPTED", "Command", "Interrupted", "check_file", "check_folder", "complaint", "new_app", "one_line",
+    "option", "option_of", "run_app", "warn", "wrapped",
 ]  # fmt: skip
 
+CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE
 INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells set it
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
@@ -35,6 +38,10 @@ TOO_MUCH: dict[type[Exception], str] = {
 
 
 # ---------------------------------------------------------------- building a command
+
+
+class Interrupted(BaseException):
+    """Ctrl-C in a command that has something to say about it."""
 
 
 class Command(TyperCommand):
@@ -69,28 +76,64 @@ def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted
 
     An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.  The
     same holds for what needs too much memory, is nested too deeply, or leads to numbers that are too large.
-    After Ctrl-C the status is 130, and the line says ``interrupted`` (nothing if it is empty).  ``--version`` alone
-    prints the version.
+    After Ctrl-C the status is 130, and the line is that of an ``Interrupted``, or ``interrupted``.  A request to end
+    (SIGTERM) does the same, with status 143.  A second Ctrl-C ends it at once.  ``--version`` alone prints the version.
     """
     if sys.argv[1:] == ["--version"]:
         print(f"{name} {__version__}")
         sys.exit(0)
+    with _interruptible() as asked_to_end:
+        status = _status(app, name, mistakes, interrupted)
+    sys.exit(128 + asked_to_end[0] if asked_to_end else status)
+
+
+def _status(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...], interrupted: str) -> int:
+    """Run a command, say what went wrong, and return the exit status."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, about numbers that an error then explains
             status = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
+            sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort, Interrupted) as problem:
+        warn(name, str(problem) if isinstance(problem, Interrupted) else interrupted)
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit) as problem:  # typer makes the second of the first
+        if not isinstance(problem, BrokenPipeError) and not isinstance(problem.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        return CLOSED_PIPE  # whoever reads the output, such as head, has read enough
     except (typer.TyperException, *mistakes) as problem:
         warn(name, complaint(problem))
-        status = 2
+        return 2
     except tuple(TOO_MUCH) as problem:
         kind = next(kind for kind in TOO_MUCH if isinstance(problem, kind))
         warn(name, f"{TOO_MUCH[kind]} ({problem})" if str(problem) else TOO_MUCH[kind])
-        status = 2
-    if status == INTERRUPTED and interrupted:
+        return 2
+    if status == INTERRUPTED:  # what typer makes of KeyboardInterrupt
         warn(name, interrupted)
-    sys.exit(status)
+    return status or 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Ctrl-C and a request to end (SIGTERM) raise KeyboardInterrupt; the list then has the number of the request."""
+    asked_to_end: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # the second time, at once
+        if number == signal.SIGTERM:
+            asked_to_end.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield asked_to_end
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- text for the terminal

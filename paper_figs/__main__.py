@@ -1,5 +1,10 @@
 """Regenerate the figures: ``python -m paper_figs [NAME ...] [--quick | --full] [--out DIR]``."""
 
+from abs_theory import loading
+
+if __name__ == "__main__":
+    loading("paper_figs")
+
 from pathlib import Path
 from typing import Annotated
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulations.sweeps import DamagedFileError, read_sealed, write_sealed
+from abs_theory.files import DamagedFileError, read_sealed, write_sealed
 
 if TYPE_CHECKING:  # loading pandas takes longer than a look at the cache should
     import pandas as pd

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from simulations.sweeps import read_sealed, write_sealed
+from abs_theory.files import read_sealed, write_sealed
 
 __all__ = ["PACKAGES", "Definition", "Module", "Toolkit"]
 

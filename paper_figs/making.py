@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abs_theory.command_line import warn
+from abs_theory.files import locked, replacing
 from paper_figs import cache
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.definitions import Toolkit
 from paper_figs.page import Card, digest_of, numbers_of
-from simulations.sweeps import locked, replacing
 
 if TYPE_CHECKING:  # loaded when something is computed or drawn
     import pandas as pd
@@ -103,7 +104,7 @@ def state_in_words(toolkit: Toolkit, name: str, size: str, out: Path) -> str:
 def tabulate(
     toolkit: Toolkit, name: str, size: str, out: Path, width: str, svg: bool
 ) -> "tuple[pd.DataFrame, Card] | None":
-    """Write NAME.csv, and return the table and how it was made; None if it and its pictures are up to date."""
+    """The table to be drawn, and how it was made; None if it and its pictures are up to date."""
     figure, config, sources = FIGURES[name], FIGURES[name].config(size), partial(sources_of, toolkit, name)
     drawn_from, card = drawing_of(toolkit, name, size, width, svg), Card.read(out, name)
     files = [out / f"{name}.csv", numbers_of(out, name), *pictures_of(out, name, svg)]
@@ -120,32 +121,37 @@ def tabulate(
     table = getattr(module, "summarise", lambda table: table)(result.table)
     Card.remove(out, name)  # the picture there is, if any, is not of this table
     note = "from the cache" if result.cached else f"computed in {result.seconds:.1f} s"
-    with replacing(out / f"{name}.csv") as file:
-        table.to_csv(file, index=False)
-    if hasattr(module, "numbers"):
-        with replacing(out / f"{name}-numbers.csv") as file:
-            getattr(module, "numbers")(table).to_csv(file, index=False)  # noqa: B009
     print(f"{out / name}.csv  ({note})", flush=True)
     return table, Card(size, dict(config), result.seconds, result.made, drawn_from)
 
 
 def draw(name: str, table: "pd.DataFrame", card: Card, out: Path, width: str = "page", svg: bool = False) -> None:
-    """Write NAME.pdf, NAME.png and perhaps NAME.svg, the same for the same table, and then NAME.json, the card."""
+    """Write NAME.csv, NAME.pdf, NAME.png and perhaps NAME.svg, the same for the same table, then NAME.json, the card.
+
+    No file of other numbers ever stands beside a new one: all are prepared, the old ones go, the new ones come.
+    """
     from paper_figs import style, widths
 
     metadata_of: Mapping[str, dict[str, None]] = {
         "pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None},
     }  # fmt: skip
-    with style.applied():
-        drawing = FIGURES[name].load().draw(table)
+    module, csv, short = FIGURES[name].load(), out / f"{name}.csv", out / f"{name}-numbers.csv"
+    with style.applied(), ExitStack() as prepared:
+        drawing = module.draw(table)
         widths.fit(drawing, width, FIGURES[name].title)
         if layout := drawing.get_layout_engine():
             layout.execute(drawing)
         drawing.set_layout_engine(None)  # laid out once, for all files
         for path in pictures_of(out, name, svg):
             kind = path.suffix[1:]
-            with replacing(path) as file:
-                drawing.savefig(file, format=kind, metadata=metadata_of[kind])
+            file = prepared.enter_context(replacing(path))
+            drawing.savefig(file, format=kind, metadata=metadata_of[kind])
+        table.to_csv(prepared.enter_context(replacing(csv)), index=False)
+        if hasattr(module, "numbers"):
+            numbers = getattr(module, "numbers")(table)  # noqa: B009
+            numbers.to_csv(prepared.enter_context(replacing(short)), index=False)
         panels = style.described(drawing)
-    files = [out / f"{name}.csv", numbers_of(out, name), *pictures_of(out, name, svg)]
+        for path in (csv, short, *pictures_of(out, name, svg=True)):
+            path.unlink(missing_ok=True)
+    files = [csv, numbers_of(out, name), *pictures_of(out, name, svg)]
     replace(card, panels=panels, digests={path.name: digest_of(path) for path in files}).write(out, name)

@@ -17,9 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
+from abs_theory.files import replacing
 from abs_theory.pages import data_uri, render
 from paper_figs.catalogue import FIGURES, ROOT, Config
-from simulations.sweeps import replacing
 
 __all__ = ["MAX_ROWS", "Card", "digest_of", "numbers_of", "write"]
 

@@ -1,5 +1,10 @@
 """Run what a TOML file describes: ``python -m simulations run.toml --out DIR``."""
 
+from abs_theory import loading
+
+if __name__ == "__main__":
+    loading("simulations")
+
 import importlib
 import math
 import sys
@@ -9,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import INTERRUPTED, new_app, option, run_app, warn, wrapped
+from abs_theory.command_line import Interrupted, new_app, option, run_app, warn, wrapped
 from simulations.sweeps import BACKENDS, FORMATS
 
 app = new_app()
@@ -83,8 +88,7 @@ def main(  # noqa: PLR0913
                 for line in notices:
                     print(wrapped(f"Note: {line}"))
         except KeyboardInterrupt:
-            warn("simulations", f"interrupted; {report.kept_line(sweep, out)}")
-            return INTERRUPTED
+            raise Interrupted(f"interrupted; {report.kept_line(sweep, out)}") from None
         except OSError as problem:
             raise OSError(f"{problem}; {report.kept_line(sweep, out)}") from None
         except RuntimeError as problem:  # a process of joblib or of the cluster was killed
@@ -113,7 +117,7 @@ def run() -> None:
         del sys.argv[1]
         module, _, function = subcommand.partition(":")
         getattr(importlib.import_module(module), function)()
-    run_app(app, "simulations", OSError, ValueError, RuntimeError, interrupted="")  # main has said what is kept
+    run_app(app, "simulations", OSError, ValueError, RuntimeError)
 
 
 if __name__ == "__main__":

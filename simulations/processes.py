@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 import time
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import joblib
 
@@ -30,7 +31,20 @@ def parallel(n_jobs: int, return_as: Literal["list", "generator", "generator_uno
         backend, joblib.parallel.BACKENDS["loky"]
     ):  # of another kind, if the caller says so
         return joblib.Parallel(n_jobs=n_jobs, return_as=return_as)
-    return joblib.Parallel(n_jobs=n_jobs, return_as=return_as, initializer=_end_with, initargs=(os.getpid(),))
+    return _Parallel(n_jobs=n_jobs, return_as=return_as, initializer=_end_with, initargs=(os.getpid(),))
+
+
+class _Parallel(joblib.Parallel):
+    """A Parallel whose processes do not even see Ctrl-C while they start: they inherit what is blocked here."""
+
+    def __call__(self, iterable: Iterable[object]) -> Any:
+        if not self.return_generator or not hasattr(signal, "pthread_sigmask"):
+            return super().__call__(iterable)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().__call__(iterable)  # starts the processes; the results come later
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:

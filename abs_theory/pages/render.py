@@ -5,8 +5,6 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abs_theory.checks import explains_types
-
 if TYPE_CHECKING:  # loaded when a page is made
     from markupsafe import Markup
     from matplotlib.figure import Figure
@@ -14,7 +12,6 @@ if TYPE_CHECKING:  # loaded when a page is made
 HERE = Path(__file__).parent
 
 
-@explains_types
 def render(template: Path, **values: object) -> str:
     """The page that a jinja2 ``template`` makes of these values.
 
@@ -32,6 +29,8 @@ def render(template: Path, **values: object) -> str:
     """
     import jinja2
 
+    if not isinstance(template, Path):
+        raise ValueError(f"template must be a pathlib.Path, got {template!r}")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, HERE]), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -39,17 +38,17 @@ def render(template: Path, **values: object) -> str:
     return environment.get_template(template.name).render(values)
 
 
-@explains_types
 def data_uri(content: bytes, kind: str) -> str:
     """A file as an address that holds it; ``kind`` is its media type.
 
     >>> data_uri(b"a,b", "text/csv")
     'data:text/csv;base64,YSxi'
     """
+    if not isinstance(content, bytes):
+        raise ValueError(f"content must be bytes, got {content!r}")
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-@explains_types
 def inline_svg(figure: "Figure") -> "Markup":
     """A matplotlib figure as an ``<svg>`` element, the same for the same figure.
 
@@ -58,8 +57,12 @@ def inline_svg(figure: "Figure") -> "Markup":
     '<svg'
     """
     from markupsafe import Markup
+    from matplotlib import rc_context
 
+    if not hasattr(figure, "savefig"):
+        raise ValueError(f"figure must be a matplotlib Figure, got {figure!r}")
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with rc_context({"svg.hashsalt": "abs"}):  # without it matplotlib makes up new names of markers every time
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return Markup(text[text.index("<svg") :])

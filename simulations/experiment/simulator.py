@@ -1,9 +1,9 @@
 """Train many times and return one row per update: here protocol, problem, delay law and policies meet."""
 
 import math
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from typing import Literal, Required, TypedDict, Unpack, overload
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, nullcontext
+from typing import Literal, Required, TypedDict, Unpack, cast, overload
 
 import joblib
 import pandas as pd
@@ -123,7 +123,7 @@ def simulate(  # noqa: PLR0913
     rounds, tasks = [], []
     # a single run is often one of many, in a process that has no use for a bar and its lock
     progress = tqdm(total=len(chosen), unit="run", disable=None, leave=False) if len(chosen) > 1 else nullcontext()
-    with progress as bar:
+    with closing(cast(Generator, results)), progress as bar:  # after Ctrl-C the processes end
         for group in filter(None, results):  # none is empty
             for rows, lines in group:
                 rounds.append(rows)

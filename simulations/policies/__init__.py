@@ -3,7 +3,7 @@
 A number is a constant policy, so constants need no factory; ``math.inf`` as a threshold means none.  The policies in
 ``plain`` use ``Progress`` alone.  Those in ``adasync`` (a growing k)
 and ``thresholds`` ask the delay law or the constants of the problem first, and are loaded when they are used.  Those in
-``self_tuning`` ask for what the server measures.
+``self_tuned`` ask for what the server measures.
 """
 
 import lazy_loader

@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from abs_theory.checks import explains_types
+from abs_theory.files import replacing
 from abs_theory.pages import inline_svg, render
 from simulations import plot
 from simulations.plot import Runs
 from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words
 from simulations.summary.noticed import first_tasks
-from simulations.sweeps import Store, Sweep, execution, replacing, versions
+from simulations.sweeps import Store, Sweep, execution, versions
 
 __all__ = ["page", "write"]
 

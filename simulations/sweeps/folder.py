@@ -9,10 +9,10 @@ from typing import cast
 
 import pandas as pd
 
+from abs_theory.files import replacing
 from simulations.experiment import read_toml, to_toml
 from simulations.sweeps.execution import Outcome, units
 from simulations.sweeps.provenance import versions
-from simulations.sweeps.sealed import replacing
 from simulations.sweeps.storage import Store
 from simulations.sweeps.sweep import Sweep
 

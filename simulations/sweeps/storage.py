@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import explains_types
-from simulations.sweeps.lock import locked
-from simulations.sweeps.sealed import DamagedFileError, read_sealed, write_sealed
+from abs_theory.files import DamagedFileError, locked, read_sealed, write_sealed
 
 __all__ = ["Store", "Tables", "pack", "unpack"]
 

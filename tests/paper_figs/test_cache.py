@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from abs_theory.files import locked
 from paper_figs import cache, page
 from paper_figs.__main__ import run
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.making import make, state_in_words, toolkit_for
-from simulations.sweeps import locked
 
 
 def test_same_config_same_bytes_of_csv_and_pdf_and_the_second_time_from_the_cache(tmp_path, capsys):

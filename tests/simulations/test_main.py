@@ -375,13 +375,13 @@ def test_a_second_run_in_the_same_folder_is_refused(run, toml, tmp_path):
     assert not (tmp_path / "out" / "config.toml").exists()
 
 
-def test_ctrl_c_while_it_reads_is_quiet(run, toml, tmp_path, monkeypatch):
+def test_ctrl_c_while_it_reads_is_one_line(run, toml, tmp_path, monkeypatch):
     def interrupted(path, allow):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Sweep, "from_toml", interrupted)
     status, printed, complained = run(toml(RUN), "--out", tmp_path / "out")
-    assert (status, printed, complained.strip()) == (130, "", "")
+    assert (status, printed, complained.strip()) == (130, "", "simulations: interrupted")
 
 
 # ---------------------------------------------------------------------- how long it takes to begin

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from abs_theory import __version__
 from abs_theory.checks import explains_types
+from abs_theory.files import locked, replacing
 from abs_theory.pages import inline_svg, render
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.comparison import Comparison
@@ -150,8 +152,8 @@ def write_comparison(comparison: Comparison, folder: Path, origin: Origin | None
 
 def _written(folder: Path, name: str, page: str, data: dict[str, object]) -> list[Path]:
     """The page and the data in files of this name."""
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {f"{name}.html": page, f"{name}.json": json.dumps(data, indent=1, allow_nan=False) + "\n"}
-    for file, text in contents.items():
-        (folder / file).write_text(text, encoding="utf-8")
+    with locked(folder, ".", wait_seconds=60.0), ExitStack() as both:  # both are replaced once both are written
+        for file, text in contents.items():
+            both.enter_context(replacing(folder / file)).write(text.encode())
     return [folder / file for file in contents]

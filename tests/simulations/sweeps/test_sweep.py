@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from abs_theory.files import sealed
 from simulations.experiment import Experiment
 from simulations.experiment.toml import TomlTable
 from simulations.record import diverged
-from simulations.sweeps import execution, folder, sealed
+from simulations.sweeps import execution, folder
 from simulations.sweeps.execution import run_sweep, units
 from simulations.sweeps.storage import Store
 from simulations.sweeps.sweep import Sweep, label

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from abs_theory.files import UNFINISHED
 from simulations.sweeps import Sweep, provenance
-from simulations.sweeps.sealed import UNFINISHED
 
 ROOT = Path(__file__).parents[3]
 SWEEP = """

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from abs_theory.checks import explains_types
-
 __all__ = ["UNFINISHED", "DamagedFileError", "read_sealed", "replacing", "write_sealed"]
 
 UNFINISHED = ".*.unfinished"  # files that are being written, or were when a process was killed
@@ -23,7 +21,6 @@ class DamagedFileError(ValueError):
     """A file is not what was written to it."""
 
 
-@explains_types
 def write_sealed(path: Path, key: str, content: bytes) -> None:
     """Write ``content`` with a digest of it and of ``key``, which says what it is; completely or not at all.
 
@@ -35,11 +32,13 @@ def write_sealed(path: Path, key: str, content: bytes) -> None:
     ...     read_sealed(Path(folder, "kept"), "numbers")
     b'1, 2'
     """
+    _check_types(path, key)
+    if not isinstance(content, bytes):
+        raise ValueError(f"content must be bytes, got {type(content).__name__}")
     with replacing(path) as file:
         file.write(_MAGIC + _digest(key, content) + b"\n" + content)
 
 
-@explains_types
 def read_sealed(path: Path, key: str) -> bytes:
     """The content that ``write_sealed`` has written for ``key``.
 
@@ -52,6 +51,7 @@ def read_sealed(path: Path, key: str) -> bytes:
     ...     read_sealed(path, "numbers")
     b'1, 2'
     """
+    _check_types(path, key)
     if path.exists() and not path.is_file():
         raise DamagedFileError(f"{path} is a folder or a device, not a file of results")
     head, _, content = path.read_bytes().partition(b"\n")
@@ -64,6 +64,8 @@ def read_sealed(path: Path, key: str) -> bytes:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that replaces ``path`` in one step when the block ends; after an error ``path`` is unchanged.
 
+    What a link points to is replaced, not the link.  To a device or a pipe, such as /dev/null, is written directly.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with replacing(Path(folder, "table.csv")) as file:
@@ -72,6 +74,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     1 False
     True
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as file:
+            yield file
+        return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with open(unfinished, "wb") as file:
@@ -85,6 +92,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(problem, OSError):
             raise OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(path)) from problem
         raise
+
+
+def _check_types(path: object, key: object) -> None:
+    if not (isinstance(path, Path) and isinstance(key, str)):
+        raise ValueError(f"path must be a pathlib.Path and key a text, got {path!r} and {key!r}")
 
 
 def _digest(key: str, content: bytes) -> bytes:

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from simulations.sweeps.sealed import UNFINISHED
+from abs_theory.files.sealed import UNFINISHED
 
 __all__ = ["locked"]
 
 
 @contextmanager
-def locked(folder: Path, inner: str) -> Iterator[None]:
+def locked(folder: Path, inner: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Lock ``folder`` for one process at a time, with a file in its folder ``inner``, and remove unfinished files.
 
-    The system releases the lock however the process ends.  Raises OSError if another process has it, ValueError if
-    ``folder`` is a file.
+    The system releases the lock however the process ends.  Raises OSError if another process still has it after
+    ``wait_seconds``, ValueError if ``folder`` is a file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder), "results"):
@@ -26,7 +26,7 @@ def locked(folder: Path, inner: str) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"the results go to a folder, but {folder} is a file: give another one")
     (folder / inner).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / inner / ".lock", timeout=0)
+    lock = FileLock(folder / inner / ".lock", timeout=wait_seconds)
     try:
         lock.acquire()
     except Timeout:

@@ -1,0 +1,6 @@
+"""Files that survive whatever happens: written as a whole, read only if unchanged, by one writer at a time."""
+
+from abs_theory.files.lock import locked
+from abs_theory.files.sealed import UNFINISHED, DamagedFileError, read_sealed, replacing, write_sealed
+
+__all__ = ["UNFINISHED", "DamagedFileError", "locked", "read_sealed", "replacing", "write_sealed"]

@@ -1,0 +1,74 @@
+"""What the tests of faults share: a command as a process that is killed, interrupted, or finds the disk full."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+WITHIN = 5.0  # seconds in which all processes of a killed command have ended
+UNKILLED = """
+import os, signal
+from {package}.__main__ import run
+"""
+KILLED_AT_A_FILE = """
+import os, signal
+replace, left = os.replace, [{number}]
+def replaced(*paths):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*paths)
+os.replace = replaced
+from {package}.__main__ import run
+"""
+
+
+def started(package, *arguments, before="", code=UNKILLED, number=0, largest_file=None):
+    """A command as a process and group of its own; killed before it finishes file ``number``, if that is given."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    source = f"{before}\n{(KILLED_AT_A_FILE if number else code).format(package=package, number=number)}\nrun()"
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, arguments)], cwd=ROOT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=None if largest_file is None else limit,
+    )  # fmt: skip
+
+
+def ended(process):
+    """Wait for the end: the status, and what was said on stderr."""
+    with process:
+        _, complained = process.communicate(timeout=300)
+    return process.returncode, complained
+
+
+def members(group):
+    """Processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def all_have_ended(group):
+    end = time.monotonic() + WITHIN
+    while members(group) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not members(group)
+
+
+def written(out):
+    """The bytes of every file."""
+    return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
