@@ -103,6 +103,8 @@ def _row_medians(values: Array) -> Array:
 
 def _largest(values: Array, rows: list[int]) -> float:
     """The largest change of the logarithm of the typical value at ``rows``."""
+    if not rows:
+        return 0.0
     levels = np.log([np.nanmedian(part) for part in np.split(values, rows)])
     return float(np.abs(np.diff(levels)).max(initial=0.0))
 
@@ -116,6 +118,8 @@ def windows_between(window: NDArray[np.int64], changes: tuple[Change, ...]) -> N
 
 def _told(name: int | str | None, values: Array, rows: list[int], numbers: NDArray[np.int64]) -> list[Change]:
     """The changes of one series at ``rows``, with typical values; small ones are left out."""
+    if not rows:  # and perhaps nothing was delivered
+        return []
     levels = [float(np.nanmedian(part)) for part in np.split(values, rows)]
     return [
         Change(name, int(numbers[row]), row, before, after)

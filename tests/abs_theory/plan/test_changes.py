@@ -22,6 +22,12 @@ def delays(seed, num=300, n=8, sigma=0.1):
     return np.exp(sigma * np.random.default_rng(seed).standard_normal((num, n)))
 
 
+def test_a_worker_that_never_delivers_does_not_change():
+    x = delays(0, num=60)
+    x[:, 3] = np.nan
+    assert changes_of(x) == ()
+
+
 @pytest.mark.parametrize(("n", "sigma", "within"), [(3, 0.1, 0), (8, 0.1, 0), (8, 0.5, 4), (8, 1.0, 15)])
 def test_a_worker_that_degrades_is_found_and_named_with_the_round(n, sigma, within):
     x = delays(0, n=n, sigma=sigma)
