@@ -101,7 +101,7 @@ def _timeline(setting: Setting, seed: int) -> tuple[pd.DataFrame, list[float], f
     bound = None if math.isinf(setting.max_staleness) else setting.max_staleness
     rounds, tasks = simulate(
         protocols.abs_sgd(setting.k, bound), TimingOnly(), law, setting.n, step_size=1.0, time_budget=3 * seconds,
-        seed=seed, jobs=True, n_jobs=1,
+        update_seconds=setting.update_seconds, seed=seed, jobs=True, n_jobs=1,
     )  # fmt: skip
     spans = plot.spans(tasks)
     return spans[spans["start"] < seconds], rounds["time"][rounds["time"] <= seconds].tolist(), seconds
@@ -130,10 +130,11 @@ def _others(n: int, own: int, most: int) -> Iterator[int]:
 
 
 def _state(setting: Setting, k: int, method: str) -> SteadyState:
-    return _remembered(setting.delay, k, setting.n, setting.max_staleness, method)
+    return _remembered(setting.delay, k, setting.n, setting.max_staleness, setting.update_seconds, method)
 
 
 @lru_cache(maxsize=KEPT)
-def _remembered(delay: str, k: int, n: int, max_staleness: float, method: str) -> SteadyState:
+def _remembered(delay: str, k: int, n: int, max_staleness: float, update_seconds: float, method: str) -> SteadyState:
     law = Setting(delay, n, k, max_staleness).law
-    return steady_state.abs_sgd(law, k, n, None if math.isinf(max_staleness) else max_staleness, method)
+    bound = None if math.isinf(max_staleness) else max_staleness
+    return steady_state.abs_sgd(law, k, n, bound, method, update_seconds=update_seconds)

@@ -63,6 +63,10 @@ class Explorer:
         self.threshold = pn.widgets.DiscreteSlider(
             label="threshold (max. staleness, updates)", options=thresholds, value=setting.max_staleness
         )  # fmt: skip
+        self.update = pn.widgets.FloatSlider(
+            label="update time (s)", start=0.0, end=max(2.0, setting.update_seconds), step=0.05,
+            value=setting.update_seconds,
+        )  # fmt: skip
         self.keep = pn.widgets.Button(label="Keep this setting to compare", color="primary")
         self.numbers = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width")
         self.code = pn.pane.HTML("", stylesheets=[CODE_CSS], sizing_mode="stretch_width")
@@ -72,9 +76,9 @@ class Explorer:
             button.js_on_click(args={"words": words}, code="navigator.clipboard.writeText(words.value)")
         self.answer: Answer = answer(setting)
         self._show(self.answer)
-        for widget in (self.n, self.k, self.threshold, self.text):
+        for widget in (self.n, self.k, self.threshold, self.update, self.text):
             widget.param.watch(self._changed, "value")
-        for slider in (self.n, self.k, self.threshold):
+        for slider in (self.n, self.k, self.threshold, self.update):
             slider.param.watch(self._accurate, "value_throttled")  # when it is let go
         self.text.param.watch(self._accurate, "value")
         self.law.param.watch(self._law_chosen, "value")
@@ -85,7 +89,13 @@ class Explorer:
     @property
     def setting(self) -> Setting:
         """What the sliders say."""
-        return Setting(self.text.value.strip(), self.n.value, min(self.k.value, self.n.value), self.threshold.value)
+        return Setting(
+            self.text.value.strip(),
+            self.n.value,
+            min(self.k.value, self.n.value),
+            self.threshold.value,
+            self.update.value,
+        )
 
     def __panel__(self) -> "Viewable":
         return self.view
@@ -142,16 +152,16 @@ class Explorer:
     # ------------------------------------------------------------------ how it looks
     def _layout(self) -> "Viewable":
         pn = panel()
-        wide = {"flex": "1 1 340px", "min-width": "min(340px, 100%)"}
+        wide = {"flex": "1 1 300px", "min-width": "min(300px, 100%)"}
         controls = pn.Column(
-            self.law, self.text, self.n, self.k, self.threshold, self.keep, self.numbers, styles=wide,
+            self.law, self.text, self.n, self.k, self.threshold, self.update, self.keep, self.numbers, styles=wide,
             sizing_mode="stretch_width",
         )  # fmt: skip
-        for widget in (self.law, self.text, self.n, self.k, self.threshold, self.keep):
+        for widget in (self.law, self.text, self.n, self.k, self.threshold, self.update, self.keep):
             widget.sizing_mode = "stretch_width"
         pictures = self.pictures
         timeline = pn.Column(
-            pictures.play, pictures.timeline, styles={**wide, "flex": "2 1 340px"}, sizing_mode="stretch_width"
+            pictures.play, pictures.timeline, styles={**wide, "flex": "2 1 300px"}, sizing_mode="stretch_width"
         )
         figures = [
             pn.Column(pn.pane.Bokeh(panel), styles=wide, sizing_mode="stretch_width") for panel in pictures.panels
@@ -190,6 +200,7 @@ def _table(found: Answer, kept: Answer | None) -> str:
     head = "".join(f"<th>{name}</th>" for name, _ in columns)
     rows = [
         ("k of n, threshold", [f"{a.setting.k} of {a.setting.n}, {a.setting.threshold}" for _, a in columns]),
+        ("update time (s)", [f"{a.setting.update_seconds:g}" for _, a in columns]),
         *((name, [_with_error(*a.numbers[name]) for _, a in columns]) for name in found.numbers),
         ("computed by", [html.escape(str(a.state.method)) for _, a in columns]),
     ]

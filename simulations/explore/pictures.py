@@ -89,6 +89,7 @@ class Pictures:
     # ------------------------------------------------------------------ making them
     def _figure(self, title: str, x: str, y: str, tooltips: list[tuple[str, str]]) -> "figure":
         from bokeh import plotting
+        from bokeh.models import BasicTicker
 
         drawn = plotting.figure(
             title=title, x_axis_label=x, y_axis_label=y, height=HEIGHT, sizing_mode="stretch_width",
@@ -96,6 +97,8 @@ class Pictures:
         )  # fmt: skip
         drawn.xgrid.grid_line_color = None
         drawn.axis.minor_tick_line_color = None
+        if "(s)" not in x:
+            drawn.xaxis.ticker = BasicTicker(min_interval=1)  # whole numbers
         return drawn
 
     def _over_k(self, column: str, label: str, title: str) -> "figure":

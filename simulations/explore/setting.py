@@ -4,7 +4,7 @@ import math
 import shlex
 from dataclasses import dataclass
 
-from abs_theory.checks import check_k, check_max_staleness, explains_types
+from abs_theory.checks import check_k, check_max_staleness, explains_types, is_finite
 from abs_theory.delays import Delay
 from abs_theory.delays.text import delay_law
 
@@ -37,10 +37,13 @@ class Setting:
     n: int = 20  #: workers
     k: int = 5  #: workers waited for
     max_staleness: float = 2  #: updates; staler workers restart
+    update_seconds: float = 0.0  #: seconds that an update of the model takes
 
     def __post_init__(self) -> None:
         check_k(self.k, self.n)
         check_max_staleness(self.max_staleness)
+        if not (is_finite(self.update_seconds) and self.update_seconds >= 0):
+            raise ValueError(f"update_seconds must be a number >= 0, got {self.update_seconds}")
         _ = self.law
 
     @property
@@ -55,7 +58,9 @@ class Setting:
 
     @property
     def command(self) -> str:
-        """The command that prints the numbers of this setting."""
+        """The command that prints the numbers of this setting; none if updates take time."""
+        if self.update_seconds:
+            return "# the command knows no update time: use the Python"
         words = ["--delay", self.delay, "-n", str(self.n), "-k", str(self.k), "--max-staleness", self.threshold]
         return f"python -m abs_theory round-time {shlex.join(words)}"
 
@@ -63,9 +68,10 @@ class Setting:
     def python(self) -> str:
         """The Python that computes the numbers of this setting."""
         bound = "None" if math.isinf(self.max_staleness) else f"{self.max_staleness:g}"
+        update = f", update_seconds={self.update_seconds:g}" if self.update_seconds else ""
         return (
             "from abs_theory import steady_state\nfrom abs_theory.delays.text import delay_law\n\n"
             f"law = delay_law({self.delay!r})\n"
-            f"state = steady_state.abs_sgd(law, k={self.k}, n={self.n}, max_staleness={bound})\n"
+            f"state = steady_state.abs_sgd(law, k={self.k}, n={self.n}, max_staleness={bound}{update})\n"
             "print(state.to_frame().T)\n"
         )

@@ -100,6 +100,16 @@ def test_impossible_settings_are_refused_in_words(options, words):
         Setting(**options)
 
 
+def test_an_update_may_take_time():
+    setting = Setting("exponential:mean=1", 8, 3, 2, update_seconds=0.5)
+    state = steady_state.abs_sgd(setting.law, 3, 8, 2, update_seconds=0.5)
+    assert answer(setting, "auto").numbers["round time (s)"] == (state.round_time, state.error.round_time)
+    assert "update_seconds=0.5" in setting.python
+    assert np.diff(timeline_of(setting)[1]).min() >= 0.5
+    with pytest.raises(ValueError, match="update_seconds must be"):
+        Setting(update_seconds=-1)
+
+
 def test_thresholds_can_be_chosen_up_to_none():
     assert math.isinf(THRESHOLDS[-1])
     assert Setting(max_staleness=math.inf).threshold == "none"

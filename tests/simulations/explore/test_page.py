@@ -119,6 +119,12 @@ def test_sliders_move_and_the_numbers_are_those_of_the_library(page):
     page.wait_for(lambda: page.numbers()["round time (s)"] == [shown(wanted, "round time (s)")])
     assert wanted.command in " ".join(element.text for element in page.all("pre"))
 
+    page.move(3, right, 2)
+    slow = Setting(SETTING.delay, 8, 3, 2, update_seconds=0.1)
+    page.wait_for(lambda: page.numbers()["round time (s)"] == [shown(slow, "round time (s)")])
+    page.move(3, webdriver.Keys.ARROW_LEFT, 2)
+    page.wait_for(lambda: page.numbers()["update time (s)"] == ["0"])
+
     # two settings beside each other
     next(button for button in page.all("button") if "Keep" in button.text).click()
     page.wait_for(lambda: page.numbers().get("") == ["this setting", "kept"])
