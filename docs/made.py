@@ -35,6 +35,9 @@ def everything() -> None:
     draw_figures()
     (GENERATED / "gallery.md").write_text(gallery())
     (GENERATED / "timeline.svg").write_text(timeline())
+    import static_explorer  # loads what computes and draws
+
+    (GENERATED / "explore.html").write_text(static_explorer.page())
 
 
 def copy_notebooks() -> None:

@@ -74,7 +74,7 @@ class Pictures:
         self._set("best", _with_ends(curve[curve["k"] == answer.best]))
         self._set("stale", _stale(answer, -0.2))
         self._seconds.end, self._workers.start = seconds, setting.n + 0.6
-        self._title.text = f"The first seconds of {setting.n} workers, k = {setting.k}, threshold {setting.threshold}"
+        self._title.text = f"The first seconds: k = {setting.k} of {setting.n}, threshold {setting.threshold}"
 
     def keep(self, answer: Answer) -> None:
         """Draw a setting in grey, to compare others with it."""
@@ -169,7 +169,7 @@ class Pictures:
         drawn.segment("time", "low", "time", "high", source=self._data["updates"], color="black", legend_label="update")
         _small_legend(drawn)
         drawn.add_layout(drawn.legend[0], "above")
-        drawn.legend[0].orientation = "horizontal"
+        drawn.legend[0].update(orientation="horizontal", ncols=2)
         future = BoxAnnotation(left=0, visible=False, fill_color="white", fill_alpha=0.8, line_color=OWN)
         drawn.add_layout(future)
         play = Toggle(label="Play", button_type="primary", width=90)
