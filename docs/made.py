@@ -21,6 +21,8 @@ COMMANDS = {  # the page ``commands.md`` shows each of them with what it prints
     "choose": 'python -m abs_theory choose --delay "lognormal:median=1,sigma=1" -n 20'
     " --L 1 --sigma2 1 --gap 1 --target 0.05",
     "plan": "python -m abs_theory plan examples/trace.csv --rounds 10000 --price 2.5/h --for ray --out plan",
+    "rollouts": "python -m abs_theory rollouts --lengths lognormal:median=800,sigma=1"
+    " --batch 64 --slots 256 --trainer-seconds 5",
     "simulations": "python -m simulations examples/run.toml --out results",
     "figures": "python -m paper_figs timeline --out figures",
 }
