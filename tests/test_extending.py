@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
+
+from simulations import protocols
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("abs_theory", "simulations", "paper_figs", "tests", "docs", "benchmarks", "examples", "notebooks")
@@ -76,6 +79,25 @@ def test_its_commands_run_in_the_changed_copy(name, changed):
     assert commands
     for command in commands:
         run(changed, command)
+
+
+def test_a_protocol_of_ones_own_is_compared_and_drawn_in_ten_lines(monkeypatch):
+    """The protocol is defined as in the file, here without becoming a part of the project."""
+    section = SECTIONS["A protocol"]
+    (protocol,) = [
+        text for path, _, text in changes(section) if path.startswith("simulations/protocols/") and "def" in text
+    ]
+    (example,) = re.findall(r"in one of\nits cells\.\n\n```python\n(.*?)```", section, flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) <= 11
+    names: dict = {}
+    exec(protocol, names)
+    monkeypatch.setattr(protocols, "abs_by_the_clock", names["abs_by_the_clock"], raising=False)
+    exec(example.replace('"seed": 0', '"seed": 0, "n_jobs": 1'), names)
+    drawn = [pyplot.figure(number) for number in pyplot.get_fignums()]
+    assert [ax.get_title() for ax in drawn[-2].axes] == ["by the clock", "ABS"]
+    assert [text.get_text() for text in drawn[-1].legends[0].get_texts()] == ["by the clock", "ABS"]
+    assert (drawn[-1].axes[-3].get_xlabel()) == "time to target (s)"
+    pyplot.close("all")
 
 
 @pytest.mark.slow
