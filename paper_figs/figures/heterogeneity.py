@@ -1,5 +1,6 @@
 """Shares of fast and slow workers in the updates, and what they mean for accuracy if workers see different labels."""
 
+import dataclasses
 import itertools
 
 import joblib
@@ -13,10 +14,10 @@ from abs_theory.results import Estimate
 from paper_figs import laws, style
 from paper_figs.parallel import in_parallel
 from simulations import protocols
-from simulations.experiment import simulate
 from simulations.fleets import Scaled, as_fleet
 from simulations.policies import relative_to_mean
 from simulations.problems import Classifier, digits
+from simulations.server import Run, RunBudget, run_replicate, run_together
 
 CLAIM = (
     "K-sync restarts all late workers and Ringmaster the latest, so both apply few gradients of the slow half. If all"
@@ -52,10 +53,9 @@ def compute(
     """
     cells = list(itertools.product(METHODS, SPLITS))
     setting = (n, k, slower, seconds)
-    scouts = [joblib.delayed(_trained)(*c, s, TUNING_SEED, r, *setting) for c, s, r in _product(cells, steps, tuning)]
-    tried = pd.concat(in_parallel("heterogeneity: tuning", scouts))
-    scores = tried.groupby(["method", "split", "step_size"])["accuracy"].mean()
-    best = {cell: scores[cell].idxmax() for cell in cells}
+    scouts = [joblib.delayed(_accuracies)(*c, steps, r, *setting) for c, r in _product(cells, tuning)]
+    accuracies = np.reshape(in_parallel("heterogeneity: tuning", scouts), (len(cells), tuning, len(steps)))
+    best = {cell: steps[of_cell.mean(axis=0).argmax()] for cell, of_cell in zip(cells, accuracies, strict=True)}
     runs = [joblib.delayed(_trained)(*c, best[c], SHOWN_SEED, r, *setting) for c, r in _product(cells, replicates)]
     shown = pd.concat(in_parallel("heterogeneity", runs))
     groups = shown.groupby(["method", "split", "worker"], sort=False)
@@ -71,21 +71,37 @@ def _product(cells: list, *others) -> itertools.product:
     return itertools.product(cells, *(range(other) if isinstance(other, int) else other for other in others))
 
 
+def _run(
+    method: str, split: str, step_size: float, seed: int, replicate: int, n: int, k: int, slower: float, seconds: float
+) -> Run:
+    """What is trained in one replicate."""
+    fleet = Scaled(as_fleet(laws.LAWS["increasing hazard"], n), tuple(np.where(_slow(n), slower, 1.0)))
+    problem = Classifier(digits(), n, hidden=32, split=SPLITS[split], split_seed=seed * 1000 + replicate)
+    budget = RunBudget(time_budget=seconds)
+    return Run(protocol=METHODS[method](k), problem=problem, fleet=fleet, step_size=step_size, seed=seed, budget=budget)
+
+
+def _slow(n: int) -> np.ndarray:
+    return np.arange(n) >= n - n // 2
+
+
+def _accuracies(method: str, split: str, steps: list[float], replicate: int, *setting) -> list[float]:
+    """The accuracy at the end of a run of the tuning, for each step size."""
+    run = _run(method, split, steps[0], TUNING_SEED, replicate, *setting)
+    results = run_together([dataclasses.replace(run, step_size=step) for step in steps], [replicate])
+    return [float(rounds["test_accuracy"].iloc[-1]) for ((rounds, _),) in results]
+
+
 def _trained(
     method: str, split: str, step_size: float, seed: int, replicate: int, n: int, k: int, slower: float, seconds: float
 ) -> pd.DataFrame:
     """One run: each worker's share of the gradients applied, and the accuracy at the end."""
-    slow = np.arange(n) >= n - n // 2
-    fleet = Scaled(as_fleet(laws.LAWS["increasing hazard"], n), tuple(np.where(slow, slower, 1.0)))
-    problem = Classifier(digits(), n, hidden=32, split=SPLITS[split], split_seed=seed * 1000 + replicate)
-    rounds, tasks = simulate(
-        METHODS[method](k), problem, fleet, n, step_size=step_size, time_budget=seconds, seed=seed,
-        replicates=[replicate], jobs=True, n_jobs=1,
-    )  # fmt: skip
+    run = _run(method, split, step_size, seed, replicate, n, k, slower, seconds)
+    rounds, tasks = run_replicate(dataclasses.replace(run, keep_tasks=True), replicate)
     applied = tasks.loc[tasks["outcome"] == "applied", "worker"].value_counts().reindex(range(n), fill_value=0)
     return pd.DataFrame(
         {
-            "method": method, "split": split, "worker": range(1, n + 1), "slow": slow, "step_size": step_size,
+            "method": method, "split": split, "worker": range(1, n + 1), "slow": _slow(n), "step_size": step_size,
             "share": applied.to_numpy() / applied.sum(), "accuracy": rounds["test_accuracy"].iloc[-1],
         }
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """The evaluations of one run: on a common grid of seconds, until the time is over or the target is reached."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -40,6 +41,11 @@ class Evaluations:
             if not self.go_on(time, version, params):
                 return False
         return True
+
+    def lies_far_beyond(self, times: Sequence[float]) -> bool:
+        """Whether the last of ``times`` is two points of the grid behind the others, and no end of the budget."""
+        last = times[-1]
+        return last <= self.time_limit and (len(times) == 1 or last > times[-2] + 2 * self.every)
 
     def evaluate(self, version: int, params: np.ndarray, with_loss: bool) -> dict[str, float]:
         """Record the metrics of the problem and the loss at ``params``, inf if it is not finite: once per version."""

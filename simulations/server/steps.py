@@ -53,10 +53,15 @@ def walked(
     ``gradients_of(going, params)`` gives losses and gradients of the jobs ``going`` at ``params``.
     """
     params, losses, sizes = start.copy(), np.zeros(len(start)), sizes[:, None].astype(start.dtype)
+    everybody, fewest = np.arange(len(start)), counts.min()
     for taken in range(counts.max()):
-        going = np.flatnonzero(counts > taken)
-        batch_losses, slopes = gradients_of(going, params[going])
-        params[going] -= sizes[going] * slopes
+        if taken < fewest:
+            batch_losses, slopes = gradients_of(everybody, params)
+            params -= sizes * slopes
+        else:
+            going = np.flatnonzero(counts > taken)
+            batch_losses, slopes = gradients_of(going, params[going])
+            params[going] -= sizes[going] * slopes
         if taken == 0:
             losses = batch_losses
     return start - params, losses

@@ -17,9 +17,8 @@ def rounds_table(
     """One row per round from the fields of ``Round``, with the evaluation of the model that its update made, if any."""
     rows = len(columns.get("update", ()))
     table = {name: np.array(columns.get(name, ()), kind) for name, kind in Round.__annotations__.items()}
+    versions = np.array([version for version in evaluations if version], int)  # 0 is the model of no update
     for name in run.evaluated:
         table[name] = np.full(rows, np.nan)
-        for version, values in evaluations.items():
-            if version:  # the first model is that of no update
-                table[name][version - 1] = values.get(name, np.nan)
+        table[name][versions - 1] = [evaluations[version].get(name, np.nan) for version in versions.tolist()]
     return pd.DataFrame(table)
