@@ -243,6 +243,9 @@ def plan_(  # noqa: PLR0913
     if recipe_for is not None and recipe_for not in RECIPE_NAMES:
         raise ValueError(f"--for must be one of {', '.join(RECIPE_NAMES)}, got {recipe_for!r}")
     given = {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
+    of_one = {**given, "-n": n, "--rounds": rounds, "--price": price, "--for": recipe_for}
+    if after is not None and (used := [name for name, value in of_one.items() if value is not None]):
+        raise ValueError(f"two traces are compared without a plan: leave out {', '.join(used)}, or AFTER")
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):
             raise ValueError(f"the time to a target takes --L, --sigma2, --gap and --target; {missing[0]} is missing")

@@ -24,6 +24,7 @@ Interval = tuple[float, float, float]  # a mean and the ends of its 95 % interva
 RELATIVE = "times the median worker"  # unit of a worker's delay
 FEWEST_FOR_A_MEDIAN = 3  # workers; the median of two moves with each of them
 MOST_NAMED = 8  # workers named in one sentence
+MOST_PERCENT = 1000  # with a digit after the point
 FEWEST_IN_ROUND = 2  # deliveries of a round that has a spread
 
 
@@ -39,10 +40,10 @@ class Difference:
     clear: bool  #: whether the ratio differs from 1 by more than chance (5 %, over all workers together)
 
     def __str__(self) -> str:
-        change, low, high = (100 * (value - 1) for value in self.ratio)
-        interval = "interval not identified" if math.isnan(low) else f"95 %: {low:+.1f} to {high:+.1f} %"
+        change, low, high = (_percent(value) for value in self.ratio)
+        interval = "interval not identified" if math.isnan(self.ratio[1]) else f"95 %: {low} to {high} %"
         unit = f" {self.unit}".rstrip()
-        return f"{self.before[0]:.4g} -> {self.after[0]:.4g}{unit}, {change:+.1f} % ({interval})"
+        return f"{self.before[0]:.4g} -> {self.after[0]:.4g}{unit}, {change} % ({interval})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +204,12 @@ def _difference(name: str, unit: str, before: Interval, after: Interval, tests: 
     clear = abs(log) > max(wider * (below if log > 0 else above), ROUNDING) and not math.isnan(below + above)
     ratio = (math.exp(log), math.exp(log - below), math.exp(log + above))
     return Difference(name, unit, before, after, ratio, clear)
+
+
+def _percent(ratio: float) -> str:
+    """By how much a ratio differs from 1."""
+    change = 100 * (ratio - 1)
+    return f"{change:+.1f}" if abs(change) < MOST_PERCENT else f"{change:+.3g}"
 
 
 def _interval(ends: Iterable[float]) -> Interval:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from abs_theory.checks import check_count, explains_types, is_finite
 from abs_theory.plan.decide import STANDARD_ERRORS_95
 from abs_theory.plan.result import Plan
+from abs_theory.traces import counted
 
 __all__ = ["Cost", "Price", "Run", "cost", "price"]
 
 SECONDS_PER_HOUR = 3600.0
+LEAST_IN_CENTS = 0.1  # of the currency; smaller amounts are printed with two digits
 HOURS_IN = {"s": 1 / SECONDS_PER_HOUR, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0, "month": 730.5}
 
 
@@ -155,7 +157,7 @@ def _lines(cost: Cost) -> list[str]:
             f"  k = {cost.same_rounds.k}, as many rounds: {_amount(cost, cost.same_rounds)}, "
             f"with {fewer:.0%} fewer gradients"
         )
-    paid = f"{cost.workers} workers from the first round to the last, busy or idle"
+    paid = f"{counted(cost.workers, 'worker')} from the first round to the last, busy or idle"
     if cost.price is not None:
         paid += f", at {cost.price.per_hour:.4g} {cost.price.currency}".rstrip() + " per worker-hour"
     lines.append(
@@ -173,6 +175,10 @@ def _amount(cost: Cost, run: Run) -> str:
     text = f"{run.hours:,.4g} h{interval}"
     if cost.price is not None:
         money = [cost.workers * cost.price.per_hour * hours for hours in (run.hours, run.low, run.high)]
-        interval = f" ({money[1]:,.2f} to {money[2]:,.2f})" if math.isfinite(run.low) else ""
-        text += f", {money[0]:,.2f}{f' {cost.price.currency}' if cost.price.currency else ''}{interval}"
+        interval = f" ({_money(money[1])} to {_money(money[2])})" if math.isfinite(run.low) else ""
+        text += f", {_money(money[0])}{f' {cost.price.currency}' if cost.price.currency else ''}{interval}"
     return text
+
+
+def _money(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= LEAST_IN_CENTS or amount == 0 else f"{amount:.2g}"

@@ -20,7 +20,7 @@ from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.comparison import Comparison
 from abs_theory.plan.telling.costs import Cost
 from abs_theory.plan.telling.recipes import RECIPES, recipe
-from abs_theory.plan.telling.words import advice, columns, limits, properties, round_times, row_of
+from abs_theory.plan.telling.words import advice, columns, decision, limits, properties, round_times, row_of
 
 if TYPE_CHECKING:  # loaded when a page is made
     from markupsafe import Markup
@@ -56,7 +56,7 @@ class Origin:
 def page(plan: Plan, cost: Cost | None = None, origin: Origin | None = None) -> str:
     """The whole page; pictures are inline SVG."""
     return render(
-        Path(__file__).with_name("plan.html"), title=f"Plan for {plan.n} workers", plan=plan, advice=advice(plan),
+        Path(__file__).with_name("plan.html"), title=decision(plan), plan=plan, advice=advice(plan),
         rows=[_row(plan, k) for k in columns(plan)], round_times=[line.strip() for line in round_times(plan)[1:]],
         input=[*(plan.report or ("Nothing was changed.",)), plan.staleness], limits=limits(plan),
         properties=properties(plan), pictures=_pictures(plan), cost=cost and [line.strip() for line in cost.lines],
@@ -123,7 +123,7 @@ def write(plan: Plan, folder: Path, cost: Cost | None = None, origin: Origin | N
     ['plan.html', 'plan.json']
     """
     origin = origin or Origin()
-    data = plan.to_dict() | {"cost": cost and cost.to_dict(), "origin": vars(origin)}
+    data = {"decision": decision(plan)} | plan.to_dict() | {"cost": cost and cost.to_dict(), "origin": vars(origin)}
     return _written(folder, "plan", page(plan, cost, origin), data)
 
 

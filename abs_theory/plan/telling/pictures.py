@@ -152,7 +152,8 @@ def tail(plan: Plan) -> Figure:
     times, done = fit.kaplan_meier(x[tried], seen[tried])
     keep = np.unique(np.linspace(0, times.size - 1, 2 * MOST_POINTS).round().astype(int))
     keep = np.union1d(keep, np.arange(max(times.size - MOST_POINTS, 0), times.size))  # the tail in full
-    ax.step(times[keep], 1 - done[keep], where="post", color=INK, label="all delays")
+    longer = np.append(1.0, 1 - done[keep])
+    ax.step(np.append(times[0], times[keep]), longer, where="post", color=INK, label="all delays")
     if plan.model is not None and len(plan.model.fits) == 1 and plan.model.factor == 1:
         fits = plan.model.fits[0]
         baseline = [fitted for fitted in fits if fitted.name == fit.BASELINE]

@@ -71,11 +71,12 @@ def test_two_traces_are_compared(run, files, tmp_path):
         (["--rounds", "10", "--price", "2"], "price must be of one worker, as 2.5/h"),
         (["--rounds", "0"], "--rounds"),
         (["--for", "mpi"], "--for must be one of ray, pytorch, flower, rollouts, python, got 'mpi'"),
+        (["{before}", "--rounds", "10"], "two traces are compared without a plan: leave out --rounds, or AFTER"),
         (["none.csv"], "AFTER must be a file or a folder, there is no none.csv"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(run, files, arguments, message):
-    status, out, err = run(files[0], *arguments)
+    status, out, err = run(files[0], *(argument.format(before=files[0]) for argument in arguments))
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
