@@ -1,6 +1,6 @@
 # make figures [QUICK=1 | FULL=1]   every figure into figures/
 # make test [SLOW=1]   the test suite                   make check       lint, format, types
-# make bench           speed beside the alternatives    make notebooks   JupyterLab
+# make bench [QUICK=1] speed beside the alternatives    make notebooks   JupyterLab
 # make docs [QUICK=1]  the documentation into docs/site
 # make test-lowest [SHORT=1]   the test suite on the lowest versions that pyproject.toml allows
 # Each creates its own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
@@ -28,9 +28,10 @@ test-lowest:
 	.venv-lowest/bin/python -m pytest -q -n auto -W ignore::DeprecationWarning $(if $(SHORT),$(SHORT_TESTS))
 
 bench: $(DEV_READY)
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks simulator
-	$(BIN)/python -m benchmarks start-up
+	$(BIN)/python -m benchmarks theory $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks simulator $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks start-up $(if $(QUICK),--quick)
+	$(if $(QUICK),$(BIN)/python -m benchmarks reading --quick)
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .

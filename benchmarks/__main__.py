@@ -1,11 +1,14 @@
 """Speed and accuracy beside the alternatives: ``python -m benchmarks [PART]``; without a part, ``theory``."""
 
+from typing import Annotated
+
 import typer
 
 from abs_theory.command_line import run_app
 
 # each part is imported when it runs, so that help is fast
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+Quick = Annotated[bool, typer.Option("--quick", help="a small size, to see that it runs: its ratios mean little")]
 HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -17,27 +20,27 @@ def benchmarks(context: typer.Context) -> None:
 
 
 @app.command()
-def theory() -> None:
+def theory(quick: Quick = False) -> None:
     """Speed of the theory, against scipy, heapq and SimPy."""
     from benchmarks import theory
 
-    theory.main()
+    theory.main(quick)
 
 
 @app.command()
-def simulator() -> None:
+def simulator(quick: Quick = False) -> None:
     """Speed of the event simulator, against heapq and SimPy."""
     from benchmarks import simulator
 
-    simulator.main()
+    simulator.main(quick)
 
 
 @app.command("start-up")
-def start_up() -> None:
+def start_up(quick: Quick = False) -> None:
     """Start of the commands, against importing numpy."""
     from benchmarks import start_up
 
-    start_up.main()
+    start_up.main(quick)
 
 
 @app.command(context_settings=HANDED_ON)
@@ -65,11 +68,11 @@ def losses(context: typer.Context) -> None:
 
 
 @app.command()
-def reading() -> None:
+def reading(quick: Quick = False) -> None:
     """Time and memory to read a trace of ten million rows."""
     from benchmarks import reading
 
-    reading.main()
+    reading.main(quick)
 
 
 if __name__ == "__main__":

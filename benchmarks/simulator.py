@@ -125,13 +125,13 @@ def limit(case: Case) -> Callable[[], None]:
     return go
 
 
-def against_rivals() -> list[Line]:
+def against_rivals(quick: bool = False) -> list[Line]:
     """Training, per gradient: ours in step and one replicate at a time, by hand with ``heapq``, with SimPy, the limit.
 
     Rivals run one replicate.  The limit (``limit``) is what a program costs that does nothing but compute gradients.
     """
     lines = []
-    for case in CASES:
+    for case in [case._replace(gradients=case.gradients // 10) for case in CASES] if quick else CASES:
         updates, protocol = case.gradients // case.k, protocols.abs_sgd(case.k, case.bound)
         game = case.problem, case.n, case.k, case.bound, updates
         tasks = {
@@ -141,7 +141,7 @@ def against_rivals() -> list[Line]:
             "SimPy": rival(simpy_training, *game),
             "limit": limit(case),
         }
-        times = seconds(tasks, 5)
+        times = seconds(tasks, 1 if quick else 5)
         for name in ("in step", "limit"):
             times[name] = times[name] / REPLICATES
         micro = {name: 1e6 * float(np.median(values)) / case.gradients for name, values in times.items()}
@@ -157,10 +157,10 @@ def against_rivals() -> list[Line]:
     return lines
 
 
-def few_replicates() -> list[Line]:
+def few_replicates(quick: bool = False) -> list[Line]:
     """From how many replicates on it pays to advance in step (``run.FEWEST_IN_STEP``)."""
     lines = []
-    for count in (2, 3, 4, 10):
+    for count in (2,) if quick else (2, 3, 4, 10):
         run = run_of(QUADRATIC, protocols.abs_sgd(5, math.inf), 100, 300)
         steps = [next_steps(run.fleet, run.seed, range(count)) for _ in range(MOST_CALLS)]
         states = [
@@ -171,14 +171,14 @@ def few_replicates() -> list[Line]:
             "in step": lambda states=states: states.pop().tables(),
             "one by one": lambda servers=servers: [drive(server) for server in servers.pop()],
         }
-        value = ratio(seconds(tasks, 5), "in step", "one by one")
+        value = ratio(seconds(tasks, 1 if quick else 5), "in step", "one by one")
         lines.append(Line(f"quadratic, k=5, {count} replicates: in step / one by one", value, "x"))
     return lines
 
 
-def per_job(n: int, k: int, bound: float) -> float:
+def per_job(n: int, k: int, bound: float, jobs_of_stretch: int = 20_000) -> float:
     """Microseconds for each task that was begun: the median of three stretches of one run."""
-    updates = max(20_000 // k, 4)  # of a stretch
+    updates = max(jobs_of_stretch // k, 4)  # of a stretch
     server = Server(run_of(TimingOnly(), protocols.abs_sgd(k, bound), n, 4 * updates))
     times, jobs = [], []
     for stretch in range(1, 5):
@@ -190,13 +190,13 @@ def per_job(n: int, k: int, bound: float) -> float:
     return 1e6 * float(np.median(np.array(times[1:]) / np.diff(jobs)))
 
 
-def growth() -> list[Line]:
+def growth(quick: bool = False) -> list[Line]:
     """Time per job as n grows a thousandfold, against log n."""
-    lines = []
+    lines, sizes, most = [], (100, 1000) if quick else (100, 1000, 10_000, 100_000), 1000 if quick else 20_000
     for name, k_of, bound_of in (("k=1", lambda n: 1, lambda n: 2 * n), ("k=n/20", lambda n: n // 20, lambda n: 20)):
-        costs = {n: per_job(n, k_of(n), bound_of(n)) for n in (100, 1000, 10_000, 100_000)}
+        costs = {n: per_job(n, k_of(n), bound_of(n), most) for n in sizes}
         lines += [Line(f"per job, {name}, n={n}", value, "us") for n, value in costs.items()]
-        lines.append(Line(f"per job, {name}: n=100000 / n=100", costs[100_000] / costs[100], "x", maximum=2.5))
+        lines.append(Line(f"per job, {name}: n={sizes[-1]} / n=100", costs[sizes[-1]] / costs[100], "x", maximum=2.5))
     return lines
 
 
@@ -212,13 +212,14 @@ def peak_memory(n: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def memory() -> list[Line]:
+def memory(quick: bool = False) -> list[Line]:
     """In a process of its own, so that nothing else counts."""
+    n = 1000 if quick else 10_000
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return [Line("softmax on digits, n=10^4: peak memory", pool.apply(peak_memory, (10_000,)), "GB", maximum=1)]
+        return [Line(f"softmax on digits, n={n}: peak memory", pool.apply(peak_memory, (n,)), "GB", maximum=1)]
 
 
-def main() -> None:
+def main(quick: bool = False) -> None:
     with one_thread():  # as every replicate has it
         for part in (against_rivals, few_replicates, growth, memory):
-            print(*part(), sep="\n", flush=True)
+            print(*part(quick), sep="\n", flush=True)

@@ -48,32 +48,32 @@ TIMED: dict[str, Delay] = {
 }
 
 
-def order_statistics() -> list[Line]:
+def order_statistics(quick: bool = False) -> list[Line]:
     """All n mean order statistics at once, against scipy, one rank after another."""
-    n, ranks = 900, range(1, 901, 60)
+    n, ranks = 900, range(1, 901, 450 if quick else 60)
     law = stats.make_distribution(stats.gamma)(a=4.0)
 
     def loop():
         return [float(stats.order_statistic(law, r=r, n=n).mean()) for r in ranks]
 
     lines = []
-    times = seconds({"ours": lambda: order_stats.means(Gamma(4.0, 1.0), n), "scipy": loop}, 3)
+    times = seconds({"ours": lambda: order_stats.means(Gamma(4.0, 1.0), n), "scipy": loop}, 1 if quick else 3)
     ratio = float(np.median(times["scipy"] / times["ours"])) * n / len(ranks)
     lines.append(
         Line(f"order_stats.means, n = {n}: scipy, from {len(ranks)} of the ranks, / ours", ratio, "x", minimum=50)
     )
     for name, law in TIMED.items():
-        once = seconds({"ours": lambda law=law: order_stats.means(law, 1000)})["ours"]
+        once = seconds({"ours": lambda law=law: order_stats.means(law, 1000)}, 1 if quick else 5)["ours"]
         lines.append(Line(f"order_stats.means, n = 1000, {name}", 1e3 * float(np.median(once)), "ms", maximum=20))
     return lines
 
 
-def mean_field_grid() -> list[Line]:
+def mean_field_grid(quick: bool = False) -> list[Line]:
     """A grid of 100 k and 20 bounds in one call: the limit of many workers, and with its correction for few."""
     n, bounds = 1000, np.append(np.arange(19), math.inf)
     ks = np.arange(5, n, 10)[:, None]
     lines = []
-    for name in ("gamma", "lognormal", "hyper-exponential", "Lomax"):
+    for name in ("gamma",) if quick else ("gamma", "lognormal", "hyper-exponential", "Lomax"):
         law = TIMED[name]
         calls = {
             "mean_field.limit_round_time": lambda law=law: mean_field.limit_round_time(law, ks / n, bounds),
@@ -81,15 +81,16 @@ def mean_field_grid() -> list[Line]:
                 law, ks, n, bounds, method="mean-field"
             ),
         }
-        for what, times in seconds(calls, 2).items():
+        for what, times in seconds(calls, 1 if quick else 2).items():
             lines.append(Line(f"{what}, 100 x 20, {name}", float(np.median(times)), "s", maximum=1))
     return lines
 
 
-def exact_chain() -> list[Line]:
+def exact_chain(quick: bool = False) -> list[Line]:
     """The Markov chain of phase-type delays; the orientation is ours."""
     lines = []
-    for law, k, n, bound in [(Erlang(2, 0.5), 4, 8, 1), (STALLS, 5, 10, 2), (STALLS, 10, 20, None)]:
+    cells = [(Erlang(2, 0.5), 4, 8, 1), (STALLS, 5, 10, 2), (STALLS, 10, 20, None)]
+    for law, k, n, bound in cells[:1] if quick else cells:
         call = {"ours": lambda law=law, k=k, n=n, bound=bound: steady_state.abs_sgd(law, k, n, bound, "exact")}
         once = float(np.median(seconds(call, 1)["ours"]))
         lines.append(Line(f"steady_state.abs_sgd, exact, k={k}, n={n}, bound {bound}, {type(law).__name__}", once, "s"))
@@ -97,13 +98,20 @@ def exact_chain() -> list[Line]:
 
 
 def simulation(
-    law: Delay, k: int, n: int, bound: float, required: tuple[float, float | None, float | None]
+    law: Delay,
+    k: int,
+    n: int,
+    bound: float,
+    required: tuple[float, float | None, float | None],
+    quick: bool = False,
 ) -> list[Line]:
     """Delivered tasks per second, of ours and of the rivals; drawing alone draws one delay for each."""
     rng = np.random.default_rng(0)
     replicates, rounds = (128, 6000) if k == 1 else (64, 40)
     plain, processes = (200_000, 20_000) if k == 1 else (150, 60)
     drawn = 500_000
+    if quick:
+        replicates, plain, processes, drawn = replicates // 16, plain // 10, processes // 10, drawn // 10
     tasks = {
         "ours": lambda: monte_carlo.abs_sgd(law, k, n, bound, rng, rounds // 2, replicates, warmup=rounds // 2),
         "heapq": lambda: heap_loop(law, k, n, bound, rng, plain),
@@ -111,7 +119,7 @@ def simulation(
         "drawing": lambda: [law.sample(rng, 10_000) for _ in range(drawn // 10_000)],
     }
     delivered = {"ours": replicates * rounds * k, "heapq": plain * k, "SimPy": processes * k, "drawing": drawn}
-    speed = {name: delivered[name] / times for name, times in seconds(tasks).items()}
+    speed = {name: delivered[name] / times for name, times in seconds(tasks, 1 if quick else 5).items()}
     ratios = {name: float(np.median(speed["ours"] / rates)) for name, rates in speed.items()}
     heap, simpy, drawing = required
     case = f"{type(law).__name__}, n={n}, k={k}, {'no bound' if math.isinf(bound) else f'bound {bound:g}'}"
@@ -123,13 +131,13 @@ def simulation(
     ]
 
 
-def main() -> None:
+def main(quick: bool = False) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "simpy"))
     print(f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}")
     for part in (order_statistics, mean_field_grid, exact_chain):
-        print(*part(), sep="\n", flush=True)
-    for law in (Exponential(1.0), GAMMA, LOGNORMAL):
+        print(*part(quick), sep="\n", flush=True)
+    for law in (GAMMA,) if quick else (Exponential(1.0), GAMMA, LOGNORMAL):
         within = None if isinstance(law, Exponential) else 3.0
         for bound in (3, math.inf):
-            print(*simulation(law, 500, 1000, bound, (15, 60, within)), sep="\n", flush=True)
-        print(*simulation(law, 1, 10_000, math.inf, (3, None, None)), sep="\n", flush=True)
+            print(*simulation(law, 500, 1000, bound, (15, 60, within), quick), sep="\n", flush=True)
+        print(*simulation(law, 1, 10_000, math.inf, (3, None, None), quick), sep="\n", flush=True)
