@@ -15,7 +15,7 @@ import joblib
 import pandas as pd
 
 from abs_theory import choose
-from abs_theory.choose import Choice
+from abs_theory.choose import Choice, Timetable
 from abs_theory.delays import Delay
 from paper_figs import laws
 from paper_figs.parallel import in_parallel
@@ -92,9 +92,18 @@ def _abs(k_rule: str, threshold: str) -> Callable[..., Protocol]:
     return build
 
 
-CHOSEN = "ABS, chosen"  # its k and max_staleness come from ``chosen``, so it is made when they are known
+def _self_tuning(delay: Delay, n: int) -> Protocol:
+    tuning = policies.self_tuning()
+    return protocols.abs_sgd(tuning.k, tuning.max_staleness)
+
+
+CHOSEN, TIMETABLE = (
+    "ABS, chosen",
+    "ABS, timetable",
+)  # made when what is chosen from theory is known, see ``from_theory``
 
 TUNED = {
+    "ABS, self-tuning": Method(_self_tuning, 0.707, {}),
     "ABS": Method(_abs("greedy bound", "relative"), 0.354, {"k0": 2, "c": 1.0}),
     "ABS, time-optimal": Method(_abs("greedy bound", "time-optimal"), 0.354, {"k0": 2}),
     "synchronous": Method(lambda delay, n: protocols.synchronous(), 1.41, {}),
@@ -115,16 +124,17 @@ TUNED = {
         1.41, {"trials": 1, "cut_off": 0.5},
     ),
 }  # fmt: skip
-METHODS = [CHOSEN, *TUNED]
+METHODS = [CHOSEN, TIMETABLE, *TUNED]
 ABLATION = {
     f"{k_rule} / {threshold}": Method(_abs(k_rule, threshold), 0.354, {"k0": 2})
     for k_rule, threshold in itertools.product(K_RULES, THRESHOLDS)
 }
 
 
-def chosen(laws: list[str], n: int, accuracy: float, path: int) -> dict[Delay, Choice]:
-    """What ``choose.best`` chooses for each law from estimated constants alone, without any trial.
+def from_theory(laws: list[str], n: int, accuracy: float, path: int) -> dict[str, Method]:
+    """ABS as ``choose.best`` and ``choose.timetable`` propose it for each law, from estimated constants alone.
 
+    Only the step size is tuned.
     The constants of the perceptron are estimated along one training path of ``path`` updates.  The target is the
     squared gradient norm at the loss which a synchronous run has when it reaches ``accuracy``.
     """
@@ -136,13 +146,23 @@ def chosen(laws: list[str], n: int, accuracy: float, path: int) -> dict[Delay, C
     constants_of_path = estimate(problem_of(n), n, seed=TUNING_SEED, num_updates=path, samples=200)
     target = constants_of_path.target_at(float(runs["loss"].dropna().iloc[-1]))
     constants = constants_of_path.typical(target)
-    return {LAWS[law].delay: choose.best(LAWS[law].delay, n, constants, choose.Target(target)) for law in laws}
+    goal, delays = choose.Target(target), [LAWS[law].delay for law in laws]
+    choices = {delay: choose.best(delay, n, constants, goal) for delay in delays}
+    tables = {delay: choose.timetable(delay, n, constants, goal, descent=constants_of_path.path) for delay in delays}
+    return {CHOSEN: _as_chosen(choices), TIMETABLE: _by_the_clock(tables)}
 
 
-def as_chosen(choices: dict[Delay, Choice]) -> Method:
-    """ABS with the k and max_staleness of ``choices``; only its step size is tuned."""
+def _as_chosen(choices: dict[Delay, Choice]) -> Method:
     settings = {delay: (choice.k, choice.max_staleness) for delay, choice in choices.items()}
     return Method(lambda delay, n: protocols.abs_sgd(*settings[delay]), 0.177, {})
+
+
+def _by_the_clock(tables: dict[Delay, Timetable]) -> Method:
+    def build(delay: Delay, n: int) -> Protocol:
+        table = tables[delay]
+        return protocols.abs_sgd(lambda now: table.k_at(now.time), lambda now: table.max_staleness_at(now.time))
+
+    return Method(build, 0.354, {})
 
 
 class Limits(TypedDict, total=False):
@@ -218,17 +238,18 @@ def compute(
 ) -> pd.DataFrame:
     """Tune and run every method of ``METHODS``; one row per evaluation, with counts since the last and the knobs."""
     common = (n, hard, replicates, tuning)
-    calls = [joblib.delayed(runs_as_chosen)(laws, path, *common)]  # first: it takes longest
+    calls = [joblib.delayed(runs_from_theory)(laws, path, *common)]  # first: it takes longest
     calls += [joblib.delayed(tuned_runs)(name, TUNED[name], law, *common) for name in TUNED for law in laws]
     return pd.concat(in_parallel("tuning and running", calls), ignore_index=True).assign(easy=easy, hard=hard)
 
 
-def runs_as_chosen(
+def runs_from_theory(
     laws: list[str], path: int, n: int, accuracy: float, replicates: int, tuning: dict[str, int]
 ) -> pd.DataFrame:
-    """The runs of ABS with k and max_staleness from ``chosen``."""
-    method = as_chosen(chosen(laws, n, accuracy, path))
-    return pd.concat([tuned_runs(CHOSEN, method, law, n, accuracy, replicates, tuning) for law in laws])
+    """The runs of the methods that ``from_theory`` makes."""
+    methods = from_theory(laws, n, accuracy, path)
+    common = (n, accuracy, replicates, tuning)
+    return pd.concat([tuned_runs(name, method, law, *common) for name, method in methods.items() for law in laws])
 
 
 def tuned_runs(

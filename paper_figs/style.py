@@ -27,6 +27,8 @@ LOOKS: dict[str, tuple[ColorType, LineStyleType, MarkerType]] = {
     "ABS": ("#D55E00", "-", "o"),
     "ABS, time-optimal": ("#D55E00", (0, (4, 1.5)), "D"),
     "ABS, chosen": ("#D55E00", (0, (6, 1, 1, 1)), "*"),
+    "ABS, self-tuning": ("#D55E00", "-", (5, 1, 0)),
+    "ABS, timetable": ("#D55E00", (0, (1, 1)), (8, 2, 0)),
     "SSP": ("#000000", (0, (4, 1.5)), (6, 1, 0)),
     "synchronous": ("#000000", "-", "s"),
     "local SGD": ("#7F7F7F", (0, (6, 1, 1, 1)), "h"),

@@ -20,6 +20,7 @@ NAMES = (  # the files of the figures, in the order of the page
     "loss_time",
     "loss_communication",
     "adaptation",
+    "self_tuning",
     "time_to_target",
     "ablation",
     "heterogeneity",

@@ -15,7 +15,8 @@ CLAIM = (
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 FAMILIES = {
-    "k moves": ["ABS, chosen", "ABS", "ABS, time-optimal", "AdaSync", "SA-AdaSync"],
+    "theory and measurement": ["ABS, self-tuning", "ABS, chosen", "ABS, timetable"],
+    "k moves": ["ABS", "ABS, time-optimal", "AdaSync", "SA-AdaSync"],
     "wait, then restart": ["synchronous", "local SGD", "K-sync", "MindFlayer", "Rennala"],
     "collect k": ["K-async", "K-batch-async", "FedBuff"],
     "one by one": ["asynchronous", "delay-adaptive", "SSP", "Ringmaster"],
@@ -36,7 +37,7 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """A row of panels per quantity and family, with at most five methods in each."""
     laws = list(table["law"].unique())
-    fig = Figure(figsize=(style.PAGE, 9.4), layout="constrained")
+    fig = Figure(figsize=(style.PAGE, 11.5), layout="constrained")
     axes = fig.subplots(len(_X) * len(FAMILIES), len(laws), squeeze=False)
     drawn = {}
     for row, (x, family) in zip(axes, product(_X, FAMILIES), strict=True):

@@ -7,7 +7,8 @@ If the model of a gradient contains the step eta g, their product is smaller by 
 curvature along the steps: that of the noise where noise dominates them.
 
 Means forget: after t updates they are over about the last t / ``FORGETTING``.
-Source: the second moments of an update, McCandlish et al. (2018, arXiv 1812.06162); the curvature is our estimator.
+Source: the second moments of an update, McCandlish et al. (2018, arXiv 1812.06162); the curvature, derived in
+notebooks/09_self_tuning.ipynb.
 """
 
 import math

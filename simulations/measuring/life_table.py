@@ -2,7 +2,8 @@ r"""The law of the task times from tasks that ended and tasks that did not: a li
 
 Durations are counted in bins of equal ratio.  In a bin the hazard is the number of deliveries over the seconds that
 tasks have spent in it, whether these were delivered, restarted or are still running; so restarted and running tasks
-are censored, not lost (Kaplan and Meier 1958, with a hazard that is constant in each bin).  An observation counts in
+are censored, not lost (Kaplan and Meier 1958, with a hazard that is constant in each bin).  Beyond the longest
+duration the hazard stays what it is over the longer half of the deliveries.  An observation counts in
 proportion to the time of the run at which it was made, raised to ``FORGETTING``: when the speeds change at time s, the
 old ones have lost most of their weight at 2 s, whatever the unit of time is.
 """
@@ -21,9 +22,8 @@ FORGETTING = 1.0  # the power of time; 0 forgets nothing
 EDGES = 2.0 ** (np.arange(SHORTEST * BINS_PER_OCTAVE, LONGEST * BINS_PER_OCTAVE + 1) / BINS_PER_OCTAVE)  # seconds
 EDGES[0] = 0.0
 WIDTHS = np.diff(EDGES)
-PRIOR_DELIVERIES = 0.25 / BINS_PER_OCTAVE  # per bin, at the mean hazard: what a bin without observations falls back to
-TAIL_BINS = 2 * BINS_PER_OCTAVE  # the last ones with observations, whose hazard holds beyond them
-PRIOR_IN_TAIL = 0.25  # deliveries at the mean hazard
+PRIOR_DELIVERIES = 0.25 / BINS_PER_OCTAVE  # per bin, at the hazard that late deliveries show
+SHORTEST_STAY = 0.25  # of a task in the bin in which it ends, as a share of its width; several may end at an edge
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # number of the row, seconds, weight, 1 if delivered
 
@@ -109,14 +109,14 @@ class LifeTables:
         width = np.diff(edges)
         died = np.concatenate([[delivered[:first].sum()], delivered[first:last]])
         exposed = np.concatenate([[beyond[:first].sum()], beyond[first:last]]) + later * width
+        exposed = np.maximum(exposed, SHORTEST_STAY * width * died)
         typical = self.squares[row].sum() / total  # weight of one delivery
-        mean_hazard = total / exposed.sum()
+        late = np.searchsorted(died.cumsum(), total / 2, side="right")  # bins with the longer half of the deliveries
+        tail = died[late:].sum() / exposed[late:].sum()
         prior = PRIOR_DELIVERIES * typical
-        hazard = (died + prior) / (exposed + prior / mean_hazard)
+        hazard = (died + prior) / (exposed + prior / tail)
         squares = np.concatenate([[self.squares[row, :first].sum()], self.squares[row, first:last]])
         variance = np.cumsum(squares / np.maximum(exposed / width, typical) ** 2)
-        prior, late = typical * PRIOR_IN_TAIL, slice(-TAIL_BINS, None)
-        tail = (died[late].sum() + prior) / (exposed[late].sum() + prior / mean_hazard)
         edges, hazard = np.append(edges, 2 * edges[-1]), np.append(hazard, tail)
         return Survival(edges, hazard, np.append(variance, math.inf), total / typical)
 

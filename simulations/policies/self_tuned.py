@@ -10,7 +10,8 @@ F is the running loss, S the measured variance of one gradient, and b the produc
 curvature along the steps.  T and tau are round time and mean staleness of ABS under the measured law of the task times.
 A run begins with the guess that b is about 1, as it is where a step is as long as it may be; later b is the mean of
 this guess and the measurement, weighted by their errors.
-Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; our rule.
+Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; our rule, see
+notebooks/09_self_tuning.ipynb.
 """
 
 import math
@@ -107,7 +108,7 @@ def self_tuning(objective: Objective = "time") -> SelfTuning:
 
     It starts with k = n / 10 and no threshold, and decides again when the time has grown by 15 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
-    Source: our rule, see the module.
+    Source: our rule, see notebooks/09_self_tuning.ipynb.
     Raises ValueError for another objective.
     See also ``choose.best`` and ``choose.timetable``, which know the delay law and the constants of the problem.
 
