@@ -92,18 +92,13 @@ def _abs(k_rule: str, threshold: str) -> Callable[..., Protocol]:
     return build
 
 
-def _self_tuning(delay: Delay, n: int) -> Protocol:
-    tuning = policies.self_tuning()
-    return protocols.abs_sgd(tuning.k, tuning.max_staleness)
-
-
 CHOSEN, TIMETABLE = (
     "ABS, chosen",
     "ABS, timetable",
 )  # made when what is chosen from theory is known, see ``from_theory``
 
 TUNED = {
-    "ABS, self-tuning": Method(_self_tuning, 0.707, {}),
+    "ABS, self-tuning": Method(lambda delay, n: protocols.self_tuning_abs(), 0.707, {}),
     "ABS": Method(_abs("greedy bound", "relative"), 0.354, {"k0": 2, "c": 1.0}),
     "ABS, time-optimal": Method(_abs("greedy bound", "time-optimal"), 0.354, {"k0": 2}),
     "synchronous": Method(lambda delay, n: protocols.synchronous(), 1.41, {}),

@@ -45,6 +45,7 @@ WAITING = {  # a worker that has delivered waits for the update
     "abs_sgd, loss ratio": protocols.abs_sgd(policies.loss_ratio(1), policies.relative_to_mean(2.0)),
     "adasync": protocols.adasync(LAW, N, 1),
     "adasync, k_sync": protocols.adasync(LAW, N, 2, variant="k_sync"),
+    "self_tuning_abs": protocols.self_tuning_abs(),
     "staleness_aware_adasync": protocols.staleness_aware_adasync(LAW, N, 1),
     "fastest_k": protocols.fastest_k(CONSTANTS, 0.1, LAW, N),
     "fastest_k_pflug": protocols.fastest_k_pflug(1, threshold=2, burn_in=4),

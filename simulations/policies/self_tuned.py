@@ -21,6 +21,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from abs_theory.checks import explains_types
 from abs_theory.typing import Array
 from simulations.measuring import Measured
 from simulations.policies.measured_rounds import Rounds, measured_rounds
@@ -103,14 +104,16 @@ def expected_bend(step_size: float, measured: Measured) -> float:
     return max(total / weight, 0.0)
 
 
-def self_tuning(objective: Objective = "time") -> SelfTuning:
+@explains_types
+def self_tuning(objective: str = "time") -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
     It starts with k = n / 10 and no threshold, and decides again when the time has grown by 15 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
     Source: our rule, see notebooks/09_self_tuning.ipynb.
     Raises ValueError for another objective.
-    See also ``choose.best`` and ``choose.timetable``, which know the delay law and the constants of the problem.
+    See also ``protocols.self_tuning_abs``, the protocol with both; ``choose.best`` and ``choose.timetable``, which know
+    the delay law and the constants of the problem.
 
     >>> from abs_theory.delays import LogNormal
     >>> from simulations.experiment import simulate
@@ -123,7 +126,7 @@ def self_tuning(objective: Objective = "time") -> SelfTuning:
     >>> int(run["k"].iloc[0]), bool(run["k"].iloc[-1] > 1)
     (1, True)
     """
-    if objective not in ("time", "messages"):
+    if objective != "time" and objective != "messages":
         raise ValueError(f'objective must be "time" or "messages", got {objective!r}')
     return SelfTuning(MeasuredRule("k", objective), MeasuredRule("max_staleness", objective))
 

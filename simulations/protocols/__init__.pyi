@@ -1,6 +1,6 @@
 from . import weights
 from .local import adacomm, local_sgd, stsyn
-from .moving_k import adasync, fastest_k, fastest_k_pflug, staleness_aware_adasync
+from .moving_k import adasync, fastest_k, fastest_k_pflug, self_tuning_abs, staleness_aware_adasync
 from .optimal import mindflayer, rennala, ringleader, ringmaster
 from .rollouts import abs_batch, admission
 from .stale import delay_adaptive, delay_dropping, fedbuff, ssp, staleness_aware
@@ -28,6 +28,7 @@ __all__ = [
     "rennala",
     "ringleader",
     "ringmaster",
+    "self_tuning_abs",
     "ssp",
     "staleness_aware",
     "staleness_aware_adasync",

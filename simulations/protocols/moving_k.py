@@ -1,10 +1,10 @@
-"""Protocols whose k changes during the run: AdaSync, and fastest-k of Kas Hanna et al."""
+"""Protocols whose k changes during the run: AdaSync, fastest-k of Kas Hanna et al., and ABS that tunes itself."""
 
 from abs_theory.bounds import Constants
 from abs_theory.checks import explains_types
 from abs_theory.typing import Laws
-from simulations.policies import adasync_rule, pflug_rule, switching_times
-from simulations.protocols.waiting import k_async, k_batch_async, k_batch_sync, k_sync
+from simulations.policies import adasync_rule, pflug_rule, self_tuning, switching_times
+from simulations.protocols.waiting import abs_sgd, k_async, k_batch_async, k_batch_sync, k_sync
 from simulations.protocols.weights import by_staleness
 from simulations.server import Protocol
 
@@ -98,3 +98,25 @@ def fastest_k_pflug(k0: int = 1, raise_by: int = 1, threshold: int = 10, burn_in
     [1, 3]
     """
     return k_sync(pflug_rule(k0, raise_by, threshold, burn_in))
+
+
+@explains_types
+def self_tuning_abs(objective: str = "time") -> Protocol:
+    """ABS whose k and threshold follow from what the server measures during the run (``policies.self_tuning``).
+
+    ``objective`` is "time" or "messages".  It is told nothing about the workers or the problem but the step size.
+
+    Round: ABS's, k moves; staleness: at most ``max_staleness``; restarts: workers staler than that.
+    Source: our rule, derived in the notebook on self-tuning.
+    See also ``abs_sgd``, for a k and a threshold of one's own; ``choose.best``, which computes them.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=1.0)
+    >>> run = simulate(self_tuning_abs(), problem, Exponential(1.0), 8, step_size=0.3, num_updates=400, seed=0)
+    >>> run["k"].iloc[0].item(), bool(run["k"].iloc[-1] > 1)
+    (1, True)
+    """
+    tuning = self_tuning(objective)
+    return abs_sgd(tuning.k, tuning.max_staleness)

@@ -61,8 +61,8 @@ FAMILY = {name: case for name, case in CASES.items() if case.protocol.family is 
 FOLLOWING_THE_LOSS = ("adasync", "staleness_aware_adasync", "adacomm", "abs_sgd, loss ratio")
 MEMBERS = {
     "synchronous", "backup_workers", "k_sync", "asynchronous", "k_async", "abs_sgd", "adasync",
-    "staleness_aware_adasync", "fastest_k", "fastest_k_pflug", "ringmaster", "delay_adaptive", "k_batch_sync",
-    "k_batch_async", "staleness_aware", "fedbuff", "local_sgd", "adacomm",
+    "staleness_aware_adasync", "fastest_k", "fastest_k_pflug", "self_tuning_abs", "ringmaster", "delay_adaptive",
+    "k_batch_sync", "k_batch_async", "staleness_aware", "fedbuff", "local_sgd", "adacomm",
 }  # fmt: skip
 
 
