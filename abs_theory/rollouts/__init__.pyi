@@ -2,15 +2,19 @@ from . import command
 from .comparison import Comparison, Tolerance, compare
 from .lengths import Lengths, read_lengths, slowest_of_prompt
 from .mode import Mode, Setup, admission, batches, modes, over_sampling, synchronous
+from .page import write_page
+from .settings_search import Settings, best_settings
 
 __all__ = [
     "Comparison",
     "Lengths",
     "Mode",
+    "Settings",
     "Setup",
     "Tolerance",
     "admission",
     "batches",
+    "best_settings",
     "command",
     "compare",
     "modes",
@@ -18,4 +22,5 @@ __all__ = [
     "read_lengths",
     "slowest_of_prompt",
     "synchronous",
+    "write_page",
 ]

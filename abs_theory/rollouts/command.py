@@ -4,29 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from abs_theory.command_line import check_file, option, wrapped
+from abs_theory.rollouts.names import HEADINGS
 
 if TYPE_CHECKING:
     from abs_theory.rollouts.comparison import Comparison
 
 __all__ = ["rollouts"]
-
-HEADINGS = {
-    "mode": "mode",
-    "slots": "slots",
-    "seconds_per_update": "s/update",
-    "rollouts_per_second": "rollouts/s",
-    "tokens_per_second": "tokens/s",
-    "tokens_per_second_per_gpu": "tokens/s/GPU",
-    "slots_busy": "busy",
-    "staleness_mean": "mean",
-    "staleness_p90": "p90",
-    "staleness_p99": "p99",
-    "staleness_largest": "max",
-    "lost_share": "lost",
-    "longest_10": "long 10%",
-    "longest_1": "long 1%",
-    "method": "method",
-}
 
 
 def rollouts(  # noqa: PLR0913
@@ -44,27 +27,42 @@ def rollouts(  # noqa: PLR0913
     fair: Annotated[float, option("SHARE", "of its fair share that the longest tenth must keep", min=0, max=1)] = 0.9,
     csv: Annotated[Path | None, option("FILE", "write the whole table to this file")] = None,
     json: Annotated[Path | None, option("FILE", "write table, advice and settings to this file")] = None,
+    page: Annotated[Path | None, option("FILE", "write a page with pictures to this file, .html")] = None,
 ) -> None:
     """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which."""
     from abs_theory.rollouts import Setup, Tolerance, compare, read_lengths
 
     check_file("--csv", csv)
     check_file("--json", json)
+    check_file("--page", page, (".html",))
     tolerated = Tolerance.of(tolerance, fair)
     data = read_lengths(lengths, group)
     speed = seconds_per_token or data.seconds_per_token or 0.02
     setup = Setup(data.task(group), batch, slots, trainer_seconds, speed, slowdown, gpus)
     comparison = compare(setup, tolerated, group, data.law)
+    written = _write(comparison, data.words, csv, json, page)
     print(_heading(data.words, group, setup_words=f"batch {batch}, {slots} slots, trainer {trainer_seconds:g} s"))
     print(readable(comparison))
     print()
     print(wrapped(f"Recommended: {comparison.why}"))
+    for path in written:
+        print(path)
+
+
+def _write(comparison: "Comparison", words: str, csv: Path | None, json: Path | None, page: Path | None) -> list[Path]:
+    """Write the files that are asked for; which."""
+    from abs_theory.files import replacing
+    from abs_theory.rollouts import write_page
+
     if csv is not None:
-        comparison.table.to_csv(csv, index=False)
-        print(csv)
+        with replacing(csv) as part:
+            part.write(comparison.table.to_csv(index=False).encode())
     if json is not None:
-        json.write_text(comparison.to_json(), encoding="utf-8")
-        print(json)
+        with replacing(json) as part:
+            part.write(comparison.to_json().encode())
+    if page is not None:
+        write_page(comparison, words, page)
+    return [path for path in (csv, json, page) if path is not None]
 
 
 def _heading(words: str, group: int, setup_words: str) -> str:

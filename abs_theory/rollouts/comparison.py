@@ -84,11 +84,12 @@ class Comparison:
 
 @explains_types
 def compare(
-    setup: Setup, tolerance: Tolerance | None = None, group: int = 1, answer: Delay | None = None
+    setup: Setup, tolerance: Tolerance | None = None, group: int = 1, answer: Delay | None = None, in_order: bool = True
 ) -> Comparison:
     """Evaluate all modes of a ``setup``; a task is a group of ``group`` answers, each of the law ``answer``.
 
-    The recommended mode trains most rollouts per second among those within the ``tolerance``.
+    The recommended mode trains most rollouts per second among those within the ``tolerance``.  Without ``in_order``
+    the modes that train in order, or in a window, are left out; they are simulated.
 
     >>> from abs_theory.delays import LogNormal
     >>> compare(Setup(LogNormal(median=1.0, sigma=1.0), batch=16, slots=64)).recommended
@@ -96,7 +97,7 @@ def compare(
     """
     tolerance = tolerance or Tolerance()
     law = as_delay(setup.task)
-    rows = [_row(mode, setup, law, tolerance, group, answer) for mode in modes(setup)]
+    rows = [_row(mode, setup, law, tolerance, group, answer) for mode in modes(setup, in_order=in_order)]
     table = pd.DataFrame(rows)
     good = table[(table["tolerated"] <= tolerance.most) & (table["longest_10"] >= tolerance.fair)]
     if good.empty:

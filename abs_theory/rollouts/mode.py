@@ -93,11 +93,13 @@ def _scaled(seconds: float | DelayLike, unit: float) -> float | DelayLike:
 
 
 @explains_types
-def modes(setup: Setup, ahead: Sequence[float] = (), thresholds: Sequence[int] = (1, 2, 4, 8)) -> list[Mode]:
+def modes(
+    setup: Setup, ahead: Sequence[float] = (), thresholds: Sequence[int] = (1, 2, 4, 8), in_order: bool = True
+) -> list[Mode]:
     """The modes to compare: synchronous, over-sampling, running ahead, thresholds, and training in order.
 
     ``ahead``: batches that generation may run ahead of the trainer; by default .5, 1, 2, 4, 8, up to what the slots
-    allow, and that.
+    allow, and that.  The modes ``in_order``, or in a window of one batch, are simulated.
 
     >>> from abs_theory.delays import Exponential
     >>> names = [mode.name for mode in modes(Setup(Exponential(1.0), batch=8, slots=16), thresholds=(2,))]
@@ -115,7 +117,7 @@ def modes(setup: Setup, ahead: Sequence[float] = (), thresholds: Sequence[int] =
     rows += [admission(setup, eta) for eta in ahead]
     rows += [batches(setup, theta, in_flight) for in_flight in (True, False) for theta in thresholds]
     whole = [eta for eta in ahead if eta == int(eta) and eta <= MOST_AHEAD_IN_ORDER]
-    windows = (setup.batch, 1) if setup.batch > 1 else (1,)
+    windows = (setup.batch, 1)[setup.batch == 1 :] if in_order else ()
     return rows + [admission(setup, eta, window) for window in windows for eta in whole]
 
 

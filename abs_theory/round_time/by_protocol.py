@@ -2,15 +2,18 @@
 
 ``delay`` is one law, or a sequence of n laws, one per worker.  It is the law of one local step where a function takes
 ``local_steps``, and of the whole task elsewhere.  A round ends with an update of the model.  Infinite means are inf.
+
+Where a function takes ``update_seconds`` (a number or a law), an update lasts, and deliveries queue meanwhile.
 """
 
 import math
 
 from abs_theory import order_stats, steady_state
 from abs_theory.checks import check_count, explains_types
+from abs_theory.monte_carlo import update_law
 from abs_theory.round_time import renewal
 from abs_theory.round_time.stale_synchronous import ssp
-from abs_theory.typing import Laws
+from abs_theory.typing import DelayLike, Laws
 from abs_theory.workers import as_workers, local_steps_of
 
 __all__ = [
@@ -27,8 +30,8 @@ __all__ = [
 ]
 
 
-def synchronous(delay: Laws, n: int) -> float:
-    """E[X_(n)]: the server waits for all ``n`` workers.
+def synchronous(delay: Laws, n: int, update_seconds: float | DelayLike = 0.0) -> float:
+    """E[X_(n)], and the mean update time: the server waits for all ``n`` workers.
 
     Source: Dutta et al. (2018), Lemma 3 with K = n.
 
@@ -36,11 +39,11 @@ def synchronous(delay: Laws, n: int) -> float:
     >>> round(synchronous(Exponential(mean=1.0), n=3), 4)  # 1 + 1/2 + 1/3
     1.8333
     """
-    return order_stats.mean(delay, n, n)
+    return k_sync(delay, n, n, update_seconds)
 
 
-def k_sync(delay: Laws, k: int, n: int) -> float:
-    """E[X_(k)]: the server waits for ``k`` of ``n`` workers, then all restart.
+def k_sync(delay: Laws, k: int, n: int, update_seconds: float | DelayLike = 0.0) -> float:
+    """E[X_(k)], and the mean update time: the server waits for ``k`` of ``n`` workers, then all restart.
 
     Source: Dutta et al. (2018), Lemma 3.
     See also ``k_batch_sync``, in which a fast worker may deliver several of the ``k`` gradients.
@@ -49,7 +52,8 @@ def k_sync(delay: Laws, k: int, n: int) -> float:
     >>> round(k_sync(Exponential(mean=1.0), k=2, n=3), 4)  # 1/3 + 1/2
     0.8333
     """
-    return order_stats.mean(delay, k, n)
+    update = update_law(update_seconds)
+    return order_stats.mean(delay, k, n) + (0.0 if update is None else float(update.mean))
 
 
 def k_batch_sync(delay: Laws, k: int, n: int) -> float:
@@ -68,7 +72,7 @@ def k_batch_sync(delay: Laws, k: int, n: int) -> float:
     return renewal.mean_event_time(delay, k, n)
 
 
-def k_async(delay: Laws, k: int, n: int) -> float:
+def k_async(delay: Laws, k: int, n: int, update_seconds: float | DelayLike = 0.0) -> float:
     """The server waits for ``k`` of ``n`` workers, the others go on; exact where known, else approximate.
 
     It is at least the round of ``k_batch_async``, k / sum of 1 / E[X_i], and equal to it at k = 1.  For exponential
@@ -79,7 +83,7 @@ def k_async(delay: Laws, k: int, n: int) -> float:
     >>> round(k_async(Exponential(mean=1.0), k=2, n=3), 4)
     0.8333
     """
-    return abs_sgd(delay, k, n, None)
+    return abs_sgd(delay, k, n, None, update_seconds)
 
 
 def k_batch_async(delay: Laws, k: int, n: int) -> float:
@@ -110,7 +114,7 @@ def asynchronous(delay: Laws, n: int) -> float:
 
 
 @explains_types
-def abs_sgd(delay: Laws, k: int, n: int, max_staleness: float | None) -> float:
+def abs_sgd(delay: Laws, k: int, n: int, max_staleness: float | None, update_seconds: float | DelayLike = 0.0) -> float:
     """K-async in which workers staler than ``max_staleness`` restart; exact where known, else approximate.
 
     ``steady_state.abs_sgd`` gives the method that is used, its error, and all other long-run averages.
@@ -120,7 +124,7 @@ def abs_sgd(delay: Laws, k: int, n: int, max_staleness: float | None) -> float:
     >>> round(abs_sgd(stalls, k=2, n=4, max_staleness=0), 4), round(abs_sgd(stalls, k=2, n=4, max_staleness=None), 4)
     (0.3458, 0.5985)
     """
-    return float(steady_state.abs_sgd(delay, k, n, max_staleness).round_time)
+    return float(steady_state.abs_sgd(delay, k, n, max_staleness, update_seconds=update_seconds).round_time)
 
 
 def local_sgd(delay: Laws, n: int, local_steps: int) -> float:

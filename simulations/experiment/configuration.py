@@ -10,7 +10,15 @@ from typing import Annotated, Any, Self, TypeVar, cast
 
 import pandas as pd
 
-from abs_theory.checks import MAX_WORKERS, check_count, check_input_file, check_positive, explains_types, is_finite
+from abs_theory.checks import (
+    MAX_WORKERS,
+    check_count,
+    check_input_file,
+    check_nonnegative,
+    check_positive,
+    explains_types,
+    is_finite,
+)
 from abs_theory.delays import Delay
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
 from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names, read_arguments, read_call
@@ -66,6 +74,7 @@ class Experiment:
     num_updates: int | None = None  #: after which a run ends; None: no limit
     time_budget: float | None = None  #: seconds after which a run ends; None: no limit
     local_steps: int = 1  #: per task
+    update_seconds: float | None = None  #: of an update, during which arrivals queue; None: it takes no time
     replicates: int | Sequence[int] = 1  #: how many, or which ones
     eval_every: float = math.inf  #: seconds between evaluations; inf: only the last model
     target: tuple[str, float] | None = None  #: column and value at which a run ends; None: none
@@ -84,6 +93,8 @@ class Experiment:
         check_count("n", self.n, maximum=MAX_WORKERS)
         check_count("local_steps", self.local_steps)
         check_count("seed", self.seed, minimum=0)
+        if self.update_seconds is not None:
+            check_nonnegative("update_seconds", self.update_seconds)
         _ = self._budget
         checked_replicates(self.replicates)
         if isinstance(self.step_size, int | float):
@@ -159,6 +170,7 @@ class Experiment:
         return Run(
             protocol=made["protocol"], problem=made["problem"], fleet=as_fleet(made["delay"], self.n),
             step_size=made["step_size"], local_steps=self.local_steps, seed=self.seed, budget=self._budget,
+            update_seconds=self.update_seconds or 0.0,
             keep_tasks=self.jobs,
         )  # fmt: skip
 

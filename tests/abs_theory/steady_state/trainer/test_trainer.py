@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from agreement import assert_within
 
-from abs_theory import steady_state
-from abs_theory.delays import Exponential, Gamma, LogNormal, Mixture
+from abs_theory import round_time, steady_state
+from abs_theory.delays import Exponential, Gamma, LogNormal, Mixture, Slowest
 from abs_theory.monte_carlo import Rules, played, update_law
 from abs_theory.results import Estimate
 from abs_theory.workers import as_workers
+from paper_figs.figures import rollouts
 
 LOGNORMAL = LogNormal(median=math.exp(-0.5), sigma=1.0)
 LAWS = {
@@ -57,3 +58,100 @@ def theory_and_simulation(law, k, n, bound, T, waits, in_flight, rounds):
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_theory_against_simulation(cell):
     compare(*theory_and_simulation(*cell, rounds=60))
+
+
+# ---------------------------------------------------------------------- what is exact
+def test_without_a_threshold_and_for_exponential_tasks_a_round_is_that_of_k_batch_async():
+    for law, bound, seconds in ((LOGNORMAL, None, 0.0), (LOGNORMAL, None, 0.2), (Exponential(1.0), 2, 0.0)):
+        state = steady_state.abs_batch(law, 16, 64, bound, seconds)
+        assert (state.round_time, state.method, state.error.round_time) == (pytest.approx(0.25), "exact", 0.0)
+    assert steady_state.abs_batch(LOGNORMAL, 16, 64).mean_staleness == 63 / 16
+
+
+@pytest.mark.parametrize("bound", [1, 2, 4, 16])
+def test_what_is_conserved_if_updates_take_no_time(bound):
+    state = steady_state.abs_batch(LOGNORMAL, 16, 64, bound)
+    assert 16 * state.mean_staleness + (bound + 1) * state.restarts == pytest.approx(63)
+    waits = steady_state.abs_sgd(LOGNORMAL, 16, 64, bound, update_seconds=0.3)
+    assert 16 * waits.mean_staleness + (bound + 1) * waits.restarts == pytest.approx(48)
+    played_state = played(as_workers(LOGNORMAL, 64), Rules(16, math.inf, bound), None, np.random.default_rng(1), 100, 8)
+    assert 16 * played_state.mean_staleness + (bound + 1) * played_state.restarts == pytest.approx(63, abs=0.7)
+
+
+def test_threshold_0_restarts_all():
+    state = steady_state.abs_batch(LOGNORMAL, 16, 64, 0)
+    assert (state.mean_staleness, state.restarts) == (0.0, 63.0)
+    law = Exponential(1.0)
+    waits = steady_state.abs_sgd(law, 4, 16, 0, update_seconds=0.5)
+    assert waits.round_time == pytest.approx(0.5 + round_time.k_sync(law, 4, 16))
+    gamma = Gamma(shape=2.0, scale=0.5)
+    exact, approximate = round_time.k_batch_sync(gamma, 8, 32), steady_state.abs_batch(gamma, 8, 32, 0)
+    assert approximate.round_time == pytest.approx(exact, abs=approximate.error.round_time)
+
+
+def test_everybody_waits_for_the_trainer_too():
+    state = steady_state.abs_sgd(LOGNORMAL, 8, 8, update_seconds=0.5)
+    assert state.round_time == pytest.approx(0.5 + round_time.synchronous(LOGNORMAL, 8))
+    assert round_time.synchronous(LOGNORMAL, 8, 0.5) == pytest.approx(state.round_time)
+    assert (state.method, state.mean_staleness) == ("exact", 0.0)
+
+
+def test_the_trainer_as_the_bottleneck():
+    state = steady_state.abs_sgd(LOGNORMAL, 16, 64, update_seconds=2.0)
+    assert (state.round_time, state.mean_staleness, state.trainer_busy) == (pytest.approx(2.0), 3.0, pytest.approx(1.0))
+    bounded = steady_state.abs_batch(LOGNORMAL, 16, 64, 3, update_seconds=2.0)
+    assert bounded.round_time == 2.0
+    assert bounded.staleness_quantile(1.0) == 3
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0.5, Exponential(0.3)])
+def test_a_queue_without_end_is_said(seconds):
+    with pytest.raises(ValueError, match="the queue grows without end: an update takes"):
+        steady_state.abs_batch(LOGNORMAL, 16, 64, None, seconds)
+
+
+def test_unequal_slots():
+    laws = [LOGNORMAL] * 32 + [Exponential(2.0)] * 32
+    theory = steady_state.abs_batch(laws, 16, 64, 2, 0.1)
+    simulated = played(as_workers(laws, 64), Rules(16, math.inf, 2), update_law(0.1), np.random.default_rng(2), 60, 32)
+    compare(theory, simulated)
+    assert theory.participation.sum() == pytest.approx(16)
+    np.testing.assert_allclose(
+        theory.participation[[0, -1]], simulated.participation.reshape(2, 32).mean(axis=1), rtol=0.04
+    )
+
+
+def test_an_update_time_that_is_random():
+    law = Exponential(0.2)
+    theory = steady_state.abs_sgd(Exponential(1.0), 8, 24, update_seconds=law)
+    simulated = steady_state.abs_sgd(
+        Exponential(1.0), 8, 24, None, "monte-carlo", np.random.default_rng(3), update_seconds=law
+    )
+    assert theory.method == "exact"
+    assert theory.round_time == pytest.approx(simulated.round_time, abs=2 * simulated.error.round_time)
+
+
+def test_a_grid_with_updates_that_take_time_is_refused():
+    with pytest.raises(ValueError, match="give one k and one max_staleness"):
+        steady_state.abs_sgd(LOGNORMAL, [1, 2], 8, update_seconds=1.0)
+
+
+# ---------------------------------------------------------------------- many cells
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_theory_against_simulation_in_random_cells(seed):
+    rng = np.random.default_rng(seed)
+    laws = LAWS | {"deepseek_r1": rollouts.lengths(), "groups": Slowest(LOGNORMAL, 8)}
+    name = rng.choice(list(laws))
+    law, n, kind = laws[name], int(2 ** rng.uniform(5, 9)), rng.choice(["waits", "stopped", "dropped"])
+    k = max(4, round(n / rng.choice([1.25, 1.5, 2, 3, 4, 8])))
+    bound, seconds = rng.choice([0, 1, 2, 4, 8, 16, math.inf]), law.mean * rng.choice([0.05, 0.2, 0.5, 1, 2])
+    if kind != "waits" and math.isinf(bound):
+        bound = 4
+    if kind == "waits":
+        theory = steady_state.abs_sgd(law, k, n, bound, update_seconds=seconds)
+    else:
+        theory = steady_state.abs_batch(law, k, n, bound, seconds, kind == "stopped")
+    rules = Rules(k, n if kind == "waits" else math.inf, bound, kind != "dropped")
+    rounds = int(min(200, max(40, 8000 / k)))
+    compare(theory, played(as_workers(law, n), rules, update_law(seconds), rng, rounds, 32))
