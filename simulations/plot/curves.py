@@ -34,8 +34,10 @@ def quartiles(
     at = [np.searchsorted(run[x], grid, side="right") - 1 for run in runs]
     table = {}
     for column in columns:
-        series = [run[column].to_numpy(dtype=float) for run in runs]
-        values = np.array([np.where(rows >= 0, own[rows], np.nan) for own, rows in zip(series, at, strict=True)])
+        series = [run[column].to_numpy() for run in runs]
+        values = np.array([own[rows] for own, rows in zip(series, at, strict=True)])  # of integers if all are
+        if any((rows < 0).any() for rows in at):
+            values = np.where(np.array(at) < 0, np.nan, values)
         sign = -1 if column in falling else 1
         for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
             rank = q if sign > 0 else 1 - q
