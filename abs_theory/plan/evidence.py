@@ -53,7 +53,10 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     asked = asked_per_round(measured)
     n = asked if n is None else n
     if np.count_nonzero(measured.observed) < 2:
-        raise ValueError("a plan takes two deliveries at least: the trace has fewer")
+        delivered, attempts = np.count_nonzero(measured.observed), len(trace.attempts)
+        raise ValueError(
+            f"a plan needs at least 2 delivered attempts, the trace has {delivered} of {attempts} attempts"
+        )
     factors = effects(measured.delivered)
     numbers = np.unique(trace.attempts["round"].to_numpy(np.int64))
     numbers = np.arange(len(measured.seconds)) if measured.lined_up else numbers

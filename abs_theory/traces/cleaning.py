@@ -51,9 +51,10 @@ def clean(
     table = _without_warmup(table, warmup, report)
     if not table["observed"].any():
         raise ValueError(f"no attempt was delivered, there is nothing to learn from; {'; '.join(report)}")
+    tried = table[["round", "worker"]]  # also in rows that are not usable: such a worker did not join later
     table = with_lost_calls(table, len(workers), report)
     table["window"] = windows(table["round"].to_numpy())
-    report += notices(table, workers)
+    report += notices(table, workers, tried)
     return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report
 
 

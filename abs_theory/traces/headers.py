@@ -6,6 +6,7 @@ What the names leave open is decided by the content where that allows one readin
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,7 @@ DERIVED = re.compile(r"__(min|max|mean|std)$", re.IGNORECASE)  # columns beside 
 CURVE = re.compile(r"(.+\S)\s+-\s+(\S.*)")  # run - metric, as trackers name the columns of a chart
 UNIT_AT_END = re.compile(r"(.*?)(?:[\s_]*[\[(]\s*([a-zA-Z\u00b5\u03bc]+)\s*[\])]|[\s_]+([a-zA-Z\u00b5\u03bc]+))$")
 BRACKETS = re.compile(r"(.+?)\s*[\[(]\s*([^\s\])]+)\s*[\])]")
+FEWEST_FOR_PAIRS, MOST_PAIRS = 6, 1.1  # rows, and pairs over rows, for two columns to number rounds and workers
 FEWEST_FOR_CONTENT = 5  # rows from which the content of a column may decide what it is
 AGREEMENT = 1e-3  # relative rounding with which a summary agrees with the columns that it summarises
 
@@ -95,6 +97,10 @@ def attempts_of(
         if is_long or _is_long(frame, {**synonyms, **exact, **roles}):
             roles = {**synonyms, **exact, **roles}
             return _long(frame, roles, synonyms, wishes, report), report, tuple(map(_shown_name, roles.values()))
+    if layout != "wide" and not many:
+        _refuse_rows_of_attempts(
+            frame, [name for name in frame.columns if name not in (*exact.values(), *roles.values())]
+        )
     attempts, names = _wide(frame, {**exact, **roles}, wishes, report)
     return attempts, report, tuple(map(_shown_name, names))
 
@@ -319,6 +325,38 @@ def _wide(
     if unit is not None and "unit" not in kept:
         attempts["unit"] = pd.Categorical.from_codes(np.zeros(len(row), np.int8), pd.Index([unit]))
     return pd.DataFrame(attempts), [*kept.values(), *([] if index is None else [index]), *workers]
+
+
+def _refuse_rows_of_attempts(frame: pd.DataFrame, names: list[str]) -> None:
+    """Raise ValueError if two columns of unknown names number the rows as rounds x workers would: that is a question.
+
+    Each value of one stands once beside each value of the other, as in a table with a row for each attempt.
+    """
+    if len(frame) < FEWEST_FOR_PAIRS:
+        return
+    codes = {name: pd.factorize(frame[name])[0] for name in names if _is_label(frame[name])}
+    for first, second in combinations(codes, 2):
+        counts = codes[first].max() + 1, codes[second].max() + 1
+        pairs = codes[first] * counts[1] + codes[second]
+        left = [name for name in names if name not in (first, second)]
+        complete = min(counts) > 1 and max(counts) < len(frame) <= counts[0] * counts[1] <= MOST_PAIRS * len(frame)
+        if left and complete and np.unique(pairs).size == len(frame):
+            in_order = numbers(frame[second])[0]
+            by_second = bool(np.isfinite(in_order).all() and np.all(np.diff(in_order) >= 0))
+            of_round, of_worker = (second, first) if by_second else (first, second)
+            names_shown = [one_line(str(name)) for name in (of_round, of_worker, left[-1])]
+            raise ValueError(
+                f"{listed(names_shown)} may be the round, the worker and the seconds of each row, or three workers: "
+                f"say columns=round={names_shown[0]},worker={names_shown[1]},seconds={names_shown[2]}, or name the "
+                "columns of all workers with columns=worker=..."
+            )
+
+
+def _is_label(column: pd.Series) -> bool:
+    """Whether the values repeat and are whole numbers or text, as numbers of rounds and names of workers are."""
+    values, text = numbers(column)
+    whole = np.isfinite(values) & (values == np.floor(values))
+    return bool((whole | text).all() and column.duplicated().any())
 
 
 def _roles_of_cells(

@@ -12,12 +12,15 @@ UNIT_FACTOR = 10**2.5  # from which a jump may be another unit: the geometric me
 LONGEST_USUAL_S, SHORTEST_USUAL_S = 3600.0, 1e-6  # median delay; outside, the unit may be wrong
 
 
-def notices(table: pd.DataFrame, workers: Names) -> list[str]:
-    """Sentences on gaps, units, workers that join or leave, and traces that are too small or too uniform."""
+def notices(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[str]:
+    """Sentences on gaps, units, workers that join or leave, and traces that are too small or too uniform.
+
+    ``tried`` has the round and worker of all rows, also of those that are not usable and not in ``table``.
+    """
     arrived = table[table["observed"]]
     return [
         *_gaps(table),
-        *_members(table, workers),
+        *_members(table, workers, tried),
         *_waiting(table),
         *_units(arrived, workers),
         *_size(arrived, workers),
@@ -33,10 +36,11 @@ def _gaps(table: pd.DataFrame) -> list[str]:
     return [f"round numbers have gaps: {len(rounds)} of {span} rounds are there, in {counted(number, 'window')}"]
 
 
-def _members(table: pd.DataFrame, workers: Names) -> list[str]:
-    rounds, place = numbered(table["round"].to_numpy())
-    first, last = membership(place, table["worker"].to_numpy(), len(workers))
-    there = last >= 0
+def _members(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[str]:
+    tried = tried[tried["round"].isin(table["round"])]
+    rounds, place = numbered(tried["round"].to_numpy())
+    first, last = membership(place, tried["worker"].to_numpy(), len(workers))
+    there = np.bincount(table["worker"], minlength=len(workers)) > 0
     sentences = []
     for who, event in (
         (there & (first > 0), "joining after the first round"),

@@ -225,3 +225,38 @@ def test_parquet_with_an_index_and_a_spreadsheet(tmp_path):
     with pytest.raises(ValueError, match="there are after, before"):
         read(tmp_path / "two.xlsx")
     same(read(tmp_path / "two.xlsx", dataset="after"))
+
+
+@pytest.mark.parametrize("order", [["it", "who", "took"], ["who", "it", "took"], ["took", "it", "who"]])
+@pytest.mark.parametrize("names", [range(3), ["a", "b", "c"]], ids=["numbers", "names"])
+def test_rows_of_attempts_with_unknown_names_are_a_question(order, names, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(t, w, f"{rng.uniform(1, 2):.3f}") for t in range(20) for w in names]
+    path = tmp_path / "calls.csv"
+    pd.DataFrame(rows, columns=["it", "who", "took"])[order].to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"may be the round, the worker and the seconds of each row, or three workers"):
+        read(path)
+    roles = {"round": "it", "worker": "who", "seconds": "took"}
+    trace = read(path, columns=roles)
+    assert (trace.n, trace.rounds) == (3, 20)
+    with pytest.raises(ValueError, match=r"columns=round=it,worker=who,seconds=took"):
+        read(path)
+
+
+def test_whole_numbers_of_workers_are_no_question(tmp_path):
+    """Delays in whole milliseconds repeat, but do not pair as rounds and workers do."""
+    rng = np.random.default_rng(1)
+    path = tmp_path / "wide.csv"
+    pd.DataFrame(rng.integers(80, 120, size=(60, 3)), columns=["alpha", "beta", "gamma"]).to_csv(path, index=False)
+    assert read(path, unit="ms").n == 3
+
+
+def test_a_first_cell_that_is_no_number_is_no_late_worker(tmp_path):
+    rng = np.random.default_rng(2)
+    cells = rng.uniform(1, 2, size=(20, 3)).round(3).astype(str)
+    cells[0, 1] = "??"
+    path = tmp_path / "wide.csv"
+    pd.DataFrame(cells, columns=["rank0", "rank1", "rank2"]).to_csv(path, index=False)
+    report = " ".join(read(path).report)
+    assert "text 1" in report
+    assert "joining" not in report
