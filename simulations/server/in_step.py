@@ -111,11 +111,11 @@ class InStep:
         self._check(now, time)
         staleness = self.updates - arrivals.version
         step, losses, contributions = self._step(arrivals, staleness)
-        self.params = self.params - step
+        if np.result_type(self.params, step) != self.params.dtype:
+            raise ChangingPrecision
+        self.params -= step  # what others hold are copies
         if self.meter is not None:
             self._measure(arrivals, now, contributions, step)
-        if self.params.dtype != self.held.dtype:
-            raise ChangingPrecision
         self.loss = self.loss + self.rate * (losses - self.loss)
         self.updates += 1
         if number.shape[1] == 1:
@@ -346,7 +346,7 @@ class InStep:
     def _give(self, number: np.ndarray, row: np.ndarray, now: np.ndarray) -> None:
         """Give these workers the model of their row, with which they begin a task at ``now``."""
         self.version[number] = self.updates
-        self.held[number] = self.params[row]
+        self.held[number] = self.params if row is self.rows else self.params[row]
         self._begin(number, row, now)
 
     def _begin(self, number: np.ndarray, row: np.ndarray, now: np.ndarray) -> None:
