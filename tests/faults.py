@@ -1,5 +1,6 @@
 """What the tests of faults share: a command as a process that is killed, interrupted, or finds the disk full."""
 
+import importlib
 import os
 import resource
 import signal
@@ -47,6 +48,17 @@ def ended(process):
     with process:
         _, complained = process.communicate(timeout=300)
     return process.returncode, complained
+
+
+def status_here(package, *arguments):
+    """The status of the same command in this process, which has loaded what it needs."""
+    before, sys.argv = sys.argv, [package, *map(str, arguments)]
+    try:
+        importlib.import_module(f"{package}.__main__").run()
+    except SystemExit as end:
+        return end.code or 0
+    finally:
+        sys.argv = before
 
 
 def members(group):
