@@ -58,7 +58,7 @@ Laws = Annotated[
     ),
 ]
 Workers = Annotated[int, option("N", "workers", "-n", min=1, max=MOST_WORKERS)]
-Ks = Annotated[list[int] | None, option_of(Search, "k", "-k", default="all", min=1)]
+Ks = Annotated[list[int] | None, option_of(Search, "k", "-k", default="all; 56 to 90 of them if n > 128", min=1)]
 Method = Annotated[str, option("WORD", ", ".join(METHODS))]
 Seed = Annotated[int, option("INTEGER", "of Monte Carlo, where it is used", min=0)]
 Csv = Annotated[Path | None, option("FILE", "write the whole table to this file")]
@@ -368,7 +368,7 @@ def _draw(table: "pd.DataFrame", n: int, max_staleness: str) -> "Figure":
 
 def run() -> None:
     """Run the command; a mistake of the caller ends it with one line on stderr and status 2."""
-    run_app(app, "abs_theory", OSError, ValueError, ArithmeticError)
+    run_app(app, "abs_theory", OSError, ValueError, ArithmeticError, timed=True)
 
 
 if __name__ == "__main__":

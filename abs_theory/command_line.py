@@ -8,12 +8,14 @@ import shutil
 import signal
 import sys
 import textwrap
+import threading
+import time
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import typer
 from typer.core import TyperCommand
@@ -23,11 +25,12 @@ from abs_theory import __version__
 
 __all__ = [
     "INTERRUPTED", "Command", "Interrupted", "check_file", "check_folder", "complaint", "new_app", "one_line",
-    "option", "option_of", "run_app", "warn", "wrapped",
+    "option", "option_of", "printable", "run_app", "warn", "wrapped",
 ]  # fmt: skip
 
 CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE
 INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells set it
+QUIET_SECONDS = 2.0  # a command that takes longer says that it is working
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
 TOO_MUCH: dict[type[Exception], str] = {
@@ -71,8 +74,12 @@ def option_of(kind: type, field: str, *names: str, default: str | None = None, m
     return option(metadata["metavar"], help_text, *names, min=min)
 
 
-def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted: str = "interrupted") -> NoReturn:
+def run_app(
+    app: typer.Typer, name: str, *mistakes: type[Exception], interrupted: str = "interrupted", timed: bool = False
+) -> NoReturn:
     """Run a command, then exit.
+
+    If it is ``timed``, it says how long it has been working, once this is more than 2 seconds, on a terminal.
 
     An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.  The
     same holds for what needs too much memory, is nested too deeply, or leads to numbers that are too large.
@@ -82,7 +89,7 @@ def run_app(app: typer.Typer, name: str, *mistakes: type[Exception], interrupted
     if sys.argv[1:] == ["--version"]:
         print(f"{name} {__version__}")
         sys.exit(0)
-    with _interruptible() as asked_to_end:
+    with _interruptible() as asked_to_end, _working() if timed else nullcontext():
         status = _status(app, name, mistakes, interrupted)
     sys.exit(128 + asked_to_end[0] if asked_to_end else status)
 
@@ -112,6 +119,50 @@ def _status(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...], 
     if status == INTERRUPTED:  # what typer makes of KeyboardInterrupt
         warn(name, interrupted)
     return status or 0
+
+
+class _Output:
+    """Standard output that calls ``before`` when something is written."""
+
+    def __init__(self, stream: TextIO, before: Callable[[], None]) -> None:
+        self._stream, self._before = stream, before
+
+    def write(self, text: str) -> int:
+        self._before()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _working() -> Iterator[None]:
+    """Show on a terminal for how long a slow command has been working, until it prints something."""
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        yield
+        return
+    ended, begin, output = threading.Event(), time.monotonic(), sys.stdout
+
+    def show() -> None:
+        line = ""
+        while not ended.wait(1.0 if line else QUIET_SECONDS):
+            line = f"\rworking for {time.monotonic() - begin:.0f} s (Ctrl-C ends it)"
+            print(line, end="", file=sys.stderr, flush=True)
+        print(f"\r{' ' * len(line)}\r" if line else "", end="", file=sys.stderr, flush=True)
+
+    def stop() -> None:
+        if not ended.is_set():
+            ended.set()
+            clock.join()
+
+    clock = threading.Thread(target=show, daemon=True)
+    clock.start()
+    sys.stdout = cast(TextIO, _Output(output, stop))
+    try:
+        yield
+    finally:
+        stop()
+        sys.stdout = output
 
 
 @contextmanager
@@ -148,13 +199,21 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def printable(text: str) -> str:
+    """``text`` with its control characters written as Python writes them, so that no name can change the terminal.
+
+    Line breaks stay.
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+
+
 def warn(name: str, message: str) -> None:
     """Print ``message`` in one line on stderr, after the ``name`` of the command.
 
     Control characters are written as Python writes them, so that no name can change the terminal; the middle of a very
     long message is left out.
     """
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in one_line(message))
+    line = printable(one_line(message))
     if len(line) > MAX_MESSAGE_LENGTH:
         line = f"{line[: MAX_MESSAGE_LENGTH // 2]} ... {line[-MAX_MESSAGE_LENGTH // 2 :]}"
     print(f"{name}: {line}", file=sys.stderr)

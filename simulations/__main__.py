@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import Interrupted, new_app, option, run_app, warn, wrapped
+from abs_theory.command_line import Interrupted, new_app, option, printable, run_app, warn, wrapped
 from simulations.sweeps import BACKENDS, FORMATS
 
 app = new_app()
@@ -62,7 +62,7 @@ def main(  # noqa: PLR0913
     sweep = Sweep.from_toml(file, allow or ())
     if list_:
         for line in report.finished_lines(sweep, out):
-            print(line)
+            print(printable(line))
         return 0
     try:
         refused = sweep.check()
@@ -84,9 +84,9 @@ def main(  # noqa: PLR0913
                 # a target that is made from the results is missed by some, which is no news
                 notices = summary.notices(sweep, outcome, aim if target or words == summary.CONFIGURED else None)
                 print(summary.write(store, sweep, outcome, table, aim, words, notices, sys.argv[1:]))
-                print(f"\n{summary.results_text(table, aim, words)}")
+                print(printable(f"\n{summary.results_text(table, aim, words)}"))
                 for line in notices:
-                    print(wrapped(f"Note: {line}"))
+                    print(wrapped(printable(f"Note: {line}")))
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; {report.kept_line(sweep, out)}") from None
         except OSError as problem:
