@@ -268,7 +268,7 @@ def plan_(  # noqa: PLR0913
 
     if after is not None:
         comparison = planning.compare(read(trace), read(after), seed=seed)
-        written = planning.write_comparison(comparison, out, planning.Origin.of_command(trace))
+        written = planning.write_comparison(comparison, out, planning.Origin.of_command(trace, after))
         print(wrapped("\n".join(comparison.lines)), *written, sep="\n")
         return
     result = planning.plan(read(trace), n, constants=constants, target=target, seed=seed)

@@ -37,15 +37,15 @@ def _now() -> str:
 class Origin:
     """Where a plan comes from, so that it can be made again."""
 
-    file: str = ""  #: that was read; "" if the data were in memory
+    file: str = ""  #: that was read, or several; "" if the data were in memory
     command: str = ""  #: as it was typed; "" without one
     date: str = field(default_factory=_now)  #: of the plan, in UTC
     version: str = __version__  #: of this package
 
     @classmethod
-    def of_command(cls, file: Path) -> "Origin":
-        """The origin of what this command makes of ``file``."""
-        return cls(str(file), shlex.join(["python", "-m", "abs_theory", *sys.argv[1:]]))
+    def of_command(cls, *files: Path) -> "Origin":
+        """The origin of what this command makes of ``files``."""
+        return cls(", ".join(map(str, files)), shlex.join(["python", "-m", "abs_theory", *sys.argv[1:]]))
 
     def __str__(self) -> str:
         parts = [f"file {self.file}"] if self.file else []
