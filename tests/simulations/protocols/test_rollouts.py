@@ -81,7 +81,13 @@ def test_an_update_that_takes_no_time_changes_no_bit(name):
 
 
 # ---------------------------------------------------------------------- what is conserved
-@pytest.mark.parametrize("law", [ShiftedExponential(0.5, 0.5), Deterministic(1.0)], ids=["random", "ties"])
+@pytest.mark.parametrize(
+    "law",
+    [
+        pytest.param(ShiftedExponential(0.5, 0.5), id="random"),
+        pytest.param(Deterministic(1.0), id="ties", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", CASES)
 def test_the_contract_holds_with_updates_that_take_time(name, law):
     case = CASES[name]

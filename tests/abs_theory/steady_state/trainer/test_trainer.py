@@ -55,7 +55,9 @@ def theory_and_simulation(law, k, n, bound, T, waits, in_flight, rounds):
     return theory, played(as_workers(LAWS[law], n), rules, update_law(T), rng, rounds, 32)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize(
+    "cell", [*CELLS[:2], *(pytest.param(cell, marks=pytest.mark.slow) for cell in CELLS[2:])], ids=str
+)
 def test_theory_against_simulation(cell):
     compare(*theory_and_simulation(*cell, rounds=60))
 
@@ -74,6 +76,8 @@ def test_what_is_conserved_if_updates_take_no_time(bound):
     assert 16 * state.mean_staleness + (bound + 1) * state.restarts == pytest.approx(63)
     waits = steady_state.abs_sgd(LOGNORMAL, 16, 64, bound, update_seconds=0.3)
     assert 16 * waits.mean_staleness + (bound + 1) * waits.restarts == pytest.approx(48)
+    if bound != 2:
+        return
     played_state = played(as_workers(LOGNORMAL, 64), Rules(16, math.inf, bound), None, np.random.default_rng(1), 100, 8)
     assert 16 * played_state.mean_staleness + (bound + 1) * played_state.restarts == pytest.approx(63, abs=0.7)
 
@@ -110,6 +114,7 @@ def test_a_queue_without_end_is_said(seconds):
         steady_state.abs_batch(LOGNORMAL, 16, 64, None, seconds)
 
 
+@pytest.mark.slow
 def test_unequal_slots():
     laws = [LOGNORMAL] * 32 + [Exponential(2.0)] * 32
     theory = steady_state.abs_batch(laws, 16, 64, 2, 0.1)
