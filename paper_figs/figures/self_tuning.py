@@ -16,8 +16,8 @@ from simulations.experiment import simulate
 from simulations.server import Progress
 
 CLAIM = (
-    "With one setting and no knowledge of the workers, self-tuning waits for more gradients the later it is, "
-    "restarts every late worker where stalls make the hazard decrease, and allows staleness elsewhere."
+    "With one setting and one step, self-tuning waits for more gradients the later it is, and for most of them where "
+    "the hazard increases. At this step it restarts nearly every late worker."
 )
 QUICK = {"n": 8, "laws": ["decreasing hazard"], "step_size": 0.707, "replicates": 2, "points": 20}
 DEFAULT = {

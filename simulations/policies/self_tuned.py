@@ -81,7 +81,7 @@ class MeasuredRule:
 
     def _cost(self, progress: Progress, measured: Measured, rounds: Rounds) -> Array:
         """J of all pairs; inf where the step condition is broken, unless it is broken everywhere."""
-        step = progress.step_size
+        step = progress.step_size * progress.local_steps  # of an update
         if self.objective == "time":
             spent, passed = rounds.seconds, progress.time
         else:

@@ -17,6 +17,7 @@ from paper_figs.figures import (
     heterogeneity,
     loss_communication,
     loss_time,
+    self_tuning,
     time_to_target,
 )
 from simulations.record import to_target
@@ -133,7 +134,12 @@ def test_findings_on_the_default_runs(default_runs):
         assert interval(law, "ABS, chosen", "AdaSync")[0] <= 1, law  # does not lose to it beyond noise
     assert within(1.0, "increasing hazard", "Ringmaster", "K-sync")
     assert interval("increasing hazard", "K-sync", "ABS, chosen")[1] < 1
-    assert within(1.0, "increasing hazard", "Ringmaster", "ABS, chosen")
+    assert interval("increasing hazard", "Ringmaster", "ABS, chosen")[1] < 1
+    fastest = {"increasing hazard": "K-sync", stalls: best, "lognormal": "ABS, chosen"}
+    for law, reference in fastest.items():
+        for method in ("ABS, self-tuning", "ABS, timetable"):
+            assert within(1.0, law, method, reference), (law, method)
+            assert law != "increasing hazard" or interval(law, method, "ABS, chosen")[1] < 1, method
     for method in ("K-sync", "Ringmaster"):
         assert within(1.0, "lognormal", method, "ABS, chosen")
     spent = of_hard(default_runs)["communication"]
@@ -192,6 +198,17 @@ def test_claim_of_budget_on_the_default_map():
     few = gain.loc[:, :0.3]
     assert (few.diff().iloc[1:] < 0).all(axis=None)
     assert (few.diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
+
+
+def test_claim_of_self_tuning_on_the_default_runs():
+    table = self_tuning.summarise(self_tuning.compute(**self_tuning.DEFAULT))
+    ends = {}
+    for law, rows in table.groupby("law", sort=False):
+        k = rows["k_median"].to_numpy()
+        ends[law] = k[-1]
+        assert k[-1] > k[len(k) // 2] > k[0], law
+        assert (rows["max_staleness_median"] <= 1).mean() > 0.9, law
+    assert max(ends, key=ends.__getitem__) == "increasing hazard"
 
 
 def test_tuned_values_lie_inside_their_grids_unless_the_domain_ends_there(default_runs):
