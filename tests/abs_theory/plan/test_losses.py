@@ -130,7 +130,7 @@ def test_at_most_5_percent_of_the_choices_called_identified_lose_more_than_5_per
     print(table)
     assert (table["wrong_of_identified"] <= 0.05).all()
     assert table.loc[60, "identified"] >= 0.8
-    less_than_one = [name for name, law in benchmark.LAWS.items() if law.var() < law.mean() ** 2]
+    less_than_one = [name for name, law in benchmark.LAWS.items() if law.var < law.mean**2]
     short = outcome[(outcome["rounds"] == 10) & outcome["law"].isin(less_than_one)]
     assert short["identified"].mean() >= 0.5
 
