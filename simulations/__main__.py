@@ -10,12 +10,15 @@ import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from abs_theory.command_line import Interrupted, new_app, option, printable, run_app, warn, wrapped
 from simulations.sweeps import BACKENDS, FORMATS
+
+if TYPE_CHECKING:  # loading it takes long
+    import pandas as pd
 
 app = new_app()
 COMMANDS = {"explore": "simulations.explore.serving:run_command"}  # beside the one that takes a file
@@ -80,6 +83,10 @@ def main(  # noqa: PLR0913
                 print(path)
             if not outcome.table.empty:
                 aim, words = summary.target_of(sweep, outcome) if target is None else (_read_target(target), "as asked")
+                if aim is not None and aim[0] not in outcome.table:
+                    raise ValueError(
+                        f"--target must name a column of the table, got {aim[0]!r}: {_columns(outcome.table)}"
+                    )
                 table = summary.results(sweep, outcome, aim)
                 # a target that is made from the results is missed by some, which is no news
                 notices = summary.notices(sweep, outcome, aim if target or words == summary.CONFIGURED else None)
@@ -96,6 +103,12 @@ def main(  # noqa: PLR0913
     for line in report.problem_lines(sweep, outcome):
         warn("simulations", line)
     return int(outcome.cells["error"].any())
+
+
+def _columns(table: "pd.DataFrame") -> str:
+    """The names of the columns with evaluations of the model."""
+    names = list(table.columns)
+    return ", ".join(names[names.index("loss") :])
 
 
 def _read_target(text: str) -> tuple[str, float]:

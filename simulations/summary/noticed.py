@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from abs_theory.checks import explains_types
@@ -14,6 +15,7 @@ from simulations.sweeps import Sweep, execution
 
 __all__ = ["first_tasks", "notices"]
 
+RISE = 2.0  # times its first evaluation, above which a final loss has not only fluctuated
 MUCH_UNUSED = 0.5  # share of the computing: most of it
 MOST_UPDATES, MOST_GRADIENTS = 200, 2000  # that are computed again to see which worker did what
 FEWEST_UPDATES = 10  # nor fewer than these
@@ -24,9 +26,9 @@ FEWEST_TASKS_EACH = 4  # gradients of an average worker, below which nobody is s
 def notices(sweep: Sweep, outcome: execution.Outcome, target: Target | None = None) -> list[str]:
     """What should be known before the numbers of a sweep are believed; one line each, none if all is well.
 
-    A notice says that runs diverged, that most of the computing was not used, that the gradients of some workers were
-    never applied, or that runs did not reach the ``target``.  Unless an experiment keeps its table of tasks, its first
-    replicate is computed again up to update 200 at most, to see which workers are heard.
+    A notice says that runs diverged or their loss rose, that most of the computing was not used, that the gradients of
+    some workers were never applied, or that runs did not reach the ``target``.  Unless an experiment keeps its table of
+    tasks, its first replicate is computed again up to update 200 at most, to see which workers are heard.
 
     >>> base = {"n": 4, "delay": ["exponential:mean=1", "exponential:mean=1", "exponential:mean=1",
     ...         "exponential:mean=1000"], "problem": "TimingOnly", "protocol": {"name": "k_sync", "k": 3},
@@ -66,6 +68,10 @@ def _of_cell(cell: CellRuns, target: Target | None) -> Iterator[str]:
         return
     if infinite := int(diverged(rounds).sum()):
         yield f"{infinite} of {runs} runs diverged: lower step_size, or raise k, or lower max_staleness"
+    losses = rounds.dropna(subset="loss").groupby("replicate")["loss"]
+    rose = int((np.isfinite(losses.last()) & (losses.last() > RISE * losses.first())).sum())
+    if rose:
+        yield f"in {rose} of {runs} runs the loss rose, to more than {RISE:g} times its first value: lower step_size"
     share = unused_share(rounds, cell.experiment.n)
     if share > MUCH_UNUSED:
         cures = [word for word, column in _CURES.items() if rounds[column].sum() > 0] or [

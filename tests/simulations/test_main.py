@@ -147,6 +147,17 @@ def test_the_list_says_what_is_finished(run, toml, tmp_path):
     ]  # fmt: skip
 
 
+def test_times_are_measured_to_the_target_that_is_asked_for(run, toml, tmp_path):
+    path = toml(RUN.replace("num_updates = 30", "time_budget = 30.0\neval_every = 1.0"))
+    status, printed, _ = run(path, "--out", tmp_path / "out", "--jobs", 1, "--target", "loss=0.4")
+    assert status == 0
+    assert "messages to loss <= 0.4, as asked" in printed
+    for words, message in ("loss", "must be COLUMN=VALUE"), ("zeal=1", "must name one of the columns loss,"):
+        status, _, complained = run(path, "--out", tmp_path / "out", "--jobs", 1, "--target", words)
+        assert (status, complained.count("\n")) == (2, 1)
+        assert message in complained
+
+
 # ---------------------------------------------------------------------- what it says
 def test_a_failing_cell_is_reported_at_the_end_with_status_1(run, toml, tmp_path):
     path = toml(SWEEP.replace("[1, 2, 3]", '[1, { policy = "relative_to_mean", c = 1.5 }, 3]'))  # k: 3, then 0
