@@ -35,7 +35,7 @@ __all__ = ["Descent", "Timetable", "best_timetable", "exponential", "measured"]
 
 NUM_STEPS, STEP_RANGE = 64, 1e3  # steps tried, in geometric progression; the longest over the shortest
 TIME_GROWTH = 0.02  # each interval of time is this share of the time before it
-UPDATES_TABULATED = 400  # of each candidate, in geometric progression, for the updates made by a time
+UPDATES_TABULATED = 400  # in geometric progression, for those made by a time
 MOST_ROUNDS = 1e7  # of the shortest candidate, after which the search gives up
 
 
@@ -134,8 +134,7 @@ def best_timetable(
     noise, drift = terms.noise * eta[:, None] + covered, terms.drift * eta[:, None] ** 2
     rate = 2 * (constants.noise_curvature or 0.0) * eta
     clock = _clock(compared, goal)
-    updates_made = _updates_made(compared, clock)
-    runs = _runs(compared, (noise, drift), eta, rate, descent, (clock, updates_made))
+    runs = _runs(compared, (noise, drift), eta, rate, descent, clock)
 
     if isinstance(goal, Budget):
         end = np.full(eta.size, goal.seconds)
@@ -159,7 +158,7 @@ def best_timetable(
         "round_time": compared.seconds[cell[changes]],
         "gradient_norm2": runs.norm2[changes, best],
     }
-    rounds = np.diff(updates_made, axis=0)[np.arange(cell.size), cell]
+    rounds = np.diff(_worked(compared, first, clock)) / compared.charged[cell]
     updates, messages = (
         float(np.interp(seconds, clock, np.append(0.0, np.cumsum(part))))
         for part in (rounds, rounds * compared.messages[cell])
@@ -183,16 +182,18 @@ def _clock(compared: Candidates, goal: Goal) -> Array:
     return shortest * np.expm1(TIME_GROWTH * np.arange(math.ceil(math.log1p(longest) / TIME_GROWTH) + 1))
 
 
-def _updates_made(compared: Candidates, clock: Array) -> Array:
-    """Updates by each time of the ``clock`` if one candidate is in force from the start, times x candidates."""
-    made = clock[:, None] / compared.charged
-    late = (compared.start.first != compared.seconds) | (compared.start.lag != 0)
-    for cell in np.flatnonzero(late):
-        candidate = compared.chosen(np.array([cell]))
-        updates = np.concatenate([[0.0], np.geomspace(1, max(10.0, 2 * made[-1, cell]), UPDATES_TABULATED)])
-        seconds = seconds_to(candidate.start, candidate.seconds, candidate.charged, updates)
-        made[:, cell] = np.interp(clock, np.maximum(seconds, 0.0), updates, left=0.0)
-    return made
+def _worked(compared: Candidates, first: int, clock: Array) -> Array:
+    """Seconds at the steady rate that amount to the updates by each time of the ``clock``, if ``first`` runs first.
+
+    Updates are steps in time: by the time of the J-th there were J - 1/2 on average over this moment and the next.
+    """
+    candidate = compared.chosen(np.array([first]))
+    charged = float(candidate.charged[0])
+    updates = np.geomspace(1, max(10.0, 2 * clock[-1] / charged), UPDATES_TABULATED)
+    seconds = seconds_to(candidate.start, candidate.seconds, candidate.charged, updates)
+    begin = max(float(seconds[0]) - charged / 2, 0.0)
+    made = np.interp(clock, np.append(begin, seconds), np.append(0.0, updates - 0.5), left=0.0)
+    return made * charged
 
 
 def _runs(
@@ -201,19 +202,22 @@ def _runs(
     eta: Array,
     rate: Array,
     descent: Descent,
-    clock_and_updates: tuple[Array, Array],
+    clock: Array,
 ) -> _Runs:
     """All steps ``eta``; ``floors`` are the two terms of s, steps x candidates, ``rate`` is 2 h_1 eta."""
-    clock, updates_made = clock_and_updates
     every = np.arange(eta.size)
     flow, v, at = np.zeros(eta.size), np.zeros(eta.size), descent(np.zeros(eta.size))
     norm2, area, cells = [at.norm2], [np.zeros(eta.size)], []
-    for seconds, made in zip(np.diff(clock), np.diff(updates_made, axis=0), strict=True):
+    worked = np.zeros((clock.size - 1, eta.size))
+    for seconds, at_work in zip(np.diff(clock), worked, strict=True):
         floor = floors[0] * at.noise[:, None] + floors[1] * at.drift[:, None]
         gain = (norm2[-1][:, None] - floor) / compared.charged
         cell = gain.argmax(axis=1)
         cell = np.where(gain[every, cell] > 0, cell, floor.argmin(axis=1))  # below every floor: towards the lowest
-        rounds, s = made[cell], floor[every, cell]
+        if not cells:
+            for first in np.unique(cell):
+                worked[:, cell == first] = np.diff(_worked(compared, int(first), clock))[:, None]
+        rounds, s = at_work / compared.charged[cell], floor[every, cell]
         v = s + (v - s) * np.exp(-rate * at.curvature * rounds)
         flow = flow + eta * rounds
         at = descent(flow)

@@ -127,7 +127,7 @@ def _to_goal(
     draws = None if shared is None else SharedDraws(shared)
     controls = Controls(workers, replicates, restart, draws)
     pool = TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, run, controls)
-    warmup = max(_warmup(workers, k, bound), math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
+    warmup = max(_warmup(workers, k), math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
     pool.run(warmup)
     stretches: list[_Stretch] = []
     spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
@@ -179,10 +179,10 @@ def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
 
-def _warmup(workers: Workers, k: int, bound: float) -> int:
+def _warmup(workers: Workers, k: int) -> int:
     """Rounds in which every worker begins several times; the more, the steadier its delays, which keep in step."""
     spread = min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
-    return math.ceil(min(1.5 + 0.04 / max(spread, 1e-9), 40) * min(workers.n / k, 2 * (bound + 1)))
+    return math.ceil(min(1.5 + 0.04 / max(spread, 1e-9), 40) * workers.n / k)
 
 
 def _plain_to_goal(
@@ -192,7 +192,7 @@ def _plain_to_goal(
     n = workers.n
     replicates = max(64, min(MOST, TASKS_TOGETHER // 2 // n))
     cost = CALL_SECONDS + PLAIN_SECONDS * replicates * n
-    warmup, rounds, start = _warmup(workers, k, math.inf), max(16, math.ceil(STRETCH_SECONDS / cost)), run
+    warmup, rounds, start = _warmup(workers, k), max(16, math.ceil(STRETCH_SECONDS / cost)), run
     if not forgets(workers):
         warmup, start = 20 * n // k, None
     spent = 0.0

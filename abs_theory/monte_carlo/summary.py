@@ -24,6 +24,7 @@ __all__ = ["summary"]
 
 
 ROUNDING = 1e-14  # relative, of a share
+MOST_STANDARD_ERRORS = 4.5  # of the mean of a control from 0, exceeded by chance in one of 100 000
 LEAST_SHARE_OF_ITS_OWN = 0.05  # of the deviation of a replicate, that the regression through it does not explain
 LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
 
@@ -46,7 +47,7 @@ def summary(
     by_worker = tally.delivered.shape[1] > len(workers.laws)
     sizes = np.ones(n) if by_worker else np.array(workers.counts)
     sums = [tally.seconds, tally.idle, tally.wasted, tally.restarts, tally.staleness, tally.delivered]
-    known = [np.zeros((tally.seconds.size, 0)) if controls is None else controls]
+    known = [np.zeros((tally.seconds.size, 0)) if controls is None else _informative(controls)]
     if controls is not None and k < n:
         known.append(tally.aged)
         if math.isinf(bound):  # all that is begun is delivered
@@ -97,6 +98,15 @@ def summary(
         share, error = np.array([k / n]), np.zeros(1)
     numbers["participation"], errors["participation"] = share[column], error[column]
     return SteadyState(**numbers, method="monte-carlo", error=SteadyState(**errors))
+
+
+def _informative(controls: Array) -> Array:
+    """Those of the controls whose mean is 0 as far as their own spread tells.
+
+    Of very rare events only the absence may have been seen; then the spread says nothing of the mean.
+    """
+    standard_error = controls.std(axis=0) / math.sqrt(len(controls))
+    return controls[:, np.abs(controls.mean(axis=0)) <= MOST_STANDARD_ERRORS * standard_error]
 
 
 def _regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:

@@ -20,6 +20,8 @@ from abs_theory.delays.numerics import binomial, panels
 from abs_theory.delays.numerics.panels import INDEX_ERROR, NEGLIGIBLE_LOG, WIDEST_PANEL, Grid, Mask
 from abs_theory.typing import Array, PiecewiseLaw
 
+MOST_AT_ONCE = 1 << 23  # ranks times nodes; 64 MB
+
 
 def mean_order_statistic(law: PiecewiseLaw, k: int, n: int) -> float:
     """E[X_(k)] of ``n`` independent draws; inf if infinite.
@@ -84,14 +86,18 @@ def spacings(log_weight: Array, log_cdf: Array, log_sf: Array, n: int, sign: Arr
     spacing = np.empty(n)
     logs = np.stack([log_cdf, log_sf, log_weight, np.ones_like(log_sf)])
     size = max(8, math.isqrt(n))
-    for start in range(0, n, size):
-        j = np.arange(start, min(start + size, n))
+    blocks = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
+    while blocks:
+        j = blocks.pop()
         ranks = np.stack([j, n - j, np.ones(j.size), log_binomial[j]], axis=1)
         first, last = ranks[[0, -1]] @ logs
         left = int(np.argmax(first > first.max() + NEGLIGIBLE_LOG))
         right = last.size - int(np.argmax(last[::-1] > last.max() + NEGLIGIBLE_LOG))
         seen = slice(min(left, right), max(left, right))
-        spacing[j] = np.exp(ranks @ logs[:, seen]) @ signs[seen]
+        if (seen.stop - seen.start) * j.size > MOST_AT_ONCE and j.size > 1:
+            blocks += np.array_split(j, 2)
+        else:
+            spacing[j] = np.exp(ranks @ logs[:, seen]) @ signs[seen]
     return spacing
 
 

@@ -31,15 +31,20 @@ def floors(constants, k, tau, eta):
 
 @pytest.mark.parametrize("delay", LAWS, ids=["shifted", "stalls", "lognormal", "unequal"])
 def test_one_candidate_relaxes_exponentially(delay):
-    """With constant k, threshold and step, g falls like an exponential to its floor, and its mean has a closed form."""
+    """With constant k, threshold and step, g falls like an exponential to its floor, and its mean has a closed form.
+
+    Updates are steps in time: on average over time g is that of half a round before.
+    """
     k, theta, eta, seconds = 3, 0, 0.2, 40.0
     table = choose.timetable(delay, N, KNOWN, Budget(seconds), Search(k, theta, eta))
     state = steady_state.abs_sgd(delay, k, N, theta)
     h1, floor = KNOWN.noise_curvature, floors(KNOWN, k, state.mean_staleness, eta)
     rate = 2 * h1 * eta / state.round_time
-    mean = floor + (2 * h1 * KNOWN.gap - floor) * -math.expm1(-rate * seconds) / (rate * seconds)
+    begin = state.round_time / 2
+    fallen = begin - math.expm1(-rate * (seconds - begin)) / rate
+    mean = floor + (2 * h1 * KNOWN.gap - floor) * fallen / seconds
     assert table.gradient_norm2 == pytest.approx(mean, rel=2e-3)
-    assert table.updates == pytest.approx(seconds / state.round_time, rel=1e-9)
+    assert table.updates == pytest.approx((seconds - begin) / state.round_time, rel=1e-9)
     assert table.messages == pytest.approx(table.updates * (state.uplinks + state.downlinks), rel=1e-9)
     back = choose.timetable(delay, N, KNOWN, Target(mean), Search(k, theta, eta))
     assert back.seconds == pytest.approx(seconds, rel=5e-3)
@@ -54,14 +59,13 @@ def test_the_start_counts(delay, seconds):
     table = choose.timetable(delay, N, KNOWN, Budget(seconds), Search(k, theta, eta))
     state = steady_state.abs_sgd(delay, k, N, theta)
     h1, floor = KNOWN.noise_curvature, floors(KNOWN, k, state.mean_staleness, eta)
-    t = np.linspace(0, seconds, 201)
+    t = np.linspace(0, seconds, 4001)
     numbers = np.arange(1, 3 + int(1.2 * seconds / state.round_time))
     times = round_time.time_of_update(delay, k, N, theta, updates=numbers).value
-    begin = max(0.0, 2 * times[0] - times[1])  # an update is made bit by bit, as if rounds were endlessly short
-    updates = np.interp(t, np.append(begin, times), np.append(0, numbers))
+    updates = np.searchsorted(times, t, side="right")
     norm2 = floor + (2 * h1 * KNOWN.gap - floor) * np.exp(-2 * h1 * eta * updates)
     assert table.gradient_norm2 == pytest.approx(np.trapezoid(norm2, t) / seconds, rel=0.02)
-    assert table.updates == pytest.approx(updates[-1], abs=0.1 + 0.01 * updates[-1])
+    assert table.updates == pytest.approx(updates[-1], abs=0.6 + 0.01 * updates[-1])
 
 
 def test_no_other_order_of_two_candidates_is_better():
@@ -69,6 +73,7 @@ def test_no_other_order_of_two_candidates_is_better():
     eta, seconds = 0.4, 12.0
     h1 = KNOWN.noise_curvature
     cells = {k: (order_stats.mean(SHIFTED, k, N), floors(KNOWN, k, 0.0, eta)) for k in (1, N)}
+    start = 2 * h1 * KNOWN.gap
 
     def area(g, k, duration):
         T, floor = cells[k]
@@ -78,8 +83,11 @@ def test_no_other_order_of_two_candidates_is_better():
         )
 
     def mean(first, then, switch):
-        early, g = area(2 * h1 * KNOWN.gap, first, switch)
-        return (early + area(g, then, seconds - switch)[0]) / seconds
+        begin = cells[first][0] / 2  # of half a round nothing is seen yet
+        if switch <= begin:
+            return (start * begin + area(start, then, seconds - begin)[0]) / seconds
+        early, g = area(start, first, switch - begin)
+        return (start * begin + early + area(g, then, seconds - switch)[0]) / seconds
 
     table = choose.timetable(SHIFTED, N, KNOWN, Budget(seconds), Search([1, N], 0, eta))
     assert table.stairs["k"].tolist() == [1, N]

@@ -107,6 +107,12 @@ def test_nothing_is_outside_its_stated_error_on_a_thousand_fleets(part):
     assert len({repr(cell) for cell, _ in wide}) <= 3, wide
 
 
+@pytest.mark.parametrize("seed", [1118, 1426, 1455])
+def test_nothing_is_outside_where_few_of_the_rare_events_were_seen(seed):
+    """Of a control variate only its absence was seen, or fresh and old tasks had not yet mixed."""
+    hunt([seed], tasks=1e6)
+
+
 def test_the_hunt_would_notice():
     """Half a percent of the round time, and the mean field where it is wrong."""
     cell = random_cell(np.random.default_rng([7, 3]))._replace(delay=LogNormal(1.0, 0.7), k=5, n=12, max_staleness=2)
