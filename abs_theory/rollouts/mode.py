@@ -31,7 +31,7 @@ class Setup:
     task: DelayLike  #: tokens of a task: an answer, or the longest answer of a group
     batch: int  #: tasks of an update
     slots: int  #: tasks that can be generated at the same time
-    trainer_seconds: float | DelayLike = 0.0  #: of an update
+    trainer_seconds: float = 0.0  #: of an update
     seconds_per_token: float = 1.0  #: of a task that has a GPU for itself
     slowdown: float = 0.0  #: further seconds per token for each task in flight on the same GPU
     gpus: float | None = None  #: for generation; None: every slot has its own speed
@@ -43,6 +43,7 @@ class Setup:
             raise ValueError(f"slots must be at least batch={self.batch}, got slots={self.slots}: use a smaller batch")
         check_positive("seconds_per_token", self.seconds_per_token)
         check_nonnegative("slowdown", self.slowdown)
+        check_nonnegative("trainer_seconds", self.trainer_seconds)
         if self.gpus is not None:
             check_positive("gpus", self.gpus)
         if self.slowdown and self.gpus is None:
@@ -61,7 +62,7 @@ class Mode:
     name: str  #: in the words of the trainers
     slots: int  #: that it uses
     largest: float  #: staleness that it never exceeds; inf if there is none
-    solve: Callable[[Delay, float | DelayLike], TrainerState]
+    solve: Callable[[Delay, float], TrainerState]
 
     def state(self, setup: Setup, law: Delay) -> tuple[TrainerState, float]:
         """The steady state in units of one token's time, and the seconds per token at which it runs.
@@ -71,11 +72,11 @@ class Mode:
         """
         if not setup.slowdown:
             speed = setup.per_token(0.0)
-            return self.solve(law, _scaled(setup.trainer_seconds, speed)), speed
+            return self.solve(law, setup.trainer_seconds / speed), speed
         low, high = setup.per_token(0.0), setup.per_token(self.slots)
         state, speed = None, high
         for _ in range(SPEED_STEPS):
-            state = self.solve(law, _scaled(setup.trainer_seconds, speed))
+            state = self.solve(law, setup.trainer_seconds / speed)
             settled = setup.per_token(self.slots * (1 - float(state.idle_fraction)))
             low, high = (speed, high) if settled > speed else (low, speed)
             following = min(max(settled, low), high)
@@ -84,12 +85,6 @@ class Mode:
             speed = following
         assert state is not None
         return state, speed
-
-
-def _scaled(seconds: float | DelayLike, unit: float) -> float | DelayLike:
-    if isinstance(seconds, int | float):
-        return seconds / unit
-    raise ValueError(f"trainer_seconds must be a number of seconds, got {seconds!r}")
 
 
 @explains_types
@@ -157,7 +152,7 @@ def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
     """
     k, n = setup.batch, setup.slots
 
-    def solve(law: Delay, seconds: float | DelayLike) -> TrainerState:
+    def solve(law: Delay, seconds: float) -> TrainerState:
         return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight)
 
     return Mode(f"{'abort' if in_flight else 'drop'} {max_staleness:g}", n, max_staleness, solve)
@@ -187,13 +182,13 @@ def admission(setup: Setup, ahead: float, window: int | None = None) -> Mode:
     return Mode(f"{order}ahead {ahead:g}", slots, largest, lambda law, T: _simulated(law, slots, rules, T))
 
 
-def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float | DelayLike) -> TrainerState:
+def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float) -> TrainerState:
     state = steady_state.abs_sgd(law, k, n, bound, update_seconds=seconds or INSTANT * law.mean)
     assert isinstance(state, TrainerState)
     return state
 
 
-def _simulated(law: Delay, n: int, rules: Rules, seconds: float | DelayLike) -> TrainerState:
+def _simulated(law: Delay, n: int, rules: Rules, seconds: float) -> TrainerState:
     """By simulation, always of the same luck."""
     update, rng = monte_carlo.update_law(seconds), np.random.default_rng([n, rules.k])
     rounds = max(LEAST_ROUNDS, SIMULATED_TASKS // (REPLICATES * rules.k))

@@ -29,6 +29,7 @@ from abs_theory import monte_carlo
 from abs_theory.checks import check_count, check_max_staleness, check_rng, explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
+from abs_theory.steady_state.trainer.arrays import added
 from abs_theory.steady_state.trainer.errors import with_error
 from abs_theory.typing import Array, DelayLike, Laws
 from abs_theory.workers import Workers, as_workers
@@ -233,7 +234,7 @@ def _described(
         ages = chain.deliveries + k * np.arange(rounds)[:, None]
         used = 1 - chain.missed
         stale = np.maximum(clock.survive(law, ages, lag) @ chain.phases - chain.missed, 0.0)
-        above = _longer(above, starts * np.append(used, stale))
+        above = added(above, starts * np.append(used, stale))
         later += starts * float(np.maximum(clock.survive(law, ages) @ chain.phases - chain.missed, 0.0).sum())
         lost += starts * chain.cut
         dropped += starts * (chain.missed - chain.cut)
@@ -270,8 +271,3 @@ def _shares(deadlines: list[Array], weights: list[Array]) -> tuple[Array, Array]
     at, weight = at[order], weight[order] / weight.sum()
     beyond = 1 - np.cumsum(weight) + weight / 2
     return np.concatenate([[0.0], at, [at[-1] * (1 + 1e-9)]]), np.concatenate([[1.0], beyond, [0.0]])
-
-
-def _longer(a: Array, b: Array) -> Array:
-    size = max(a.size, b.size)
-    return np.pad(a, (0, size - a.size)) + np.pad(b, (0, size - b.size))

@@ -28,6 +28,7 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer import memoryless
+from abs_theory.steady_state.trainer.arrays import added
 from abs_theory.steady_state.trainer.errors import with_error
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
@@ -190,7 +191,7 @@ def _described(workers: Workers, k: int, theta: float, r: float, T: float) -> Tr
             above = np.maximum(law.sf(t + r * np.arange(last)) - (1 - used), 0.0)
             j = r * np.arange(1, last + 1)
             in_flight += starts * float(np.maximum(law.sf(np.minimum(j, deadline)) - (1 - used), 0.0).sum())
-        survive = _added(survive, starts * np.append(used, above))
+        survive = added(survive, starts * np.append(used, above))
         share[workers.group == g] = starts * used / count
         lost += starts * (1 - used)
         if math.isinf(deadline):
@@ -210,8 +211,3 @@ def _described(workers: Workers, k: int, theta: float, r: float, T: float) -> Tr
         participation=share * k / share.sum(), queued_staleness=max(max(tau, 0.0) - in_flight / k, 0.0),
         trainer_busy=min(T / r, 1.0), trained_length=length / k, shares=(lengths, trained),
     )  # fmt: skip
-
-
-def _added(a: Array, b: Array) -> Array:
-    size = max(a.size, b.size)
-    return np.pad(a, (0, size - a.size)) + np.pad(b, (0, size - b.size))
