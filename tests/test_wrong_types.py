@@ -94,7 +94,10 @@ def calls(thing, wrong):
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
     for name in plain:
-        for value in (value for value in wrong if type(value) is not type(given.get(name))):
+        right = given.get(name)
+        for value in (value for value in wrong if type(value) is not type(right)):
+            if callable(value) and callable(right):
+                continue
             keywords = {other: given[other] for other in plain if other in given} | {name: value}
             positional = [keywords.pop(p.name) for p in plain.values() if p.kind == p.POSITIONAL_ONLY]
             yield positional, keywords, f"{name}={value!r}"
