@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -282,3 +283,25 @@ def test_it_runs_as_a_module():
     assert (done.returncode, done.stderr) == (0, "")
     assert np.allclose(table_in(done.stdout)["round_time"], [1.0, 3.0])
     assert math.isclose(table_in(done.stdout)["messages"].iloc[-1], 4.0)
+
+
+# ---------------------------------------------------------------------- how it ends
+def test_a_reader_that_closes_the_pipe_leaves_the_file_whole(tmp_path):
+    command = [sys.executable, "-m", "abs_theory", "round-time", "--delay", "exponential:mean=1", "-n", "40"]
+    with subprocess.Popen(
+        [*command, "--csv", str(tmp_path / "table.csv")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 41
+
+
+def test_ctrl_c_while_a_command_loads_is_one_line():
+    code = "import os, signal; from abs_theory import loading; loading('name'); os.kill(os.getpid(), signal.SIGINT)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "name: interrupted\n")
+
+
+def test_a_file_replaces_no_device(run):
+    assert run("round-time", "--delay", "exponential:mean=1", "-n", "2", "--csv", "/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
