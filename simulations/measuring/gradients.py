@@ -38,7 +38,14 @@ UNKNOWN = Quantity(math.nan, math.inf)
 
 
 class GradientMeter:
-    """The moments of the gradients of several rows (replicates), the same to the last bit as if each were alone."""
+    """The moments of the gradients of several rows (replicates), the same to the last bit as if each were alone.
+
+    >>> meter = GradientMeter(1, dimension=2, dtype=np.dtype(float))
+    >>> pair = np.array([[1.0, 1.0], [1.0, -1.0]])
+    >>> meter.add(pair, counts=np.array([2]), versions=np.array([0, 0]), steps=np.array([[0.1, 0.0]]))
+    >>> float(meter.variance(0).value), float(meter.norm2(0).value)
+    (2.0, 0.0)
+    """
 
     def __init__(self, rows: int, dimension: int, dtype: np.dtype):
         self.updates = 0

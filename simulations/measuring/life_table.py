@@ -76,7 +76,14 @@ class Survival(NamedTuple):
 
 
 class LifeTables:
-    """The life tables of several rows (replicates), which are the same to the last bit as if each were alone."""
+    """The life tables of several rows (replicates), which are the same to the last bit as if each were alone.
+
+    >>> tables, time = LifeTables(1), np.full(3, 5.0)
+    >>> tables.add(np.zeros(3, int), np.array([1.0, 1.1, 1.2]), time, delivered=True)
+    >>> law = tables.of(0, running=np.array([2.0]), time=5.0)
+    >>> bool(law.sf(0.5) > 0.9), round(float(law.deliveries), 6)
+    (True, 3.0)
+    """
 
     def __init__(self, rows: int):
         self.delivered = np.zeros((rows, len(WIDTHS)))  # weight of the tasks delivered, by bin

@@ -51,7 +51,15 @@ class Measured:
 
 
 class Meter:
-    """Measures several rows (replicates), the same to the last bit as if each were alone."""
+    """Measures several rows (replicates), the same to the last bit as if each were alone.
+
+    >>> meter = Meter(1, 1, np.dtype(float))
+    >>> one, gradients = np.array([1]), np.array([[2.0], [4.0]])
+    >>> meter.update(gradients, 2 * one, np.zeros(2, int), np.array([0.5, 0.9]), np.array([0.9]), np.array([[0.3]]))
+    >>> measured = meter.of(0, 0.9, lambda: [0.9])
+    >>> float(measured.gradient_variance.value), measured.messages
+    (2.0, 4)
+    """
 
     def __init__(self, rows: int, dimension: int, dtype: np.dtype):
         self.tables, self.gradients = LifeTables(rows), GradientMeter(rows, dimension, dtype)
