@@ -110,6 +110,7 @@ def run_replicates(run: Run, replicates: Sequence[int]) -> list[Tables]:
     return run_together([run], replicates)[0]
 
 
+@explains_types
 def run_together(runs: Sequence[Run], replicates: Sequence[int]) -> list[list[Tables]]:
     """``run_replicates`` of several runs, with the same results.
 
