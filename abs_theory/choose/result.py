@@ -57,7 +57,10 @@ class Choice:
 
     @classmethod
     def of(cls, curve: pd.DataFrame, n: int, model: str, minimised: str, ageing: str) -> Self:
-        """The row of ``curve`` with the least objective, explained by the ``ageing`` of the delays."""
+        """The settled row of ``curve`` with the least objective, explained by the ``ageing`` of the delays.
+
+        Of rows that the errors of the round times do not tell from it, the one with the least error is taken.
+        """
         objective = curve["objective"].to_numpy()
         row = curve.iloc[_choice(curve)]
         flat = np.unique(curve["k"][objective <= (1 + AS_GOOD) * objective.min()])
