@@ -62,6 +62,7 @@ class Mode:
     name: str  #: in the words of the trainers
     slots: int  #: that it uses
     largest: float  #: staleness that it never exceeds; inf if there is none
+    #: the steady state for a law of task lengths and the time of an update, both in the unit of time of the law
     solve: Callable[[Delay, float], TrainerState]
 
     def state(self, setup: Setup, law: Delay) -> tuple[TrainerState, float]:
