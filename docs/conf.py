@@ -56,6 +56,7 @@ LONG_TYPES = {
     "<factory>": "...",  # with it a signature would not be Python
     r"[~\w.]*Buffer \| .*?\[complex \| bytes \| str\]": "ArrayLike",
     r"[~\w.]*ndarray\[.*?float64\]\]": "Array",
+    r"[~\w.]*Annotated\[(.*?), <typer\.models\.OptionInfo object at 0x[0-9a-f]+>\]": r"\1",
 }
 GLOSSARY = Path(__file__).with_name("glossary.md").read_text().split(":sorted:")[1]
 ALSO_PLAIN_WORDS = {
