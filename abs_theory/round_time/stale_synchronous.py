@@ -21,6 +21,8 @@ from abs_theory.workers import as_workers
 
 __all__ = ["ssp"]
 
+MOST_WARMUP_TICKS = 1_000_000  # of the default warm-up; some 10 s for few workers
+
 
 def ssp(
     delay: Laws,
@@ -56,7 +58,14 @@ def ssp(
     if any(math.isinf(law.mean) for law in workers.laws):
         return Estimate(math.inf, 0.0, replicates)
     lead = int(bound)
-    warmup = 50 + 4 * (lead + 1) ** 2 if warmup is None else warmup
+    if warmup is None:
+        warmup = 50 + 4 * (lead + 1) ** 2
+        if warmup > MOST_WARMUP_TICKS:
+            most = math.isqrt((MOST_WARMUP_TICKS - 50) // 4) - 1
+            raise ValueError(
+                f"bound must be at most {most}, or the workers need too long to drift "
+                f"apart, got {bound}; give a warmup in ticks, or no bound"
+            )
     check_count("warmup", warmup, minimum=0)
 
     places = [np.flatnonzero(workers.group == g) for g in range(len(workers.laws))]

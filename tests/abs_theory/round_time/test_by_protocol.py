@@ -287,3 +287,9 @@ def test_bad_input():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_ssp_refuses_a_bound_that_it_would_take_hours_to_reach():
+    with pytest.raises(ValueError, match=r"bound must be at most 498.*give a warmup"):
+        round_time.ssp(Exponential(1.0), 2, 10**6, np.random.default_rng(0))
+    assert round_time.ssp(Exponential(1.0), 2, 10**4, np.random.default_rng(0), 10, 8, warmup=5).mean > 0
