@@ -63,7 +63,7 @@ class Mode:
     slots: int  #: that it uses
     largest: float  #: staleness that it never exceeds; inf if there is none
     #: the steady state for a law of task lengths and the time of an update, both in the unit of time of the law
-    solve: Callable[[Delay, float], TrainerState]  #: from the law of a task and the seconds of an update
+    solve: Callable[[Delay, float], TrainerState]
 
     def state(self, setup: Setup, law: Delay) -> tuple[TrainerState, float]:
         """The steady state in units of one token's time, and the seconds per token at which it runs.
