@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from faults import members
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 5.0  # seconds
@@ -20,19 +21,6 @@ from abs_theory.delays import Exponential
 simulate(asynchronous(), TimingOnly(), Exponential(1.0), 4, step_size=1.0, num_updates=10**8, seed=0, replicates=4,
          n_jobs=2)
 """
-
-
-def members(group):
-    """Processes of a process group that have not ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a list of processes")
