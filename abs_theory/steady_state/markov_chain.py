@@ -31,13 +31,17 @@ from abs_theory.steady_state.occupancy import (
 from abs_theory.typing import Array, Ints
 from abs_theory.workers import Workers
 
-__all__ = ["number_of_states", "steady_state"]
+__all__ = ["StiffChainError", "number_of_states", "steady_state"]
 
 
 MOST_STATES = 200_000
 MOST_DENSE_STARTS = 400  # starts of rounds whose transition matrix is made explicit
 NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-12, 4096  # a staleness law ends where less mass remains, or after so many entries
 CONSERVATION_TOLERANCE = 1e-9  # relative, of the conservation laws
+
+
+class StiffChainError(ArithmeticError):
+    """The rates of a chain are so far apart that rounding spoils its solution."""
 
 
 def steady_state(workers: Workers, k: int, max_staleness: float) -> SteadyState:
@@ -47,7 +51,7 @@ def steady_state(workers: Workers, k: int, max_staleness: float) -> SteadyState:
     against the conservation laws.  Cost: about 20 microseconds a state; 8 workers of 2 phases, k = 4 and
     max_staleness = 3: 3 420 states, .05 s; 3 phases 29 770 states, .7 s; 20 workers without a bound .03 s.
     Raises ValueError if a law has no phases (``phases.phases``) or ``number_of_states`` is above 200 000, and
-    ArithmeticError if the rates are so far apart that the conservation laws fail by more than 1e-9.
+    StiffChainError if the rates are so far apart that the conservation laws fail by more than 1e-9.
     """
     size = number_of_states(workers, k, max_staleness)
     if size > MOST_STATES:
@@ -106,7 +110,9 @@ def _check_conservation(state: SteadyState, workers: Workers, k: int, max_stalen
         means = np.array([law.mean for law in workers.laws])[workers.group]
         kept, due = state.participation @ means, workers.n * state.round_time * (1 - state.idle_fraction)
     if not abs(kept - due) <= CONSERVATION_TOLERANCE * max(due, 1e-300 if math.isinf(max_staleness) else 1.0):
-        raise ArithmeticError(f"the Markov chain is too stiff: conservation fails, {kept:.12g} instead of {due:.12g}")
+        raise StiffChainError(
+            f"the Markov chain is too stiff: {kept:.12g} is not conserved as {due:.12g}; use method='auto'"
+        )
 
 
 class _Chain(Occupancy):

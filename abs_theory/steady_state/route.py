@@ -91,14 +91,20 @@ def abs_sgd(
     routes = np.array([_route(workers, *cell, method) for cell in cells], dtype=object)
 
     parts = []
+    for cell in np.flatnonzero((routes == "chain") | (routes == "monte-carlo")):
+        pair = int(k[cell]), float(theta[cell])
+        try:
+            parts.append(([cell], _one_cell(workers, *pair, routes[cell], rng)))
+        except markov_chain.StiffChainError:
+            if method == "exact":
+                raise
+            routes[cell] = _route(workers, *pair, method, chain=False)
     if (cells := np.flatnonzero(routes == "exact")).size:
         parts.append((cells, closed_form.steady_state(workers, k[cells], theta[cells])))
     for bound in np.unique(theta[routes == "mean-field"]):
         cells = np.flatnonzero((routes == "mean-field") & (theta == bound))
         part = mean_field.steady_state(workers, k[cells], bound)
         parts.append((cells, _asynchronous(workers, part, k[cells] == 1) if math.isinf(bound) else part))
-    for cell in np.flatnonzero((routes == "chain") | (routes == "monte-carlo")):
-        parts.append(([cell], _one_cell(workers, int(k[cell]), float(theta[cell]), routes[cell], rng)))
     simulated = np.flatnonzero((routes == "simulation") | (routes == "asynchronous"))
     parts += zip(simulated[:, None], _simulated(workers, k[simulated], theta[simulated], rng), strict=True)
 
@@ -166,8 +172,8 @@ def _grid(k: Any, n: Any, max_staleness: Any) -> tuple[NDArray[np.int64], Array]
         ) from None
 
 
-def _route(workers: Workers, k: int, theta: float, method: str) -> str:
-    """How to solve one cell."""
+def _route(workers: Workers, k: int, theta: float, method: str, chain: bool = True) -> str:
+    """How to solve one cell, with or without a Markov chain where it is small enough."""
     finite_mean = all(math.isfinite(law.mean) for law in workers.laws)
     steady = math.isfinite(theta) or finite_mean
     if method == "monte-carlo":
@@ -176,7 +182,7 @@ def _route(workers: Workers, k: int, theta: float, method: str) -> str:
         return "exact"
     if method != "mean-field":
         most = markov_chain.MOST_STATES if method == "exact" else MOST_STATES_UNASKED
-        if markov_chain.number_of_states(workers, k, theta) <= most:
+        if chain and markov_chain.number_of_states(workers, k, theta) <= most:
             return "chain"
         if k == 1 and math.isinf(theta) and finite_mean and method != "fast":
             return "asynchronous"

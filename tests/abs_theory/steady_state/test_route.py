@@ -21,7 +21,7 @@ from abs_theory.delays import (
     Uniform,
     Weibull,
 )
-from abs_theory.steady_state import mean_field
+from abs_theory.steady_state import markov_chain, mean_field
 from abs_theory.steady_state.phases import phases
 
 GAMMA = Gamma(shape=4.0, scale=0.25)
@@ -273,6 +273,29 @@ def test_simulation_only_where_nothing_is_exact():
     constant = steady_state.abs_sgd(Deterministic(1.0), 2, 4, 1)
     assert constant.round_time == pytest.approx(0.5, abs=constant.error.round_time + 1e-12)
     assert constant.method == steady_state.abs_sgd(Deterministic(1.0), 2, 4, 1, "fast").method == "simulation"
+
+
+@pytest.mark.parametrize("method", ["auto", "fast"])
+def test_where_a_chain_is_too_stiff_another_route_is_taken(method, monkeypatch):
+    right = steady_state.abs_sgd(STALLS, 2, 4, 1)
+
+    def stiff(*_):
+        raise markov_chain.StiffChainError("too stiff")
+
+    monkeypatch.setattr(markov_chain, "steady_state", stiff)
+    state = steady_state.abs_sgd(STALLS, [2, 4], 4, 1, method)
+    assert state.method.tolist() == [{"auto": "simulation", "fast": "mean-field"}[method], "exact"]
+    assert state.round_time[0] == pytest.approx(right.round_time, abs=state.error.round_time[0])
+    with pytest.raises(ArithmeticError, match="too stiff"):
+        steady_state.abs_sgd(STALLS, 2, 4, 1, "exact")
+
+
+@pytest.mark.slow
+def test_a_chain_that_is_too_stiff():
+    delay, n = HyperExponential((0.968, 0.032), (0.765, 0.082)), 108
+    with pytest.raises(ArithmeticError, match="too stiff"):
+        steady_state.abs_sgd(delay, 1, n, None, "exact")
+    assert steady_state.abs_sgd(delay, 1, n).round_time == pytest.approx(delay.mean / n, rel=1e-12)
 
 
 def test_the_same_question_has_the_same_answer():
