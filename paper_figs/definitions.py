@@ -21,11 +21,11 @@ __all__ = ["PACKAGES", "Definition", "Module", "Toolkit"]
 
 PACKAGES = ("abs_theory", "simulations", "paper_figs")
 BODY = ""  # the name of the statements of a module that define nothing, but may have an effect
-FORMAT = 1  # of the stored index; another number makes all source be read again
+FORMAT = 2  # of the stored index; another number makes all source be read again
 NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 KEPT_OF_ANNOTATIONS = {"ClassVar", "InitVar", "KW_ONLY"}  # these change what a dataclass is
-BUILT_IN = set(dir(builtins)) - {"globals", "eval", "exec"}  # those may use any name of the module
+BUILT_IN = {"__file__", *dir(builtins)} - {"globals", "eval", "exec"}  # those may use any name of the module
 SOURCE = (".py", ".pyi", ".pyc", ".typed")
 
 
@@ -292,7 +292,8 @@ class _References(ast.NodeVisitor):
         self.imports = before
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self.within((), [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords), *node.body])
+        body = [part.value if isinstance(part, ast.Assign) else part for part in node.body]
+        self.within((), [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords), *body])
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.within((), [node.value])

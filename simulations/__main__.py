@@ -90,7 +90,10 @@ def main(  # noqa: PLR0913
                 table = summary.results(sweep, outcome, aim)
                 # a target that is made from the results is missed by some, which is no news
                 notices = summary.notices(sweep, outcome, aim if target or words == summary.CONFIGURED else None)
-                print(summary.write(store, sweep, outcome, table, aim, words, notices, sys.argv[1:]))
+                # the same page in whatever folder: it names the file that stands beside it
+                again = ["config.toml", "--out", "again", *(f"--allow={module}" for module in allow or ())]
+                again += [f"--target={target}"] if target is not None else []
+                print(summary.write(store, sweep, outcome, table, aim, words, notices, again))
                 print(printable(f"\n{summary.results_text(table, aim, words)}"))
                 for line in notices:
                     print(wrapped(printable(f"Note: {line}")))

@@ -125,7 +125,7 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float:
         return high
     if f(low) > 0:
         return low
-    return float(brentq(f, low, high, xtol=1e-3))  # pyright: ignore
+    return float(brentq(f, low, high, xtol=1e-10))  # pyright: ignore
 
 
 def _blocks(bound: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

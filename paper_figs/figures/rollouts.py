@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from abs_theory.delays import Delay, Empirical
 from abs_theory.results import Estimate, TrainerState
 from abs_theory.rollouts import Setup, admission, batches, over_sampling, synchronous
-from abs_theory.rollouts import read_lengths as read
 from paper_figs import style
 from paper_figs.parallel import in_parallel
 from simulations import protocols
@@ -78,9 +77,9 @@ def compute(
 
 def lengths() -> Delay:
     """The lengths of answers, in seconds of mean 1."""
-    law = read(str(TOKENS)).law
-    assert isinstance(law, Empirical)
-    return Empirical(np.asarray(law.times) * MEAN_SECONDS / law.mean, law.weights)
+    table = pd.read_csv(TOKENS)
+    tokens, weights = table["tokens"].to_numpy(float), table["probability"].to_numpy()
+    return Empirical(tokens * MEAN_SECONDS / np.average(tokens, weights=weights), weights)
 
 
 def theory(setup: Setup, law: Delay, mode: str, knob: float) -> TrainerState:

@@ -31,7 +31,7 @@ def page(
 ) -> str:  # fmt: skip
     """The page as HTML that needs nothing beside itself.
 
-    ``table``, ``target`` and ``words`` are those of ``results`` and ``target_of``; ``command`` is what was typed.
+    ``table``, ``target`` and ``words`` are those of ``results`` and ``target_of``; ``command`` runs it again.
 
     >>> base = {"n": 2, "delay": "exponential:mean=1", "problem": "TimingOnly", "protocol": {"name": "k_sync", "k": 1},
     ...         "step_size": 1.0, "num_updates": 30, "seed": 0}
@@ -61,7 +61,7 @@ def write(
 ) -> Path:  # fmt: skip
     """Write ``page`` to ``report.html`` in the folder ``out``, completely or not at all, and return its path.
 
-    ``arguments`` are those of ``python -m simulations``.
+    ``arguments`` are those of ``python -m simulations`` that run it again, in the folder of the page.
 
     >>> import tempfile
     >>> from simulations.summary import results

@@ -19,7 +19,7 @@ from paper_figs.definitions import PACKAGES, Toolkit
 
 STUDY = {"loss-time", "loss-communication", "adaptation", "time-to-target", "all-methods"}
 TRAINED = STUDY | {"ablation", "heterogeneity", "bound", "choice"}
-SIMULATED = TRAINED | {"timeline", "round-time", "staleness", "threshold", "local-steps"}
+SIMULATED = TRAINED | {"rollouts", "self-tuning", "timeline", "round-time", "staleness", "threshold", "local-steps"}
 TOOLKIT = Toolkit(ROOT)
 
 
@@ -92,10 +92,10 @@ COUNTING = {  # what is changed, a method of it, and the figures to compute agai
     "a protocol of few": ("simulations.protocols:ringmaster", None, STUDY | {"heterogeneity"}),
     "a protocol made by a rule": ("simulations.protocols:adasync", None, STUDY),
     "a policy": ("simulations.policies:loss_ratio", None, {"ablation"} | STUDY),
-    "a problem": ("simulations.problems:perceptron_digits", None, STUDY | {"ablation"}),
+    "a problem": ("simulations.problems:perceptron_digits", None, STUDY | {"ablation", "self-tuning"}),
     "the steady state": (
         "abs_theory.steady_state:abs_sgd", None,
-        set(FIGURES) - {"timeline", "heterogeneity"},
+        set(FIGURES) - {"timeline", "heterogeneity", "self-tuning"},
     ),
     "the optimizer": ("abs_theory.choose:best", None, STUDY | {"choice", "budget"}),
     "a law that all may use": ("abs_theory.delays:Exponential", "cdf", set(FIGURES)),

@@ -365,7 +365,7 @@ def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, message):
     ("rows", "arguments", "message"),
     [
         ([], [], ""),
-        ([(0, 0, 1.0)], [], "two deliveries at least"),
+        ([(0, 0, 1.0)], [], "at least 2 delivered attempts"),
         ([(t, w, 1.0) for t in range(3) for w in range(2) if (t, w) != (1, 1)], ["-n", "2"], None),
         ([(t, 0, 1.0) for t in range(3)] + [(5, 1, 1.0)], ["-n", "4"], "two rounds in which all delivered"),
         (

@@ -155,7 +155,8 @@ def test_every_factory_can_be_named():
 
 
 NEEDED = {"k": 2, "max_staleness": 1, "k0": 1, "spare": 1, "slack": 1, "buffer": 2, "batch": 2, "threshold": 3,
-          "steps0": 2, "target": 0.1, "round_times": [1, 2, 3, 4], "raise_by": 1, "burn_in": 2}  # fmt: skip
+          "steps0": 2, "target": 0.1, "round_times": [1, 2, 3, 4], "raise_by": 1, "burn_in": 2,
+          "ahead": 1}  # fmt: skip
 
 
 def needed(factory):

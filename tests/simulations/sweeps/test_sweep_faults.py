@@ -30,7 +30,7 @@ problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
 protocol.k = [1, 2, 3]
 """
 SOURCE = "that of this test, lest an edit while it runs be noticed"
-KEPT = {"table.csv", "cells.csv", "config.toml", "results"}
+KEPT = {"table.csv", "cells.csv", "config.toml", "report.html", "results"}
 KILLS = 32
 
 
