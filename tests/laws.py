@@ -21,6 +21,7 @@ from abs_theory.delays import (
     Mixture,
     Pareto,
     ShiftedExponential,
+    Slowest,
     Sum,
     Uniform,
     Weibull,
@@ -72,7 +73,8 @@ MIXTURES = [
 WRAPPED = [as_delay(stats.invgauss(0.5)), as_delay(stats.beta(2, 3, loc=1.0, scale=4.0))]
 GAP = Mixture(weights=(0.3, 0.7), components=(Uniform(low=1.0, high=2.0), Uniform(low=10.0, high=11.0)))
 COXIAN = Coxian(rates=(3.0, 1.0), go_on=(0.4,))
-SMOOTH = [*SCIPY, HYPER, *SUMS, *UNIFORM_SUMS, *MIXTURES, COXIAN]
+SLOWEST = Slowest(LOGNORMAL, count=4)
+SMOOTH = [*SCIPY, HYPER, *SUMS, *UNIFORM_SUMS, *MIXTURES, COXIAN, SLOWEST]
 CONTINUOUS = [*SMOOTH, *WRAPPED, GAP]
 MEASURED = Empirical(np.random.default_rng(0).lognormal(size=40))
 ATOMIC = [
