@@ -1,6 +1,6 @@
 """The pictures of the page, in bokeh: made once for a page, then only their data change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ from simulations.explore.answers import Answer, timeline_of
 from simulations.plot import OUTCOMES
 
 if TYPE_CHECKING:  # bokeh comes with the extra "explore"
-    from bokeh.models import ColumnDataSource, Toggle, Whisker
+    from bokeh.models import ColumnDataSource, LegendItem, Toggle, Whisker
     from bokeh.plotting import figure
 
 __all__ = ["Pictures"]
@@ -51,6 +51,8 @@ class Pictures:
         self.round_time = self._over_k("round_time", "round time (s)", "Round time against k")
         self.rate = self._over_k("rate", "gradients per second", "Gradients per second against k")
         self.staleness = self._staleness()
+        for item in self._kept_items():
+            item.visible = False
 
     @property
     def panels(self) -> "list[figure]":
@@ -82,6 +84,13 @@ class Pictures:
         self._set("kept_curve", _with_ends(answer.curve))
         self._set("kept_own", _with_ends(answer.curve[answer.curve["k"] == answer.setting.k]))
         self._set("kept_stale", _stale(answer, 0.2))
+        for item in self._kept_items():
+            item.visible = True
+
+    def _kept_items(self) -> "Iterator[LegendItem]":
+        """What the legends say of the setting that is kept."""
+        for drawn in self.panels:
+            yield from (item for item in drawn.legend[0].items if item.label.value == "kept")  # pyright: ignore
 
     def _set(self, name: str, columns: Mapping[str, Values]) -> None:
         self._data[name].update(data=dict(columns))
@@ -119,13 +128,14 @@ class Pictures:
             )  # fmt: skip
         drawn.y_range.start = 0  # pyright: ignore[reportAttributeAccessIssue]
         _small_legend(drawn)
+        drawn.legend[0].location = "top_right" if column == "rate" else "top_left"  # where the curve is not
         return drawn
 
     def _law(self) -> "figure":
         drawn = self._figure(
             "The delay law",
             "t (s)",
-            "share of tasks longer than t",
+            "share longer than t",
             tooltips=[("t", "@t s"), ("longer", "@longer{0 %}")],
         )
         drawn.line("t", "longer", source=self._data["kept_law"], color=PALE, line_width=2, legend_label="kept")
@@ -135,7 +145,7 @@ class Pictures:
 
     def _staleness(self) -> "figure":
         drawn = self._figure(
-            "Staleness of the applied gradients", "staleness (updates)", "share of gradients",
+            "Staleness of gradients", "staleness (updates)", "share of gradients",
             tooltips=[("staleness", "@staleness"), ("share", "@share ± @error")],
         )  # fmt: skip
         for name, color, words in (("kept_stale", PALE, "kept"), ("stale", OWN, "this setting")):
@@ -169,7 +179,7 @@ class Pictures:
         drawn.segment("time", "low", "time", "high", source=self._data["updates"], color="black", legend_label="update")
         _small_legend(drawn)
         drawn.add_layout(drawn.legend[0], "above")
-        drawn.legend[0].update(orientation="horizontal", ncols=2)
+        drawn.legend[0].update(orientation="horizontal", ncols=2, spacing=16)
         future = BoxAnnotation(left=0, visible=False, fill_color="white", fill_alpha=0.8, line_color=OWN)
         drawn.add_layout(future)
         play = Toggle(label="Play", button_type="primary", width=90)
