@@ -207,9 +207,19 @@ RESTARTS = {
     ),
     "all late workers": lambda rounds, tasks: late_ones(rounds),
     "all others": lambda rounds, tasks: (rounds["restarts"] == N - 1).all(),
-    "workers staler than that": lambda rounds, tasks: restarted_at(tasks) == {tasks["age"].max()},
+    "workers staler than that": lambda rounds, tasks: are_too_stale(rounds, tasks),
 }
 USED = {"applied", "unfinished"}
+
+
+def are_too_stale(rounds, tasks):
+    """Whether tasks restart that are staler than the threshold from then on, and the others stay within it."""
+    if rounds["max_staleness"].nunique() == 1:
+        return restarted_at(tasks) == {tasks["age"].max()}
+    from_then_on = rounds.assign(end_version=rounds["update"] - 1)[["replicate", "end_version", "max_staleness"]]
+    restarted = tasks[tasks["outcome"] == "restarted"].merge(from_then_on)
+    within = rounds["largest_staleness"] <= rounds["max_staleness"]
+    return len(restarted) > 0 and within.all() and (restarted["age"] > restarted["max_staleness"]).all()
 
 
 def restarted_at(tasks):
