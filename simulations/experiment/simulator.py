@@ -121,8 +121,8 @@ def simulate(  # noqa: PLR0913
         joblib.delayed(run_replicates)(run, group) for group in groups
     )
     rounds, tasks = [], []
-    # a single run is often one of many, in a process that has no use for a bar and its lock
-    progress = tqdm(total=len(chosen), unit="run", disable=None, leave=False) if len(chosen) > 1 else nullcontext()
+    # a single group is often one of many, in a process that has no use for a bar and its lock
+    progress = tqdm(total=len(chosen), unit="run", disable=None, leave=False) if len(groups) > 1 else nullcontext()
     with closing(cast(Generator, results)), progress as bar:  # after Ctrl-C the processes end
         for group in filter(None, results):  # none is empty
             for rows, lines in group:
