@@ -38,6 +38,7 @@ WARMUP_FACTOR = 2.0  # times the median of the fastest arrivals, from which a fi
 WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 
 
+@np.errstate(all="ignore")  # of numbers at the ends of the range of floats; what comes of them is judged by its value
 def clean(
     frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
 ) -> tuple[pd.DataFrame, Names, list[str]]:

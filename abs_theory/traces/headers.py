@@ -13,7 +13,7 @@ import pandas as pd
 
 from abs_theory.checks import instead
 from abs_theory.traces.columns import NEEDED, counted, is_status, listed, numbers, one_line, unit_name
-from abs_theory.traces.numerals import check_cells, decimal_mark, with_plain_numbers
+from abs_theory.traces.numerals import check_cells, decimal_mark, with_plain_cells, with_plain_numbers
 
 __all__ = ["ROLES", "Wishes", "attempts_of"]
 
@@ -76,6 +76,7 @@ class Wishes:
     decimal: str | None = None  #: "." or ",": the mark of decimals in text; None: by the content
 
 
+@np.errstate(all="ignore")  # of numbers at the ends of the range of floats; what comes of them is judged by its value
 def attempts_of(
     frame: pd.DataFrame, layout: str | None, wishes: Wishes
 ) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
@@ -128,14 +129,14 @@ def _differing(frame: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"a trace must be a pandas DataFrame, got {type(frame).__name__}")
     names = [str(name).strip().lower() for name in frame.columns]
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    twice = sorted({name or "''" for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"column names must differ, got {listed(twice)} more than once")
     if isinstance(frame.index, pd.MultiIndex) or (frame.index.name is not None and str(frame.index.name) not in names):
         index = [name for name in frame.index.names if name is not None]
         if index and not {str(name).strip().lower() for name in index} & set(names):
             frame = frame.reset_index()
-    return frame
+    return with_plain_cells(frame)
 
 
 def _chosen(frame: pd.DataFrame, wishes: Wishes) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -297,8 +298,8 @@ def _wide(
     if not workers or frame.empty:
         raise ValueError(f"{NEEDED}, or one column per worker; found {shown or 'no columns'}")
     cells = frame[workers]
-    for name in cells:
-        check_cells(one_line(str(name)), cells[name])
+    for name in (*kept.values(), *([] if index is None else [index]), *workers):
+        check_cells(one_line(str(name)), frame[name])
     mark = decimal_mark([cells[name] for name in cells], wishes.decimal)
     cells = cells.apply(with_plain_numbers, mark=mark) if mark is not None else cells
     for name in cells:

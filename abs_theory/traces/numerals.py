@@ -4,12 +4,21 @@ One mark of decimals holds for a whole file.  Where the text allows both reading
 """
 
 import re
+import reprlib
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["FAILED", "MISSING", "decimal_mark", "seconds_of_durations", "with_plain_numbers"]
+__all__ = [
+    "FAILED",
+    "MISSING",
+    "check_cells",
+    "decimal_mark",
+    "seconds_of_durations",
+    "with_plain_cells",
+    "with_plain_numbers",
+]
 
 # Words that stand where a number is missing, and where an attempt did not deliver, in lower case.
 MISSING = frozenset(
@@ -20,6 +29,8 @@ FAILED = frozenset([
     "oom", "lost", "dead", "crash", "crashed", "abort", "aborted", "cancelled", "canceled", "dropped", "expired", "dnf",
     "no response", "unreachable", "missing",
 ])  # fmt: skip
+
+COMPOSITE = (list, dict, set, tuple, np.ndarray, bytes)  # kinds of cells that are no value of a trace
 
 GROUP = "[ '\u00a0\u2009\u202f\u2019]"  # spaces of every width and apostrophes between groups of three digits
 _SPACED = re.compile(rf"(?<=\d){GROUP}(?=\d{{3}}(?:{GROUP}|[.,]|$))")
@@ -118,11 +129,33 @@ def _ungrouped(text: str) -> str:
     return _SPACED.sub("", text)
 
 
+class _Composite(str):
+    """What stands for a cell that is neither a number nor text nor a time, so that columns can be compared."""
+
+    kind: str
+
+
+def with_plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with text for lists and the like, which cannot be compared; ``check_cells`` still refuses them."""
+    plain = frame.copy(deep=False)
+    for place, dtype in enumerate(frame.dtypes):
+        column = frame.iloc[:, place]
+        if pd.api.types.is_object_dtype(dtype) and any(issubclass(kind, COMPOSITE) for kind in set(map(type, column))):
+            cells = pd.Series([_plain_cell(cell) for cell in column], frame.index, dtype=object)
+            plain.isetitem(place, cells)  # pyright: ignore[reportArgumentType]
+    return plain
+
+
+def _plain_cell(cell: object) -> object:
+    if not isinstance(cell, COMPOSITE):
+        return cell
+    text = _Composite(reprlib.repr(cell))
+    text.kind = type(cell).__name__
+    return text
+
+
 def check_cells(name: str, column: pd.Series) -> None:
-    """Raise ValueError if a cell of ``column`` is neither a number nor text nor a time."""
-    if not pd.api.types.is_object_dtype(column):
-        return
-    odd = column.map(lambda cell: isinstance(cell, list | dict | set | tuple | np.ndarray | bytes)).to_numpy(bool)
-    if odd.any():
-        kind = type(column[odd].iloc[0]).__name__
+    """Raise ValueError if a cell of ``column``, as ``with_plain_cells`` left it, was a list or the like."""
+    if pd.api.types.is_object_dtype(column) and _Composite in set(map(type, column)):
+        kind = next(cell.kind for cell in column if isinstance(cell, _Composite))
         raise ValueError(f"{name} must hold one number or text in each row, got a {kind}")

@@ -37,13 +37,15 @@ def read_parquet(source: Source) -> Loaded:
             groups = [stored.metadata.row_group(i) for i in range(stored.metadata.num_row_groups)]
             check_unpacked(sum(group.total_byte_size for group in groups))
             table = stored.read()
-        exact = {"start", "end"} & {str(name).strip().lower() for name in table.column_names}
+        names = [str(name) for name in table.column_names]
+        exact = {"start", "end"} & {name.strip().lower() for name in names}
         # a column of whole numbers with gaps would lose its nanoseconds as floats
         types = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get if exact else None
-        frame = table.to_pandas(ignore_metadata=True, types_mapper=types)
+        numbered = table.rename_columns([str(place) for place in range(len(names))])  # names may repeat
+        frame = numbered.to_pandas(ignore_metadata=True, types_mapper=types).set_axis(names, axis=1)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, MemoryError) as problem:
         raise ValueError(f"the file is cut short or damaged: {problem}") from None
-    hidden = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", str(name))]
+    hidden = [name for name in names if re.fullmatch(r"__index_level_\d+__", name)]
     return Loaded(frame.rename(columns=dict.fromkeys(hidden[:1], "")).drop(columns=hidden[1:]), None, ())
 
 

@@ -107,8 +107,13 @@ def _is_possible(event: Event) -> bool:
 
 def _plain(event: Event) -> Event:
     """The event with its name, category, process and thread as text, whatever they were."""
-    texts = {key: str(event.get(key, "")) for key in ("name", "cat", "pid", "tid")}
+    texts = {key: _text(event.get(key, "")) for key in ("name", "cat", "pid", "tid")}
     return {**event, **texts}
+
+
+def _text(value: object) -> str:
+    """``value`` as text that can be written; JSON allows halves of a character (surrogates)."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _steps(path: Path, spans: list[Event], steps: list[Event], rank: object) -> Loaded:
@@ -233,7 +238,7 @@ def _tasks(spans: list[Event], metadata: list[Event]) -> Loaded:
             continue
         arguments = event.get("args")
         arguments = arguments if isinstance(arguments, dict) else {}
-        task = str(arguments.get("func_or_class_name") or event["name"].removeprefix("task::"))
+        task = _text(arguments.get("func_or_class_name") or event["name"].removeprefix("task::"))
         worker = f"{processes.get(pid, pid)} {thread}"
         rows.append(
             (task, worker, float(event["ts"]), float(event["dur"]), arguments.get("round", arguments.get("step")))
@@ -251,4 +256,4 @@ def _tasks(spans: list[Event], metadata: list[Event]) -> Loaded:
 
 def _label(event: Event) -> str:
     arguments = event.get("args")
-    return str(arguments.get("name")) if isinstance(arguments, dict) else str(event.get("pid"))
+    return _text(arguments.get("name")) if isinstance(arguments, dict) else event["pid"]
