@@ -4,6 +4,7 @@ A command should start fast.  So this file imports no numerics, and a command im
 """
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -33,6 +34,7 @@ INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells set it
 QUIET_SECONDS = 2.0  # a command that takes longer says that it is working
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
+LONG_WORD, LONGEST_START = re.compile(r"\S{500,}"), 60  # longer than most paths; what is shown of such a word
 TOO_MUCH: dict[type[Exception], str] = {
     MemoryError: "this needs more memory than there is: ask for less, such as fewer workers or replicates",
     RecursionError: "something that was given is nested too deeply",
@@ -210,10 +212,11 @@ def printable(text: str) -> str:
 def warn(name: str, message: str) -> None:
     """Print ``message`` in one line on stderr, after the ``name`` of the command.
 
-    Control characters are written as Python writes them, so that no name can change the terminal; the middle of a very
-    long message is left out.
+    Control characters are written as Python writes them, so that no name can change the terminal.  Of a very long word
+    only the start is shown, and the middle of a very long message is left out.
     """
-    line = printable(one_line(message))
+    line = LONG_WORD.sub(lambda word: f"{word[0][:LONGEST_START]}... ({len(word[0])} characters)", one_line(message))
+    line = printable(line)
     if len(line) > MAX_MESSAGE_LENGTH:
         line = f"{line[: MAX_MESSAGE_LENGTH // 2]} ... {line[-MAX_MESSAGE_LENGTH // 2 :]}"
     print(f"{name}: {line}", file=sys.stderr)

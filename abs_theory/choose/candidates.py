@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from abs_theory import bounds, monte_carlo, steady_state
 from abs_theory.bounds import Constants, Tradeoff, expected
+from abs_theory.checks import check_memory
 from abs_theory.choose.goal import Budget, Goal, Target
 from abs_theory.choose.start import Start, estimated, no_start, seconds_to, updates_by
 from abs_theory.delays import Exponential
@@ -25,6 +26,7 @@ __all__ = ["Candidates", "between", "coarse", "grid", "joined", "outcomes", "rou
 EVERY_K_UP_TO = 128  # workers: with more, about 3/4 of this many k are tried, then those around the best
 K_BETWEEN_NEIGHBOURS = 9  # tried in each gap around the best k, with more workers than that
 FEW_ROUNDS = {"num_rounds": 200, "replicates": 64}  # of one simulated candidate: 1 to 2 % in the round time
+ARRAYS_PER_WORKER = 3  # with a number for each pair and worker, at the same time
 LARGEST_THRESHOLD = 8  # n / k: with a threshold of 8 n / k restarts are rare
 
 
@@ -152,6 +154,10 @@ def rounds(
     times, message_seconds = costs
     laws = tuple(delay) if isinstance(delay, Sequence) else delay
     workers = as_workers(laws, n)
+    size = 8 * ARRAYS_PER_WORKER * k.size * n
+    check_memory(
+        f"a search of {k.size} pairs of k and max_staleness for n={n} workers (k=..., max_staleness=...)", size
+    )
     exact = (theta == 0) | (k == n) | all(isinstance(law, Exponential) for law in workers.laws)
     simulate = np.zeros(k.size, dtype=bool)
     routes = np.full(k.size, method, dtype=object)

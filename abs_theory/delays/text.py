@@ -35,6 +35,7 @@ LAWS = {
 
 
 MAX_DEPTH = 20  # laws within laws; each level is a sum or a mixture of the next
+MAX_MEAN = 1e150  # the square and its inverse, as in a variance, are then floating-point numbers
 MAX_SAMPLES = 1_000_000  # of a file of measured delays, which take 8 MB
 
 
@@ -105,7 +106,11 @@ def delay_law(text: str) -> Delay:
     missing = [key for key, field in known.items() if field.default is MISSING and key not in given]
     if missing:
         raise ValueError(f"parameter {missing[0]!r} is missing: write {_signature(law)}")
-    return law(**given)
+    made = law(**given)
+    if 0 < made.mean < 1 / MAX_MEAN or MAX_MEAN < made.mean < math.inf:
+        limits = f"{1 / MAX_MEAN:g} to {MAX_MEAN:g}"
+        raise ValueError(f"the mean of a delay law must be {limits}, got {made.mean:.3g}: use another unit of time")
+    return made
 
 
 def delay_text(law: DelayLike) -> str:

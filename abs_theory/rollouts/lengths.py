@@ -53,6 +53,10 @@ def read_lengths(text: str, group: int = 1) -> Lengths:
         law = delay_law(text)
         return Lengths(law, text)
     check_input_file(path)
+    if path.is_dir():
+        raise ValueError(f"--lengths must be a file or a law such as lognormal:median=800,sigma=1, {path} is a folder")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} must have a column of token lengths, it is empty")
     return _of_table(_table(path), path.name, group)
 
 
@@ -61,7 +65,10 @@ def _table(path: Path) -> pd.DataFrame:
     if kind in (".parquet", ".pq"):
         return pd.read_parquet(path)
     if kind in (".jsonl", ".ndjson", ".json"):
-        return pd.read_json(path, lines=True)
+        try:
+            return pd.read_json(path, lines=True)
+        except ValueError as problem:
+            raise ValueError(f"{path.name} must have a JSON object on each line, and does not: {problem}") from None
     table = pd.read_csv(path)
     if table.shape[1] == 1 and pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
         table = pd.read_csv(path, header=None, names=["tokens"])
@@ -70,6 +77,8 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _of_table(table: pd.DataFrame, name: str, group: int) -> Lengths:
     table = table.rename(columns={column: str(column).strip().lower() for column in table.columns})
+    if twice := table.columns[table.columns.duplicated()].tolist():
+        raise ValueError(f"the columns of {name} must have different names, it has {twice[0]} twice (case is ignored)")
     if "tokens" not in table and table.shape[1] == 1:
         table = table.set_axis(["tokens"], axis=1)
     if "tokens" not in table:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abs_theory import monte_carlo, steady_state
-from abs_theory.checks import check_count, check_nonnegative, check_positive, explains_types
+from abs_theory.checks import MAX_WORKERS, check_count, check_nonnegative, check_positive, explains_types
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import TrainerState
@@ -19,6 +19,7 @@ __all__ = ["Mode", "Setup", "admission", "batches", "modes", "over_sampling", "s
 SIMULATED_TASKS, LEAST_ROUNDS, REPLICATES = 40_000, 20, 16  # of a mode without a formula
 USUAL_AHEAD = (0.5, 1.0, 2.0, 4.0, 8.0)  # batches
 MOST_AHEAD_IN_ORDER = 4  # batches
+MAX_SIZE = 1e50  # of a number in a setup; products of three are then floating-point numbers
 INSTANT = 1e-9  # of a mean task: an update that takes no time, in the formulas for those that take some
 SPEED_STEPS = 12  # of the fixed point of the speed of shared GPUs
 
@@ -37,13 +38,17 @@ class Setup:
     gpus: float | None = None  #: for generation; None: every slot has its own speed
 
     def __post_init__(self) -> None:
-        check_count("batch", self.batch)
-        check_count("slots", self.slots)
+        check_count("batch", self.batch, maximum=MAX_WORKERS)
+        check_count("slots", self.slots, maximum=MAX_WORKERS)
         if self.slots < self.batch:
             raise ValueError(f"slots must be at least batch={self.batch}, got slots={self.slots}: use a smaller batch")
         check_positive("seconds_per_token", self.seconds_per_token)
         check_nonnegative("slowdown", self.slowdown)
         check_nonnegative("trainer_seconds", self.trainer_seconds)
+        for name in ("seconds_per_token", "slowdown", "trainer_seconds", "gpus"):
+            value = getattr(self, name)
+            if value and not 1 / MAX_SIZE <= value <= MAX_SIZE:
+                raise ValueError(f"{name} must be {1 / MAX_SIZE:g} to {MAX_SIZE:g}, or left out, got {name}={value:g}")
         if self.gpus is not None:
             check_positive("gpus", self.gpus)
         if self.slowdown and self.gpus is None:
@@ -184,7 +189,7 @@ def admission(setup: Setup, ahead: float, window: int | None = None) -> Mode:
 
 
 def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float) -> TrainerState:
-    state = steady_state.abs_sgd(law, k, n, bound, update_seconds=seconds or INSTANT * law.mean)
+    state = steady_state.abs_sgd(law, k, n, bound, update_seconds=max(seconds, INSTANT * law.mean))
     assert isinstance(state, TrainerState)
     return state
 

@@ -35,6 +35,7 @@ __all__ = ["Protocol", "Run", "Server", "check_protocol"]
 AVERAGED_BATCHES = 100  # mini-batches over which the server averages the loss it sees; our choice
 MOST_ARRIVALS = 1_000_000  # without an update; then a run is given up, after seconds of computing
 MOST_ARRIVALS_PER_WORKER = 100  # in addition
+MOST_QUEUED = 200_000  # gradients that wait for one update; then a run is given up, after seconds of computing
 
 
 @dataclass(frozen=True)
@@ -480,7 +481,7 @@ class Server:
     def _wait_for_the_update(self, end: float) -> None:
         """Pass the time until ``end``; what arrives queues, and if the protocol says so its worker goes on.
 
-        Raises RunEnds if the run ends before.
+        Raises RunEnds if the run ends before, RuntimeError if too many arrive.
         """
         if not self.goes_on(end, self.updates, self.params):
             raise RunEnds
@@ -495,6 +496,10 @@ class Server:
                 else:
                     self._deliver(job, time)
                     self.queued.append(job)
+                    if len(self.queued) > MOST_QUEUED:
+                        raise self._no_update(
+                            f"{len(self.queued)} gradients wait: update_seconds must not be so much longer than a task"
+                        )
                     meanwhile(self, job)
         self.time = end
 

@@ -36,6 +36,7 @@ from abs_theory.workers import Workers, as_workers
 
 __all__ = ["abs_batch"]
 
+INSTANT = 1e-12  # of a mean task: an update that is shorter takes no time
 BINS = 64  # of the time to the next update
 HERMITE = np.polynomial.hermite_e.hermegauss(7)  # nodes of an average over a normal number
 WEIGHTS = HERMITE[1] / HERMITE[1].sum()
@@ -72,6 +73,8 @@ def abs_batch(
     if not all(math.isfinite(law.mean) for law in workers.laws):
         raise ValueError(f"E[X] must be finite, got {workers.laws!r}")
     T = 0.0 if update is None else float(update.mean)
+    if min(law.mean for law in workers.laws) * INSTANT > T:
+        T = 0.0
     least = k / sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
     if least <= T and math.isinf(theta):
         raise ValueError(
