@@ -63,7 +63,10 @@ def read_lengths(text: str, group: int = 1) -> Lengths:
 def _table(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     if kind in (".parquet", ".pq"):
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except ValueError as problem:
+            raise ValueError(f"{path.name} must be a Parquet file, and is not: {problem}") from None
     if kind in (".jsonl", ".ndjson", ".json"):
         try:
             return pd.read_json(path, lines=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from abs_theory import monte_carlo, steady_state
 from abs_theory.checks import MAX_WORKERS, check_count, check_nonnegative, check_positive, explains_types
-from abs_theory.delays import Delay
+from abs_theory.delays import Delay, as_delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import TrainerState
 from abs_theory.typing import DelayLike
@@ -20,6 +20,7 @@ SIMULATED_TASKS, LEAST_ROUNDS, REPLICATES = 40_000, 20, 16  # of a mode without 
 USUAL_AHEAD = (0.5, 1.0, 2.0, 4.0, 8.0)  # batches
 MOST_AHEAD_IN_ORDER = 4  # batches
 MAX_SIZE = 1e50  # of a number in a setup; products of three are then floating-point numbers
+MAX_UPDATE = 1e6  # mean tasks; equations for the waiting of the slots are singular far beyond
 INSTANT = 1e-9  # of a mean task: an update that takes no time, in the formulas for those that take some
 SPEED_STEPS = 12  # of the fixed point of the speed of shared GPUs
 
@@ -49,6 +50,12 @@ class Setup:
             value = getattr(self, name)
             if value and not 1 / MAX_SIZE <= value <= MAX_SIZE:
                 raise ValueError(f"{name} must be {1 / MAX_SIZE:g} to {MAX_SIZE:g}, or left out, got {name}={value:g}")
+        task = self.seconds_per_token * as_delay(self.task).mean
+        if self.trainer_seconds > MAX_UPDATE * task:
+            raise ValueError(
+                f"trainer_seconds must be at most {MAX_UPDATE:g} times a mean task of {task:.3g} s, "
+                f"got {self.trainer_seconds:g}: an update takes that long and the slots hardly matter"
+            )
         if self.gpus is not None:
             check_positive("gpus", self.gpus)
         if self.slowdown and self.gpus is None:

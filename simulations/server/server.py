@@ -470,6 +470,10 @@ class Server:
         measured = None if self._meter is None else self._meter.of(0, self.time, self._ages)
         decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss, measured)
         self.k, self.max_staleness = decisions.k, decisions.max_staleness
+        if self.k > self._patience:
+            raise ValueError(
+                f"k must be at most {self._patience} with {self.n} workers, got k={self.k}: use a smaller k"
+            )
         self.step_size, self.local_steps = decisions.step_size, decisions.local_steps
 
     def _arrived(self, job: Job) -> Job:

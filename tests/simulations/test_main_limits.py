@@ -22,6 +22,7 @@ problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
 """
 QUADRATIC = 'problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }'
 NESTED = "mixture:weights=1,components=(" * 200 + "exponential:mean=1" + ")" * 200
+CONSTANTS = ["--L", "1", "--sigma2", "1", "--gap", "1"]
 TABLE = '{ law = "mixture", weights = [1], components = [' * 300 + '"exponential:mean=1"' + "] }" * 300
 TOML = {
     "workers": (BASE.replace("n = 3", "n = 100000000000"), "n must be at most 1000000"),
@@ -48,6 +49,11 @@ TOML = {
     "lists within lists": (BASE.replace("[1.0]", "[" * 5000 + "]" * 5000), "nested too deeply"),
     "cells": (BASE + f"[sweep]\nseed = {list(range(400))}\nstep_size = {list(range(1, 400))}\n", "up to 100000 cells"),
     "delays of a device": (BASE.replace("exponential:mean=1", "empirical:/dev/zero"), "is a device or a pipe"),
+    "k": (BASE.replace('"k_sync", k = 2', '"k_batch_async", k = 10000000000'), "k must be at most"),
+    "an endless queue": (
+        "update_seconds = 1e12\n" + BASE.replace('"k_sync", k = 2', '"abs_batch", k = 2, max_staleness = 1'),
+        "gradients wait: update_seconds must not",
+    ),
     "a long text": (BASE.replace("k_sync", "k" * 100_000), "there is no protocol named"),
 }
 
@@ -108,13 +114,33 @@ def test_a_pipe_or_a_device_is_no_input(command, package, tmp_path):
     [
         ["plan", str(ROOT / "examples" / "trace.csv"), "-n", "1000000000"],
         ["round-time", "--delay", "exponential:mean=1 x 100000000000", "-n", "100000000000"],
+        ["choose", "--delay", "exponential:mean=1", "-n", "100000", "--target", ".1", *CONSTANTS],
+        ["choose", "--delay", "exponential:mean=1", "-n", "1000000000", "--target", ".1", *CONSTANTS],
+        ["round-time", "--delay", "uniform:low=0,high=1e308", "-n", "4"],
+        ["round-time", "--delay", "gamma:shape=1,scale=1e-308", "-n", "4", "--max-staleness", "1"],
+        ["rollouts", "--lengths", "lognormal:median=800,sigma=1", "--batch", "2", "--slots", "99999999999"],
+        ["rollouts", "--lengths", "exponential:mean=9", "--batch", "2", "--slots", "3", "--trainer-seconds", "1e20"],
         ["round-time", "--delay", NESTED, "-n", "4"],
         ["round-time", "--delay", "empirical:/dev/zero", "-n", "4"],
     ],
-    ids=["workers of a plan", "workers", "laws within laws", "a device"],
+    ids=[
+        "workers of a plan",
+        "workers",
+        "a search",
+        "workers of a choice",
+        "long tasks",
+        "short tasks",
+        "slots",
+        "a long update",
+        "laws within laws",
+        "a device",
+    ],
 )
 def test_a_command_that_asks_for_too_much(command, arguments):
-    refused(command(*arguments, package="abs_theory"), "at most|or equal to|is a device or a pipe")
+    refused(
+        command(*arguments, package="abs_theory"),
+        "at most|or equal to|is a device or a pipe|GiB of memory|must be 1e-150 to 1e+150",
+    )
 
 
 def test_no_name_changes_the_terminal(command, tmp_path):
