@@ -98,7 +98,7 @@ def draw(table: pd.DataFrame) -> Figure:
         _band(column[2], rows, "norm2", style.ORANGE, label="squared norm of the mean gradient")
         column[0].set(title=law, ylim=(0, None))
         column[0].yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        column[1].set(yscale="symlog", ylim=(0, NO_THRESHOLD))
+        column[1].set(yscale="symlog", ylim=(-0.15, NO_THRESHOLD))  # 0 is above the axis
         column[1].set_yticks([0, 1, 3, 10, NO_THRESHOLD], ["0", "1", "3", "10", "40 or none"])
         column[2].set(yscale="log", xlabel="time (s; mean delay 1 s)")
     for ax, label in zip(axes[:, 0], ("workers waited\nfor, $k$", "threshold\n(updates)", "measured"), strict=True):
