@@ -41,6 +41,7 @@ def test_the_python_example_runs_and_prints_what_it_says(capsys):
     assert capsys.readouterr().out.split() == printed.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_runs_and_writes_where_it_says(command, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

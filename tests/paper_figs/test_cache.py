@@ -98,6 +98,7 @@ def test_a_foreign_card_blocks_nothing(content, tmp_path):
     assert "timeline" in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_damaged_files_of_a_figure_are_made_again_and_named(tmp_path, capsys):
     make(["timeline"], "quick", tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.glob("timeline*") if path.suffix != ".json"}
@@ -211,6 +212,7 @@ def test_the_command_refuses_a_file_as_folder_and_lists_what_is_cached(tmp_path,
     assert listed["ablation"] == "default  to be computed (never computed)"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_no_picture_beside_other_numbers_and_goes_on(tmp_path, command, monkeypatch):
     """Ctrl-C after the table and before the picture: the page does without the figure until it is drawn."""
     out = tmp_path / "figures"

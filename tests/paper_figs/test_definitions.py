@@ -305,6 +305,7 @@ def test_what_runs_is_in_the_key(name):
     assert run <= set(TOOLKIT.used_by(figure.compute))
 
 
+@pytest.mark.slow
 def test_the_command_says_what_has_changed(copied):
     root, _ = copied
 

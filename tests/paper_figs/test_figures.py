@@ -64,6 +64,7 @@ def tables(request):
 LONG = [pytest.param(name, marks=pytest.mark.slow) if name in ("ablation", "heterogeneity") else name for name in NAMES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LONG)
 def test_every_figure_is_drawn_within_its_page_with_units_and_no_text_cut_off(name, tables, tmp_path):
     with style.applied():

@@ -24,6 +24,7 @@ def tables():
     return {"timeline": timeline.compute(**timeline.QUICK), "budget": budget.compute(**budget.QUICK)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timeline", "budget"])
 @pytest.mark.parametrize("width", widths.WIDTHS)
 def test_a_figure_fits_its_width(name, width, tables):
