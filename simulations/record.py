@@ -126,7 +126,8 @@ def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> M
 
     ``reached`` is False for a value that is only a lower bound.  The interval holds all t whose pointwise interval for
     P(not reached by t) contains 1/2.  It is approximate: of r < 6 replicates it is from the least to the largest, which
-    holds the median with probability 1 - 2**(1 - r) only.  Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval.
+    holds the median with probability 1 - 2**(1 - r) only.
+    Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval.
 
     >>> times, reached = pd.Series([2.0, 3.0, 5.0, 9.0, 9.0]), pd.Series([True, True, True, False, False])
     >>> median(times, reached).median
