@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import ended
 
 from abs_theory import __main__ as command
 from abs_theory import choose, order_stats, steady_state
@@ -26,11 +27,7 @@ def run(monkeypatch, capsys):
     """The command with these arguments, in this process: status, what it printed, what it complained."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["abs_theory", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            command.run()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
+        return ended(monkeypatch, capsys, command.run, "abs_theory", *arguments)
 
     return call
 

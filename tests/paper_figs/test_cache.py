@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import ended
 
 from abs_theory.files import locked
 from paper_figs import cache, page
@@ -169,10 +170,7 @@ def command(monkeypatch, capsys):
     """The command, in this process."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["paper_figs", *arguments])
-        with pytest.raises(SystemExit) as end:
-            run()
-        return Ended(end.value.code or 0, *capsys.readouterr())
+        return Ended(*ended(monkeypatch, capsys, run, "paper_figs", *arguments))
 
     return call
 

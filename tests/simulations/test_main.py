@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from in_process import ended
 from joblib.externals.loky import get_reusable_executor
 
 from simulations import __main__ as command
@@ -48,11 +49,7 @@ def run(monkeypatch, capsys):
     monkeypatch.setattr(report.plot, "timeline", lambda *_, **__: [])
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["simulations", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            command.run()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
+        return ended(monkeypatch, capsys, command.run, "simulations", *arguments)
 
     return call
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_traces
+from in_process import ended
 
 from abs_theory import __main__ as command
 from abs_theory import order_stats, traces
@@ -319,11 +320,7 @@ def test_the_benchmark_scores_on_the_rounds_that_were_not_shown(tmp_path):
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["abs_theory", "plan", *map(str, arguments), "--out", str(tmp_path / "out")])
-        with pytest.raises(SystemExit) as end:
-            command.run()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
+        return ended(monkeypatch, capsys, command.run, "abs_theory", "plan", *arguments, "--out", tmp_path / "out")
 
     call.folder = tmp_path / "out"
     return call

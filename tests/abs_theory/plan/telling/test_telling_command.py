@@ -1,11 +1,11 @@
 """What ``python -m abs_theory plan`` prints of costs, recipes and comparisons, and what it refuses."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import synthetic_traces
+from in_process import ended
 
 from abs_theory import __main__ as command
 from abs_theory.delays.text import delay_laws
@@ -14,11 +14,7 @@ from abs_theory.delays.text import delay_laws
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["abs_theory", "plan", *map(str, arguments), "--out", str(tmp_path / "out")])
-        with pytest.raises(SystemExit) as end:
-            command.run()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
+        return ended(monkeypatch, capsys, command.run, "abs_theory", "plan", *arguments, "--out", tmp_path / "out")
 
     return call
 
