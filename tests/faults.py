@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 ROOT = Path(__file__).parents[1]
 WITHIN = 5.0  # seconds in which all processes of a killed command have ended
 UNKILLED = """
@@ -79,6 +82,25 @@ def all_have_ended(group):
     while members(group) and time.monotonic() < end:
         time.sleep(0.05)
     return not members(group)
+
+
+def killed(start, seconds, kills):
+    """Kill what ``start(number)`` begins at random moments of its ``seconds``; the number of each run that was hit."""
+    rng, hits = np.random.default_rng(0), 0
+    for number in range(4 * kills):
+        process = start(number)
+        time.sleep(float(rng.uniform(0.1, 1.0)) * seconds)
+        alive = process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if not alive:
+            continue
+        hits += 1
+        assert all_have_ended(process.pid)
+        yield number
+        if hits == kills:
+            return
+    pytest.fail(f"only {hits} of {4 * kills} kills hit a run")
 
 
 def written(out):

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from faults import all_have_ended, ended, started, status_here, written
+from faults import all_have_ended, ended, killed, started, status_here, written
 
 from abs_theory.files import UNFINISHED
 
@@ -60,24 +60,11 @@ def test_killed_at_any_file_no_two_versions_stand_mixed(number, undisturbed, tmp
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(undisturbed, tmp_path):
     folder, old, new, seconds = undisturbed
-    rng, hits = np.random.default_rng(0), 0
-    for number in range(4 * KILLS):
-        out = shutil.copytree(folder, tmp_path / str(number))
-        process = figures(out)
-        time.sleep(float(rng.uniform(0.1, 1.0)) * seconds)
-        alive = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if not alive:
-            continue
-        hits += 1
-        assert all_have_ended(process.pid)
+    for number in killed(lambda number: figures(shutil.copytree(folder, tmp_path / str(number))), seconds, KILLS):
+        out = tmp_path / str(number)
         assert drawn(out) == old or drawn(out).items() <= new.items()
         is_as_undisturbed(out, new)
         shutil.rmtree(out)
-        if hits == KILLS:
-            return
-    pytest.fail(f"only {hits} of {4 * KILLS} kills hit a run")
 
 
 @pytest.mark.slow

@@ -5,9 +5,8 @@ import re
 import signal
 import time
 
-import numpy as np
 import pytest
-from faults import ROOT, all_have_ended, ended, started, status_here, written
+from faults import ROOT, ended, killed, started, status_here, written
 
 TRACE = ROOT / "examples" / "trace.csv"
 KILLS = 32
@@ -39,25 +38,12 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(undisturbed, tmp_path):
     expected, seconds = undisturbed
-    rng, hits = np.random.default_rng(0), 0
-    for number in range(4 * KILLS):
+    for number in killed(lambda number: plan(tmp_path / str(number)), seconds, KILLS):
         out = tmp_path / str(number)
-        process = plan(out)
-        time.sleep(float(rng.uniform(0.1, 1.0)) * seconds)
-        alive = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if not alive:
-            continue
-        hits += 1
-        assert all_have_ended(process.pid)
         whole = {name: text for name, text in pages(out).items() if "unfinished" not in name} if out.exists() else {}
         assert whole.items() <= expected.items()
         assert status_here("abs_theory", "plan", TRACE, "--out", out) == 0
         assert pages(out) == expected
-        if hits == KILLS:
-            return
-    pytest.fail(f"only {hits} of {4 * KILLS} kills hit a run")
 
 
 @pytest.mark.slow
