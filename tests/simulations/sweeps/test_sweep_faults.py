@@ -5,13 +5,14 @@ After each, the same command gives the same bytes as a run that nothing disturbe
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import faults
 import numpy as np
 import pytest
+from faults import ended, written
 
 from abs_theory.files import UNFINISHED
 from simulations.sweeps import Sweep, provenance
@@ -36,13 +37,8 @@ KILLS = 32
 
 def started(path, out, jobs=1):
     """The command as a process and group of its own."""
-    same = f"from simulations.sweeps import provenance; provenance.source_hash = lambda: {SOURCE!r};"
-    code = f"{same}from simulations.__main__ import run; run()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(path), "--out", str(out), "--jobs", str(jobs)], cwd=ROOT, text=True,
-        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    same = f"from simulations.sweeps import provenance; provenance.source_hash = lambda: {SOURCE!r}"
+    return faults.started("simulations", path, "--out", out, "--jobs", jobs, before=same)
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +52,10 @@ def undisturbed(tmp_path_factory):
     return folder / "run.toml", written(folder / "out"), time.monotonic() - begin
 
 
-def written(out):
-    return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-
-
 def finished(path, out):
     """Run to the end: what is said on stderr."""
-    with started(path, out) as process:
-        _, complained = process.communicate(timeout=300)
-    assert process.returncode == 0, complained
+    status, complained = ended(started(path, out))
+    assert status == 0, complained
     return complained
 
 
