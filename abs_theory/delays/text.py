@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from abs_theory import delays
-from abs_theory.checks import MAX_WORKERS, check_count, check_input_file, instead, plain_name
+from abs_theory.checks import MAX_WORKERS, check_count, instead, plain_name
 from abs_theory.delays.base import Delay
+from abs_theory.files import open_input
 from abs_theory.typing import DelayLike
 
 __all__ = ["delay_law", "delay_laws", "delay_text", "split_count"]
@@ -37,6 +38,7 @@ LAWS = {
 MAX_DEPTH = 20  # laws within laws; each level is a sum or a mixture of the next
 MAX_MEAN = 1e150  # the square and its inverse, as in a variance, are then floating-point numbers
 MAX_SAMPLES = 1_000_000  # of a file of measured delays, which take 8 MB
+MAX_SAMPLE_BYTES = 100 * MAX_SAMPLES  # of such a file: as much as the longest numbers take
 
 
 def delay_laws(texts: Sequence[str], n: int) -> Delay | list[Delay]:
@@ -182,8 +184,11 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _samples(path: str) -> Any:
-    check_input_file(Path(path))
-    lines = pd.read_csv(Path(path), header=None, dtype=str, skip_blank_lines=True, nrows=MAX_SAMPLES + 1)
+    try:
+        with open_input(Path(path), MAX_SAMPLE_BYTES) as file:
+            lines = pd.read_csv(file, header=None, dtype=str, skip_blank_lines=True, nrows=MAX_SAMPLES + 1)
+    except ValueError as problem:
+        raise ValueError(f"{path} must have one delay per line, and has not: {str(problem).strip()}") from None
     if len(lines) > MAX_SAMPLES:
         raise ValueError(f"{path} must have at most {MAX_SAMPLES} delays, it has more: take every tenth, say")
     if lines.shape[1] != 1:

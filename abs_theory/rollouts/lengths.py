@@ -1,7 +1,9 @@
 """Lengths of answers in tokens: from a training log, or from a law as text."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -9,11 +11,14 @@ import pandas as pd
 from abs_theory.checks import check_input_file, explains_types
 from abs_theory.delays import Delay, Empirical, Slowest
 from abs_theory.delays.text import delay_law
+from abs_theory.files import open_input
+from abs_theory.traces import read_table
 from abs_theory.typing import Array, Ints
 
 __all__ = ["Lengths", "read_lengths", "slowest_of_prompt"]
 
 WEIGHTS = ("probability", "weight", "count")  # columns that say how often a length occurs
+MOST_ANSWERS = 5_000_000  # of a log, which then take some 100 MB
 MOST_LENGTHS = 2000  # different ones that are kept; more are gathered, each group at its mean
 
 
@@ -63,18 +68,25 @@ def read_lengths(text: str, group: int = 1) -> Lengths:
 def _table(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     if kind in (".parquet", ".pq"):
-        try:
-            return pd.read_parquet(path)
-        except ValueError as problem:
-            raise ValueError(f"{path.name} must be a Parquet file, and is not: {problem}") from None
-    if kind in (".jsonl", ".ndjson", ".json"):
-        try:
-            return pd.read_json(path, lines=True)
-        except ValueError as problem:
-            raise ValueError(f"{path.name} must have a JSON object on each line, and does not: {problem}") from None
-    table = pd.read_csv(path)
-    if table.shape[1] == 1 and pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
-        table = pd.read_csv(path, header=None, names=["tokens"])
+        return read_table(path).drop(columns="", errors="ignore")  # a stored index has no name
+    lines = kind in (".jsonl", ".ndjson", ".json")
+    try:
+        if lines:
+            return _read(path, lambda file: pd.read_json(file, lines=True, nrows=MOST_ANSWERS + 1))
+        table = _read(path, lambda file: pd.read_csv(file, nrows=MOST_ANSWERS + 1))
+        if table.shape[1] == 1 and pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
+            table = _read(path, lambda file: pd.read_csv(file, header=None, names=["tokens"], nrows=MOST_ANSWERS + 1))
+    except ValueError as problem:
+        must = "have a JSON object on each line, and does not" if lines else "hold a table, and does not"
+        raise ValueError(f"{path.name} must {must}: {problem}") from None
+    return table
+
+
+def _read(path: Path, parse: Callable[[IO[bytes]], pd.DataFrame]) -> pd.DataFrame:
+    with open_input(path) as file:
+        table = parse(file)
+    if len(table) > MOST_ANSWERS:
+        raise ValueError(f"it has more than {MOST_ANSWERS} rows: take every tenth, say")
     return table
 
 

@@ -1,7 +1,6 @@
 """Files and folders to rows: the content of a file, not its name, decides which reader of ``formats`` reads it."""
 
 import gzip
-import io
 import pkgutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,15 +11,15 @@ from typing import IO, NamedTuple
 
 import pandas as pd
 
-from abs_theory.checks import instead
+from abs_theory.checks import explains_types, instead
+from abs_theory.files import open_input
 from abs_theory.traces.columns import counted, one_line
 from abs_theory.traces.formats import FORMATS, recognised
 from abs_theory.traces.headers import Wishes, attempts_of
 
-__all__ = ["Loaded", "Source", "check_unpacked", "load"]
+__all__ = ["Loaded", "Source", "load", "read_table"]
 
 HEAD_BYTES = 65536  # that show what a file is
-MOST_UNPACKED_BYTES = 4 * 2**30  # of one file; more than 10^8 rows of a trace
 GZIP, UTF16, UTF8_MARK = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
@@ -33,38 +32,8 @@ class Source(NamedTuple):
     format: str | None  #: the format that the caller named; None: recognised by its content
 
     def open(self) -> IO[bytes]:
-        """The unpacked content; reading more than MOST_UNPACKED_BYTES raises ValueError."""
-        if not self.zipped:
-            check_unpacked(self.path.stat().st_size)
-            return self.path.open("rb")
-        return io.BufferedReader(_Unpacked(self.path))
-
-
-class _Unpacked(io.RawIOBase):
-    """The content of a gzip file, up to MOST_UNPACKED_BYTES."""
-
-    def __init__(self, path: Path) -> None:
-        self._file, self._size = gzip.GzipFile(path), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        count = self._file.readinto(buffer)  # pyright: ignore[reportArgumentType]
-        self._size += count
-        check_unpacked(self._size)
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def check_unpacked(size: int) -> None:
-    """Raise ValueError if a file unpacks to more than MOST_UNPACKED_BYTES."""
-    if size > MOST_UNPACKED_BYTES:
-        most = f"{MOST_UNPACKED_BYTES / 2**30:.3g} GiB"
-        raise ValueError(f"the file must hold at most {most} when it is unpacked: split it, or thin it out")
+        """The unpacked content, up to the limits of ``open_input``."""
+        return open_input(self.path)
 
 
 class Loaded(NamedTuple):
@@ -118,14 +87,40 @@ def _check_claims(files: list[Path], parts: list[Loaded]) -> None:
         claimed |= dict.fromkeys(own, file)
 
 
+@explains_types
+def read_table(path: Path) -> pd.DataFrame:
+    r"""The table in a CSV, Parquet or spreadsheet file as it stands: no column is renamed, no row is mended.
+
+    Raises ValueError, naming the file, if it holds no table; OSError if it cannot be read.
+    See also ``read``, which makes a trace of it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "lengths.csv").write_text("tokens;group\n5;a\n")
+    ...     read_table(Path(folder, "lengths.csv"))
+       tokens group
+    0       5     a
+    """
+    with _named(path):
+        loaded, _ = _loaded(path, None)
+        if loaded.unit is not None:
+            raise ValueError("the file must hold a table, it is a timeline")
+        return loaded.frame
+
+
+def _loaded(path: Path, format: str | None) -> tuple[Loaded, str]:
+    """What the reader of its format makes of a file, and the name of the format."""
+    if not path.is_file() and path.exists():
+        raise ValueError("a trace must be a regular file or a folder of such files, not a pipe, device or socket")
+    head, zipped = _head(path)
+    name = format or _format_of(head)
+    read: Callable[[Source], Loaded] = pkgutil.resolve_name(FORMATS[name].reader)
+    return read(Source(path, head, zipped, format)), name
+
+
 def _load_file(path: Path, format: str | None, wishes: Wishes) -> Loaded:
     with _named(path):
-        if not path.is_file() and path.exists():
-            raise ValueError("a trace must be a regular file or a folder of such files, not a pipe, device or socket")
-        head, zipped = _head(path)
-        name = format or _format_of(head)
-        read: Callable[[Source], Loaded] = pkgutil.resolve_name(FORMATS[name].reader)
-        loaded = read(Source(path, head, zipped, format))
+        loaded, name = _loaded(path, format)
         if loaded.unit is not None:
             if wishes.columns or wishes.ignore:
                 raise ValueError("columns are chosen in tables, this file is a timeline: leave columns and ignore out")

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from abs_theory.files import check_unpacked
 from abs_theory.traces.columns import one_line
-from abs_theory.traces.files import UTF16, Loaded, Source, check_unpacked
+from abs_theory.traces.files import UTF16, Loaded, Source
 
 __all__ = ["read_csv", "read_parquet", "read_spreadsheet"]
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import check_count, explains_types
+from abs_theory.files import open_input
 from abs_theory.traces import Trace
 from simulations.fleets.base import Times
 
@@ -140,10 +140,11 @@ def _numbers(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
+        with open_input(path) as file:
+            table = pd.read_csv(file)
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("rows have more values than there are columns")
-    except (ValueError, EOFError, zlib.error) as error:  # what pandas makes of no text, no table, half an archive
+    except ValueError as error:  # what pandas makes of no text, no table, half an archive
         raise ValueError(f"{path} is no table of {', '.join(COLUMNS)}: {str(error).strip()}") from None
     return table
 

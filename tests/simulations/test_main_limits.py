@@ -49,6 +49,7 @@ TOML = {
     "lists within lists": (BASE.replace("[1.0]", "[" * 5000 + "]" * 5000), "nested too deeply"),
     "cells": (BASE + f"[sweep]\nseed = {list(range(400))}\nstep_size = {list(range(1, 400))}\n", "up to 100000 cells"),
     "delays of a device": (BASE.replace("exponential:mean=1", "empirical:/dev/zero"), "is a device or a pipe"),
+    "a replayed device": (BASE + '[fleet]\nname = "from_trace"\ntrace = "/dev/zero"\n', "is a device or a pipe"),
     "k": (BASE.replace('"k_sync", k = 2', '"k_batch_async", k = 10000000000'), "k must be at most"),
     "an endless queue": (
         "update_seconds = 1e12\n" + BASE.replace('"k_sync", k = 2', '"abs_batch", k = 2, max_staleness = 1'),

@@ -13,8 +13,9 @@ import pytest
 from damaged_traces import LONG, MUTANTS, WIDE
 from pyarrow import parquet
 
+from abs_theory.files import reading
 from abs_theory.plan import plan
-from abs_theory.traces import files, read
+from abs_theory.traces import read
 
 LONGEST_S = 10.0  # for one small file
 
@@ -130,7 +131,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path):
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused_by_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr(reading, "MOST_UNPACKED_BYTES", 2**20)
     packed = gzip.compress(b"round,worker,seconds\n" + b"0,0,1.000000000\n" * 200_000)
     assert len(packed) < 2**16
     (tmp_path / "trace.csv.gz").write_bytes(packed)
