@@ -1,7 +1,7 @@
 from . import command
 from .comparison import Comparison, Tolerance, compare
 from .lengths import Lengths, read_lengths, slowest_of_prompt
-from .mode import Mode, Setup, admission, batches, modes, over_sampling, synchronous
+from .mode import Mode, Setup, admission, batches, modes, over_sampling, synchronous, tail_batching
 from .page import write_page
 from .settings_search import Settings, best_settings
 
@@ -22,5 +22,6 @@ __all__ = [
     "read_lengths",
     "slowest_of_prompt",
     "synchronous",
+    "tail_batching",
     "write_page",
 ]

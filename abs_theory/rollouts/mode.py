@@ -14,9 +14,10 @@ from abs_theory.results import TrainerState
 from abs_theory.typing import DelayLike
 from abs_theory.workers import as_workers
 
-__all__ = ["Mode", "Setup", "admission", "batches", "modes", "over_sampling", "synchronous"]
+__all__ = ["Mode", "Setup", "admission", "batches", "modes", "over_sampling", "synchronous", "tail_batching"]
 
 SIMULATED_TASKS, LEAST_ROUNDS, REPLICATES = 40_000, 20, 16  # of a mode without a formula
+SPARE_SLOTS = (0.125, 0.25, 0.5, 1.0, 2.0)  # tried in tail batching, as shares of a batch
 USUAL_AHEAD = (0.5, 1.0, 2.0, 4.0, 8.0)  # batches
 MOST_AHEAD_IN_ORDER = 4  # batches
 MAX_SIZE = 1e50  # of a number in a setup; products of three are then floating-point numbers
@@ -104,16 +105,16 @@ class Mode:
 def modes(
     setup: Setup, ahead: Sequence[float] = (), thresholds: Sequence[int] = (1, 2, 4, 8), in_order: bool = True
 ) -> list[Mode]:
-    """The modes to compare: synchronous, over-sampling, running ahead, thresholds, and training in order.
+    """The modes to compare: three of staleness 0, running ahead, thresholds, and training in order.
 
     ``ahead``: batches that generation may run ahead of the trainer; by default .5, 1, 2, 4, 8, up to what the slots
     allow, and that.  The modes ``in_order``, or in a window of one batch, are simulated.
 
     >>> from abs_theory.delays import Exponential
     >>> names = [mode.name for mode in modes(Setup(Exponential(1.0), batch=8, slots=16), thresholds=(2,))]
-    >>> names[:6]
-    ['synchronous', 'over-sampling', 'ahead 0.5', 'ahead 1', 'abort 2', 'drop 2']
-    >>> names[6:]
+    >>> names[:7]
+    ['synchronous', 'over-sampling', 'tail batching', 'ahead 0.5', 'ahead 1', 'abort 2', 'drop 2']
+    >>> names[7:]
     ['window 8, ahead 1', 'in order, ahead 1']
     """
     most = setup.slots / setup.batch - 1
@@ -121,7 +122,7 @@ def modes(
     ahead = [eta for eta in ahead or sorted(usual) if eta > 0]
     rows = [synchronous(setup)]
     if setup.slots > setup.batch:
-        rows.append(over_sampling(setup))
+        rows += [over_sampling(setup), tail_batching(setup)]
     rows += [admission(setup, eta) for eta in ahead]
     rows += [batches(setup, theta, in_flight) for in_flight in (True, False) for theta in thresholds]
     whole = [eta for eta in ahead if eta == int(eta) and eta <= MOST_AHEAD_IN_ORDER]
@@ -153,6 +154,23 @@ def over_sampling(setup: Setup) -> Mode:
     """
     k, n = setup.batch, setup.slots
     return Mode("over-sampling", n, 0, lambda law, T: _abs_sgd(law, k, n, 0, T))
+
+
+@explains_types
+def tail_batching(setup: Setup) -> Mode:
+    """Over-sampling in which late tasks are put off and trained in rounds of their own, so that none is lost.
+
+    It uses the number of slots that makes it fastest: all of them, or a batch and an eighth to two of it.
+
+    >>> from abs_theory.delays import LogNormal
+    >>> law = LogNormal(median=1.0, sigma=1.0)
+    >>> tail_batching(Setup(law, batch=8, slots=32)).slots
+    10
+    """
+    k, n = setup.batch, setup.slots
+    law, sizes = as_delay(setup.task), {n} | {min(n, math.ceil(k * (1 + spare))) for spare in SPARE_SLOTS}
+    size = min(sorted(sizes), key=lambda slots: float(steady_state.tail_batching(law, k, slots).round_time))
+    return Mode("tail batching", size, 0, lambda law, T: steady_state.tail_batching(law, k, size, T))
 
 
 @explains_types

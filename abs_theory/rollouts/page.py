@@ -16,6 +16,7 @@ CHOSEN = "#c1440e"
 FAMILIES = {  # first word of the name of a mode: colour and marker
     "synchronous": ("#000000", "s"),
     "over-sampling": ("#7f7f7f", "D"),
+    "tail": ("#cc79a7", "X"),
     "ahead": ("#009e73", "P"),
     "abort": ("#d55e00", "o"),
     "drop": ("#e69f00", "v"),
@@ -51,7 +52,7 @@ def _pictures(comparison: Comparison) -> Figure:
     axes = figure.subplots(1, 2, sharey=True)
     for family, (color, marker) in FAMILIES.items():
         rows = comparison.table[comparison.table["mode"].str.split(r"[ ,]", regex=True).str[0] == family]
-        label = "in order" if family == "in" else family
+        label = {"in": "in order", "tail": "tail batching"}.get(family, family)
         for ax, name in zip(axes, ("staleness_p99", "longest_10"), strict=True):
             ax.plot(rows[name], rows["rollouts_per_second"], color=color, marker=marker, linestyle=":", label=label)
     best = comparison.table[comparison.table["mode"] == comparison.recommended]

@@ -1,7 +1,7 @@
 """Mean seconds of one round (from one update of the model to the next), one function per protocol.
 
-All are in ``by_protocol``, save ``ssp`` (in ``stale_synchronous``).  ``renewal`` has the time of the k-th of many short
-tasks, which K-batch-sync needs; ``partial_uploads`` has who uploads in STSyn, and how many steps they have done.
+All are in ``by_protocol``, save ``ssp`` (in ``stale_synchronous``).  ``partial_uploads`` has who uploads in STSyn, and
+how many steps they have done.
 ``transient`` has the start of a run: updates by a time, and the time of an update, of workers that all begin afresh.
 """
 

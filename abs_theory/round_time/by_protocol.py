@@ -11,7 +11,7 @@ import math
 from abs_theory import order_stats, steady_state
 from abs_theory.checks import check_count, explains_types
 from abs_theory.monte_carlo import update_law
-from abs_theory.round_time import renewal
+from abs_theory.order_stats import renewal
 from abs_theory.round_time.stale_synchronous import ssp
 from abs_theory.typing import DelayLike, Laws
 from abs_theory.workers import as_workers, local_steps_of

@@ -24,7 +24,7 @@ from abs_theory import order_stats, steady_state
 from abs_theory.checks import check_k, check_max_staleness, checked_array
 from abs_theory.delays import Exponential
 from abs_theory.monte_carlo import Estimate, PlayedFleet
-from abs_theory.round_time import renewal
+from abs_theory.order_stats import renewal
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 

@@ -1,7 +1,7 @@
 from .mean_field import limit_round_time
 from .methods import METHODS
 from .route import SteadyState, abs_sgd
-from .trainer import abs_batch
+from .trainer import abs_batch, tail_batching
 
 __all__ = [
     "METHODS",
@@ -9,4 +9,5 @@ __all__ = [
     "abs_batch",
     "abs_sgd",
     "limit_round_time",
+    "tail_batching",
 ]

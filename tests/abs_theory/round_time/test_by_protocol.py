@@ -22,8 +22,9 @@ from abs_theory.delays import (
     ShiftedExponential,
     Uniform,
 )
+from abs_theory.order_stats import renewal
 from abs_theory.results import Estimate
-from abs_theory.round_time import partial_uploads, renewal
+from abs_theory.round_time import partial_uploads
 
 UNEQUAL = [Gamma(4.0, 0.25), Exponential(2.0), ShiftedExponential(0.5, 0.5)]
 FLEETS = {

@@ -83,14 +83,17 @@ def test_what_is_conserved_if_updates_take_no_time(bound):
 
 
 def test_threshold_0_restarts_all():
-    state = steady_state.abs_batch(LOGNORMAL, 16, 64, 0)
-    assert (state.mean_staleness, state.restarts) == (0.0, 63.0)
+    gamma = Gamma(shape=4.0, scale=0.25)
+    state = steady_state.abs_batch(gamma, 16, 64, 0)
+    assert (state.mean_staleness, state.restarts, state.method) == (0.0, 63.0, "exact")
+    assert state.round_time == pytest.approx(round_time.k_batch_sync(gamma, 16, 64))
+    trained = steady_state.abs_batch(gamma, 16, 64, 0, 0.2)
+    assert trained.round_time == pytest.approx(state.round_time + 0.2)
+    seen = played(as_workers(gamma, 64), Rules(16, math.inf, 0), update_law(0.2), np.random.default_rng(4), 40, 32)
+    assert trained.round_time == pytest.approx(seen.round_time, abs=1.5 * seen.error.round_time)
     law = Exponential(1.0)
     waits = steady_state.abs_sgd(law, 4, 16, 0, update_seconds=0.5)
     assert waits.round_time == pytest.approx(0.5 + round_time.k_sync(law, 4, 16))
-    gamma = Gamma(shape=2.0, scale=0.5)
-    exact, approximate = round_time.k_batch_sync(gamma, 8, 32), steady_state.abs_batch(gamma, 8, 32, 0)
-    assert approximate.round_time == pytest.approx(exact, abs=approximate.error.round_time)
 
 
 def test_everybody_waits_for_the_trainer_too():
