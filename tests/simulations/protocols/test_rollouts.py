@@ -10,7 +10,7 @@ from all_protocols import CASES, N
 from scripted import check, play
 
 from abs_theory import steady_state
-from abs_theory.delays import Deterministic, Exponential, LogNormal, ShiftedExponential
+from abs_theory.delays import Deterministic, Exponential, Gamma, LogNormal, ShiftedExponential
 from abs_theory.monte_carlo import Estimate
 from simulations import contract, protocols
 from simulations.experiment import simulate
@@ -103,6 +103,29 @@ def test_the_contract_holds_with_updates_that_take_time(name, law):
     ages = (tasks["end_version"] - tasks["read_version"]).sum()
     if case.busy == "n - k":
         assert ages == (N - rounds["k"]).sum()
+
+
+@pytest.mark.parametrize("seconds", [0.0, Exponential(0.3), 2.0], ids=str)
+@pytest.mark.parametrize("law", [LOGNORMAL, Gamma(shape=0.5, scale=2.0)], ids=str)
+def test_each_update_ages_all_slots_and_the_queue_by_one(law, seconds):
+    """k tau + (threshold + 1) x (stopped and dropped tasks) = n + mean queue; n - 1 if updates take no time."""
+    k, bound = 3, 2
+    rounds, tasks = contract.train_with_tasks(protocols.abs_batch(k, bound), law, N, update_seconds=seconds)
+    if not seconds:
+        assert (tasks["end_version"] - tasks["read_version"]).sum() == (N - 1) * len(rounds)
+        return
+    applied, dropped, unfinished = (tasks["outcome"] == name for name in ("applied", "discarded", "unfinished"))
+    gone = tasks["end_version"].astype(int)  # updates when a task has left slot and queue
+    gone[applied] = tasks["applied_version"][applied] - 1
+    gone[dropped] = tasks["read_version"][dropped] + bound + 1
+    gone[unfinished] = len(rounds)
+    arrived = applied | dropped | (unfinished & (tasks["end"] < rounds["time"].iloc[-1]))
+    queue = [
+        (arrived & (tasks["end"] < time)).sum() - k * update - (dropped & (gone < update)).sum()
+        for update, time in zip(rounds["update"], rounds["time"], strict=True)
+    ]
+    assert min(queue) >= 0
+    assert (gone - tasks["read_version"]).sum() == N * len(rounds) + sum(queue)
 
 
 def test_a_run_ends_before_an_update_that_is_over_too_late():
