@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from every_case import every_case
 
 from abs_theory import order_stats
 from abs_theory.delays import Exponential
@@ -27,7 +28,7 @@ LISTED = rooms.PAGES
 SAID_ONCE = vars(Problem).keys() | vars(Fleet).keys()  # what all objects of their kind have
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@every_case("path", FILES)
 def test_every_module_class_and_function_says_what_it_is(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree) or not tree.body
@@ -51,7 +52,7 @@ def _is_all(assignment):
     return [getattr(target, "id", None) for target in assignment.targets] == ["__all__"]
 
 
-@pytest.mark.parametrize("name", LISTED)
+@every_case("name", LISTED)
 def test_the_reference_leaves_nothing_without_words(name):
     module = importlib.import_module(name)
     public = getattr(module, "__all__", None) or [
@@ -74,7 +75,7 @@ DOORS = [
 ]
 
 
-@pytest.mark.parametrize("door", DOORS)
+@every_case("door", DOORS)
 def test_every_door_has_a_page_and_every_name_behind_it_is_explained_once(door):
     assert door in LISTED
     for key, thing in rooms.public(door).items():
@@ -98,9 +99,10 @@ def test_no_name_is_explained_on_two_pages():
 CLASSES = [(name, key) for name in LISTED for key in rooms.contents(name).classes]
 
 
-@pytest.mark.parametrize(("name", "key"), CLASSES, ids=lambda text: text)
-def test_every_public_field_is_explained_beside_it(name, key):
+@every_case("place", CLASSES)
+def test_every_public_field_is_explained_beside_it(place):
     """By a comment that begins with ``#:``, or a text below, which the reference shows."""
+    name, key = place
     source = inspect.getsource(getattr(importlib.import_module(name), key))
     lines = source.splitlines()
     for field in ast.parse(source).body[0].body:
@@ -183,7 +185,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[!.]*.ipynb"))
 LONGEST_CELL = 25  # lines of code that one can take in at once
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@every_case("path", NOTEBOOKS)
 def test_a_notebook_begins_with_prose_has_short_cells_and_no_outputs(path):
     cells = json.loads(path.read_text())["cells"]
     assert cells[0]["cell_type"] == "markdown"
@@ -194,7 +196,7 @@ def test_a_notebook_begins_with_prose_has_short_cells_and_no_outputs(path):
     assert max(len(cell["source"]) for cell in code) <= LONGEST_CELL
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@every_case("path", NOTEBOOKS)
 def test_the_checks_of_a_notebook_are_folded(path):
     for cell in json.loads(path.read_text())["cells"]:
         if cell["cell_type"] == "code" and any(line.startswith("assert ") for line in cell["source"]):
