@@ -1,7 +1,7 @@
 """Problems: objectives, the data they are trained on, and the gradients of many workers in one batched call."""
 
 from simulations.problems import constants, data, image_files
-from simulations.problems.base import Problem, TimingOnly, rows_are_exact
+from simulations.problems.base import DrawnAhead, Problem, TimingOnly, drawn_ahead, rows_are_exact
 from simulations.problems.classifier import (
     Classifier,
     DigitsClassifier,
@@ -18,6 +18,7 @@ __all__ = [
     "Classifier",
     "Data",
     "DigitsClassifier",
+    "DrawnAhead",
     "LeastSquares",
     "NoisyQuadratic",
     "Problem",
@@ -26,6 +27,7 @@ __all__ = [
     "constants",
     "data",
     "digits",
+    "drawn_ahead",
     "image_files",
     "perceptron",
     "perceptron_digits",

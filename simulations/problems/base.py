@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Problem", "TimingOnly", "rows_are_exact"]
+__all__ = ["DrawnAhead", "Problem", "TimingOnly", "drawn_ahead", "rows_are_exact"]
 
 
 @runtime_checkable
@@ -36,6 +36,41 @@ class Problem(Protocol):
     def metrics(self, params: np.ndarray) -> dict[str, float]:
         """Other quantities to record whenever the loss is evaluated; the keys are always the same."""
         ...
+
+
+@runtime_checkable
+class DrawnAhead(Problem, Protocol):
+    """A problem that draws all random numbers of a gradient before it looks at the parameters.
+
+    Replicates in step then draw those of many gradients of a worker at once, which is faster.
+    """
+
+    def draws(self, worker: int, rng: np.random.Generator, count: int) -> np.ndarray:
+        """What the next ``count`` gradients of a worker draw from its ``rng``, in turn, shape (count, ...)."""
+        ...
+
+    def gradients_from(
+        self, params: np.ndarray, workers: Sequence[int], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``gradients`` with what they draw, a row of ``draws`` for each job."""
+        ...
+
+
+def drawn_ahead(problem: Problem) -> DrawnAhead | None:
+    """The problem, if it is a ``DrawnAhead`` whose ``gradients`` no subclass has changed; otherwise None.
+
+    >>> from simulations.problems import NoisyQuadratic
+    >>> problem = NoisyQuadratic((1.0, 0.5), sigma2=1.0)
+    >>> drawn_ahead(problem) is problem, drawn_ahead(TimingOnly())
+    (True, None)
+    """
+    if isinstance(problem, DrawnAhead):
+        for kind in type(problem).__mro__:
+            if "gradients_from" in vars(kind):
+                return problem
+            if "gradients" in vars(kind):
+                return None
+    return None
 
 
 def rows_are_exact(problem: Problem) -> bool:

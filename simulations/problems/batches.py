@@ -36,11 +36,14 @@ class OnSharedData:
         check_memory(f"batches of {self.batch_size} samples", row_bytes * self.batch_size)
         _ = self.shares
 
+    def draws(self, worker: int, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Rows of the data, shape (count, batch_size): with replacement, from the worker's share."""
+        rows = self.shares[worker]
+        return rows[rng.integers(len(rows), size=(count, self.batch_size))]
+
     def draw(self, workers: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Rows of the data, shape (k, batch_size): with replacement, each job from its worker's share."""
-        own_rows = [self.shares[worker] for worker in workers]
-        size = self.batch_size
-        return np.array([rows[rng.integers(len(rows), size=size)] for rows, rng in zip(own_rows, rngs, strict=True)])
+        return np.concatenate([self.draws(worker, rng, 1) for worker, rng in zip(workers, rngs, strict=True)])
 
 
 def chunks(count: int, bytes_each: int, chunk_bytes: int) -> Iterator[slice]:

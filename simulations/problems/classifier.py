@@ -12,6 +12,8 @@ from simulations.problems import batches
 from simulations.problems.batches import OnSharedData
 from simulations.problems.data import Data, Split, digits
 
+MOST_KEPT = 1 << 20  # features of samples; more are converted from the data whenever they are used
+
 
 @dataclass(frozen=True)
 class Classifier(OnSharedData):
@@ -81,7 +83,7 @@ class Classifier(OnSharedData):
     def loss(self, params: np.ndarray) -> float:
         layers, parts = self._layers(params[None]), []
         for rows in self._passes(self.data.y):
-            _, scores = self._forward(layers, self._features(self.data.x[rows])[None])
+            _, scores = self._forward(layers, self._x(rows)[None])
             parts.append(np.einsum("ksc,sc->", _log_softmax(scores), self._one_hot[rows]))
         return float(-np.sum(parts) / len(self.data.y) + 0.5 * self.l2 * params @ params)
 
@@ -89,7 +91,7 @@ class Classifier(OnSharedData):
         """grad F(w), shape (d,), over all training data."""
         slope, total = np.empty_like(params[None]), np.zeros_like(params)
         for rows in self._passes(self.data.y):
-            x = self._features(self.data.x[rows])
+            x = self._x(rows)
             self._backpropagate(params[None], x[None], self._one_hot[rows][None], slope, len(self.data.y))
             total += slope[0]
         return total + self.l2 * params
@@ -99,20 +101,25 @@ class Classifier(OnSharedData):
         if not len(data.y_test):
             return {}
         for rows in self._passes(data.y_test):
-            _, scores = self._forward(layers, self._features(data.x_test[rows])[None])
+            _, scores = self._forward(layers, self._x_test(rows)[None])
             right += int((scores[0].argmax(axis=1) == data.y_test[rows]).sum())
         return {"test_accuracy": right / len(data.y_test)}
 
     def gradients(
         self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
     ) -> tuple[np.ndarray, np.ndarray]:
+        return self.gradients_from(params, workers, self.draw(workers, rngs))
+
+    def gradients_from(
+        self, params: np.ndarray, workers: Sequence[int], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``gradients`` on the samples ``draws``, shape (k, batch_size)."""
         size = self.batch_size
-        rows = self.draw(workers, rngs)
         losses, gradients = np.empty(len(params), self.dtype), np.empty_like(params)
         bytes_each = params.itemsize * (2 * params.shape[1] + size * self._widths[0][0])
         for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):
             models, out = params[jobs], gradients[jobs]
-            x, one_hot = self._features(self.data.x[rows[jobs]]), self._one_hot[rows[jobs]]
+            x, one_hot = self._x(draws[jobs]), self._one_hot[draws[jobs]]
             losses[jobs] = self._backpropagate(models, x, one_hot, out, size)
             if self.l2:
                 out += self.l2 * models
@@ -120,8 +127,24 @@ class Classifier(OnSharedData):
         return losses, gradients
 
     # ------------------------------------------------------------------ inside
-    def _features(self, x: np.ndarray) -> np.ndarray:
-        return self.data.features(x, self.dtype)
+    def _x(self, rows: slice | np.ndarray) -> np.ndarray:
+        """The features of these training samples."""
+        return self._features(self.data.x, rows) if self._kept is None else self._kept[rows]
+
+    def _x_test(self, rows: slice) -> np.ndarray:
+        """The features of these test samples."""
+        return self._features(self.data.x_test, rows) if self._kept_test is None else self._kept_test[rows]
+
+    @cached_property
+    def _kept(self) -> np.ndarray | None:
+        return self._features(self.data.x, slice(None)) if self.data.x.size <= MOST_KEPT else None
+
+    @cached_property
+    def _kept_test(self) -> np.ndarray | None:
+        return self._features(self.data.x_test, slice(None)) if self.data.x_test.size <= MOST_KEPT else None
+
+    def _features(self, x: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        return self.data.features(x[rows], self.dtype)
 
     def _passes(self, y: np.ndarray) -> Iterator[slice]:
         """Chunks of rows of a pass over the samples with the labels ``y``."""

@@ -58,12 +58,17 @@ class LeastSquares(OnSharedData):
     def gradients(
         self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
     ) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.draw(workers, rngs)
+        return self.gradients_from(params, workers, self.draw(workers, rngs))
+
+    def gradients_from(
+        self, params: np.ndarray, workers: Sequence[int], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``gradients`` on the samples ``draws``, shape (k, batch_size)."""
         losses, gradients = np.empty(len(params)), np.empty_like(params)
         bytes_each = 8 * params.shape[1] * (2 + self.batch_size)
         for jobs in batches.chunks(len(params), bytes_each, batches.CACHE_BYTES):
-            models, x = params[jobs], self._x[rows[jobs]]
-            residual = (x @ models[:, :, None])[:, :, 0] - self.data.y[rows[jobs]]
+            models, x = params[jobs], self._x[draws[jobs]]
+            residual = (x @ models[:, :, None])[:, :, 0] - self.data.y[draws[jobs]]
             losses[jobs] = 0.5 * np.square(residual).mean(axis=1) + 0.5 * self.l2 * np.square(models).sum(axis=1)
             gradients[jobs] = (residual[:, None] @ x)[:, 0] / self.batch_size + self.l2 * models
         return losses, gradients

@@ -66,16 +66,31 @@ class NoisyQuadratic:
     def gradients(
         self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
     ) -> tuple[np.ndarray, np.ndarray]:
+        noise = np.empty((len(rngs), params.shape[1] if self.sigma2 else 0))
+        if self.sigma2:
+            for row, rng in zip(noise, rngs, strict=True):
+                rng.standard_normal(out=row)
+            noise *= self._noise_scale
+        return self.gradients_from(params, workers, noise)
+
+    def draws(self, worker: int, rng: np.random.Generator, count: int) -> np.ndarray:
+        """The noise of the next ``count`` gradients, shape (count, d); (count, 0) if there is none."""
+        return rng.standard_normal((count, len(self._curvature) if self.sigma2 else 0)) * self._noise_scale
+
+    def gradients_from(
+        self, params: np.ndarray, workers: Sequence[int], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``gradients`` with the noise ``draws``."""
         slopes = params * self._curvature
         losses = 0.5 * np.vecdot(params, slopes)
         if self.sigma2:
-            d = params.shape[1]
-            noise = np.empty((len(rngs), d))
-            for row, rng in zip(noise, rngs, strict=True):
-                rng.standard_normal(out=row)
-            noise *= (self.sigma2 / d) ** 0.5
-            slopes += noise
+            slopes += draws
         return losses, slopes
+
+    @property
+    def _noise_scale(self) -> float:
+        """Standard deviation of the noise in each coordinate."""
+        return (self.sigma2 / len(self.curvatures)) ** 0.5
 
     def gradient(self, params: np.ndarray) -> np.ndarray:
         """grad F(w), shape (d,), without noise."""
@@ -141,7 +156,7 @@ class ShiftedQuadratic(NoisyQuadratic):
     def gradient(self, params: np.ndarray) -> np.ndarray:
         return super().gradient(params - self.optimum)
 
-    def gradients(
-        self, params: np.ndarray, workers: Sequence[int], rngs: Sequence[np.random.Generator]
+    def gradients_from(
+        self, params: np.ndarray, workers: Sequence[int], draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        return super().gradients(params - self._optima[list(workers), None], workers, rngs)
+        return super().gradients_from(params - self._optima[list(workers), None], workers, draws)

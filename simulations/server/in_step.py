@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from simulations.measuring import Measured, Meter
-from simulations.problems import rows_are_exact
+from simulations.problems import drawn_ahead, rows_are_exact
 from simulations.server.decisions import Decisions, Policy
 from simulations.server.evaluations import Evaluations
 from simulations.server.next_steps import NextSteps
 from simulations.server.server import AVERAGED_BATCHES, Run, checked_weight, nothing_arrives
-from simulations.server.steps import Contributions, slopes, walked
+from simulations.server.steps import Contributions, GradientDraws, slopes, walked
 from simulations.server.tables import rounds_table
 from simulations.streams import streams
 
@@ -81,6 +81,9 @@ class InStep:
         self.pause = np.array([evaluations.pause for evaluations in self.evaluations])
         # by number of the worker
         self.rngs = [rng for _, replicate in replicates for rng in streams(run.seed, replicate, "batch", n)]
+        ahead = drawn_ahead(problem) if self.exact else None
+        repeated = self.family.continues and any(run.protocol.k != 1 for run in self.runs)
+        self.draws = None if ahead is None else GradientDraws(ahead, self.rngs, n, repeated)
         self.held = np.repeat(self.params, n, axis=0)  # its model
         self.version = np.zeros(rows * n, int)  # of its model
         self.start, self.finish = np.zeros(rows * n), np.empty(rows * n)  # of its task, in seconds
@@ -294,7 +297,10 @@ class InStep:
 
     def _gradients(self, number: np.ndarray, params: np.ndarray) -> Contributions:
         """Losses and gradients at ``params``: in one call for all rows if that gives the same bits."""
-        rngs, workers = [self.rngs[place] for place in number.tolist()], (number % self.n).tolist()
+        workers = (number % self.n).tolist()
+        if self.draws is not None:
+            return self.draws.problem.gradients_from(params, workers, self.draws.take(number))
+        rngs = [self.rngs[place] for place in number.tolist()]
         if self.exact:
             return self.problem.gradients(params, workers, rngs)
         cuts = [0, *(np.flatnonzero(np.diff(number // self.n)) + 1).tolist(), len(workers)]
@@ -420,6 +426,8 @@ class InStep:
             setattr(self, name, getattr(self, name)[number])
         self.rngs = [self.rngs[place] for place in number.tolist()]
         self.steps.keep(kept)
+        if self.draws is not None:
+            self.draws.keep(kept)
         if self.meter is not None:
             self.meter.keep(kept)
         self._arrange()

@@ -86,7 +86,7 @@ def run_replicate(run: Run, replicate: int) -> Tables:
 
 FEWEST_IN_STEP = 2  # replicates; fewer are faster on the event server, by the table of benchmarks/simulator.py
 MOST_WORKERS = 4000  # per gradient of an update; looking at all of them costs more than the heap of the event server
-DRAWN_BYTES = 8 * 1024  # of a worker, at most: a block of draws
+DRAWN_BYTES = 16 * 1024  # of a worker, at most: a block of delays, and one of the draws of gradients
 MOST_BYTES = 1 << 28  # of the models and draws that replicates in step keep
 
 

@@ -5,11 +5,54 @@ from functools import lru_cache
 
 import numpy as np
 
-from simulations.problems import Problem
+from simulations.problems import DrawnAhead, Problem
 from simulations.server.job import Job
 
 Streams = Sequence[np.random.Generator]
 Contributions = tuple[np.ndarray, np.ndarray]  # one row per job, shape (jobs, d), and losses, shape (jobs,)
+MOST_AHEAD, MOST_AHEAD_BYTES = 32, 8 * 1024  # gradients of a worker whose random numbers are drawn at once
+
+
+class GradientDraws:
+    """What the gradients of many workers draw, each from its own stream; worker w of row r is number r n + w."""
+
+    def __init__(self, problem: DrawnAhead, rngs: Streams, n: int, repeated: bool):
+        sample = problem.draws(0, np.random.default_rng(0), 1)
+        self.problem, self.rngs, self.n = problem, rngs, n
+        self.repeated = repeated  # whether a worker may have several gradients in one update
+        self.ahead = max(1, min(MOST_AHEAD, MOST_AHEAD_BYTES // max(sample.nbytes, 1)))
+        self._stock = np.empty((len(rngs), self.ahead, *sample.shape[1:]), sample.dtype)
+        self._next = np.full(len(rngs), self.ahead)  # place in its stock; all are empty
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """The draws of the next gradient of each of these workers, in turn."""
+        if not self.repeated:
+            return self._take(numbers)
+        order = numbers.argsort(kind="stable")
+        turn = np.empty(len(numbers), int)
+        turn[order] = np.arange(len(numbers)) - np.searchsorted(numbers[order], numbers[order])
+        draws = np.empty((len(numbers), *self._stock.shape[2:]), self._stock.dtype)
+        for value in range(turn.max() + 1):
+            draws[turn == value] = self._take(numbers[turn == value])
+        return draws
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Forget all but these rows, which are numbered anew."""
+        numbers = (rows[:, None] * self.n + np.arange(self.n)).ravel()
+        self._stock, self._next = self._stock[numbers], self._next[numbers]
+        self.rngs = [self.rngs[number] for number in numbers.tolist()]
+
+    def _take(self, numbers: np.ndarray) -> np.ndarray:
+        """The same for different workers."""
+        place = self._next[numbers]
+        if place.max() == self.ahead:
+            empty = numbers[place == self.ahead]
+            for number in empty.tolist():
+                self._stock[number] = self.problem.draws(number % self.n, self.rngs[number], self.ahead)
+            self._next[empty] = 0
+            place = self._next[numbers]
+        self._next[numbers] = place + 1
+        return self._stock[numbers, place]
 
 
 def gradients(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:

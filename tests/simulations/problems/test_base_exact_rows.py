@@ -8,6 +8,7 @@ from simulations.problems import (
     NoisyQuadratic,
     ShiftedQuadratic,
     TimingOnly,
+    drawn_ahead,
     random_least_squares,
     rows_are_exact,
 )
@@ -53,6 +54,26 @@ def test_gradients_are_the_same_to_the_last_bit_alone_and_among_others(problem):
                 few_losses, few_rows = gradients(jobs)
                 np.testing.assert_array_equal(few_losses, losses[jobs])
                 np.testing.assert_array_equal(few_rows, rows[jobs])
+
+
+@pytest.mark.parametrize("problem", PROBLEMS[1:], ids=repr)
+def test_gradients_are_the_same_to_the_last_bit_if_they_are_drawn_ahead(problem):
+    ahead = drawn_ahead(problem)
+    assert ahead is not None
+    params, rng, other = np.array([problem.initial] * 5), np.random.default_rng(3), np.random.default_rng(3)
+    drawn = np.concatenate([ahead.draws(2, rng, count) for count in (1, 4)])
+    for expected, computed in zip(
+        problem.gradients(params, [2] * 5, [other] * 5), ahead.gradients_from(params, [2] * 5, drawn), strict=True
+    ):
+        np.testing.assert_array_equal(expected, computed)
+
+
+def test_gradients_that_a_subclass_changes_are_not_drawn_ahead():
+    class Changed(NoisyQuadratic):
+        def gradients(self, params, workers, rngs):
+            return super().gradients(params + 1, workers, rngs)
+
+    assert drawn_ahead(Changed((1.0,), 0.0)) is None
 
 
 def test_whoever_defines_the_gradients_has_to_say_that_they_are_exact():
