@@ -21,9 +21,10 @@ from abs_theory.typing import DelayLike
 from simulations.fleets import Fleet
 from simulations.measuring import Meter
 from simulations.problems import Problem
-from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
+from simulations.server.agenda import Entry
 from simulations.server.books import Books
 from simulations.server.budget import RunBudget
+from simulations.server.clock import EngineFactory, NothingComes, SimulatedClock
 from simulations.server.decisions import Decisions, Policy
 from simulations.server.job import Job, Round
 from simulations.server.steps import differences, gradients, remembered, slopes, steps_and_sizes, weighted_sum
@@ -198,7 +199,7 @@ class Server:
     (2.0, [0.5])
     """
 
-    def __init__(self, run: Run, replicate: int = 0):
+    def __init__(self, run: Run, replicate: int = 0, engine: EngineFactory = SimulatedClock):
         self.run = run
         self.problem, self.protocol = problem, protocol = run.problem, run.protocol
         self.times = times = run.fleet.times(run.seed, replicate)
@@ -233,13 +234,12 @@ class Server:
         self._keeps_going = protocol.keeps_going
         self._idle_since = [0.0] * self.n
         self._holds = [-1] * self.n  # version of the model each worker has
-        self._agenda: Agenda = []  # the jobs by when they end, and dropped ones whose time has not come
+        self.engine = engine(self.jobs)  #: what runs the workers
         self.queued: deque[Job] = deque()  #: delivered while the server updated, if their workers go on
         law = run.update_law
         self._update_times = None if law is None else task_times(law, streams(run.seed, replicate, "update", 1)[0])
         #: asked with the end of an update, in seconds, and the model in force until then: whether the run goes on
         self.goes_on: Callable[[float, int, np.ndarray], bool] = lambda time, version, params: True
-        self._dropped = 0  # of them, at most
         self._returns = 0  # of workers, since the last update
         self._patience = MOST_ARRIVALS + MOST_ARRIVALS_PER_WORKER * self.n  # arrivals, or returns, without an update
         self._applied: tuple = ()  # first columns of the round that the next event will close
@@ -255,34 +255,28 @@ class Server:
         """
         if self._applied:
             self._close_round()
-        agenda, jobs = self._agenda, self.jobs
         if self.queued:
             return self._arrived(self.queued.popleft())
-        while agenda:
-            time, worker, job, _ = agenda[0]
-            if jobs.get(worker) is not job:  # it was dropped
-                drop_first(agenda)
-                continue
-            if time >= until:
-                if time > until:
-                    return None
-                if time == math.inf:
-                    break
-            drop_first(agenda)
-            if time > self.time:  # else it has queued while the server updated
-                self.time = time
-            if job.lost_at < math.inf:
-                self._come_back(job)
-                continue
-            if not self._keeps_going:
-                self._deliver(job, time)
-            return self._arrived(job)
-        raise nothing_arrives(self.time, self.updates, self.n, waiting=bool(self.accepted or self.jobs))
+        try:
+            while (job := self.engine.next(until)) is not None:
+                time = job.finish
+                if time > self.time:  # else it has queued while the server updated
+                    self.time = time
+                if job.lost_at < math.inf:
+                    self._come_back(job)
+                    continue
+                if not self._keeps_going:
+                    self._deliver(job, time)
+                return self._arrived(job)
+            return None
+        except NothingComes:
+            waiting = bool(self.accepted or self.jobs)
+            raise nothing_arrives(self.time, self.updates, self.n, waiting) from None
 
     @property
     def next_time(self) -> float:
-        """Time of the next event in seconds; valid only after ``next_arrival`` returned None."""
-        return self._agenda[0][0]
+        """No event comes before this time, in seconds; valid only after ``next_arrival`` returned None."""
+        return self.engine.next_time
 
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
@@ -296,6 +290,7 @@ class Server:
 
     def discard(self, job: Job) -> None:
         """Use this gradient in no update."""
+        job.contribution = None
         self.books.discard(job)
 
     def update(self, total: float | None = None, keep: bool = False) -> list[int]:
@@ -338,20 +333,21 @@ class Server:
         steps, holds, idle_since = self._steps, self._holds, self._idle_since
         idle, models = 0.0, 0  # seconds, and sent
         run: list[Entry] = []
-        meter, dropped = self._meter, []  # seconds of the tasks that are dropped, if they are measured
+        meter, dropped = self._meter, []
+        seconds: list[float] = []  # of the tasks that are dropped, if they are measured
         for worker in order:
             job, step = jobs.get(worker), steps[worker]
             if job is not None:
                 if now >= job.lost_at:
                     continue  # away
                 del jobs[worker]
-                self._dropped += 1
+                dropped.append(job)
                 end = now
                 if job.finish < now and not self._keeps_going:  # done while the server updated, and now too stale
                     end = job.finish
                     idle += now - end
                 if meter is not None:
-                    dropped.append(end - job.start)
+                    seconds.append(end - job.start)
                 books.restart(job, end, version)
             elif step is not None:
                 idle += now - idle_since[worker]
@@ -370,13 +366,12 @@ class Server:
             run.append((finish, worker, job, run))
         books.rest(idle)
         books.send(models)
-        if dropped and meter is not None:
-            meter.restart(np.zeros(len(dropped), int), np.array(dropped), np.full(len(dropped), now))
+        if seconds and meter is not None:
+            meter.restart(np.zeros(len(seconds), int), np.array(seconds), np.full(len(seconds), now))
         if run:
-            add(self._agenda, run)
-        if self._dropped > 4 * self.n:  # at amortised cost O(1) per restart
-            retain(self._agenda, lambda job: jobs.get(job.worker) is job)
-            self._dropped = 0
+            self.engine.start(run)
+        if dropped:
+            self.engine.drop(dropped)
 
     def staleness(self, job: Job) -> int:
         """Updates made since the worker of this job received its model."""
@@ -436,13 +431,13 @@ class Server:
             else:
                 self._lose(job)
         self.books.extend_last_round()
-        retain(self._agenda, lambda job: False)  # its runs know themselves, and would keep all these models alive
+        self.engine.clear()
         return self.books.rounds
 
     # ------------------------------------------------------------------ inside
     def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
         contributions = gradients if self._single else differences
-        if keep:
+        if keep or self.engine.computes:
             rows, losses = remembered(contributions, self.problem, jobs, self.rngs)
         else:
             rows, losses = contributions(self.problem, jobs, self.rngs)
@@ -489,23 +484,26 @@ class Server:
         """
         if not self.goes_on(end, self.updates, self.params):
             raise RunEnds
-        agenda, meanwhile = self._agenda, self.protocol.meanwhile
-        while meanwhile is not None and agenda and agenda[0][0] <= end:
-            time, worker, job, _ = agenda[0]
-            drop_first(agenda)
-            if self.jobs.get(worker) is job:
-                self.time = time
-                if job.lost_at < math.inf:
-                    self._come_back(job)
-                else:
-                    self._deliver(job, time)
-                    self.queued.append(job)
-                    if len(self.queued) > MOST_QUEUED:
-                        raise self._no_update(
-                            f"{len(self.queued)} gradients wait: update_seconds must not be so much longer than a task"
-                        )
-                    meanwhile(self, job)
+        meanwhile = self.protocol.meanwhile
+        while meanwhile is not None and (job := self._next_until(end)) is not None:
+            self.time = job.finish
+            if job.lost_at < math.inf:
+                self._come_back(job)
+            else:
+                self._deliver(job, self.time)
+                self.queued.append(job)
+                if len(self.queued) > MOST_QUEUED:
+                    raise self._no_update(
+                        f"{len(self.queued)} gradients wait: update_seconds must not be so much longer than a task"
+                    )
+                meanwhile(self, job)
         self.time = end
+
+    def _next_until(self, end: float) -> Job | None:
+        try:
+            return self.engine.next(end)
+        except NothingComes:
+            return None
 
     def _deliver(self, job: Job, time: float) -> None:
         worker, books = job.worker, self.books
@@ -532,7 +530,7 @@ class Server:
         del self.jobs[job.worker]
         self._idle_since[job.worker] = job.finish
         self._lose(job)
-        self._planner.absence_is_over(job.worker)
+        self._planner.come_back(job.worker, job.finish)
         self.assign([job.worker])
 
     def _lose(self, job: Job) -> None:

@@ -37,12 +37,18 @@ class TaskPlanner:
         seconds, absence = 0.0, self._absence[worker]
         while absence is not None and absence[1] <= end:
             seconds += absence[1] - max(absence[0], start)
-            absence = self.absence_is_over(worker)
+            absence = self._next_absence(worker)
         if absence is not None and absence[0] < end:
             seconds += end - max(absence[0], start)
         return seconds
 
-    def absence_is_over(self, worker: int) -> tuple[float, float] | None:
+    def come_back(self, worker: int, time: float) -> None:
+        """Note that this worker is back at ``time``; it may have been away for a reason that was not planned."""
+        absence = self._absence[worker]
+        if absence is not None and absence[1] <= time:
+            self._next_absence(worker)
+
+    def _next_absence(self, worker: int) -> tuple[float, float] | None:
         """Go to the next absence of this worker and return it."""
         absences = self.times[worker].absences
         self._absence[worker] = None if absences is None else next(absences, None)
