@@ -11,7 +11,7 @@ import joblib
 
 from abs_theory.checks import check_n_jobs, explains_types
 
-__all__ = ["parallel"]
+__all__ = ["end_with", "parallel"]
 
 WATCH_SECONDS = 1.0  # between two looks of a process at whether the process that started it still lives
 
@@ -31,7 +31,7 @@ def parallel(n_jobs: int, return_as: Literal["list", "generator", "generator_uno
         backend, joblib.parallel.BACKENDS["loky"]
     ):  # of another kind, if the caller says so
         return joblib.Parallel(n_jobs=n_jobs, return_as=return_as)
-    return _Parallel(n_jobs=n_jobs, return_as=return_as, initializer=_end_with, initargs=(os.getpid(),))
+    return _Parallel(n_jobs=n_jobs, return_as=return_as, initializer=end_with, initargs=(os.getpid(),))
 
 
 class _Parallel(joblib.Parallel):
@@ -47,7 +47,7 @@ class _Parallel(joblib.Parallel):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Exit when the process ``parent`` dies; ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -1,10 +1,11 @@
 from .configuration import Experiment, made_from, read_toml
-from .simulator import simulate
+from .simulator import checked_replicates, simulate
 from .toml import TomlTable, merged, to_toml
 
 __all__ = [
     "Experiment",
     "TomlTable",
+    "checked_replicates",
     "made_from",
     "merged",
     "read_toml",

@@ -138,7 +138,11 @@ MAX_REPLICATES = 1_000_000  # of one call: their numbers alone take 60 MB
 
 
 def checked_replicates(replicates: int | Iterable[int]) -> tuple[int, ...]:
-    """The numbers of the replicates to run.  Raises ValueError unless there is at least one, and none twice."""
+    """The numbers of the replicates to run.  Raises ValueError unless there is at least one, and none twice.
+
+    >>> checked_replicates(3), checked_replicates([7])
+    ((0, 1, 2), (7,))
+    """
     if isinstance(replicates, Iterable):
         chosen = tuple(replicates)
     elif is_integer(replicates):

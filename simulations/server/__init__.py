@@ -1,15 +1,18 @@
 """The parameter server: a clock, the tasks in progress, and the verbs that protocols use."""
 
+from simulations.server.agenda import Entry
 from simulations.server.budget import RunBudget
 from simulations.server.clock import Engine, EngineFactory, NothingComes, SimulatedClock
 from simulations.server.decisions import Policy, Progress
 from simulations.server.job import Job, Round
 from simulations.server.run import drive, most_in_step, run_replicate, run_replicates, run_together
 from simulations.server.server import Family, Protocol, Run, Server, check_protocol
+from simulations.server.steps import contribution
 
 __all__ = [
     "Engine",
     "EngineFactory",
+    "Entry",
     "Family",
     "Job",
     "NothingComes",
@@ -22,6 +25,7 @@ __all__ = [
     "Server",
     "SimulatedClock",
     "check_protocol",
+    "contribution",
     "drive",
     "most_in_step",
     "run_replicate",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from abs_theory.checks import explains_types
 from simulations.fleets import Independent
+from simulations.server.clock import EngineFactory, SimulatedClock
 from simulations.server.evaluations import Evaluations
 from simulations.server.in_step import ChangingPrecision, InStep, kind
 from simulations.server.job import Round
@@ -60,10 +61,11 @@ def drive(server: Server) -> pd.DataFrame:
 
 
 @explains_types
-def run_replicate(run: Run, replicate: int) -> Tables:
+def run_replicate(run: Run, replicate: int, engine: EngineFactory = SimulatedClock) -> Tables:
     """Run one replicate: rows per update, and per task if the run keeps them; both with the number of the replicate.
 
-    In one thread, so that the result is the same to the last bit whatever runs beside it.
+    In one thread, so that the result is the same to the last bit whatever runs beside it.  The ``engine`` runs the
+    workers: by default it is a simulated clock.
 
     >>> from abs_theory.delays import Deterministic
     >>> from simulations.fleets import as_fleet
@@ -79,7 +81,7 @@ def run_replicate(run: Run, replicate: int) -> Tables:
     ([[7.0, 2.0], [7.0, 4.0]], 9)
     """
     with one_thread():
-        server = Server(run, replicate)
+        server = Server(run, replicate, engine)
         rounds = drive(server)
     return _numbered(rounds, server.books.tasks or [], replicate)
 

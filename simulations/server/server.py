@@ -146,6 +146,12 @@ class Run:
             return Deterministic(float(seconds)) if seconds else None
         return as_delay(seconds)
 
+    @property
+    def one_step(self) -> bool:
+        """Whether every task is one step, whatever the policies decide."""
+        local_steps = self.local_steps if self.protocol.local_steps is None else self.protocol.local_steps
+        return local_steps == 1 and not self.protocol.keeps_going
+
     @cached_property
     def evaluated(self) -> list[str]:
         """The columns of an evaluation: the loss and the problem's metrics."""
@@ -225,7 +231,7 @@ class Server:
         most = math.inf if protocol.batch else self.n
         self._decisions = Decisions(protocol.k, protocol.max_staleness, run.step_size, local_steps, most)
         self._meter = Meter(1, self.params.size, self.params.dtype) if self._decisions.measuring else None
-        self._single = local_steps == 1 and not protocol.keeps_going  # every task is one step
+        self._single = run.one_step
         plain = self._single and protocol.cut_off is None
         self._steps = [
             t.step if plain and t.download is t.upload is t.absences is None else None for t in times

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from abs_theory.checks import explains_types
 from simulations.problems import DrawnAhead, Problem
 from simulations.server.job import Job
 
@@ -73,6 +74,22 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
         return problem.gradients(params, workers, [rngs[worker] for worker in workers])
 
     return walked(_params(jobs), *steps_and_sizes(jobs), gradients_of)
+
+
+@explains_types
+def contribution(problem: Problem, job: Job, rng: np.random.Generator, one_step: bool) -> tuple[np.ndarray, float]:
+    """What one job contributes to an update, and its loss: its gradient if it is ``one_step``, else its difference.
+
+    Its mini-batches are drawn from ``rng``.
+
+    >>> from simulations.problems import NoisyQuadratic
+    >>> job = Job(worker=0, version=0, start=0.0, params=np.array([2.0]), local_steps=2, step_size=0.5)
+    >>> row, loss = contribution(NoisyQuadratic((1.0,), sigma2=0.0), job, np.random.default_rng(0), one_step=False)
+    >>> row.tolist(), float(loss)  # from 2 to 1 to 1/2
+    ([1.5], 2.0)
+    """
+    rows, losses = (gradients if one_step else differences)(problem, [job], [rng] * (job.worker + 1))
+    return rows[0], losses[0]
 
 
 def steps_and_sizes(jobs: Sequence[Job]) -> tuple[np.ndarray, np.ndarray]:

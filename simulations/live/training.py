@@ -1,0 +1,157 @@
+"""Train with real workers: the same protocols, policies, books and tables as in a simulation."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from abs_theory.checks import check_flag, check_nonnegative, check_positive, explains_types
+from abs_theory.typing import DelayLike, Laws
+from simulations.experiment import checked_replicates
+from simulations.fleets import Fleet, Times, as_fleet
+from simulations.live.engine import LiveEngine, Measured
+from simulations.live.processes import Processes
+from simulations.problems import Problem
+from simulations.server import Job, Policy, Protocol, Run, RunBudget, run_replicate
+from simulations.streams import streams
+
+ENGINES = ("processes",)
+GRACE_SECONDS = 0.1  # a hundred times what a sleeping process needs to wake up on an idle machine
+PATIENCE_SECONDS = 60.0  # for a task that should have ended
+
+
+@dataclass(frozen=True)
+class Real:
+    """A fleet of ``n`` workers whose tasks take as long as they take: nothing is planned."""
+
+    n: int  #: number of workers
+
+    def times(self, seed: int, replicate: int) -> list[Times]:
+        return [Times(lambda time, version: math.inf) for _ in range(self.n)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSettings:
+    """How a live run is made, beside what a simulation needs to know.
+
+    Raises ValueError for numbers that make no sense.
+    """
+
+    engine: str = "processes"  #: what runs the workers
+    time_scale: float = 1.0  #: seconds of the clock for one second of the run, if delays are emulated
+    grace: float = GRACE_SECONDS  #: seconds of the clock by which an emulated task may end late and count as in time
+    patience: float = PATIENCE_SECONDS  #: seconds of the clock that a worker may be late before it is replaced
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        check_positive("time_scale", self.time_scale)
+        check_nonnegative("grace", self.grace)
+        check_positive("patience", self.patience)
+
+
+class LiveTables(NamedTuple):
+    """What a live run leaves: the tables of a simulation, and what was measured beside them."""
+
+    rounds: pd.DataFrame  #: one row per update, as from ``simulate``
+    tasks: pd.DataFrame  #: one row per task, as from ``simulate``
+    measured: list[Measured]  #: of each replicate
+
+
+def train(run: Run, replicates: Sequence[int], settings: LiveSettings) -> LiveTables:
+    """Make ``run`` live, one replicate after the other on the same workers.  Progress is shown on a terminal.
+
+    Delays are real if the fleet of the run is ``Real``, else they are emulated.
+    """
+    emulated, most = not isinstance(run.fleet, Real), run.budget.num_updates
+    if run.protocol.keeps_going:
+        raise ValueError("a live run cannot use partial work: choose a protocol that waits until tasks are done")
+    if not emulated and run.update_law is not None:
+        raise ValueError("with real delays an update takes as long as it takes: leave out update_seconds")
+    rounds, tasks, measured = [], [], []
+    total = None if most is None else most * len(replicates)
+    with (
+        Processes(run.problem, run.fleet.n) as crew,
+        tqdm(total=total, unit="update", disable=None, leave=False) as bar,
+    ):
+        for number, replicate in enumerate(replicates):
+
+            def watch(version: int, before: int = number * (most or 0)) -> None:
+                bar.update(before + version - bar.n)
+
+            def engine(jobs: Mapping[int, Job], replicate: int = replicate, watch=watch) -> LiveEngine:
+                crew.forget()
+                made = LiveEngine(
+                    crew, jobs, run.problem, streams(run.seed, replicate, "batch", crew.n), one_step=run.one_step,
+                    emulated=emulated, time_scale=settings.time_scale if emulated else 1.0, grace=settings.grace,
+                    patience=settings.patience, watch=watch,
+                )  # fmt: skip
+                measured.append(made.measured)
+                return made
+
+            tables = run_replicate(run, replicate, engine)
+            rounds.append(tables[0])
+            tasks.append(tables[1])
+    return LiveTables(pd.concat(rounds, ignore_index=True), pd.concat(tasks, ignore_index=True), measured)
+
+
+@explains_types
+def run(  # noqa: PLR0913
+    protocol: Protocol,
+    problem: Problem,
+    delay: Laws | Fleet | None,
+    n: int,
+    *,
+    step_size: Policy,
+    num_updates: int | None = None,
+    time_budget: float | None = None,
+    local_steps: int = 1,
+    update_seconds: float | DelayLike = 0.0,
+    seed: int,
+    replicates: int | Sequence[int] = 1,
+    eval_every: float = math.inf,
+    target: tuple[str, float] | None = None,
+    jobs: bool = False,
+    engine: str = "processes",
+    time_scale: float = 1.0,
+    grace: float = GRACE_SECONDS,
+    patience: float = PATIENCE_SECONDS,
+) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
+    """Train with ``n`` real worker processes; the arguments and the tables are those of ``simulate``.
+
+    ``delay`` None: a task takes as long as its gradient takes.  Otherwise delays are emulated: the worker computes the
+    gradient, and then waits until the time is over that the law draws, multiplied by ``time_scale``.  The times in the
+    tables are divided by ``time_scale`` again.  The draws are those of ``simulate`` with the same seed.  A task that
+    ends at most ``grace`` seconds late counts as in time; with ``grace`` = 0 all times are measured.
+
+    A worker process that ends, sends numbers that are not finite, or does not answer for ``patience`` seconds is
+    replaced; its task is lost, and the worker is away until its successor has started.
+    Raises ValueError for invalid arguments; RuntimeError if a gradient raises an error, or a worker fails repeatedly.
+    See also ``simulate``, which needs no workers and no time.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.problems import NoisyQuadratic
+    >>> from simulations.protocols import k_sync
+    >>> table = run(
+    ...     k_sync(2), NoisyQuadratic((1.0,), sigma2=0.0), [Deterministic(s) for s in (1, 2, 4)], 3, step_size=0.5,
+    ...     num_updates=3, seed=0, time_scale=0.001,
+    ... )
+    >>> print(table[["time", "restarts"]].to_string(index=False))
+     time  restarts
+      2.0         1
+      4.0         1
+      6.0         1
+    """
+    check_flag("jobs", jobs)
+    settings = LiveSettings(engine=engine, time_scale=time_scale, grace=grace, patience=patience)
+    budget = RunBudget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target)
+    the_run = Run(
+        protocol=protocol, problem=problem, fleet=Real(n) if delay is None else as_fleet(delay, n),
+        step_size=step_size, local_steps=local_steps, update_seconds=update_seconds, seed=seed, keep_tasks=jobs,
+        budget=budget,
+    )  # fmt: skip
+    tables = train(the_run, checked_replicates(replicates), settings)
+    return (tables.rounds, tables.tasks) if jobs else tables.rounds
