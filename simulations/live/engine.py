@@ -188,6 +188,8 @@ class LiveEngine(Engine):
             task = self._tasks[worker]
             if task.ended and not self._one_is_about_to_end():
                 del self._tasks[worker]
+                if task.answer is not None and task.answer.message is not None:
+                    self._delivered[worker] = task.job, task.answer.message.stream
                 return task.job
             answers = self._crew.receive(self._pause(clock, until, [other for other, _ in ends], task))
             if not answers:
@@ -262,7 +264,6 @@ class LiveEngine(Engine):
         job.contribution = result, message.loss
         task.answer = answer
         self._deaths[job.worker] = 0
-        self._delivered[job.worker] = job, message.stream
         start = self._clock(job.start)
         late = message.ended - planned if self._emulated else math.nan
         self.measured.messages.append(

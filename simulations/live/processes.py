@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Self
@@ -43,7 +43,8 @@ class Processes:
     def __init__(self, problem: Problem, n: int):
         if not hasattr(os, "fork"):
             raise ValueError("worker processes need a system with fork, such as Linux or macOS: simulate instead")
-        self.n, self.numbers = n, count(1)
+        self.n = n
+        self.numbers: Iterator[int] = count(1)
         initial = problem.initial
         size = board_bytes(n, initial.size, initial.dtype)
         check_memory(f"{n} workers with {initial.size} parameters", float(size))
