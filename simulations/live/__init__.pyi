@@ -1,4 +1,4 @@
-from .training import LiveSettings, LiveTables, Real, run, train
+from .training import run
 from .worker import is_dropped
 
-__all__ = ["LiveSettings", "LiveTables", "Real", "is_dropped", "run", "train"]
+__all__ = ["is_dropped", "run"]
