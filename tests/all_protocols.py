@@ -76,6 +76,7 @@ CASES = (
         "admission": Case(protocols.admission(2, 1)),
         "admission, in order": Case(protocols.admission(2, 2, window=1)),
         "admission, window": Case(protocols.admission(3, 1, window=3)),
+        "tail_batching": Case(protocols.tail_batching(4)),
         "ssp": Case(protocols.ssp(2)),
         "mindflayer": Case(protocols.mindflayer(Uniform(0.0, 2.0), N, trials=2, cut_off=1.0)),
         "fedbuff": Case(protocols.fedbuff(4), "n - 1", local_steps=3),

@@ -136,6 +136,7 @@ ROUND = {
     "k / R": lambda k, law: k / RATE,
     "local steps x k / R": lambda k, law: STEPS * k / RATE,
     "`round_time.ssp` / n": lambda k, law: round_time.ssp(law, N, SLACK, np.random.default_rng(0)).mean / N,
+    "by `steady_state.tail_batching`": lambda k, law: steady_state.tail_batching(law, k, N).round_time,
     "E of the largest of n sums": lambda k, law: round_time.local_sgd(law, N, STEPS),
     "E of the k-th of n sums": lambda k, law: round_time.stsyn(law, k, N, STEPS),
 }
@@ -207,6 +208,7 @@ RESTARTS = {
         (rounds["restarts"] == 0).all() and set(tasks["outcome"]) - USED == {"cut off"}
     ),
     "all late workers": lambda rounds, tasks: late_ones(rounds),
+    "late workers of short rounds": lambda rounds, tasks: set(rounds["restarts"]) == {0, N - in_force(rounds, "k")},
     "all others": lambda rounds, tasks: (rounds["restarts"] == N - 1).all(),
     "workers staler than that": lambda rounds, tasks: are_too_stale(rounds, tasks),
 }

@@ -2,7 +2,7 @@ from . import weights
 from .local import adacomm, local_sgd, stsyn
 from .moving_k import adasync, fastest_k, fastest_k_pflug, self_tuning_abs, staleness_aware_adasync
 from .optimal import mindflayer, rennala, ringleader, ringmaster
-from .rollouts import abs_batch, admission
+from .rollouts import abs_batch, admission, tail_batching
 from .stale import delay_adaptive, delay_dropping, fedbuff, ssp, staleness_aware
 from .waiting import abs_sgd, asynchronous, backup_workers, k_async, k_batch_async, k_batch_sync, k_sync, synchronous
 
@@ -34,5 +34,6 @@ __all__ = [
     "staleness_aware_adasync",
     "stsyn",
     "synchronous",
+    "tail_batching",
     "weights",
 ]

@@ -1,5 +1,6 @@
 """Protocols of asynchronous reinforcement learning, where a trainer waits for k of n generation slots."""
 
+from collections import deque
 from types import SimpleNamespace
 
 from abs_theory.checks import check_count, check_nonnegative, explains_types
@@ -118,3 +119,45 @@ def _usable(server: Server, window: int | None) -> Job | None:
         places.setdefault(job, len(places))
     first = min(finished, key=places.__getitem__)
     return first if places[first] < min(places[job] for job in unused) + window else None
+
+
+@explains_types
+def tail_batching(k: int) -> Protocol:
+    """Rounds in which the first ``k`` are used and the late tasks put off, and long rounds that catch up on these.
+
+    In a short round all workers start a new task, and the late ones are stopped after ``k`` gradients.  Whenever ``k``
+    tasks have been put off, the oldest of them start again from the current model, and the server waits for all.  A
+    task that starts again takes as long as it would have.  At most 2 k workers, so that nobody is busy with anything
+    else in a long round.
+
+    Round: by ``steady_state.tail_batching``; staleness: 0; restarts: late workers of short rounds.
+    Source: Gao et al. (2025), RollPacker.
+    See also ``backup_workers``, which loses the late tasks.
+
+    >>> from abs_theory.delays import Deterministic
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import TimingOnly
+    >>> laws = [Deterministic(s) for s in (1, 2, 4)]
+    >>> run = simulate(tail_batching(k=2), TimingOnly(), laws, 3, step_size=1.0, num_updates=4, seed=0)
+    >>> run["time"].tolist()  # after two short rounds both late tasks are done, for 4 s
+    [2.0, 4.0, 8.0, 10.0]
+    """
+    check_count("k", k)
+
+    def on_arrival(server: Server, job: Job) -> None:
+        if server.n > 2 * k:
+            raise ValueError(f"tail_batching takes at most 2 k workers, got k={k} and n={server.n}")
+        put_off: deque[Job] = server.notes.put_off
+        server.accept(job)
+        if len(server.accepted) == k:
+            if not server.notes.is_long:
+                put_off.extend(server.jobs.values())
+            server.update()
+            server.notes.is_long = len(put_off) >= k
+            if server.notes.is_long:
+                busy = [late.worker for late in server.jobs.values() if server.time < late.lost_at]
+                server.assign_again({worker: put_off.popleft() for worker in [*busy, *server.idle][:k]})
+            else:
+                server.assign(server.workers)
+
+    return Protocol(on_arrival, k, 0, notes=lambda: SimpleNamespace(put_off=deque(), is_long=False))

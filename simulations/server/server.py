@@ -8,7 +8,7 @@ and nobody changes them.  So gradients are computed only when they are applied, 
 import math
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -325,7 +325,7 @@ class Server:
     def assign(self, workers: Iterable[int]) -> None:
         """Send the current model to ``workers``; busy workers drop their work and start again.
 
-        A worker that has the current model already is only told to continue; that message is not counted.
+        A worker that has the current model already is not sent it again.
         """
         try:
             order = sorted(set(workers))  # in this order sums are the same to the last bit
@@ -378,6 +378,22 @@ class Server:
             self.engine.start(run)
         if dropped:
             self.engine.drop(dropped)
+
+    def assign_again(self, tasks: Mapping[int, Job]) -> None:
+        """Like ``assign`` for the workers in ``tasks``, each of which does that dropped task again: it takes as long.
+
+        A worker with links, absences, a cut-off or several local steps draws new times.
+        """
+        usual = self._steps
+        self._steps = list(usual)
+        for worker, job in tasks.items():
+            if usual[worker] is not None:
+                seconds = job.finish - job.start
+                self._steps[worker] = lambda now, version, seconds=seconds: seconds
+        try:
+            self.assign(tasks)
+        finally:
+            self._steps = usual
 
     def staleness(self, job: Job) -> int:
         """Updates made since the worker of this job received its model."""

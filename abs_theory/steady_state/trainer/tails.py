@@ -22,7 +22,7 @@ from scipy import special, stats
 
 from abs_theory import monte_carlo, order_stats
 from abs_theory.checks import check_k, explains_types
-from abs_theory.delays import as_delay
+from abs_theory.delays import Delay, as_delay
 from abs_theory.order_stats import over_time
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer.errors import with_error
@@ -31,14 +31,16 @@ from abs_theory.workers import as_workers
 
 __all__ = ["tail_batching"]
 
+NODES = 64  # of averages over the time of the k-th task, and over the time of an update
+
 
 @explains_types
 def tail_batching(delay: DelayLike, k: int, n: int, update_seconds: float | DelayLike = 0.0) -> TrainerState:
     """Steady state of tail batching: ``k`` tasks per update, on ``n`` equal slots, late tasks in rounds of their own.
 
-    Exact; averages are over short and long rounds.  An update takes ``update_seconds`` (a number or a law), in which
-    all slots wait.  Raises ValueError if the mean delay is infinite.  Cost: n - k binomial probabilities at some
-    thousand times.
+    Exact; averages are over short and long rounds.  An update takes ``update_seconds`` (a number or a law); late tasks
+    are stopped when it is over.  Raises ValueError if the mean delay is infinite.
+    Cost: n - k binomial probabilities at some thousand times.
 
     >>> from abs_theory.delays import Exponential
     >>> state = tail_batching(Exponential(mean=1.0), k=1, n=2)  # rounds of 1/2 and of 3/2 in turn
@@ -59,8 +61,8 @@ def tail_batching(delay: DelayLike, k: int, n: int, update_seconds: float | Dela
     seconds = (1 - share) * short + share * long
     r = seconds + T
     late = float(means[k:].mean()) if put_off else 0.0
-    worked = (1 - share) * (float(means[:k].sum()) + put_off * short) + share * k * late
-    wasted = (1 - share) * put_off * short
+    wasted = (1 - share) * put_off * (short + _late_seconds(law, k, n, update))
+    worked = (1 - share) * float(means[:k].sum()) + share * k * late + wasted
     state = TrainerState(
         round_time=r, mean_staleness=0.0, staleness_pmf=np.ones(1), restarts=(1 - share) * put_off, uplinks=float(k),
         downlinks=k + (1 - share) * put_off, idle_fraction=1 - worked / (n * r), wasted_fraction=wasted / (n * r),
@@ -69,7 +71,20 @@ def tail_batching(delay: DelayLike, k: int, n: int, update_seconds: float | Dela
     return with_error(state)
 
 
-def _long_round(law: DelayLike, k: int, n: int) -> float:
+def _late_seconds(law: Delay, k: int, n: int, update: Delay | None) -> float:
+    """Mean seconds for which a late task runs while the server updates."""
+    if update is None:
+        return 0.0
+    x, w = np.polynomial.legendre.leggauss(NODES)
+    quantiles, weights = (1 + x) / 2, w / 2
+    first = law.isf(stats.beta.ppf(quantiles, n - k + 1, k))  # nodes of the time of the k-th task
+    seconds = np.array([update.mean]) if update.var == 0 else update.ppf(quantiles)
+    ran = law.integrated_tail(first) - law.integrated_tail(np.add.outer(seconds, first))
+    ran = (ran / law.sf(first)) @ weights
+    return float(ran[0] if ran.size == 1 else ran @ weights)
+
+
+def _long_round(law: Delay, k: int, n: int) -> float:
     """Mean time until ``k`` put-off tasks are done, over all patterns of where they come from."""
     put_off = n - k
     patterns = _patterns(k, put_off)

@@ -51,6 +51,28 @@ def test_admission_in_order_waits_for_the_oldest():
     check(table, time=[3, 3, 4], largest_staleness=[0, 1, 1])
 
 
+def test_tail_batching_puts_late_tasks_off_and_they_keep_their_times():
+    table, _, log = play(protocols.tail_batching(2), [1, 9, 2], [2, 2, 9], [5, 4, 7], num_updates=4)
+    # Worker 2 is late by a task of 5 s, then worker 0 by one of 9 s. At 6 both have been put off: workers 0 (busy) and
+    # 1 (idle) do them again until 11 and 15. Then all take their own next times
+    check(table, time=[2, 6, 15, 22], restarts=[1, 1, 0, 1], largest_staleness=[0, 0, 0, 0])
+    again = [(worker, end - start) for worker, start, end, *_ in log if start == 6.0]
+    assert again == [(0, 5.0), (1, 9.0)]
+    with pytest.raises(ValueError, match="at most 2 k workers, got k=1 and n=3"):
+        play(protocols.tail_batching(1), [1], [1], [1], num_updates=1)
+
+
+@pytest.mark.parametrize("k, n", [(4, 6), (6, 8)])
+def test_tail_batching_takes_as_long_as_theory_says(k, n):
+    law = Gamma(shape=2.0, scale=0.5)
+    found, means = averages(protocols.tail_batching(k), law, n, 0.3, 400, 16)
+    state = steady_state.tail_batching(law, k, n, 0.3)
+    assert_agrees(found, float(state.round_time), resolution=0.1)
+    assert means["restarts"].mean() == pytest.approx(state.restarts, rel=0.01)
+    for column, share in (("idle_seconds", state.idle_fraction), ("wasted_seconds", state.wasted_fraction)):
+        assert_agrees(Estimate.of(means[column] / (n * found.mean)), float(share), resolution=0.1)
+
+
 # ---------------------------------------------------------------------- equal special cases
 def test_admission_with_slots_to_spare_is_k_async_to_the_bit():
     options = {"step_size": 0.1, "num_updates": 80, "seed": 3, "n_jobs": 1}

@@ -52,6 +52,9 @@ def test_a_long_round_that_takes_all_late_tasks_of_some_rounds_waits_for_the_lon
 def test_all_tasks_are_trained_and_slots_wait_or_work():
     law = Exponential(2.0)
     state = steady_state.tail_batching(law, 6, 8, update_seconds=0.1)
+    random = steady_state.tail_batching(law, 6, 8, update_seconds=Exponential(0.1))
+    assert random.round_time == pytest.approx(state.round_time)
+    assert random.wasted_fraction < state.wasted_fraction  # late tasks more often end before the update does
     assert (state.mean_staleness, state.trained_length, state.long_share(law, 0.1)) == (0.0, 2.0, 1.0)
     assert state.restarts == pytest.approx(0.75 * 2)  # three of four rounds are short, and put 2 tasks off
     trained = 6 * 2.0 / (8 * state.round_time)  # share of the slots' time that gave trained tasks
