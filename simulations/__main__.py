@@ -21,12 +21,16 @@ if TYPE_CHECKING:  # loading it takes long
     import pandas as pd
 
 app = new_app()
-COMMANDS = {"explore": "simulations.explore.serving:run_command"}  # beside the one that takes a file
+COMMANDS = {  # beside the one that takes a file
+    "explore": "simulations.explore.serving:run_command",
+    "live": "simulations.live.command:run_command",
+}
 
 
 @app.command(
     help="Train what FILE describes, one experiment or a sweep of many, and write the tables. After any interruption "
-    "the same command continues where it stopped. python -m simulations explore opens a page with sliders instead."
+    "the same command continues where it stopped. python -m simulations live FILE trains with real worker processes, "
+    "and python -m simulations explore opens a page with sliders."
 )
 def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],

@@ -152,7 +152,7 @@ class Experiment:
         Builds all objects and lets one replicate make its first decisions.  This takes milliseconds, unless a policy
         has much to compute.
         """
-        run = self._as_run
+        run = self.as_run
         try:
             Server(run, self.which[0])
         except ValueError as refused:
@@ -162,10 +162,11 @@ class Experiment:
     @property
     def most_in_step(self) -> int:
         """How many replicates may advance in step, which is faster: 0 if none may, see ``server.most_in_step``."""
-        return most_in_step(self._as_run)
+        return most_in_step(self.as_run)
 
     @property
-    def _as_run(self) -> Run:
+    def as_run(self) -> Run:
+        """All that its replicates have in common, as a server needs it."""
         made = self._make()
         return Run(
             protocol=made["protocol"], problem=made["problem"], fleet=as_fleet(made["delay"], self.n),

@@ -1,4 +1,5 @@
+from .trace import as_trace
 from .training import run
 from .worker import is_dropped
 
-__all__ = ["is_dropped", "run"]
+__all__ = ["as_trace", "is_dropped", "run"]

@@ -100,6 +100,8 @@ class Measured:
     """What a live run measures beside its tables."""
 
     messages: list[Message] = field(default_factory=list)  #: one for each task that was delivered
+    clock_seconds: float = 0.0  #: from the first task to the end, on the clock of the machine
+    planned_seconds: float = 0.0  #: the same by the tables: the time of the last arrival, times ``time_scale``
     late_answers: int = 0  #: answers to tasks that had been dropped
     deaths: int = 0  #: worker processes that ended, hung, or sent numbers that were not finite, and were replaced
 
@@ -169,6 +171,7 @@ class LiveEngine(Engine):
                     self._send(task, REST, math.inf)
 
     def clear(self) -> None:
+        self.measured.clock_seconds = time.monotonic() - self._clock(0.0)
         self.drop([task.job for task in self._tasks.values()])
 
     def next(self, until: float) -> Job | None:
@@ -190,6 +193,7 @@ class LiveEngine(Engine):
                 del self._tasks[worker]
                 if task.answer is not None and task.answer.message is not None:
                     self._delivered[worker] = task.job, task.answer.message.stream
+                self.measured.planned_seconds = task.job.finish * self._scale
                 return task.job
             answers = self._crew.receive(self._pause(clock, until, [other for other, _ in ends], task))
             if not answers:

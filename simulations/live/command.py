@@ -1,0 +1,66 @@
+"""The command ``python -m simulations live``: run what a TOML file describes on real workers, and compare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abs_theory.command_line import check_folder, new_app, option, printable, run_app
+from abs_theory.files import replacing
+
+app = new_app()
+
+
+@app.command(
+    help="Train what FILE describes with real worker processes, under the same protocol as in a simulation. Delays are "
+    "those of the file, multiplied by --time-scale, or with --real as long as the gradients take. Writes the table of "
+    "a simulation, the tasks, a trace for plan, the time of messages, and a report beside theory and simulation."
+)
+def main(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="folder to write to")],
+    engine: Annotated[str, typer.Option(help="what runs the workers: processes")] = "processes",
+    time_scale: Annotated[float, option("SECONDS", "of the clock for a second of the run")] = 1.0,
+    real: Annotated[bool, typer.Option("--real", help="delays are real, not those of the file")] = False,
+    grace: Annotated[float, option("SECONDS", "by which a task may end late and count as in time")] = 0.1,
+    patience: Annotated[float, option("SECONDS", "after which a worker that does not answer is replaced")] = 60.0,
+    allow: Annotated[list[str] | None, option("MODULE", "module that FILE may name, and that may run code")] = None,
+) -> None:
+    check_folder("--out", out)
+    from dataclasses import replace
+
+    from simulations.experiment import Experiment
+    from simulations.live import report
+    from simulations.live.trace import as_trace
+    from simulations.live.training import LiveSettings, Real, train
+
+    settings = LiveSettings(engine=engine, time_scale=time_scale, grace=grace, patience=patience)
+    experiment = Experiment.from_toml(file, allow or ())
+    try:
+        experiment.check()
+    except ValueError as problem:
+        raise ValueError(f"{file}: {problem}") from None
+    run = replace(experiment.as_run, keep_tasks=True)
+    live = train(replace(run, fleet=Real(run.fleet.n)) if real else run, experiment.which, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    messages = report.messages_table(live.measured)
+    first = experiment.which[0]
+    trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))
+    tables = {"table": live.rounds, "tasks": live.tasks, "trace": trace, "messages": messages}
+    for name, table in tables.items():
+        with replacing(out / f"{name}.csv") as written:
+            written.write(table.to_csv(index=False).encode())
+        print(out / f"{name}.csv")
+    simulated = experiment.run(n_jobs=1)
+    simulated = simulated[0] if isinstance(simulated, tuple) else simulated
+    comparison = report.comparison(run, live.rounds, simulated, report.predicted(run, simulated))
+    words = report.text(comparison, messages, live.measured, len(experiment.which))
+    with replacing(out / "report.txt") as written:
+        written.write(f"{words}\n".encode())
+    print(out / "report.txt")
+    print(printable(f"\n{words}"))
+
+
+def run_command() -> None:
+    """The command; one line on stderr and status 2 for what the caller can mend."""
+    run_app(app, "simulations live", OSError, ValueError, RuntimeError)

@@ -1,0 +1,117 @@
+"""What a live run shows beside what was predicted: theory, simulation with the same seeds, and measurement."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from abs_theory import steady_state
+from abs_theory.delays import LocalSteps
+from abs_theory.monte_carlo import Estimate
+from abs_theory.steady_state import SteadyState
+from simulations.fleets import Independent
+from simulations.live.engine import Measured, Message
+from simulations.server import Run
+
+BATCHES = 10  # of successive rounds of a replicate, whose means are taken as independent
+FEWEST_ROUNDS = 5  # of a batch
+QUANTITIES: dict[str, Callable[[pd.DataFrame, int], pd.Series]] = {  # of each round, from the table of a replicate
+    "round time (s)": lambda rounds, n: rounds["time"].diff().fillna(rounds["time"]),
+    "mean staleness": lambda rounds, n: rounds["mean_staleness"],
+    "restarts per round": lambda rounds, n: rounds["restarts"],
+    "messages per round": lambda rounds, n: rounds["uplinks"] + rounds["downlinks"],
+    "idle seconds per round": lambda rounds, n: rounds["idle_seconds"],
+    "wasted seconds per round": lambda rounds, n: rounds["wasted_seconds"],
+}
+
+
+def predicted(run: Run, rounds: pd.DataFrame) -> SteadyState | None:
+    """The steady state by theory; None if k or the threshold moved in these ``rounds``, or there is no formula.
+
+    There is one for the ABS family, in which workers wait after a delivery, under independent delays.
+    """
+    family, fleet = run.protocol.family, run.fleet
+    constant = rounds["k"].nunique() == rounds["max_staleness"].nunique() == 1
+    if family is None or not constant or not isinstance(fleet, Independent) or run.update_law is not None:
+        return None
+    laws = fleet.laws if run.local_steps == 1 else [LocalSteps(law, run.local_steps) for law in fleet.laws]
+    law = laws[0] if len(set(laws)) == 1 else list(laws)
+    k, bound = int(rounds["k"].iloc[0]), float(rounds["max_staleness"].iloc[0])
+    threshold = None if math.isinf(bound) else int(bound)
+    if family.continues:
+        return steady_state.abs_batch(law, k, fleet.n, threshold)
+    return steady_state.abs_sgd(law, k, fleet.n, threshold)
+
+
+def estimates(rounds: pd.DataFrame, n: int) -> dict[str, Estimate]:
+    """Each of the QUANTITIES with its standard error, from the means of batches of rounds."""
+    means: dict[str, list[float]] = {name: [] for name in QUANTITIES}
+    for _, own in rounds.groupby("replicate"):
+        count = max(min(BATCHES, len(own) // FEWEST_ROUNDS), 1)
+        for name, of in QUANTITIES.items():
+            means[name] += [float(part.mean()) for part in np.array_split(of(own, n).to_numpy(float), count)]
+    return {name: Estimate.of(values) for name, values in means.items() if len(values) > 1}
+
+
+def comparison(run: Run, live: pd.DataFrame, simulated: pd.DataFrame, theory: SteadyState | None) -> pd.DataFrame:
+    """One row per quantity: by theory, simulated and live, the difference, and the 95 % half-width of live."""
+    n = run.fleet.n
+    by_simulation, by_workers = estimates(simulated, n), estimates(live, n)
+    rows = []
+    for name in by_simulation.keys() & by_workers.keys():
+        measured, expected = by_workers[name], by_simulation[name]
+        exact = math.nan if theory is None else _of_theory(theory, name, n)
+        rows.append((name, exact, expected.mean, measured.mean, measured.mean - expected.mean, measured.half_width()))
+    columns = ["quantity", "theory", "simulated", "live", "live - simulated", "error (95 %)"]
+    order = list(QUANTITIES)
+    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row[0])), columns=columns)
+
+
+def messages_table(measured: Sequence[Measured]) -> pd.DataFrame:
+    """One row per delivered task, with the replicate in front."""
+    rows = [(replicate, *message) for replicate, part in enumerate(measured) for message in part.messages]
+    return pd.DataFrame(rows, columns=["replicate", *Message._fields])
+
+
+OVERHEADS = {
+    "to_worker": "from the start of a task until its worker has the model",
+    "computing": "the gradient",
+    "late": "the end of a task after its planned end",
+    "to_server": "from the end of a task until the server has the gradient",
+}
+
+
+def overhead_text(messages: pd.DataFrame, measured: Sequence[Measured]) -> str:
+    """The measured time of messages in milliseconds of the clock, and the faults that happened."""
+    lines = ["Measured per task, in milliseconds of the clock: median, and 95 % are below"]
+    for column, words in OVERHEADS.items():
+        values = 1e3 * messages[column].dropna().to_numpy()
+        if len(values):
+            lines.append(f"  {words:<56} {np.median(values):8.3f} {np.quantile(values, 0.95):8.3f}")
+    deaths, late = (sum(getattr(part, name) for part in measured) for name in ("deaths", "late_answers"))
+    lines.append(f"Workers replaced: {deaths}; answers to tasks that had been dropped, not used: {late}.")
+    seconds, planned = (sum(getattr(part, name) for part in measured) for name in ("clock_seconds", "planned_seconds"))
+    lines.append(f"By the clock of the machine the run took {seconds:.3f} s, by its tables {planned:.3f} s.")
+    return "\n".join(lines)
+
+
+def text(table: pd.DataFrame, messages: pd.DataFrame, measured: Sequence[Measured], replicates: int) -> str:
+    """The report in plain text."""
+    runs = "1 run" if replicates == 1 else f"{replicates} runs"
+    shown = table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
+    return f"Predicted, simulated with the same seeds, and live: {runs}\n{shown}\n\n{overhead_text(messages, measured)}"
+
+
+def _of_theory(theory: SteadyState, quantity: str, n: int) -> float:
+    worker_seconds = n * float(theory.round_time)
+    values = {
+        "round time (s)": theory.round_time,
+        "mean staleness": theory.mean_staleness,
+        "restarts per round": theory.restarts,
+        "messages per round": cast(float, theory.uplinks) + cast(float, theory.downlinks),
+        "idle seconds per round": cast(float, theory.idle_fraction) * worker_seconds,
+        "wasted seconds per round": cast(float, theory.wasted_fraction) * worker_seconds,
+    }
+    return float(values[quantity])
