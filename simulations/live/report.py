@@ -60,13 +60,12 @@ def comparison(run: Run, live: pd.DataFrame, simulated: pd.DataFrame, theory: St
     n = run.fleet.n
     by_simulation, by_workers = estimates(simulated, n), estimates(live, n)
     rows = []
-    for name in by_simulation.keys() & by_workers.keys():
+    for name in (name for name in QUANTITIES if name in by_simulation and name in by_workers):
         measured, expected = by_workers[name], by_simulation[name]
         exact = math.nan if theory is None else _of_theory(theory, name, n)
         rows.append((name, exact, expected.mean, measured.mean, measured.mean - expected.mean, measured.half_width()))
     columns = ["quantity", "theory", "simulated", "live", "live - simulated", "error (95 %)"]
-    order = list(QUANTITIES)
-    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row[0])), columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def messages_table(measured: Sequence[Measured]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from abs_theory.checks import check_flag, check_nonnegative, check_positive, exp
 from abs_theory.typing import DelayLike, Laws
 from simulations.experiment import checked_replicates
 from simulations.fleets import Fleet, Times, as_fleet
-from simulations.live.engine import LiveEngine, Measured
+from simulations.live.engine import Crew, LiveEngine, Measured
 from simulations.live.processes import Processes
 from simulations.problems import Problem
 from simulations.server import Job, Policy, Protocol, Run, RunBudget, run_replicate
@@ -61,10 +62,11 @@ class LiveTables(NamedTuple):
     measured: list[Measured]  #: of each replicate
 
 
-def train(run: Run, replicates: Sequence[int], settings: LiveSettings) -> LiveTables:
+def train(run: Run, replicates: Sequence[int], settings: LiveSettings, crew: Crew | None = None) -> LiveTables:
     """Make ``run`` live, one replicate after the other on the same workers.  Progress is shown on a terminal.
 
-    Delays are real if the fleet of the run is ``Real``, else they are emulated.
+    Delays are real if the fleet of the run is ``Real``, else they are emulated.  Workers are started for this run
+    unless there is a ``crew``.
     """
     emulated, most = not isinstance(run.fleet, Real), run.budget.num_updates
     if run.protocol.keeps_going:
@@ -74,7 +76,7 @@ def train(run: Run, replicates: Sequence[int], settings: LiveSettings) -> LiveTa
     rounds, tasks, measured = [], [], []
     total = None if most is None else most * len(replicates)
     with (
-        Processes(run.problem, run.fleet.n) as crew,
+        nullcontext(crew) if crew is not None else Processes(run.problem, run.fleet.n) as crew,
         tqdm(total=total, unit="update", disable=None, leave=False) as bar,
     ):
         for number, replicate in enumerate(replicates):
@@ -126,6 +128,11 @@ def run(  # noqa: PLR0913
     gradient, and then waits until the time is over that the law draws, multiplied by ``time_scale``.  The times in the
     tables are divided by ``time_scale`` again.  The draws are those of ``simulate`` with the same seed.  A task that
     ends at most ``grace`` seconds late counts as in time; with ``grace`` = 0 all times are measured.
+
+    If no task is later, all numbers are those of the simulation: arrivals, restarts, and the iterates, if gradients of
+    the problem do not depend on what they are computed with.  Two cases differ in which mini-batch is whose: several
+    tasks of several local steps of one worker in one update, and a gradient that is discarded after its worker has
+    begun another.
 
     A worker process that ends, sends numbers that are not finite, or does not answer for ``patience`` seconds is
     replaced; its task is lost, and the worker is away until its successor has started.
