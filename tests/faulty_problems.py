@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,29 +15,31 @@ FAULTY = 1  # the worker that fails
 
 @dataclass(frozen=True)
 class Faulty(NoisyQuadratic):
-    """A noisy quadratic; the first gradient of worker 1 after the file ``mark`` has gone meets the ``fault``."""
+    """A noisy quadratic; once the file ``mark`` is there, the next gradient of worker 1 meets the fault it names."""
 
     mark: str = ""
-    fault: str = ""
 
     def gradients(self, params, workers, rngs):
         losses, rows = super().gradients(params, workers, rngs)
-        if FAULTY in workers and self._is_due():
-            if self.fault == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            elif self.fault == "hangs":
-                time.sleep(1e6)
-            elif self.fault == "raises":
-                raise ArithmeticError("no gradient today")
-            elif self.fault == "slow":
-                time.sleep(0.3)
-            else:
-                return losses, np.full_like(rows, np.nan)
+        fault = self._taken() if FAULTY in workers else None
+        if fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault == "stopped":  # it neither reads nor answers
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif fault == "hangs":
+            time.sleep(1e6)
+        elif fault == "raises":
+            raise ArithmeticError("no gradient today")
+        elif fault == "slow":
+            time.sleep(0.3)
+        elif fault == "not finite":
+            return losses, np.full_like(rows, np.nan)
         return losses, rows
 
-    def _is_due(self):
+    def _taken(self):
         try:
+            fault = Path(self.mark).read_text()
             os.unlink(self.mark)
         except FileNotFoundError:
-            return False
-        return True
+            return None
+        return fault

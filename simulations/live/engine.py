@@ -140,6 +140,7 @@ class LiveEngine(Engine):
         self._absent: set[int] = set()  # workers that are being replaced
         self._deaths = [0] * crew.n  # since the last delivery
         self._next_time = 0.0
+        self._last_end = 0.0  # of the tasks that were returned
         self._zero: float | None = None  # of the time of the run, on the clock of the machine
         self.measured = Measured()
 
@@ -172,6 +173,7 @@ class LiveEngine(Engine):
 
     def clear(self) -> None:
         self.measured.clock_seconds = time.monotonic() - self._clock(0.0)
+        self.measured.planned_seconds = self._last_end * self._scale
         self.drop([task.job for task in self._tasks.values()])
 
     def next(self, until: float) -> Job | None:
@@ -193,7 +195,7 @@ class LiveEngine(Engine):
                 del self._tasks[worker]
                 if task.answer is not None and task.answer.message is not None:
                     self._delivered[worker] = task.job, task.answer.message.stream
-                self.measured.planned_seconds = task.job.finish * self._scale
+                self._last_end = task.job.finish
                 return task.job
             answers = self._crew.receive(self._pause(clock, until, [other for other, _ in ends], task))
             if not answers:
@@ -245,9 +247,9 @@ class LiveEngine(Engine):
             if message is None:
                 self._replace(worker, "ended")
             elif message.kind == READY:
-                self._absent.discard(worker)
-                if task is not None and not task.ended:
+                if worker in self._absent and task is not None and not task.ended:
                     task.job.finish, task.alone = max(self.now, task.job.lost_at), True
+                self._absent.discard(worker)
             elif message.kind == FAILED:
                 raise RuntimeError(f"worker {worker} failed at t={self.now:.3g}: {answer.words}")
             elif task is None or task.ended or task.number != message.number:
@@ -258,13 +260,15 @@ class LiveEngine(Engine):
     def _deliver(self, task: _Task, answer: Answer, message: AnswerMessage) -> None:
         job, result = task.job, answer.result
         assert result is not None
-        if not self._is_sound(job, result, message.loss):
-            self._replace(job.worker, "sent numbers that are not finite")
-            return
         planned = self._clock(task.planned)
-        job.finish, job.cut = max(self._time_of(message.ended), job.start, task.planned), False
         if message.ended <= planned + self._grace:
-            job.finish = task.planned
+            end = task.planned
+        else:
+            end = max(self._time_of(message.ended), job.start, task.planned)
+        if not self._is_sound(job, result, message.loss):
+            self._replace(job.worker, "sent numbers that are not finite", end)
+            return
+        job.finish, job.cut = end, False
         job.contribution = result, message.loss
         task.answer = answer
         self._deaths[job.worker] = 0
@@ -287,8 +291,8 @@ class LiveEngine(Engine):
         expected, loss = contribution(self._problem, job, rng, self._kind == GRADIENT)
         return not (math.isfinite(loss) and np.isfinite(expected).all())
 
-    def _replace(self, worker: int, why: str) -> None:
-        """Start another process in the place of ``worker``; its task is lost."""
+    def _replace(self, worker: int, why: str, ended: float | None = None) -> None:
+        """Start another process in the place of ``worker``; its task is lost, at its end if that is known (s)."""
         self.measured.deaths += 1
         self._deaths[worker] += 1
         if self._deaths[worker] > DEATHS_IN_A_ROW:
@@ -297,7 +301,9 @@ class LiveEngine(Engine):
         self._absent.add(worker)
         task = self._tasks.get(worker)
         if task is not None and not task.ended:
-            _lose(task, max(self.now, task.job.start))
+            # emulated tasks may be behind the clock of the machine: it counts as lost since the last arrival
+            at = self._last_end if self._emulated else self.now
+            _lose(task, max(at if ended is None else ended, task.job.start))
         self._crew.replace(worker)
 
     def _replace_those_that_hang(self) -> None:

@@ -1,0 +1,175 @@
+"""Worker processes: what happens when one fails, or when the server ends, and that nothing is counted twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from every_case import every_case
+from faults import ROOT, WITHIN
+from faulty_problems import Faulty
+
+from abs_theory.delays import Deterministic, ShiftedExponential
+from simulations import contract, live, protocols
+from simulations.fleets import as_fleet
+from simulations.live.processes import Processes
+from simulations.live.training import LiveSettings, Real, train
+from simulations.problems import NoisyQuadratic
+from simulations.server import Run, RunBudget
+
+LAW = ShiftedExponential(0.5, 0.5)
+QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.1)
+N = 3
+
+
+class Faults:
+    """Workers, and the file that makes one of them fail."""
+
+    def __init__(self, folder):
+        self.mark = folder / "mark"
+        self.problem = Faulty((1.0,), 0.1, mark=str(self.mark))
+        self.crew = Processes(self.problem, N)
+
+    def run(self, fault="", protocol=None, laws=LAW, updates=30, **settings):
+        """The tables of a run in which worker 1 fails once."""
+        if fault:
+            self.mark.write_text(fault)
+        run = Run(
+            protocol=protocol or protocols.abs_sgd(2, 1), problem=self.problem, step_size=0.1, seed=0, keep_tasks=True,
+            fleet=Real(N) if laws is None else as_fleet(laws, N), budget=RunBudget(num_updates=updates),
+        )  # fmt: skip
+        settings = {"time_scale": 0.002, "grace": 60.0} | settings
+        rounds, tasks, _ = train(run, [0], LiveSettings(**settings), self.crew)
+        assert len(rounds) == updates
+        contract.work_is_conserved(rounds, tasks, N)
+        contract.workers_do_one_thing_at_a_time(tasks)
+        contract.no_gradient_is_forgotten(rounds, tasks, N)
+        contract.messages_are_counted(rounds, tasks, comes_back=True)
+        contract.staleness_is_bounded(rounds)
+        return rounds, tasks
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    made = Faults(tmp_path_factory.mktemp("faults"))
+    with made.crew:
+        yield made
+
+
+@every_case("fault", ["killed", "not finite"])
+def test_a_worker_that_dies_or_sends_nan_is_replaced_and_its_task_lost(fault, faults):
+    rounds, tasks = faults.run(fault)
+    assert (tasks["outcome"] == "lost").sum() <= 1
+    assert rounds["away_seconds"].sum() > 0
+
+
+@every_case("fault", ["hangs", "stopped"])
+def test_a_worker_that_hangs_or_neither_reads_nor_answers_is_replaced(fault, faults):
+    _, tasks = faults.run(fault, protocols.synchronous(), patience=1.0)
+    assert (tasks["outcome"] == "lost").sum() >= 1
+
+
+def test_a_worker_that_does_not_read_stops_nobody(faults):
+    """Worker 1 is stopped, and 2000 tasks are sent to it meanwhile, more than its pipe holds."""
+    laws = [Deterministic(1.0), Deterministic(1.5), Deterministic(1.1)]
+    _, tasks = faults.run("stopped", protocols.k_sync(2), laws, updates=2000, time_scale=1e-6, grace=0.0)
+    assert tasks["worker"].nunique() == N
+    faults.crew.replace(1)
+
+
+def test_an_answer_to_a_dropped_task_is_not_counted(faults):
+    """Worker 1 computes for .3 s; meanwhile its task is dropped again and again."""
+    laws = [Deterministic(1.0), Deterministic(1.5), Deterministic(1.1)]
+    rounds, tasks = faults.run("slow", protocols.k_sync(2), laws, updates=100, time_scale=0.005)
+    assert rounds["restarts"].tolist() == [1] * 100
+    assert tasks[tasks["worker"] == 1]["outcome"].isin(["restarted", "unfinished"]).all()
+
+
+def test_a_gradient_that_raises_an_error_ends_the_run_in_one_line(faults):
+    with pytest.raises(RuntimeError, match=r"worker 1 failed at t=.*: ArithmeticError: no gradient today"):
+        faults.run("raises")
+
+
+def test_delays_may_be_real(faults):
+    rounds, tasks = faults.run(protocol=protocols.k_async(2), laws=None, grace=0.0)
+    assert rounds["time"].is_monotonic_increasing
+    assert (tasks["end"] >= tasks["start"]).all()
+
+
+def test_real_tasks_are_cut_off(faults):
+    """A task that takes .3 s is given up after .2 s; the others take much less."""
+    protocol = protocols.mindflayer(Deterministic(0.1), N, cut_off=0.2)
+    _, tasks = faults.run("slow", protocol, laws=None, updates=5)
+    assert (tasks[tasks["outcome"] == "cut off"]["worker"] == 1).any()
+
+
+def test_what_cannot_run_live_is_refused():
+    def a_run(protocol, delay=LAW, **options):
+        live.run(protocol, QUADRATIC, delay, N, step_size=0.1, num_updates=1, seed=0, **options)
+
+    with pytest.raises(ValueError, match="partial work"):
+        a_run(protocols.stsyn(2))
+    with pytest.raises(ValueError, match="update_seconds"):
+        a_run(protocols.k_sync(1), None, update_seconds=1.0)
+    for wrong in {"time_scale": 0.0}, {"grace": -1.0}, {"patience": float("nan")}, {"engine": "threads"}:
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            a_run(protocols.k_sync(1), **wrong)
+
+
+# ---------------------------------------------------------------- the end of the server
+LONG = """
+import sys
+sys.path.insert(0, "tests")
+from simulations import live, protocols
+from simulations.problems import NoisyQuadratic
+from faulty_problems import Faulty
+from abs_theory.delays import Deterministic
+problem = Faulty((1.0,), 0.1, mark=sys.argv[1])
+live.run(protocols.asynchronous(), problem, Deterministic(1.0), 4, step_size=.1, num_updates=10**6, seed=0,
+         time_scale=.01)
+"""
+
+
+def descendants(process):
+    """The processes that this one has started, and those that they have started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended meanwhile
+            continue
+    found, new = set(), {process}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_all_workers_end_soon_after_the_server_also_one_that_hangs(how, tmp_path):
+    mark = tmp_path / "mark"
+    mark.write_text("hangs")
+    server = subprocess.Popen([sys.executable, "-c", LONG, str(mark)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with server:
+        end = time.monotonic() + 120
+        while mark.exists() and time.monotonic() < end:  # until worker 1 hangs
+            time.sleep(0.1)
+        processes = descendants(server.pid)
+        assert len(processes) == 5  # one that starts the others
+        os.kill(server.pid, how)
+        end = time.monotonic() + WITHIN
+        server.wait(WITHIN)
+        while any(map(is_running, processes)) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not any(map(is_running, processes))
