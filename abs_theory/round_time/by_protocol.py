@@ -52,12 +52,13 @@ def k_sync(delay: Laws, k: int, n: int, update_seconds: float | DelayLike = 0.0)
     >>> round(k_sync(Exponential(mean=1.0), k=2, n=3), 4)  # 1/3 + 1/2
     0.8333
     """
-    update = update_law(update_seconds)
-    return order_stats.mean(delay, k, n) + (0.0 if update is None else float(update.mean))
+    return order_stats.mean(delay, k, n) + _mean_update(update_seconds)
 
 
-def k_batch_sync(delay: Laws, k: int, n: int) -> float:
+def k_batch_sync(delay: Laws, k: int, n: int, update_seconds: float | DelayLike = 0.0) -> float:
     """The server waits for ``k`` mini-batches from any of the workers, then all restart; ``k`` may exceed ``n``.
+
+    The mean update time is added, as all restart when an update is over.
 
     It is k / sum of 1 / E[X_i] for exponential delays, equal or not.  For other laws it is the mean time of the k-th
     event of n renewal processes (``renewal.mean_event_time``), exact except for the error of numerical sums.
@@ -69,7 +70,7 @@ def k_batch_sync(delay: Laws, k: int, n: int) -> float:
     >>> k_batch_sync(Exponential(mean=1.0), k=6, n=3)
     2.0
     """
-    return renewal.mean_event_time(delay, k, n)
+    return renewal.mean_event_time(delay, k, n) + _mean_update(update_seconds)
 
 
 def k_async(delay: Laws, k: int, n: int, update_seconds: float | DelayLike = 0.0) -> float:
@@ -90,6 +91,7 @@ def k_batch_async(delay: Laws, k: int, n: int) -> float:
     """k / sum of 1 / E[X_i], for any laws: no worker ever waits, and every ``k``-th delivery ends a round.
 
     Source: renewal theorem; Dutta et al. (2018), Lemma 4, for equal workers.
+    See also ``steady_state.abs_batch``, for updates that take time.
 
     >>> from abs_theory.delays import Deterministic, Exponential
     >>> k_batch_async([Deterministic(1.0), Exponential(mean=1.0)], k=4, n=2)
@@ -101,8 +103,10 @@ def k_batch_async(delay: Laws, k: int, n: int) -> float:
     return float(k / rate) if rate else math.inf
 
 
-def asynchronous(delay: Laws, n: int) -> float:
+def asynchronous(delay: Laws, n: int, update_seconds: float | DelayLike = 0.0) -> float:
     """1 / sum of 1 / E[X_i], the mean time between two deliveries of the ``n`` workers, for any laws.
+
+    With ``update_seconds`` it is ``k_async`` with k = 1, in which a worker that has delivered waits for the update.
 
     Source: renewal theorem; Dutta et al. (2018), Lemma 4 with K = 1.
 
@@ -110,7 +114,7 @@ def asynchronous(delay: Laws, n: int) -> float:
     >>> round(asynchronous([Exponential(mean=1.0), Exponential(mean=10.0)], n=2), 4)
     0.9091
     """
-    return k_batch_async(delay, 1, n)
+    return k_batch_async(delay, 1, n) if update_law(update_seconds) is None else k_async(delay, 1, n, update_seconds)
 
 
 @explains_types
@@ -127,8 +131,8 @@ def abs_sgd(delay: Laws, k: int, n: int, max_staleness: float | None, update_sec
     return float(steady_state.abs_sgd(delay, k, n, max_staleness, update_seconds=update_seconds).round_time)
 
 
-def local_sgd(delay: Laws, n: int, local_steps: int) -> float:
-    """The mean largest of ``n`` sums of ``local_steps`` draws: synchronous rounds of several local steps.
+def local_sgd(delay: Laws, n: int, local_steps: int, update_seconds: float | DelayLike = 0.0) -> float:
+    """The mean largest of ``n`` sums of ``local_steps`` draws, and the mean update time: synchronous rounds.
 
     Source: Stich (2019) for the protocol.
 
@@ -136,11 +140,13 @@ def local_sgd(delay: Laws, n: int, local_steps: int) -> float:
     >>> round(local_sgd(Exponential(mean=1.0), n=2, local_steps=2), 9)
     2.75
     """
-    return order_stats.mean(local_steps_of(delay, n, local_steps), n, n)
+    return order_stats.mean(local_steps_of(delay, n, local_steps), n, n) + _mean_update(update_seconds)
 
 
-def stsyn(delay: Laws, k: int, n: int, local_steps: int) -> float:
-    """The mean k-th smallest of ``n`` sums: the round ends when ``k`` workers have done ``local_steps`` steps.
+def stsyn(delay: Laws, k: int, n: int, local_steps: int, update_seconds: float | DelayLike = 0.0) -> float:
+    """The mean k-th smallest of ``n`` sums, and the mean update time.
+
+    The round ends when ``k`` workers have done ``local_steps`` steps.
 
     All workers compute until the end of the round, and all that have done at least one step upload
     (``partial_uploads``).  Source: Zhu et al. (2024), eqs (6)-(8), for equal exponential steps.
@@ -149,4 +155,9 @@ def stsyn(delay: Laws, k: int, n: int, local_steps: int) -> float:
     >>> stsyn(Exponential(mean=1.0), k=1, n=2, local_steps=2)
     1.25
     """
-    return order_stats.mean(local_steps_of(delay, n, local_steps), k, n)
+    return order_stats.mean(local_steps_of(delay, n, local_steps), k, n) + _mean_update(update_seconds)
+
+
+def _mean_update(update_seconds: float | DelayLike) -> float:
+    update = update_law(update_seconds)
+    return 0.0 if update is None else float(update.mean)

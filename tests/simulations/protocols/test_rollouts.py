@@ -9,7 +9,7 @@ from agreement import assert_agrees, assert_within
 from all_protocols import CASES, N
 from scripted import check, play
 
-from abs_theory import steady_state
+from abs_theory import round_time, steady_state
 from abs_theory.delays import Deterministic, Exponential, Gamma, LogNormal, ShiftedExponential
 from abs_theory.monte_carlo import Estimate
 from simulations import contract, protocols
@@ -160,16 +160,30 @@ def test_a_run_ends_before_an_update_that_is_over_too_late():
 
 
 # ---------------------------------------------------------------------- theory
-def averages(protocol, law, n, seconds, updates, replicates):
+def averages(protocol, law, n, seconds, updates, replicates, **options):
     rounds = simulate(
         protocol, TimingOnly(), law, n, step_size=1.0, num_updates=updates, replicates=replicates, seed=11, n_jobs=1,
-        update_seconds=seconds,
+        update_seconds=seconds, **options,
     )  # fmt: skip
     late = rounds[rounds["update"] > updates // 4]
     times = rounds.groupby("replicate")["time"].agg(
         lambda x: (x.iloc[-1] - x.iloc[updates // 4]) / (updates - 1 - updates // 4)
     )
     return Estimate.of(times), late.groupby("replicate").mean()
+
+
+@pytest.mark.parametrize(
+    "protocol, expected, local_steps",
+    [
+        (protocols.k_batch_sync(6), lambda law, T: round_time.k_batch_sync(law, 6, 4, T), 1),
+        (protocols.local_sgd(), lambda law, T: round_time.local_sgd(law, 4, 3, T), 3),
+        (protocols.stsyn(2), lambda law, T: round_time.stsyn(law, 2, 4, 3, T), 3),
+    ],
+)
+def test_rounds_in_which_all_wait_for_the_update(protocol, expected, local_steps):
+    law, T = Gamma(shape=4.0, scale=0.25), Gamma(shape=4.0, scale=0.1)
+    found, _ = averages(protocol, law, 4, T, 200, 12, local_steps=local_steps)
+    assert_agrees(found, expected(law, T), resolution=0.12)
 
 
 TABLE = [  # k, threshold, seconds of an update, whether slots wait, whether work is stopped in flight
