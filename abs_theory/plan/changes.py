@@ -95,6 +95,8 @@ def _of_workers(seconds: Array, parts: Effects) -> tuple[list[list[int]], Array]
 
 def _row_medians(values: Array) -> Array:
     """Medians of the rows; NaN for those without a value."""
+    if np.isfinite(values.min()):  # faster than a median that looks for NaN
+        return np.median(values, axis=1)
     known = np.isfinite(values).any(axis=1)
     medians = np.full(len(values), np.nan)
     medians[known] = np.nanmedian(values[known], axis=1)

@@ -199,7 +199,7 @@ def _hill(values: Array) -> float:
     count = max(FEWEST_IN_TAIL, int(TAIL_SHARE * values.size))
     if values.size < 4 * FEWEST_IN_TAIL:
         return float("nan")
-    largest = np.sort(values)[-count - 1 :]
+    largest = np.sort(np.partition(values, -count - 1)[-count - 1 :])
     mean = float(np.log(largest[1:] / largest[0]).mean())
     return 1 / mean if mean > 1e-6 else float("inf")
 

@@ -69,6 +69,11 @@ def table(trace: Trace) -> RoundTable:
             row = attempts.groupby("worker").cumcount().to_numpy()
             early = row < counts.min()
             return _by_row(row[early], attempts[early], counts.min(), trace.n, lined_up=True)
+    if trace.once_each:
+        row = np.cumsum(np.diff(attempts["round"], prepend=attempts["round"].iloc[0]) != 0)
+        data = _by_row(row, attempts, trace.rounds, trace.n)
+        data.window[row] = attempts["window"]
+        return _with_lost(data, attempts, row)
     rounds, row = np.unique(attempts["round"].to_numpy(np.int64), return_inverse=True)
     given_up = ~attempts["observed"].to_numpy()
     order = np.argsort(attempts["seconds"].to_numpy()[given_up], kind="stable")  # the longest is kept
@@ -171,6 +176,8 @@ def effects(seconds: Array) -> Effects:
 
 def _median(values: Array, axis: int, known: NDArray[np.intp]) -> Array:
     """Medians along ``axis``; 0 except at ``known``, which have values."""
+    if np.isfinite(values.min()):  # faster than a median that looks for NaN
+        return np.median(values, axis=axis)
     medians = np.zeros(values.shape[1 - axis])
     medians[known] = np.nanmedian(np.take(values, known, axis=1 - axis), axis=axis)
     return medians

@@ -93,10 +93,15 @@ def _checked(seconds: ArrayLike, observed: ArrayLike | None) -> tuple[Array, Mas
     seen = np.ones(x.size, dtype=bool) if observed is None else np.asarray(observed, dtype=bool).ravel()
     if seen.size != x.size or np.count_nonzero(seen) < 2:
         raise ValueError(f"a law takes two deliveries at least, got {np.count_nonzero(seen)} in {x.size} delays")
-    order = np.argsort(x, kind="stable")
+    if seen.all():
+        x = np.sort(x)
+    else:
+        order = np.argsort(x, kind="stable")
+        x, seen = x[order], seen[order]
     if x.size > MOST_DELAYS:
-        order = order[np.linspace(0, x.size - 1, MOST_DELAYS).round().astype(int)]
-    return x[order], seen[order]
+        used = np.linspace(0, x.size - 1, MOST_DELAYS).round().astype(int)
+        x, seen = x[used], seen[used]
+    return x, seen
 
 
 def _fit(name: str, law: Delay, log_likelihood: float, parameters: int, x: Array, seen: Mask) -> Fit:

@@ -66,13 +66,15 @@ def resampled_means(values: Array, window: Ints, rng: np.random.Generator) -> Me
     """
     check_rng(rng)
     known = np.isfinite(values)
-    patterns, which = np.unique(known, axis=1, return_inverse=True)
+    patterns = [bits.tobytes() for bits in np.packbits(known.T, axis=1)]  # columns known in the same rounds
     result = Means(*np.full((5, values.shape[1]), math.nan), rounds=known.sum(axis=0).astype(float))
     result.needed[:] = FEWEST
-    for i, pattern in enumerate(patterns.T):
-        columns = np.flatnonzero(which.ravel() == i)
+    for bits in sorted(set(patterns)):
+        columns = np.array([j for j, own in enumerate(patterns) if own == bits])
+        pattern = known[:, columns[0]]
         if np.count_nonzero(pattern) >= 2:
-            _fill(result, columns, values[np.ix_(pattern, columns)], window[pattern], rng)
+            x = values if known.all() else values[np.ix_(pattern, columns)]
+            _fill(result, columns, x, window[pattern], rng)
         elif pattern.any():
             result.mean[columns] = values[pattern][0, columns]
     return result
@@ -82,12 +84,16 @@ def _fill(result: Means, columns: NDArray[np.intp], x: Array, window: Ints, rng:
     """Fill in means and intervals of ``columns``, which are known in the same rounds ``x``."""
     rounds = x.shape[0]
     level = x.mean(axis=0)
-    spread = x - level
-    deviation = spread.std(axis=0)
-    deviation[deviation <= ROUNDING * np.abs(level)] = 0.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        skewness = np.where(deviation > 0, (spread**3).mean(axis=0) / deviation**3, 0.0)
-    tau = np.array([correlation_time(column, window) for column in x.T])
+    deviation, skewness, tau = np.zeros((3, level.size))
+    for j in range(level.size):
+        column = np.ascontiguousarray(x[:, j])
+        spread = column - level[j]
+        deviation[j] = spread.std()
+        if deviation[j] <= ROUNDING * abs(level[j]):
+            deviation[j] = 0.0
+        else:
+            skewness[j] = (spread * spread * spread).mean() / deviation[j] ** 3
+        tau[j] = correlation_time(column, window)
     needed = np.ceil(
         tau * np.maximum(np.where(tau > 1, FEWEST_SPELLS, FEWEST), ROUNDS_PER_SQUARED_SKEWNESS * skewness**2)
     )
@@ -95,7 +101,8 @@ def _fill(result: Means, columns: NDArray[np.intp], x: Array, window: Ints, rng:
     lengths = np.array([_block_length(rounds, time) for time in tau])
     for length in np.unique(lengths):
         same = lengths == length
-        stderr, low, high = _blocks(x[:, same], window, int(length), tau[same], deviation[same] == 0, rng)
+        chosen = x if same.all() else x[:, same]
+        stderr, low, high = _blocks(chosen, window, int(length), tau[same], deviation[same] == 0, rng)
         fine = rounds >= needed[same]
         result.stderr[columns[same]] = stderr
         result.low[columns[same]] = np.where(fine, low, math.nan)
@@ -110,7 +117,7 @@ def _blocks(
     block = row_blocks(window, length)
     size = np.bincount(block).astype(float)
     m, lost = size.size, 1  # blocks; degrees of freedom used by their means
-    sums = np.stack([np.bincount(block, column) for column in (x - level).T], axis=1) / size.mean()
+    sums = np.stack([np.bincount(block, x[:, j] - level[j]) for j in range(level.size)], axis=1) / size.mean()
     if m >= 2 * np.unique(window).size and level_shift(x.mean(axis=1), window):
         # windows are fixed, not a sample of windows: their levels are subtracted
         of_block = np.zeros(m, dtype=np.int64)
@@ -142,15 +149,18 @@ def correlation_time(values: Array, window: Ints) -> float:
     subtracted first, because a jump between windows is not a correlation of rounds.
     """
     x = values - _levels(values, window)
+    one_window = bool(np.all(window == window[0]))
     variance, total = float(x @ x) / x.size, 1.0
     if variance <= (ROUNDING * abs(float(values.mean()))) ** 2:
         return total
     for lag in range(1, x.size // 3 + 1):
-        same = window[lag:] == window[:-lag]
-        pairs = int(np.count_nonzero(same))
+        products = x[lag:] * x[:-lag]
+        if not one_window:
+            products = products[window[lag:] == window[:-lag]]
+        pairs = products.size
         if pairs < FEWEST:
             break
-        correlation = float((x[lag:] * x[:-lag])[same].mean()) / variance
+        correlation = float(products.mean()) / variance
         correlation += (1 + 3 * correlation) / x.size  # bias of the estimate (Kendall 1954)
         if correlation < SIGNIFICANT_ERRORS / math.sqrt(pairs):
             break
@@ -234,5 +244,8 @@ def _block_length(rounds: int, tau: float) -> int:
 
 
 def _levels(values: Array, window: Ints) -> Array:
-    group = np.unique(window, return_inverse=True)[1]
+    if np.all(window == window[0]):
+        return np.full(values.shape, values.mean())
+    steps = np.diff(window, prepend=window[:1])
+    group = np.cumsum(steps != 0) if steps.min(initial=0) >= 0 else np.unique(window, return_inverse=True)[1]
     return (np.bincount(group, values) / np.bincount(group))[group]

@@ -22,6 +22,7 @@ __all__ = ["Played", "TraceReplay"]
 
 STARTS = 8  # rows to begin with, evenly spaced: a multiple of the number of resampled fleets
 MOST_ROUNDS = 1000  # to be played
+MOST_CELLS = 1_000_000  # of rounds x workers, sorted at a time
 WARMUP_TURNS = 4  # times n / k rounds, after which the common start is forgotten
 
 
@@ -47,7 +48,8 @@ class TraceReplay:
     ``seconds`` has the shape ``rounds x workers``, or ``fleets x rounds x workers`` for several fleets of like workers,
     which are averaged.  ``window`` is the window of each round.  The error comes from ``copies`` bootstrap traces,
     made of blocks of rounds within windows.
-    Cost: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)) for each setting.
+    Cost for each setting: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)), or O(rounds (n + copies)) if
+    all start together.
     """
 
     def __init__(self, seconds: Array, window: NDArray[np.int64], rng: np.random.Generator, copies: int = 32) -> None:
@@ -74,11 +76,10 @@ class TraceReplay:
         check_k(k, self.n)
         check_max_staleness(max_staleness)
         bound = math.inf if max_staleness is None else float(max_staleness)
-        together = bound == 0 or k == self.n
-        rounds = self.rounds
-        if not together:
-            rounds = min(math.ceil(rounds * self.n / k), MOST_ROUNDS)
-        warmup = 0 if together else math.ceil(WARMUP_TURNS * self.n / k)
+        if bound == 0 or k == self.n:
+            return self._together(k)
+        rounds = min(math.ceil(self.rounds * self.n / k), MOST_ROUNDS)
+        warmup = math.ceil(WARMUP_TURNS * self.n / k)
         fleet = _MeasuredFleet(self.seconds, self.rows)
         time, stale, restarts = np.zeros((3, len(self.rows)))
         delivered = np.zeros(self.n)
@@ -97,6 +98,34 @@ class TraceReplay:
             restarts=float(restarts[plain].mean()) / rounds,
             participation=delivered / (STARTS * rounds),
         )
+
+    def _together(self, k: int) -> Played:
+        """All start each round together: it lasts as long as the k-th arrival of its row."""
+        seconds = np.empty(len(self.seconds))
+        delivered = np.zeros(self.n)
+        size = max(1, MOST_CELLS // self.n)
+        for first in range(0, seconds.size, size):
+            some = self.seconds[first : first + size]
+            last = np.partition(some, k - 1, axis=1)[:, k - 1]
+            seconds[first : first + size] = last
+            delivered += _first(some, last, k).sum(axis=0)
+        time = np.array([seconds[rows].mean() for rows in self.rows])
+        return Played(
+            round_time=float(time[:STARTS].mean()),
+            resampled=time[STARTS:],
+            mean_staleness=0.0,
+            restarts=float(self.n - k),
+            participation=delivered / len(self.seconds),
+        )
+
+
+def _first(seconds: Array, last: Array, k: int) -> NDArray[np.bool_]:
+    """The ``k`` that arrive first in each row, up to ``last``; of equal ones those with the lower index."""
+    first = seconds <= last[:, None]
+    if np.count_nonzero(first) > k * len(first):
+        first[:] = False
+        np.put_along_axis(first, np.argsort(seconds, axis=1, kind="stable")[:, :k], True, axis=1)
+    return first
 
 
 class _MeasuredFleet(PlayedFleet):
