@@ -67,9 +67,17 @@ def losses(context: typer.Context) -> None:
     losses.main(context.args)
 
 
+@app.command(context_settings=HANDED_ON)
+def coverage(context: typer.Context) -> None:
+    """How often stated intervals contain the truth, also if calls are lost (an hour)."""
+    from benchmarks import coverage
+
+    coverage.main(context.args)
+
+
 @app.command()
 def reading(quick: Quick = False) -> None:
-    """Time and memory to read a trace of ten million rows."""
+    """Time and memory to read a trace of ten million rows, and to plan from it."""
     from benchmarks import reading
 
     reading.main(quick)

@@ -6,6 +6,8 @@ Each takes a generator, the number of rounds and of workers, and says how it dra
 import numpy as np
 import pandas as pd
 
+from benchmarks import regimes
+
 
 def frame(seconds, rounds=None):
     """One row per cell of ``seconds``, shape (rounds, workers)."""
@@ -16,36 +18,19 @@ def frame(seconds, rounds=None):
     )
 
 
-def almost_iid(rng, num=60, n=8, median=1.0, sigma=0.1):
-    """Independent lognormal delays, equal workers: mean median exp(sigma^2 / 2)."""
-    return frame(median * np.exp(sigma * rng.standard_normal((num, n))))
+def framed(draw):
+    """``draw`` of ``benchmarks.regimes`` as a frame."""
+
+    def framed_draw(rng, num=60, n=8, **options):
+        return frame(draw(rng, num, n, **options))
+
+    return framed_draw
 
 
-def unequal_workers(rng, num=60, n=8, slowest=2.0, sigma=0.02):
-    """Worker i has median 1 + (slowest - 1) [i = n - 1]: one permanently slow worker, little noise."""
-    medians = np.append(np.ones(n - 1), slowest)
-    return frame(medians * np.exp(sigma * rng.standard_normal((num, n))))
-
-
-def common_slowdowns(rng, num=60, n=8, common=0.3, own=0.03, persistence=0.5):
-    """exp(common Z_t + own W_ti), Z an AR(1) of variance 1: whole rounds are slow, and follow one another."""
-    z = np.empty(num)
-    z[0] = rng.standard_normal()
-    for t in range(1, num):
-        z[t] = persistence * z[t - 1] + np.sqrt(1 - persistence**2) * rng.standard_normal()
-    return frame(np.exp(common * z[:, None] + own * rng.standard_normal((num, n))))
-
-
-def clustered_stalls(rng, num=200, n=8, share=0.02, stay=0.7, stall=10.0, sigma=0.05):
-    """Lognormal, times ``stall`` in a share of all attempts, in runs per worker of mean length 1 / (1 - stay)."""
-    begin = share * (1 - stay) / (1 - share)
-    stalled = np.empty((num, n), bool)
-    stalled[0] = rng.random(n) < share
-    for t in range(1, num):
-        stalled[t] = rng.random(n) < np.where(stalled[t - 1], stay, begin)
-    return frame(np.where(stalled, stall, 1.0) * np.exp(sigma * rng.standard_normal((num, n))))
-
-
+almost_iid = framed(regimes.almost_iid)
+unequal_workers = framed(regimes.unequal_workers)
+common_slowdowns = framed(regimes.common_slowdowns)
+clustered_stalls = framed(regimes.clustered_stalls)
 REGIMES = {
     "almost iid": almost_iid,
     "unequal workers": unequal_workers,
