@@ -27,6 +27,7 @@ from abs_theory.command_line import (
     option,
     option_of,
     run_app,
+    working_on,
     wrapped,
 )
 from abs_theory.files import replacing
@@ -204,6 +205,7 @@ def plan_(  # noqa: PLR0913
     unit: Annotated[str | None, option("UNIT", "of the times in the file: s, ms, us or ns")] = None,
     dataset: Annotated[str | None, option("NAME", "which, if the file has several")] = None,
     warmup: Annotated[str, option("ROUNDS", "first rounds to leave out, or auto")] = "auto",
+    since: Annotated[int | None, option("ROUND", "first round to use, as after a change [the first]")] = None,
     format: Annotated[str | None, option("WORD", f"{format_names()} [by its content]")] = None,
     columns: Annotated[list[str] | None, option("ROLE=NAME,...", "roles of columns: round=step,worker=rank")] = None,
     ignore: Annotated[list[str] | None, option("COLUMN", "to leave out; repeat for several")] = None,
@@ -243,7 +245,7 @@ def plan_(  # noqa: PLR0913
     if recipe_for is not None and recipe_for not in RECIPE_NAMES:
         raise ValueError(f"--for must be one of {', '.join(RECIPE_NAMES)}, got {recipe_for!r}")
     given = {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
-    of_one = {**given, "-n": n, "--rounds": rounds, "--price": price, "--for": recipe_for}
+    of_one = {**given, "-n": n, "--rounds": rounds, "--price": price, "--for": recipe_for, "--since": since}
     if after is not None and (used := [name for name, value in of_one.items() if value is not None]):
         raise ValueError(f"two traces are compared without a plan: leave out {', '.join(used)}, or AFTER")
     if missing := [name for name, value in given.items() if value is None]:
@@ -258,11 +260,13 @@ def plan_(  # noqa: PLR0913
     roles = _roles(columns or [])
 
     def read(path: Path) -> traces.Trace:
+        working_on(f"reading {path.name}")
         try:
-            return traces.read(
+            measured = traces.read(
                 path, unit=unit, warmup=skip, format=format, dataset=dataset, columns=roles, ignore=ignore or (),
                 decimal=decimal,
             )  # fmt: skip
+            return measured if since is None else measured.since(since)
         except ValueError as problem:
             raise ValueError(_as_options(str(problem))) from None
 
@@ -271,7 +275,10 @@ def plan_(  # noqa: PLR0913
         written = planning.write_comparison(comparison, out, planning.Origin.of_command(trace, after))
         print(wrapped("\n".join(comparison.lines)), *written, sep="\n")
         return
-    result = planning.plan(read(trace), n, constants=constants, target=target, seed=seed)
+    measured = read(trace)
+    working_on(f"planning from {measured.rounds} rounds of {measured.n} workers")
+    result = planning.plan(measured, n, constants=constants, target=target, seed=seed)
+    working_on("drawing the page")
     cost = None if rounds is None else planning.cost(result, rounds, worker_price)
     written = planning.write(result, out, cost, planning.Origin.of_command(trace))
     *paragraphs, curve = planning.sentences(result)
@@ -321,7 +328,7 @@ def _roles(options: list[str]) -> dict[str, str | list[str]]:
 
 def _as_options(text: str) -> str:
     """``text`` with the arguments of the library, such as unit=ms, as options of the command."""
-    return re.sub(r"\b(unit|warmup|format|dataset|columns|ignore|decimal)=(?=\S)", r"--\1 ", text)
+    return re.sub(r"\b(unit|warmup|since|format|dataset|columns|ignore|decimal)=(?=\S)", r"--\1 ", text)
 
 
 def _threshold(text: str) -> float:

@@ -26,7 +26,7 @@ from abs_theory import __version__
 
 __all__ = [
     "INTERRUPTED", "Command", "Interrupted", "check_file", "check_folder", "complaint", "new_app", "one_line",
-    "option", "option_of", "printable", "run_app", "warn", "wrapped",
+    "option", "option_of", "printable", "run_app", "warn", "working_on", "wrapped",
 ]  # fmt: skip
 
 CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE
@@ -35,6 +35,7 @@ QUIET_SECONDS = 2.0  # a command that takes longer says that it is working
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
 LONG_WORD, LONGEST_START = re.compile(r"\S{500,}"), 60  # longer than most paths; what is shown of such a word
+_work = ["working"]  # what the command that runs in this process is doing
 TOO_MUCH: dict[type[Exception], str] = {
     MemoryError: "this needs more memory than there is: ask for less, such as fewer workers or replicates",
     RecursionError: "something that was given is nested too deeply",
@@ -137,6 +138,11 @@ class _Output:
         return getattr(self._stream, name)
 
 
+def working_on(what: str) -> None:
+    """Tell a user who waits at a terminal what the command is doing now, as "reading trace.csv"."""
+    _work[0] = printable(what)
+
+
 @contextmanager
 def _working() -> Iterator[None]:
     """Show on a terminal for how long a slow command has been working, until it prints something."""
@@ -148,7 +154,8 @@ def _working() -> Iterator[None]:
     def show() -> None:
         line = ""
         while not ended.wait(1.0 if line else QUIET_SECONDS):
-            line = f"\rworking for {time.monotonic() - begin:.0f} s (Ctrl-C ends it)"
+            now = f"{_work[0]}, {time.monotonic() - begin:.0f} s (Ctrl-C ends it)"
+            line = f"\r{now[: shutil.get_terminal_size().columns - 1]}".ljust(len(line))
             print(line, end="", file=sys.stderr, flush=True)
         print(f"\r{' ' * len(line)}\r" if line else "", end="", file=sys.stderr, flush=True)
 

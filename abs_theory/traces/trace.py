@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_count, explains_types
+from abs_theory.checks import check_count, explains_types, is_integer
 from abs_theory.traces.cleaning import clean
 from abs_theory.traces.columns import counted, listed, numbered, one_line
 from abs_theory.traces.files import load
@@ -68,11 +68,17 @@ class Trace:
         return len(numbered(self.attempts["round"].to_numpy())[0])
 
     @cached_property
+    def once_each(self) -> bool:
+        """Whether the rows are in order, and no worker has two in a round."""
+        round_, worker = self.attempts["round"].to_numpy(), self.attempts["worker"].to_numpy()
+        return bool(np.all((round_[1:] > round_[:-1]) | ((round_[1:] == round_[:-1]) & (worker[1:] > worker[:-1]))))
+
+    @cached_property
     def deliveries(self) -> pd.DataFrame:
         """Columns round, worker, seconds and window of the deliveries; a failed attempt adds its time to the retry."""
         frame = self.attempts[["round", "worker", "seconds", "observed", "window"]]
-        again = frame.duplicated(["round", "worker"], keep=False)
-        if again.any():
+        if not self.once_each:
+            again = frame.duplicated(["round", "worker"], keep=False)
             keys = [frame["round"], frame["worker"]]
             once = frame["observed"].groupby(keys).transform("sum") == 1
             total = frame["seconds"].groupby(keys).transform("sum")
@@ -113,6 +119,25 @@ class Trace:
         if chosen.empty:
             raise ValueError(f"rounds must be rounds of the trace, which has {self.rounds}; none of them was given")
         return replace(self, attempts=chosen.reset_index(drop=True))
+
+    def since(self, first: int) -> "Trace":
+        """The trace from round number ``first`` on, as after a change, with the workers that take part in it.
+
+        Raises ValueError if no round is left.
+        """
+        if not is_integer(first):
+            raise ValueError(f"since must be the number of a round, got {first!r}")
+        rounds = self.attempts["round"].to_numpy()
+        if first > rounds[-1]:
+            raise ValueError(f"since must be at most the last round of the trace, {rounds[-1]}, got since={first}")
+        left = self.attempts[rounds >= first].reset_index(drop=True)
+        if not left["observed"].any():
+            raise ValueError(f"since must leave a delivery, there is none from round {first} on")
+        earlier = len(numbered(rounds[rounds < first])[0])
+        taking_part, worker = np.unique(left["worker"].to_numpy(), return_inverse=True)
+        note = (f"{counted(earlier, 'round')} before round {first} left out",) if earlier else ()
+        workers = tuple(self.workers[i] for i in taking_part)
+        return replace(self, attempts=left.assign(worker=worker), workers=workers, report=(*self.report, *note))
 
     def waiting_for(self, k: int) -> "Trace":
         """The trace of a server that waits for ``k`` arrivals: later attempts are censored at the k-th arrival."""

@@ -164,6 +164,7 @@ VALUES_OF = {
     "--csv": "a.csv no/a.csv .", "--json": "a.json no/a", "--page": "a.html a.txt no/a.html",
     "--picture": "a.svg a.txt", "--price": "2.5/h $2/day 0/h x 1e308/s 2 -1/h 5EUR/month",
     "--for": "ray pytorch flower rollouts python x", "--warmup": "auto 0 1 100 x -1 1.5",
+    "--since": "0 1 5 -1 x 1e9 1.5",
     "--unit": "s ms us x", "--columns": "round=round worker=no x=y =", "--decimal": ". , ;",
     "--jobs": "1 0 x 1.5 1e308",  # more processes take long to start
     "--format": "csv table parquet x", "--max-staleness": "none 0 1 3 -1 x 1e3",
@@ -179,8 +180,8 @@ PARTS = {
     ),
     "plan": (
         "abs_theory plan trace.csv --rounds 100 --price 2/h --for ray",
-        "--rounds --price --for -n --L --sigma2 --gap --target --unit --warmup --format --columns --ignore --decimal "
-        "--dataset --seed",
+        "--rounds --price --for -n --L --sigma2 --gap --target --unit --warmup --since --format --columns --ignore "
+        "--decimal --dataset --seed",
     ),
     "compare": ("abs_theory plan trace.csv after.csv", "--seed --unit --warmup --format --ignore --rounds"),
     "round-time": (

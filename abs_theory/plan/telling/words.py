@@ -90,7 +90,7 @@ def advice(plan: Plan) -> list[str]:
             f"No k above {choice.largest}, the most arrivals seen in a round, can be better. The time of a full "
             f"wait is not identified by this trace; one full wait every {plan.full_wait_every} rounds would measure it."
         )
-    return lines + _participation(plan)
+    return lines + _since_change(plan) + _participation(plan)
 
 
 def decision(plan: Plan) -> str:
@@ -281,7 +281,7 @@ def properties(plan: Plan) -> list[str]:
 
 
 def _changes(plan: Plan) -> list[str]:
-    """When the fleet or a worker changed, and what the rounds since then ask for."""
+    """When the fleet or a worker changed."""
     if not plan.changes:
         return []
     told = []
@@ -292,14 +292,19 @@ def _changes(plan: Plan) -> list[str]:
             f"({change.after:.4g} s instead of {change.before:.4g} s)"
         )
     more = len(plan.changes) - len(told)
-    lines = [f"Changes: {'; '.join(told)}{f'; and {more} earlier' if more else ''}."]
-    if plan.k_since_change is not None:
-        what = "the same k" if plan.k_since_change == plan.choice.k else f"k = {plan.k_since_change}"
-        lines.append(
-            f"This plan is for all rounds together; those since the last change alone ask for {what}. If the change "
-            "lasts, plan from these rounds only (--warmup leaves out the first ones)."
-        )
-    return lines
+    return [f"Changes: {'; '.join(told)}{f'; and {more} earlier' if more else ''}."]
+
+
+def _since_change(plan: Plan) -> list[str]:
+    """What the rounds since the last change ask for, and how to plan from them alone."""
+    if plan.k_since_change is None:
+        return []
+    what = "the same k" if plan.k_since_change == plan.choice.k else f"k = {plan.k_since_change}"
+    first = plan.changes[-1].round
+    return [
+        f"The trace changes at round {first}. This plan is for all rounds together; those from round {first} on ask "
+        f"for {what}. If the change lasts, plan from these rounds only: --since {first}."
+    ]
 
 
 def _slow_workers(plan: Plan) -> list[str]:

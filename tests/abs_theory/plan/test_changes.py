@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic_traces
 
@@ -140,6 +141,32 @@ def test_the_plan_tells_when_who_and_what_would_help():
     assert left_out.savings.ratio == pytest.approx(np.delete(x, 2, axis=1).max(axis=1).mean() / 3 / today, rel=1e-6)
     assert repaired.savings.low <= repaired.savings.ratio <= repaired.savings.high
     assert "with gpu-2 left out, k = 3 of 3" in str(answer)
+    assert "from round 150 on ask for the same k." in str(answer)
+    assert "If the change lasts, plan from these rounds only: --since 150." in str(answer)
+
+
+def test_a_plan_from_a_round_on_is_that_of_the_rounds_after_it():
+    x = delays(8, n=4)
+    x[150:, 2] *= 3
+    frame = synthetic_traces.frame(x)
+    trace = traces.from_frame(frame, warmup=0)
+    since = trace.since(150)
+    pd.testing.assert_frame_equal(since.attempts, traces.from_frame(frame[frame["round"] >= 150]).attempts)
+    assert since.report == ("150 rounds before round 150 left out",)
+    answer = plan(since)
+    assert (answer.k, answer.k_since_change, answer.changes) == (3, None, ())
+    with pytest.raises(ValueError, match="since must be at most the last round of the trace, 299, got since=300"):
+        trace.since(300)
+    with pytest.raises(ValueError, match="since must be the number of a round, got '150'"):
+        trace.since("150")
+
+
+def test_a_worker_that_left_before_is_not_in_the_trace_since_then():
+    frame = synthetic_traces.frame(delays(8, num=60, n=4))
+    frame = frame[(frame["worker"] != 1) | (frame["round"] < 20)]
+    since = traces.from_frame(frame, warmup=0).since(20)
+    assert since.workers == (0, 2, 3)
+    assert plan(since).n == 3
 
 
 def test_times_behind_a_barrier_are_suspected():
