@@ -35,6 +35,14 @@ def simulator(quick: Quick = False) -> None:
     simulator.main(quick)
 
 
+@app.command()
+def live(quick: Quick = False) -> None:
+    """Overhead of real workers, per task."""
+    from benchmarks import live
+
+    live.main(quick)
+
+
 @app.command("start-up")
 def start_up(quick: Quick = False) -> None:
     """Start of the commands, against importing numpy."""
