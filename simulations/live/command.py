@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import check_folder, new_app, option, printable, run_app
+from abs_theory.command_line import Interrupted, check_folder, new_app, option, printable, run_app
 from abs_theory.files import replacing
 
 app = new_app()
@@ -16,7 +16,7 @@ app = new_app()
     "those of the file, multiplied by --time-scale, or with --real as long as the gradients take. Writes the table of "
     "a simulation, the tasks, a trace for plan, the time of messages, and a report beside theory and simulation."
 )
-def main(
+def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="folder to write to")],
     engine: Annotated[str, typer.Option(help="what runs the workers: processes")] = "processes",
@@ -24,13 +24,16 @@ def main(
     real: Annotated[bool, typer.Option("--real", help="delays are real, not those of the file")] = False,
     grace: Annotated[float, option("SECONDS", "by which a task may end late and count as in time")] = 0.1,
     patience: Annotated[float, option("SECONDS", "after which a worker that does not answer is replaced")] = 60.0,
+    every: Annotated[float, option("SECONDS", "between checkpoints, from which the same command goes on")] = 10.0,
     allow: Annotated[list[str] | None, option("MODULE", "module that FILE may name, and that may run code")] = None,
 ) -> None:
     check_folder("--out", out)
     from dataclasses import replace
 
+    from abs_theory.checks import check_positive
     from simulations.experiment import Experiment
     from simulations.live import report
+    from simulations.live.checkpoint import Checkpoints
     from simulations.live.trace import as_trace
     from simulations.live.training import LiveSettings, Real, train
 
@@ -41,8 +44,16 @@ def main(
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None
     run = replace(experiment.as_run, keep_tasks=True)
-    live = train(replace(run, fleet=Real(run.fleet.n)) if real else run, experiment.which, settings)
-    out.mkdir(parents=True, exist_ok=True)
+    check_positive("--every", every)
+    (out / "kept").mkdir(parents=True, exist_ok=True)
+    key = f"{experiment.to_toml()}\n{settings!r}\n{'real' if real else 'emulated'} delays"
+    try:
+        checkpoints = Checkpoints(out / "kept", key, every)
+        live = train(
+            replace(run, fleet=Real(run.fleet.n)) if real else run, experiment.which, settings, None, checkpoints
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; the same command goes on from the last checkpoint in {out}") from None
     messages = report.messages_table(live.measured)
     first = experiment.which[0]
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))

@@ -20,7 +20,6 @@ from simulations.live.messages import (
     REST,
     AnswerMessage,
     TaskMessage,
-    packed_stream,
     set_stream,
 )
 from simulations.problems import Problem
@@ -121,20 +120,21 @@ class LiveEngine(Engine):
         crew: Crew,
         jobs: Mapping[int, Job],
         problem: Problem,
-        rngs: Sequence[np.random.Generator],
+        streams: Sequence[bytes],
         *,
         one_step: bool,
         emulated: bool,
         time_scale: float,
         grace: float,
         patience: float,
-        watch: Callable[[int], None] | None = None,
+        watch: Callable[[int], object] | None = None,
+        measured: Measured | None = None,
     ):
         self._crew, self._jobs, self._problem = crew, jobs, problem
         self._kind = GRADIENT if one_step else DIFFERENCE
         self._emulated, self._scale, self._grace, self._patience = emulated, time_scale, grace, patience
         self._watch = watch
-        self._streams = list(map(packed_stream, rngs))  # where the mini-batches of each worker go on
+        self._streams = list(streams)  # where the mini-batches of each worker go on
         self._delivered: dict[int, tuple[Job, bytes]] = {}  # the last of each worker, and its stream after it
         self._tasks: dict[int, _Task] = {}  # begun and not returned, by worker
         self._absent: set[int] = set()  # workers that are being replaced
@@ -142,12 +142,12 @@ class LiveEngine(Engine):
         self._next_time = 0.0
         self._last_end = 0.0  # of the tasks that were returned
         self._zero: float | None = None  # of the time of the run, on the clock of the machine
-        self.measured = Measured()
+        self.measured = measured or Measured()
 
     # ------------------------------------------------------------------ the verbs of an engine
     def start(self, run: list[Entry]) -> None:
         if self._zero is None:
-            self._zero = time.monotonic()
+            self._zero = time.monotonic() - run[0][2].start * self._scale
         for planned, worker, job, _ in run:
             last = self._delivered.pop(worker, None)
             if last is not None and last[0].contribution is not None:  # else it was discarded: it uses up no draw
@@ -172,8 +172,7 @@ class LiveEngine(Engine):
                     self._send(task, REST, math.inf)
 
     def clear(self) -> None:
-        self.measured.clock_seconds = time.monotonic() - self._clock(0.0)
-        self.measured.planned_seconds = self._last_end * self._scale
+        self.measured_so_far()
         self.drop([task.job for task in self._tasks.values()])
 
     def next(self, until: float) -> Job | None:
@@ -200,6 +199,18 @@ class LiveEngine(Engine):
             answers = self._crew.receive(self._pause(clock, until, [other for other, _ in ends], task))
             if not answers:
                 self._replace_those_that_hang()
+
+    def measured_so_far(self) -> Measured:
+        """What has been measured, up to this moment."""
+        self.measured.clock_seconds = time.monotonic() - self._clock(0.0)
+        self.measured.planned_seconds = self._last_end * self._scale
+        return self.measured
+
+    @property
+    def streams(self) -> list[bytes]:
+        """Where the mini-batches of each worker go on, as ``packed_stream`` writes it."""
+        used = {worker: stream for worker, (job, stream) in self._delivered.items() if job.contribution is not None}
+        return [used.get(worker, stream) for worker, stream in enumerate(self._streams)]
 
     # ------------------------------------------------------------------ when tasks end
     def _earliest_end(self, task: _Task, now: float) -> float:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pandas as pd
 from tqdm import tqdm
@@ -13,11 +13,14 @@ from abs_theory.checks import check_flag, check_nonnegative, check_positive, exp
 from abs_theory.typing import DelayLike, Laws
 from simulations.experiment import checked_replicates
 from simulations.fleets import Fleet, Times, as_fleet
+from simulations.live.checkpoint import Checkpoints, Finished, Kept
 from simulations.live.engine import Crew, LiveEngine, Measured
+from simulations.live.messages import packed_stream
 from simulations.live.processes import Processes
 from simulations.problems import Problem
-from simulations.server import Job, Policy, Protocol, Run, RunBudget, run_replicate
+from simulations.server import Evaluations, Job, Policy, Protocol, Run, RunBudget, Server, drive, numbered
 from simulations.streams import streams
+from simulations.threads import one_thread
 
 ENGINES = ("processes",)
 GRACE_SECONDS = 0.1  # a hundred times what a sleeping process needs to wake up on an idle machine
@@ -62,42 +65,65 @@ class LiveTables(NamedTuple):
     measured: list[Measured]  #: of each replicate
 
 
-def train(run: Run, replicates: Sequence[int], settings: LiveSettings, crew: Crew | None = None) -> LiveTables:
+def train(
+    run: Run,
+    replicates: Sequence[int],
+    settings: LiveSettings,
+    crew: Crew | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> LiveTables:
     """Make ``run`` live, one replicate after the other on the same workers.  Progress is shown on a terminal.
 
     Delays are real if the fleet of the run is ``Real``, else they are emulated.  Workers are started for this run
-    unless there is a ``crew``.
+    unless there is a ``crew``.  What the ``checkpoints`` have kept is not done again.
     """
-    emulated, most = not isinstance(run.fleet, Real), run.budget.num_updates
     if run.protocol.keeps_going:
         raise ValueError("a live run cannot use partial work: choose a protocol that waits until tasks are done")
-    if not emulated and run.update_law is not None:
+    if isinstance(run.fleet, Real) and run.update_law is not None:
         raise ValueError("with real delays an update takes as long as it takes: leave out update_seconds")
-    rounds, tasks, measured = [], [], []
-    total = None if most is None else most * len(replicates)
-    with (
-        nullcontext(crew) if crew is not None else Processes(run.problem, run.fleet.n) as crew,
-        tqdm(total=total, unit="update", disable=None, leave=False) as bar,
-    ):
-        for number, replicate in enumerate(replicates):
+    kept = {replicate: checkpoints.load(replicate) if checkpoints else None for replicate in replicates}
+    parts: list[Finished] = []
+    with ExitStack() as workers:
+        for replicate, before in kept.items():
+            if isinstance(before, Finished):
+                parts.append(before)
+                continue
+            if crew is None:  # only once there is something to do
+                crew = workers.enter_context(Processes(run.problem, run.fleet.n))
+            parts.append(_one_replicate(run, replicate, settings, crew, checkpoints, before))
+            if checkpoints is not None:
+                checkpoints.finish(replicate, parts[-1])
+    rounds, tasks, measured = zip(*parts, strict=True)
+    return LiveTables(pd.concat(rounds, ignore_index=True), pd.concat(tasks, ignore_index=True), list(measured))
 
-            def watch(version: int, before: int = number * (most or 0)) -> None:
-                bar.update(before + version - bar.n)
 
-            def engine(jobs: Mapping[int, Job], replicate: int = replicate, watch=watch) -> LiveEngine:
-                crew.forget()
-                made = LiveEngine(
-                    crew, jobs, run.problem, streams(run.seed, replicate, "batch", crew.n), one_step=run.one_step,
-                    emulated=emulated, time_scale=settings.time_scale if emulated else 1.0, grace=settings.grace,
-                    patience=settings.patience, watch=watch,
-                )  # fmt: skip
-                measured.append(made.measured)
-                return made
+def _one_replicate(
+    run: Run, replicate: int, settings: LiveSettings, crew: Crew, checkpoints: Checkpoints | None, before: Kept | None
+) -> Finished:
+    """Make one replicate, or go on with it from what there is ``before``."""
+    emulated, most = not isinstance(run.fleet, Real), run.budget.num_updates
+    at_first = map(packed_stream, streams(run.seed, replicate, "batch", crew.n))
+    crew.forget()
+    with tqdm(total=most, unit="update", disable=None, leave=False) as bar:
 
-            tables = run_replicate(run, replicate, engine)
-            rounds.append(tables[0])
-            tasks.append(tables[1])
-    return LiveTables(pd.concat(rounds, ignore_index=True), pd.concat(tasks, ignore_index=True), measured)
+        def engine(jobs: Mapping[int, Job]) -> LiveEngine:
+            return LiveEngine(
+                crew, jobs, run.problem, before.streams if before else list(at_first), one_step=run.one_step,
+                emulated=emulated, time_scale=settings.time_scale if emulated else 1.0, grace=settings.grace,
+                patience=settings.patience, watch=lambda version: bar.update(version - bar.n),
+                measured=before.measured if before else None,
+            )  # fmt: skip
+
+        def keep(server: Server, evaluations: Evaluations) -> None:
+            if checkpoints is not None:
+                checkpoints.keep(replicate, server, evaluations, cast(LiveEngine, server.engine))
+
+        with one_thread():
+            server = Server(run, replicate, engine, before.state if before else None)
+            values = Evaluations(run, before.values, before.state.time) if before else None
+            rounds = drive(server, values, keep)
+    tables = numbered(rounds, server.books.tasks or [], replicate)
+    return Finished(*tables, cast(LiveEngine, server.engine).measured)
 
 
 @explains_types

@@ -4,15 +4,18 @@ from simulations.server.agenda import Entry
 from simulations.server.budget import RunBudget
 from simulations.server.clock import Engine, EngineFactory, NothingComes, SimulatedClock
 from simulations.server.decisions import Policy, Progress
+from simulations.server.evaluations import Evaluations
 from simulations.server.job import Job, Round
-from simulations.server.run import drive, most_in_step, run_replicate, run_replicates, run_together
+from simulations.server.run import drive, most_in_step, numbered, run_replicate, run_replicates, run_together
 from simulations.server.server import Family, Protocol, Run, Server, check_protocol
+from simulations.server.state import ServerState
 from simulations.server.steps import contribution
 
 __all__ = [
     "Engine",
     "EngineFactory",
     "Entry",
+    "Evaluations",
     "Family",
     "Job",
     "NothingComes",
@@ -23,11 +26,13 @@ __all__ = [
     "Run",
     "RunBudget",
     "Server",
+    "ServerState",
     "SimulatedClock",
     "check_protocol",
     "contribution",
     "drive",
     "most_in_step",
+    "numbered",
     "run_replicate",
     "run_replicates",
     "run_together",

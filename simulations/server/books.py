@@ -6,9 +6,9 @@ from simulations.server.job import Job, Round
 class Books:
     """Counters since the last update, the rounds closed so far, and, if asked for, one line per task."""
 
-    def __init__(self, keep_tasks: bool):
-        self.rounds: list[Round] = []
-        self.tasks: list[list] | None = [] if keep_tasks else None
+    def __init__(self, keep_tasks: bool, rounds: list[Round] | None = None, tasks: list[list] | None = None):
+        self.rounds: list[Round] = rounds or []
+        self.tasks: list[list] | None = (tasks or []) if keep_tasks else None
         self._reset()
 
     # ------------------------------------------------------------------ what happens to a task

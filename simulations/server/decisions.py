@@ -55,6 +55,24 @@ class Decisions:
         self.k_updates = self.k_reversals = 0
         self._last: np.ndarray | None = None  # step
 
+    @property
+    def in_force(self) -> tuple[float, ...]:
+        """All numbers that have been decided, and what they were decided from; they can be set to go on."""
+        return (
+            self.k, self.max_staleness, self.step_size, self.local_steps, self.decided, self.k_updates,
+            self.k_reversals,
+        )  # fmt: skip
+
+    @in_force.setter
+    def in_force(self, values: tuple[float, ...]) -> None:
+        k, self.max_staleness, self.step_size, local_steps, self.decided, updates, reversals = values
+        self.k, self.local_steps, self.k_updates, self.k_reversals = (
+            int(k),
+            int(local_steps),
+            int(updates),
+            int(reversals),
+        )
+
     def watch(self, step: np.ndarray) -> None:
         """Note whether this step opposes the previous one; only policies that are functions can ask."""
         if not self.moving:

@@ -12,12 +12,12 @@ from simulations.server.server import Run
 class Evaluations:
     """What has been evaluated of one replicate, and the ``pause`` in seconds at which the next look is due."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, values: dict[int, dict[str, float]] | None = None, time: float = 0.0):
         self.problem, self.target = run.problem, run.budget.target
         self.every, self.time_limit = run.budget.eval_every, run.budget.time_limit
         self.with_loss = not run.budget.final_loss_only
-        self.values: dict[int, dict[str, float]] = {}  # by version of the model
-        self._due = self.every
+        self.values = values or {}  # by version of the model
+        self._due = self.every if time == 0 else _grid_point(self.every, time)
         self.pause = min(self._due, self.time_limit)
 
     def go_on(self, time: float, version: int, params: np.ndarray) -> bool:

@@ -1,14 +1,13 @@
 """One replicate: drive its server to the end of the budget, and evaluate the model on a common grid of seconds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from abs_theory.checks import explains_types
 from simulations.fleets import Independent
-from simulations.server.clock import EngineFactory, SimulatedClock
 from simulations.server.evaluations import Evaluations
 from simulations.server.in_step import ChangingPrecision, InStep, kind
 from simulations.server.job import Round
@@ -17,13 +16,15 @@ from simulations.server.server import Run, RunEnds, Server
 from simulations.server.tables import TASK_COLUMNS, rounds_table
 from simulations.threads import one_thread
 
+Keep = Callable[[Server, Evaluations], None]
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # rows per update, and per task
 
 
 @explains_types
-def drive(server: Server) -> pd.DataFrame:
+def drive(server: Server, evaluations: Evaluations | None = None, keep: Keep | None = None) -> pd.DataFrame:
     """Drive a server to the end of its budget; one row per update, as described in ``simulate``.
 
+    It goes on from the ``evaluations`` that there are.  After each update it calls ``keep``.
     See also ``run_replicate``, which makes the server and numbers the rows.
 
     >>> from abs_theory.delays import Deterministic
@@ -39,7 +40,7 @@ def drive(server: Server) -> pd.DataFrame:
     [2.0, 4.0]
     """
     on_arrival, update_limit = server.protocol.on_arrival, server.run.budget.update_limit
-    evaluations, updates = Evaluations(server.run), 0
+    evaluations, updates = evaluations or Evaluations(server.run), server.updates
     server.goes_on = evaluations.go_through
     with np.errstate(over="ignore", invalid="ignore"):
         while True:
@@ -53,6 +54,8 @@ def drive(server: Server) -> pd.DataFrame:
                     updates = server.updates
                     if updates >= update_limit or not math.isfinite(server.loss):
                         break
+                    if keep is not None:
+                        keep(server, evaluations)
             elif not evaluations.go_on(server.next_time, server.updates, server.params):
                 break
         evaluations.end(server.updates, server.params, server.loss)
@@ -61,11 +64,10 @@ def drive(server: Server) -> pd.DataFrame:
 
 
 @explains_types
-def run_replicate(run: Run, replicate: int, engine: EngineFactory = SimulatedClock) -> Tables:
+def run_replicate(run: Run, replicate: int) -> Tables:
     """Run one replicate: rows per update, and per task if the run keeps them; both with the number of the replicate.
 
-    In one thread, so that the result is the same to the last bit whatever runs beside it.  The ``engine`` runs the
-    workers: by default it is a simulated clock.
+    In one thread, so that the result is the same to the last bit whatever runs beside it.
 
     >>> from abs_theory.delays import Deterministic
     >>> from simulations.fleets import as_fleet
@@ -81,9 +83,9 @@ def run_replicate(run: Run, replicate: int, engine: EngineFactory = SimulatedClo
     ([[7.0, 2.0], [7.0, 4.0]], 9)
     """
     with one_thread():
-        server = Server(run, replicate, engine)
+        server = Server(run, replicate)
         rounds = drive(server)
-    return _numbered(rounds, server.books.tasks or [], replicate)
+    return numbered(rounds, server.books.tasks or [], replicate)
 
 
 FEWEST_IN_STEP = 2  # replicates; fewer are faster on the event server, by the table of benchmarks/simulator.py
@@ -189,11 +191,17 @@ def _in_step(pairs: Sequence[tuple[Run, int]]) -> list[Tables]:
             tables = InStep(pairs, steps).tables()
     except ChangingPrecision:
         return [run_replicate(*pair) for pair in pairs]
-    return [_numbered(table, [], replicate) for replicate, table in zip(replicates, tables, strict=True)]
+    return [numbered(table, [], replicate) for replicate, table in zip(replicates, tables, strict=True)]
 
 
-def _numbered(rounds: pd.DataFrame, lines: Sequence[list], replicate: int) -> Tables:
-    """Both tables, with the number of the replicate."""
+@explains_types
+def numbered(rounds: pd.DataFrame, lines: Sequence[list], replicate: int) -> Tables:
+    """The rows per update and the lines of tasks as two tables, with the number of the replicate.
+
+    >>> rounds, tasks = numbered(pd.DataFrame({"update": [1]}), [[0, 0.0, 1.0, 0, 0, 1, "applied"]], 7)
+    >>> rounds["replicate"].item(), tasks["replicate"].item()
+    (7, 7)
+    """
     tasks = pd.DataFrame(lines, columns=TASK_COLUMNS)
     rounds.insert(0, "replicate", replicate)
     tasks.insert(0, "replicate", replicate)

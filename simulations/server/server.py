@@ -7,7 +7,7 @@ and nobody changes them.  So gradients are computed only when they are applied, 
 
 import math
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +27,7 @@ from simulations.server.budget import RunBudget
 from simulations.server.clock import EngineFactory, NothingComes, SimulatedClock
 from simulations.server.decisions import Decisions, Policy
 from simulations.server.job import Job, Round
+from simulations.server.state import ServerState
 from simulations.server.steps import differences, gradients, remembered, slopes, steps_and_sizes, weighted_sum
 from simulations.server.task_times import TaskPlanner
 from simulations.streams import streams, task_times
@@ -205,7 +206,9 @@ class Server:
     (2.0, [0.5])
     """
 
-    def __init__(self, run: Run, replicate: int = 0, engine: EngineFactory = SimulatedClock):
+    def __init__(
+        self, run: Run, replicate: int = 0, engine: EngineFactory = SimulatedClock, state: ServerState | None = None
+    ):
         self.run = run
         self.problem, self.protocol = problem, protocol = run.problem, run.protocol
         self.times = times = run.fleet.times(run.seed, replicate)
@@ -249,7 +252,10 @@ class Server:
         self._returns = 0  # of workers, since the last update
         self._patience = MOST_ARRIVALS + MOST_ARRIVALS_PER_WORKER * self.n  # arrivals, or returns, without an update
         self._applied: tuple = ()  # first columns of the round that the next event will close
-        self._decide(mean_staleness=0.0)
+        if state is None:
+            self._decide(mean_staleness=0.0)
+        else:
+            self._go_on_from(state)
         self.assign(self.workers[: int(min(protocol.starters, self.n))])
 
     # ------------------------------------------------------------------ the clock
@@ -456,7 +462,36 @@ class Server:
         self.engine.clear()
         return self.books.rounds
 
+    def state(self) -> ServerState:
+        """What is kept so that another server can go on from here; to be asked for between two arrivals."""
+        if self._applied:
+            self._close_round()
+        in_progress = [(job.worker, job.start, job.version, min(job.lost_at, self.time)) for job in self.jobs.values()]
+        return ServerState(
+            self.params, self.time, self.updates, self.loss, self._decisions.in_force, self.books.rounds,
+            self.books.tasks, in_progress, self._idle_since,
+        )  # fmt: skip
+
     # ------------------------------------------------------------------ inside
+    def _go_on_from(self, state: ServerState) -> None:
+        """Take over the model and the books; tasks that were in progress are lost, as their workers are new."""
+        self.params, self.time, self.updates, self.loss = state.params, state.time, state.updates, state.loss
+        self.books = Books(self.run.keep_tasks, state.rounds, state.tasks)
+        self._decisions.in_force = state.decisions
+        self._take_decisions()
+        drawn = Counter(line[0] for line in state.tasks or ())
+        for worker, start, version, lost_at in state.in_progress:
+            drawn[worker] += 1
+            self.books.rest(0.0, self.time - lost_at)
+            if start < lost_at:
+                self.books.lose(Job(worker, version, start, self.params, 1, 1.0), lost_at, self.updates)
+        for worker in set(self.workers) - {task[0] for task in state.in_progress}:
+            self.books.rest(self.time - state.idle_since[worker])
+        self._idle_since = [self.time] * self.n
+        for worker, tasks in drawn.items():
+            for _ in range(tasks * self.local_steps):  # the next task takes the next draw
+                self.times[worker].step(0.0, 0)
+
     def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
         contributions = gradients if self._single else differences
         if keep or self.engine.computes:
@@ -486,6 +521,10 @@ class Server:
         decisions = self._decisions
         measured = None if self._meter is None else self._meter.of(0, self.time, self._ages)
         decisions.decide(self.n, self.updates, self.time, mean_staleness, self.loss, self.initial_loss, measured)
+        self._take_decisions()
+
+    def _take_decisions(self) -> None:
+        decisions = self._decisions
         self.k, self.max_staleness = decisions.k, decisions.max_staleness
         if self.k > self._patience:
             raise ValueError(

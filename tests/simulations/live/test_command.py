@@ -1,0 +1,65 @@
+"""``python -m simulations live``: what it writes, and how it ends."""
+
+import pandas as pd
+import pytest
+from in_process import ended
+
+from abs_theory import traces
+from simulations import __main__ as command
+from simulations.experiment import Experiment
+
+RUN = """
+n = 3
+delay = "shifted-exponential:shift=.5,scale=.5"
+step_size = 0.1
+num_updates = 40
+seed = 3
+protocol = { name = "abs_sgd", k = 2, max_staleness = 1 }
+problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    def call(*words, text=RUN):
+        file = tmp_path / "run.toml"
+        file.write_text(text)
+        out = tmp_path / "out"
+        return out, *ended(monkeypatch, capsys, command.run, "simulations", "live", file, "--out", out, *words)
+
+    return call
+
+
+def test_it_writes_the_table_of_a_simulation_a_trace_and_a_report(run):
+    out, status, printed, complained = run("--time-scale", "0.001", "--grace", "60")
+    assert (status, complained) == (0, "")
+    simulated = Experiment.from_toml(out.parent / "run.toml").run(n_jobs=1)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "table.csv"), simulated, check_dtype=False, rtol=1e-12)
+    trace = traces.read(out / "trace.csv")
+    assert trace.n == 3
+    assert not trace.attempts["observed"].all()  # restarted tasks are censored
+    assert printed.split()[:5] == [str(out / name) for name in OUTPUT]
+    report = (out / "report.txt").read_text()
+    for words in "round time (s)", "theory", "simulated", "live", "Workers replaced: 0":
+        assert words in report
+
+
+OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt"]
+
+
+@pytest.mark.parametrize(
+    "words, text, complaint",
+    [
+        ((), RUN.replace("n = 3", "n = 0"), "n must be"),
+        (("--time-scale", "0"), RUN, "time_scale must be"),
+        (("--engine", "threads"), RUN, "engine must be one of processes"),
+        (("--every", "-1"), RUN, "--every must be"),
+        ((), RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"stsyn", k = 2'), "partial work"),
+        ((), RUN.replace('name = "NoisyQuadratic"', 'name = "somebody:problem"'), "somebody"),
+    ],
+)
+def test_what_it_cannot_do_it_says_in_one_line(run, words, text, complaint):
+    _, status, _, complained = run(*words, text=text)
+    assert status == 2
+    assert complained.count("\n") == 1
+    assert complaint in complained
