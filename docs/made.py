@@ -24,6 +24,7 @@ COMMANDS = {  # the page ``commands.md`` shows each of them with what it prints
     "rollouts": "python -m abs_theory rollouts --lengths lognormal:median=800,sigma=1"
     " --batch 64 --slots 256 --trainer-seconds 5",
     "simulations": "python -m simulations examples/run.toml --out results",
+    "live": "python -m simulations live examples/live.toml --time-scale .02 --out live",
     "figures": "python -m paper_figs timeline --out figures",
 }
 

@@ -1,5 +1,9 @@
 """The books of a run: what was sent, computed, used and lost between two updates, and what became of every task."""
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from simulations.server.job import Job, Round
 
 
@@ -107,3 +111,22 @@ class Books:
         self._uplinks = self._downlinks = self._restarts = 0
         self._computed = self._used = 0
         self._idle = self._wasted = self._away = 0.0
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The model and the books after an update, and what each worker was doing: another server can go on from it.
+
+    Gradients that were delivered and not applied, what the protocol remembers, and what was measured for a policy are
+    not part of it.
+    """
+
+    params: np.ndarray  #: the model
+    time: float  #: seconds
+    updates: int  #: made so far
+    loss: float  #: that the server sees
+    decisions: tuple[float, ...]  #: in force, in the order of ``Decisions.in_force``
+    rounds: list[Round]  #: closed so far
+    tasks: list[list] | None  #: lines of the table of tasks, if they are kept
+    in_progress: list[tuple[int, float, int, float]]  #: worker, start (s), version, lost at (s) of each task
+    idle_since: list[float]  #: seconds, for each worker
