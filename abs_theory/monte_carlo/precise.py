@@ -4,6 +4,7 @@ The replicates start in a state of the long run (``long_run``), and the rest of 
 They are played in stretches until the goals are met or the effort is spent; the first fifth of the rounds is not used.
 Regression on control variates reduces the noise: the growth of the ages in flight, which is 0 in the long run, and
 capped delays of the tasks that begin (``controls``).  The first makes the results obey the conservation of staleness.
+Where the beginning is remembered for longer than that, the errors also cover workers that began fresh (``memory``).
 """
 
 import math
@@ -21,6 +22,7 @@ from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run
+from abs_theory.monte_carlo.memory import in_first_phase, of_either_beginning, remembers
 from abs_theory.monte_carlo.summary import summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
 from abs_theory.results import Estimate, SteadyState
@@ -48,6 +50,9 @@ MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
 MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
+LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
+SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
+LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
 MOST_REMEMBERED = 1000  # rounds for which the long tasks are remembered, to be a control variate of the restarts
@@ -124,10 +129,14 @@ def _to_goal(
     seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
     cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
     restart = (int(bound) + 1, (int(bound) + 1) * run.round_time) if bound < MOST_REMEMBERED else None
-    draws = None if shared is None else SharedDraws(shared)
-    controls = Controls(workers, replicates, restart, draws)
-    pool = TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, run, controls)
-    warmup = max(_warmup(workers, k), math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
+
+    def pool_from(start: LongRun | None) -> TaskPool:
+        controls = Controls(workers, replicates, restart, None if shared is None else SharedDraws(shared))
+        return TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, start, controls)
+
+    pool = pool_from(run)
+    begun = in_first_phase(pool) if bound < MOST_REMEMBERED else None
+    warmup = max(_warmup(workers, k, bound), math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
     pool.run(warmup)
     stretches: list[_Stretch] = []
     spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
@@ -141,7 +150,14 @@ def _to_goal(
             state = _state(_joined(settled), workers, k, bound, run, change)
             excess = _excess(state, spent, quick)
             if excess <= 1 and len(settled) > 1:
-                return state
+                played = warmup + sum(stretch.rounds for stretch in settled)
+                if begun is None or played < LIVES_REMEMBERED * (bound + 1) or not remembers(begun, in_first_phase(pool)):
+                    return state
+                fresh = pool_from(None)
+                fresh.run(max(played, math.ceil(min(SPREAD_BY * n / k, LAST_SECONDS / cost))))
+                cycle = int(bound) + 1  # of long and short rounds
+                stretch = _play(fresh, math.ceil(played / cycle) * cycle, _entries(run, bound), None, every)
+                return of_either_beginning(state, _state(stretch, workers, k, bound, run, np.zeros(5)))
             stretches = settled
             if mean is None and _is_uneven(_joined(settled), pool):
                 mean, stretches = MeanRound(pool, float(state.round_time)), []
@@ -179,10 +195,11 @@ def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
 
-def _warmup(workers: Workers, k: int) -> int:
+def _warmup(workers: Workers, k: int, bound: float) -> int:
     """Rounds in which every worker begins several times; the more, the steadier its delays, which keep in step."""
     spread = min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
-    return math.ceil(min(1.5 + 0.04 / max(spread, 1e-9), 40) * workers.n / k)
+    times = min(1.5 + 0.04 / max(spread, 1e-9), 40)
+    return math.ceil(min(times * workers.n / k, max(times, LEAST_BEGINNINGS) * (bound + 1)))
 
 
 def _plain_to_goal(
@@ -192,7 +209,7 @@ def _plain_to_goal(
     n = workers.n
     replicates = max(64, min(MOST, TASKS_TOGETHER // 2 // n))
     cost = CALL_SECONDS + PLAIN_SECONDS * replicates * n
-    warmup, rounds, start = _warmup(workers, k), max(16, math.ceil(STRETCH_SECONDS / cost)), run
+    warmup, rounds, start = _warmup(workers, k, math.inf), max(16, math.ceil(STRETCH_SECONDS / cost)), run
     if not forgets(workers):
         warmup, start = 20 * n // k, None
     spent = 0.0

@@ -20,7 +20,7 @@ from abs_theory.delays import (
     Pareto,
     as_delay,
 )
-from abs_theory.monte_carlo import summary
+from abs_theory.monte_carlo import memory, summary
 from abs_theory.monte_carlo.conditional import MeanRound
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
@@ -180,6 +180,36 @@ def test_the_mean_of_a_round_given_the_state():
     drawn, given = np.array(seconds), np.array(means)
     assert abs(drawn.mean() - given.mean()) <= 5 * drawn.std() / math.sqrt(drawn.size)
     assert given.std() < 0.5 * drawn.std()
+
+
+IN_PHASE = [LogNormal(0.84, 0.11)] * 19 + [LogNormal(1.73, 0.11)] * 16 + [LogNormal(0.44, 0.11)] * 15
+
+
+def test_where_workers_stay_in_phase_the_errors_cover_both_beginnings():
+    """A round lasts .9 s, so the slow workers end or restart in the second: all their tasks begin in odd rounds.
+
+    Fresh workers make long and short rounds in turn for thousands of updates.
+    """
+    state = steady_state.abs_sgd(IN_PHASE, 35, 50, 1)
+    rng = np.random.default_rng(4)
+    at_random, fresh = (monte_carlo.abs_sgd(IN_PHASE, 35, 50, 1, rng, 300, 64, warmup) for warmup in (None, 40))
+    assert fresh.round_time - at_random.round_time > 3 * (fresh.error.round_time + at_random.error.round_time)
+    for name in NUMBERS:
+        for beginning in (at_random, fresh):
+            apart = abs(getattr(state, name) - getattr(beginning, name))
+            assert apart <= getattr(state.error, name) + 2 * getattr(beginning.error, name), name
+        assert getattr(state.error, name) < 0.25 * max(getattr(state, name), 0.3), name
+    assert 35 * state.mean_staleness + 2 * state.restarts == pytest.approx(15, rel=1e-12)
+    assert state.staleness_pmf.sum() == pytest.approx(1)
+
+
+def test_memory_is_a_correlation_of_some_group():
+    rng = np.random.default_rng(0)
+    mixed, kept = rng.integers(0, 9, (2, 256, 3))
+    assert not memory.remembers(mixed, kept)
+    kept[:, 1] = mixed[:, 1] + rng.integers(0, 2, 256)
+    assert memory.remembers(mixed, kept)
+    assert not memory.remembers(mixed * 0, kept)
 
 
 def test_shares_of_time_are_ratios_of_sums():

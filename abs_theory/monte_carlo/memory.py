@@ -1,0 +1,63 @@
+r"""Whether a simulated server remembers how it began, and results that hold for either beginning.
+
+Suppose a worker hardly ever delivers before its threshold restarts it, or just then: all its tasks take theta + 1
+rounds.  Then it always begins in the same of theta + 1 rounds, its *phase*, and the numbers of workers in each phase
+hardly ever change.  The long run is reached after more updates than training ever makes, and until then
+workers that all begin together make long and short rounds in turn.  So both beginnings count: phases at random, as in
+the long run, and all workers fresh.
+"""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from abs_theory.monte_carlo.fast import TaskPool
+from abs_theory.monte_carlo.tally import counts
+from abs_theory.results import SteadyState
+from abs_theory.typing import Array, Ints
+
+__all__ = ["in_first_phase", "of_either_beginning", "remembers"]
+
+LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
+STANDARD_ERRORS = 5.0  # of the correlation of independent numbers
+
+
+def in_first_phase(pool: TaskPool) -> Ints:
+    """Tasks at work that began at a multiple of theta + 1 updates, replicates x groups."""
+    groups = len(pool.workers.laws)
+    mine = (pool.tasks & pool.group) >> pool.shift
+    first = (pool.tasks & pool.version) % int(pool.late) == 0
+    return counts(np.where(first, mine, groups), groups + 1)[:, :groups]
+
+
+def remembers(then: Ints, now: Ints) -> bool:
+    """Whether the phases of a group, ``then`` and ``now`` (replicates x groups), are correlated."""
+    then, now = then - then.mean(axis=0), now - now.mean(axis=0)
+    scale = np.sqrt((then**2).sum(axis=0) * (now**2).sum(axis=0))
+    correlation = (then * now).sum(axis=0)[scale > 0] / scale[scale > 0]
+    return bool(np.any(correlation > max(LEAST_CORRELATION, STANDARD_ERRORS / math.sqrt(len(now)))))
+
+
+def of_either_beginning(one: SteadyState, other: SteadyState) -> SteadyState:
+    """The middle of two states, with errors that cover both; what is conserved in both is so in the middle."""
+    assert one.error is not None
+    assert other.error is not None
+    values: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    for name in (f.name for f in fields(SteadyState) if f.name not in ("method", "error")):
+        a, b, a_error, b_error = (
+            np.atleast_1d(getattr(state, name)) for state in (one, other, one.error, other.error)
+        )
+        size = max(a.size, b.size)
+        a, b, a_error, b_error = (_padded(x, size) for x in (a, b, a_error, b_error))
+        value, error = (a + b) / 2, np.abs(a - b) / 2 + np.maximum(a_error, b_error)
+        scalar = np.ndim(getattr(one, name)) == 0
+        values[name], errors[name] = (float(value[0]), float(error[0])) if scalar else (value, error)
+    return SteadyState(**values, method=one.method, error=SteadyState(**errors))
+
+
+def _padded(values: Array, size: int) -> Array:
+    """``values`` with zeros up to ``size``: a staleness never seen."""
+    return np.pad(values, (0, size - values.size))
