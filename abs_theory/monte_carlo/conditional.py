@@ -21,11 +21,11 @@ from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.tally import counts
 from abs_theory.typing import Array
 
-__all__ = ["MeanRound"]
+__all__ = ["LEAST_LOG_SURVIVAL", "MeanRound"]
 
 NODES, LOG_STEP = 4096, 0.02  # of a table of log survival, and between its times; times before are linear in t
 LEAST_LOG_SURVIVAL = -100.0
-INTEGRAL_STEP = 0.2  # between the nodes of the integral, in log t
+INTEGRAL_STEP = 0.4  # between the nodes of the integral, in log t
 SPAN_IN_LOGS = -14.0, 25.0  # its range around the round time
 TERM_SECONDS = 40e-9
 
@@ -68,7 +68,7 @@ class MeanRound:
                 m = number[:, g * classes + j].astype(float)
                 if not m.any():
                     continue
-                log_q = self._log(table, worked[j][:, None] + t) - self._log(table, worked[j])[:, None]
+                log_q = self.log_survival(table, worked[j][:, None] + t) - self.log_survival(table, worked[j])[:, None]
                 log_q = np.clip(log_q, LEAST_LOG_SURVIVAL, 0.0)
                 log_none += m[:, None] * log_q
                 if pool.k > 1:
@@ -77,7 +77,7 @@ class MeanRound:
         weight = t * INTEGRAL_STEP
         return t[0] + fewer @ weight - (fewer[:, 0] * weight[0] + fewer[:, -1] * weight[-1]) / 2
 
-    def _log(self, table: Array, t: Array) -> Array:
+    def log_survival(self, table: Array, t: Array) -> Array:
         """Log survival at ``t``, linear in log t between the nodes; before the first proportional to t."""
         with np.errstate(divide="ignore"):
             place = (np.log(t) - self.log_first) / self.step

@@ -47,9 +47,7 @@ def of_either_beginning(one: SteadyState, other: SteadyState) -> SteadyState:
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
     for name in (f.name for f in fields(SteadyState) if f.name not in ("method", "error")):
-        a, b, a_error, b_error = (
-            np.atleast_1d(getattr(state, name)) for state in (one, other, one.error, other.error)
-        )
+        a, b, a_error, b_error = (np.atleast_1d(getattr(state, name)) for state in (one, other, one.error, other.error))
         size = max(a.size, b.size)
         a, b, a_error, b_error = (_padded(x, size) for x in (a, b, a_error, b_error))
         value, error = (a + b) / 2, np.abs(a - b) / 2 + np.maximum(a_error, b_error)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from abs_theory.checks import explains_types
-from abs_theory.monte_carlo import plain
+from abs_theory.monte_carlo import plain, two_ages
 from abs_theory.monte_carlo.conditional import MeanRound
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
@@ -50,6 +50,7 @@ MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
 MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
+CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
 LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
@@ -141,17 +142,20 @@ def _to_goal(
     stretches: list[_Stretch] = []
     spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
     mean: MeanRound | None = None
+    computed: tuple[float, float] | None = None  # round time and its error
     every = 2
     while True:
-        stretches.append(_play(pool, rounds, _entries(run, bound), mean, every))
+        looked_at = None if computed else mean
+        stretches.append(_play(pool, rounds, _entries(run, bound), looked_at, every))
         spent += rounds * cost
         if len(stretches) > 1:
             settled, change = _settled(stretches, last=spent > LAST_SECONDS)
-            state = _state(_joined(settled), workers, k, bound, run, change)
+            state = _state(_joined(settled), workers, k, bound, run, change, computed)
             excess = _excess(state, spent, quick)
             if excess <= 1 and len(settled) > 1:
                 played = warmup + sum(stretch.rounds for stretch in settled)
-                if begun is None or played < LIVES_REMEMBERED * (bound + 1) or not remembers(begun, in_first_phase(pool)):
+                judged = begun is not None and computed is None and played >= LIVES_REMEMBERED * (bound + 1)
+                if not (judged and remembers(begun, in_first_phase(pool))):
                     return state
                 fresh = pool_from(None)
                 fresh.run(max(played, math.ceil(min(SPREAD_BY * n / k, LAST_SECONDS / cost))))
@@ -160,7 +164,11 @@ def _to_goal(
                 return of_either_beginning(state, _state(stretch, workers, k, bound, run, np.zeros(5)))
             stretches = settled
             if mean is None and _is_uneven(_joined(settled), pool):
-                mean, stretches = MeanRound(pool, float(state.round_time)), []
+                mean = MeanRound(pool, float(state.round_time))
+                if two_ages.applies(mean):
+                    computed, rounds = two_ages.mean_round(mean), 2
+                    continue
+                stretches = []
                 every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(mean.seconds / cost)))
                 cost += mean.seconds / every
             watched = sum(stretch.rounds for stretch in stretches)
@@ -189,7 +197,7 @@ def _play(pool: TaskPool, rounds: int, entries: int, mean: MeanRound | None, eve
 def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     """Whether the lengths of single rounds vary so much that their means given the state are worth their cost."""
     laws = pool.workers.laws
-    if pool.k * pool.late * len(laws) > MOST_TERMS or any(t > 0 for law in laws for t in law.breaks):
+    if pool.k * pool.late * len(laws) > MOST_TERMS or any(0 < t < math.inf for law in laws for t in law.breaks):
         return False  # the integral would be long, or not smooth
     seconds = seen.tally.seconds
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
@@ -264,14 +272,26 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
     )
 
 
-def _state(seen: _Stretch, workers: Workers, k: int, bound: float, run: LongRun, change: Array) -> SteadyState:
+def _state(
+    seen: _Stretch,
+    workers: Workers,
+    k: int,
+    bound: float,
+    run: LongRun,
+    change: Array,
+    computed: tuple[float, float] | None = None,
+) -> SteadyState:
+    """The steady state of what was ``seen``; a round time that was ``computed`` stands unless it is contradicted."""
     state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls)
     assert state.error is not None
     unseen = _unseen(run, workers, k, seen.rounds * seen.tally.seconds.size)
     if seen.looks:
         given = Estimate.of(seen.expected / seen.looks)
         if (error := given.half_width(1 - OUTSIDE)) < state.error.round_time:
-            state = replace(state, round_time=given.mean, error=replace(state.error, round_time=error))
+            state = _with_round_time(state, given.mean, error)
+    assert state.error is not None
+    if computed is not None and abs(computed[0] - state.round_time) <= CONTRADICTED * state.error.round_time:
+        state, unseen, change = _with_round_time(state, *computed), 0.0, np.append(0.0, change[1:])
     assert state.error is not None
     time, available = state.round_time, workers.n * state.round_time
     if math.isinf(bound):  # conservation of work
@@ -288,6 +308,11 @@ def _state(seen: _Stretch, workers: Workers, k: int, bound: float, run: LongRun,
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
+
+
+def _with_round_time(state: SteadyState, seconds: float, error: float) -> SteadyState:
+    assert state.error is not None
+    return replace(state, round_time=seconds, error=replace(state.error, round_time=error))
 
 
 def _with_mean(pmf: Array, mean: float) -> Array:
