@@ -21,6 +21,7 @@ from abs_theory.typing import Array, Ints
 __all__ = ["in_first_phase", "of_either_beginning", "remembers"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
+LEAST_DIFFERENCE, NO_DIFFERENCE = 1.0, 1e-9  # of two beginnings, in errors (3 standard errors of it), and absolute
 STANDARD_ERRORS = 5.0  # of the correlation of independent numbers
 
 
@@ -41,19 +42,24 @@ def remembers(then: Ints, now: Ints) -> bool:
 
 
 def of_either_beginning(one: SteadyState, other: SteadyState) -> SteadyState:
-    """The middle of two states, with errors that cover both; what is conserved in both is so in the middle."""
+    """The middle of two states, with errors that cover both; ``one`` if they hardly differ.
+
+    What is conserved in both is conserved in the middle.
+    """
     assert one.error is not None
     assert other.error is not None
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
+    differ = False
     for name in (f.name for f in fields(SteadyState) if f.name not in ("method", "error")):
         a, b, a_error, b_error = (np.atleast_1d(getattr(state, name)) for state in (one, other, one.error, other.error))
         size = max(a.size, b.size)
         a, b, a_error, b_error = (_padded(x, size) for x in (a, b, a_error, b_error))
-        value, error = (a + b) / 2, np.abs(a - b) / 2 + np.maximum(a_error, b_error)
+        half, error = np.abs(a - b) / 2, np.maximum(a_error, b_error)
+        differ |= bool(np.any(half > LEAST_DIFFERENCE / 2 * error + NO_DIFFERENCE))
         scalar = np.ndim(getattr(one, name)) == 0
-        values[name], errors[name] = (float(value[0]), float(error[0])) if scalar else (value, error)
-    return SteadyState(**values, method=one.method, error=SteadyState(**errors))
+        values[name], errors[name] = (x[0].item() if scalar else x for x in ((a + b) / 2, half + error))
+    return SteadyState(**values, method=one.method, error=SteadyState(**errors)) if differ else one
 
 
 def _padded(values: Array, size: int) -> Array:

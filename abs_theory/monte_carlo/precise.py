@@ -56,6 +56,7 @@ SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together h
 LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
+MIXING_SECONDS = 0.1  # effort for a warm-up in which every worker delivers, under a bound
 MOST_REMEMBERED = 1000  # rounds for which the long tasks are remembered, to be a control variate of the restarts
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
 GROWTH = 0.3, 1.0  # length of the next stretch of rounds, relative to all before: least and most
@@ -137,7 +138,8 @@ def _to_goal(
 
     pool = pool_from(run)
     begun = in_first_phase(pool) if bound < MOST_REMEMBERED else None
-    warmup = max(_warmup(workers, k, bound), math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
+    warmup = _warmup(workers, k, bound, MIXING_SECONDS / cost)
+    warmup = max(warmup, math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
     pool.run(warmup)
     stretches: list[_Stretch] = []
     spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
@@ -154,8 +156,9 @@ def _to_goal(
             excess = _excess(state, spent, quick)
             if excess <= 1 and len(settled) > 1:
                 played = warmup + sum(stretch.rounds for stretch in settled)
-                judged = begun is not None and computed is None and played >= LIVES_REMEMBERED * (bound + 1)
-                if not (judged and remembers(begun, in_first_phase(pool))):
+                if begun is None or computed is not None or played < LIVES_REMEMBERED * (bound + 1):
+                    return state
+                if not remembers(begun, in_first_phase(pool)):
                     return state
                 fresh = pool_from(None)
                 fresh.run(max(played, math.ceil(min(SPREAD_BY * n / k, LAST_SECONDS / cost))))
@@ -203,11 +206,15 @@ def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
 
-def _warmup(workers: Workers, k: int, bound: float) -> int:
-    """Rounds in which every worker begins several times; the more, the steadier its delays, which keep in step."""
+def _warmup(workers: Workers, k: int, bound: float, affordable: float) -> int:
+    """Rounds in which every worker delivers or, if that is not ``affordable``, begins several times.
+
+    The more, the steadier its delays, which keep in step.
+    """
     spread = min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
     times = min(1.5 + 0.04 / max(spread, 1e-9), 40)
-    return math.ceil(min(times * workers.n / k, max(times, LEAST_BEGINNINGS) * (bound + 1)))
+    begins = max(times, LEAST_BEGINNINGS) * (bound + 1)
+    return math.ceil(min(times * workers.n / k, max(begins, affordable)))
 
 
 def _plain_to_goal(
@@ -217,7 +224,7 @@ def _plain_to_goal(
     n = workers.n
     replicates = max(64, min(MOST, TASKS_TOGETHER // 2 // n))
     cost = CALL_SECONDS + PLAIN_SECONDS * replicates * n
-    warmup, rounds, start = _warmup(workers, k, math.inf), max(16, math.ceil(STRETCH_SECONDS / cost)), run
+    warmup, rounds, start = _warmup(workers, k, math.inf, math.inf), max(16, math.ceil(STRETCH_SECONDS / cost)), run
     if not forgets(workers):
         warmup, start = 20 * n // k, None
     spent = 0.0
