@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from every_case import every_case
+from cases import every_case
 
 from abs_theory import order_stats
 from abs_theory.delays import Exponential

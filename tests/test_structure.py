@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from every_case import every_case
+from cases import every_case
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases import by_turns
 from laws import LOGNORMAL, SHIFTED, STALLS
 from scipy.optimize import minimize_scalar
 
@@ -54,13 +55,11 @@ def test_half_of_the_largest_stable_step():
 
 
 @pytest.mark.parametrize(
-    "law",
-    [SHIFTED, LOGNORMAL, STALLS],
-    ids=lambda law: type(law).__name__,
+    "law, setting", by_turns([SHIFTED, LOGNORMAL, STALLS], [(1, 0), (1, 8), (2, 3), (4, 1), (4, 12), (8, 2)]), ids=repr
 )
-@pytest.mark.parametrize("k, theta", [(1, 0), (1, 8), (2, 3), (4, 1), (4, 12), (8, 2)])
-def test_updates_on_a_quadratic(law, k, theta):
+def test_updates_on_a_quadratic(law, setting):
     """At its best step the model is within a quarter of the exact number of updates, worst where the step is cut."""
+    k, theta = setting
     table = recorded.sample(law, k, 20, theta, np.random.default_rng(0), 3000 // k, 24)
     tau, target = float(table[:, 100:].mean()), 0.05
     model = expected.tradeoff(CONSTANTS, k, tau)

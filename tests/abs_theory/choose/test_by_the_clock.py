@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import noise
+from cases import by_turns, first_fast
 from laws import SHIFTED, STALLS
 
 from abs_theory import choose, order_stats, round_time, steady_state
@@ -51,8 +52,7 @@ def test_one_candidate_relaxes_exponentially(delay):
     assert len(table.stairs) == 1
 
 
-@pytest.mark.parametrize("delay", LAWS, ids=["shifted", "stalls", "lognormal", "unequal"])
-@pytest.mark.parametrize("seconds", [4.0, 40.0])
+@pytest.mark.parametrize("delay, seconds", by_turns(LAWS, [4.0, 40.0]), ids=repr)
 def test_the_start_counts(delay, seconds):
     """As above, with the updates at whose expected times, as simulated, workers that start afresh have made them."""
     k, theta, eta = 3, 1, 0.2
@@ -97,7 +97,7 @@ def test_no_other_order_of_two_candidates_is_better():
     assert mean(1, N, table.stairs["seconds"][1]) == pytest.approx(min(found.values()), rel=2e-3)
 
 
-@pytest.mark.parametrize("delay", [STALLS, LAWS[-1]], ids=["stalls", "unequal"])
+@pytest.mark.parametrize("delay", first_fast([STALLS, LAWS[-1]], 1), ids=["stalls", "unequal"])
 def test_it_is_no_worse_than_the_best_constant_choice_and_waits_ever_longer(delay):
     target = 0.08
     table, choice = choose.timetable(delay, N, KNOWN, Target(target)), choose.best(delay, N, KNOWN, Target(target))

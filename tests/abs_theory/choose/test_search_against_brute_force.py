@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from cases import first_fast
 
 from abs_theory import choose, monte_carlo
 from abs_theory.bounds import Constants
@@ -54,7 +55,7 @@ def check(seed, rounds, replicates):
     return worse, blur
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", first_fast(range(6), 3))
 def test_a_choice_is_never_slower_than_its_alternatives(seed):
     check(seed, 300, 64)
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from cases import by_turns
 from laws import SHIFTED, STALLS
 
 from abs_theory import order_stats, round_time, steady_state
@@ -19,16 +20,16 @@ LAWS = [
     Gamma(shape=0.3, scale=1 / 0.3),
     [Gamma(4.0, 0.25)] * 5 + [Exponential(3.0)] * 5,
 ]
-NAMES = ["shifted", "stalls", "lognormal", "gamma 16", "gamma 0.3", "unequal"]
 N = 10
 
 
-@pytest.mark.parametrize("delay", LAWS, ids=NAMES)
-@pytest.mark.parametrize(
-    "k, max_staleness", [(1, math.inf), (1, 3.0), (3, 1.0), (5, math.inf), (5, 2.0), (8, math.inf)]
-)
-def test_the_time_of_every_update_is_near_that_of_the_simulation(delay, k, max_staleness):
+SETTINGS = [(1, math.inf), (1, 3.0), (3, 1.0), (5, math.inf), (5, 2.0), (8, math.inf)]
+
+
+@pytest.mark.parametrize("delay, setting", by_turns(LAWS, SETTINGS, rounds=2), ids=repr)
+def test_the_time_of_every_update_is_near_that_of_the_simulation(delay, setting):
     """Within a third of a mean task, or half of the lag, from the first update to the last simulated one."""
+    k, max_staleness = setting
     workers = as_workers(delay, N)
     updates = np.arange(1, 8 * N // k + 1)
     simulated = round_time.time_of_update(delay, k, N, max_staleness, updates=updates)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from agreement import assert_resolves, noise
+from cases import by_turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import SHIFTED, STALLS
@@ -148,12 +149,10 @@ def assert_alike(one, other, resolution):
 UNEQUAL = [SHIFTED] * 3 + [STALLS] * 3 + [Gamma(shape=3.0, scale=0.5)] * 2
 
 
-@pytest.mark.parametrize("bound", [0, 2, None])
-@pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize(
-    "delay",
-    [SHIFTED, STALLS, UNEQUAL, pytest.param(LogNormal(median=0.6, sigma=1.0), marks=pytest.mark.slow)],
-    ids=["shifted", "stalls", "unequal", "lognormal"],
+    "delay, k, bound",
+    by_turns([SHIFTED, STALLS, UNEQUAL, LogNormal(median=0.6, sigma=1.0)], [1, 4], [0, 2, None]),
+    ids=repr,
 )
 def test_both_engines_agree_in_law(monkeypatch, delay, k, bound):
     arguments = (delay, k, 8, bound)

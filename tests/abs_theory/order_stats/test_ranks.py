@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 from agreement import assert_agrees
+from cases import first_fast
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -98,8 +99,8 @@ REFERENCES = {
 SLOW = (Gamma, Erlang)  # to evaluate in mpmath
 SIZES = [1, 2, 10, 100, 10_000]
 CELLS = sorted({(k, n) for n in SIZES for k in (1, max(1, n // 2), max(1, 9 * n // 10), n)})
-FEW_CELLS = [(1, 1), (5, 10), (10_000, 10_000)]
-SOME_CELLS = [*FEW_CELLS, (90, 100), (1, 10_000)]
+FEW_CELLS = [(5, 10), (10_000, 10_000)]
+SOME_CELLS = [*FEW_CELLS, (1, 10_000)]
 
 LAWS = [
     *REFERENCES,
@@ -283,7 +284,9 @@ def test_covariance_of_two_ranks_in_closed_form(j, k, n):
 
 
 @pytest.mark.parametrize(
-    "law", [LogNormal(1.0, 1.0), Weibull(1.0, 0.3), Pareto(1.0, 2.5), LocalSteps(LogNormal(1.0, 1.0), 2)], ids=repr
+    "law",
+    first_fast([LogNormal(1.0, 1.0), Pareto(1.0, 2.5), Weibull(1.0, 0.3), LocalSteps(LogNormal(1.0, 1.0), 2)], 2),
+    ids=repr,
 )
 def test_covariances_sum_to_the_variance_of_the_sum(law):
     n = 4

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from agreement import FALSE_FAIL_RATE, noise
+from cases import first_fast
 from scipy import stats
 
 from abs_theory import order_stats, round_time
@@ -101,7 +102,7 @@ def check(seed, samples):
         assert abs(found.mean - mean) <= far, (laws, k, n, found.mean, mean)
 
 
-@pytest.mark.parametrize("block", [*range(4), *(pytest.param(block, marks=pytest.mark.slow) for block in range(4, 10))])
+@pytest.mark.parametrize("block", first_fast(range(10), 2))
 def test_random_laws(block):
     for seed in range(10 * block, 10 * block + 10):
         check(seed, 1000)

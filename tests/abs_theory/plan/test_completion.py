@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_traces
+from cases import by_turns
 
 from abs_theory import traces
 from abs_theory.plan import intervals, plan
@@ -84,9 +85,7 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 399)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["lost at random", "the slowest lost"])
-@pytest.mark.parametrize("share", [0.01, 0.03, 0.1, 0.2])
-@pytest.mark.parametrize("stalled", [0.0, 0.1], ids=["even", "stalls"])
+@pytest.mark.parametrize("late, share, stalled", by_turns([False, True], [0.01, 0.03, 0.1, 0.2], [0.0, 0.1]))
 def test_losing_calls_never_makes_waiting_for_all_look_better(late, share, stalled, few_resamples):
     rng = np.random.default_rng(int(1000 * share))
     for _ in range(2):
@@ -100,8 +99,7 @@ def test_losing_calls_never_makes_waiting_for_all_look_better(late, share, stall
         assert (np.diff(lossy["mean"]) >= 0).all()
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["lost at random", "the slowest lost"])
-@pytest.mark.parametrize("share", [0.01, 0.03, 0.1, 0.2])
+@pytest.mark.parametrize("share, late", by_turns([0.01, 0.03, 0.1, 0.2], [False, True]))
 def test_intervals_hold_the_truth_whether_calls_are_lost_at_random_or_late(share, late, few_resamples):
     """k-th arrivals of LogNormal(0, .1): the intervals that are identified hold the truth."""
     truth = np.sort(np.exp(0.1 * np.random.default_rng(99).standard_normal((200_000, 8))), axis=1).mean(axis=0)

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from agreement import assert_agrees, assert_within
+from cases import by_turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import STALLS
@@ -223,8 +224,7 @@ def estimates(state, replicates):
 CELLS = [(1, 4, 2), (2, 6, 1), (3, 6, 3), (3, 8, None), (5, 6, None), (2, 3, 0)]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-@pytest.mark.parametrize("delay", PHASE_TYPE, ids=repr)
+@pytest.mark.parametrize("cell, delay", by_turns(CELLS, PHASE_TYPE, rounds=2), ids=str)
 def test_simulation_agrees(delay, cell):
     simulation_agrees(delay, *cell, num_rounds=600, resolution=0.12)
 

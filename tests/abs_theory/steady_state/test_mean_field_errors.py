@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cases import first_fast
 from laws import STALLS
 from scipy import stats
 
@@ -84,10 +85,10 @@ GRID = [
 ]
 
 
-LARGE = pytest.param(COXIAN, marks=pytest.mark.slow)  # its chains of three phases take long
-
-
-@pytest.mark.parametrize("delay", [*sorted({cell[0] for cell in GRID} - {COXIAN}, key=repr), LARGE], ids=repr)
+# the chains of the others have more phases, and take long
+@pytest.mark.parametrize(
+    "delay", first_fast([STALLS, Erlang(2, 0.5), Exponential(1.0), BURSTS, Erlang(4, 0.25), COXIAN], 3), ids=repr
+)
 def test_the_mean_field_states_an_error_that_covers_the_exact_chain(delay):
     for law, k, n, theta in GRID:
         if law != delay:

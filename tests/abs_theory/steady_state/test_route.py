@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from agreement import assert_agrees, assert_within, noise
+from cases import by_turns
 from laws import LOGNORMAL, SHIFTED, STALLS
 from steady_states import LAWS, half_widths_as_estimates
 
@@ -160,10 +161,14 @@ def check_mean_field(delay, k, n, theta, num_rounds, replicates, resolution):
     assert np.all(np.abs(theory.staleness_pmf[:both] - state.staleness_pmf[:both]) <= errors)
 
 
-@pytest.mark.parametrize("theta", [1, 3, None])
-@pytest.mark.parametrize("k, n", [(1, 4), (2, 8), (5, 20), (15, 20)])
-@pytest.mark.parametrize("delay", [SHIFTED, STALLS, LOGNORMAL, PARETO, Uniform(low=0.0, high=2.0)], ids=repr)
-def test_the_mean_field_keeps_its_stated_error(delay, k, n, theta):
+FEW_LAWS = [SHIFTED, STALLS, LOGNORMAL, PARETO, Uniform(low=0.0, high=2.0)]
+
+
+@pytest.mark.parametrize(
+    "delay, sizes, theta", by_turns(FEW_LAWS, [(1, 4), (2, 8), (5, 20), (15, 20)], [1, 3, None], rounds=3), ids=repr
+)
+def test_the_mean_field_keeps_its_stated_error(delay, sizes, theta):
+    k, n = sizes
     check_mean_field(delay, k, n, theta, num_rounds=300, replicates=128, resolution=0.4)
 
 
@@ -199,8 +204,7 @@ TABLE = {
 COLUMNS = [(5, None), (5, 6), (5, 3), (5, 1), (5, 0), (10, None), (15, None)]
 
 
-@pytest.mark.parametrize("column", range(len(COLUMNS)), ids=[f"k={k} theta={theta}" for k, theta in COLUMNS])
-@pytest.mark.parametrize("delay", TABLE, ids=repr)
+@pytest.mark.parametrize("delay, column", by_turns(TABLE, range(len(COLUMNS)), rounds=2), ids=repr)
 def test_the_table_of_round_times(delay, column):
     (k, theta), tabulated = COLUMNS[column], TABLE[delay][column]
     state = monte_carlo.abs_sgd(delay, k, 20, theta, np.random.default_rng(3), 400, 128)

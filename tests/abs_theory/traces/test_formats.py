@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_traces as synthetic
+from cases import every_case
 
 from abs_theory.traces import FORMATS, format_names, from_frame, read
 
@@ -41,7 +42,7 @@ def same(trace, frame=None):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "txt"])
+@every_case("suffix", ["csv", "csv.gz", "txt"])
 def test_long_csv_in_every_dress(options, suffix, tmp_path):
     path = tmp_path / f"trace.{suffix}"
     good().to_csv(path, index=False, **options)
