@@ -84,19 +84,34 @@ def all_have_ended(group):
     return not members(group)
 
 
-def killed(start, seconds, kills):
-    """Kill what ``start(number)`` begins at random moments of its ``seconds``; the number of each run that was hit."""
+def working_seconds(process, is_working):
+    """Wait for the end of a command that must succeed: the seconds since ``is_working()`` was first true."""
+    while not is_working() and process.poll() is None:
+        time.sleep(0.005)
+    begin = time.monotonic()
+    status, complained = ended(process)
+    assert status == 0, complained
+    return time.monotonic() - begin
+
+
+def killed(start, seconds, kills, is_working=None):
+    """Kill what ``start(number)`` begins at random moments of its ``seconds``; the number of each run that was hit.
+
+    The seconds count from its start, or from when ``is_working(number)`` is true.
+    """
     rng, hits = np.random.default_rng(0), 0
     for number in range(4 * kills):
         process = start(number)
-        time.sleep(float(rng.uniform(0.1, 1.0)) * seconds)
+        while is_working is not None and not is_working(number) and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(float(rng.uniform(0.1 if is_working is None else 0.0, 1.0)) * seconds)
         alive = process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if not alive:
             continue
         hits += 1
-        assert all_have_ended(process.pid)
+        assert all_have_ended(process.pid), f"a worker outlives the command by {WITHIN} s"
         yield number
         if hits == kills:
             return

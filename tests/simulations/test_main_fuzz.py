@@ -44,10 +44,10 @@ local_steps update_seconds protocol.window protocol.ahead protocol.in_flight
 protocol.k protocol.max_staleness problem.sigma2 problem.curvatures fleet.factor versions allow name k
 """
 OPTIONS = {
-    "simulations": "--out --jobs --backend --format --list --address --allow --help --version",
-    "abs_theory": """round-time choose plan --delay -n -k --max-staleness --method --csv --L --sigma2 --gap --target
-        --step-size --seed""",
-    "paper_figs": "--list --quick --full --out timeline nothing",
+    "simulations": "--out --jobs --backend --format --list --address --allow --target --help --version explore --port",
+    "abs_theory": """round-time choose plan rollouts --delay -n -k --max-staleness --method --csv --L --sigma2 --gap
+        --target --step-size --seed --by-the-clock --picture --lengths --batch --slots --price --rounds --for --out""",
+    "paper_figs": "--list --quick --full --out --width --svg page talk timeline rollouts nothing",
 }
 WORDS = """
 0 -1 1e308 nan inf x 3 4 0.5 exponential:mean=1 exponential:mean=1e308 lognormal:median=1,sigma=50 / -- - joblib
@@ -192,6 +192,11 @@ PARTS = {
         "abs_theory choose --delay exponential:mean=1 -n 3 --L 1 --sigma2 1 --gap 1 --target 0.1",
         "--delay -n -k --L --sigma2 --gap --target --time-budget --noise-curvature --noise-curvature2 --step-size "
         "--message-seconds --max-staleness --method --objective --model --csv",
+    ),
+    "by-the-clock": (
+        "abs_theory choose --by-the-clock --delay exponential:mean=1 -n 3 --L 1 --sigma2 1 --gap 1 --target 0.1 "
+        "--noise-curvature 1",
+        "--delay -n -k --L --sigma2 --gap --target --time-budget --noise-curvature --step-size --max-staleness",
     ),
     "target": ("simulations run.toml --out out --jobs 1 --target loss=0.3", "--target --jobs --format --backend"),
     "explore": (

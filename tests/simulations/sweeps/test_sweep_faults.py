@@ -4,15 +4,13 @@ After each, the same command gives the same bytes as a run that nothing disturbe
 """
 
 import os
-import signal
 import sys
-import time
 from pathlib import Path
 
 import faults
 import numpy as np
 import pytest
-from faults import ended, written
+from faults import ended, killed, status_here, working_seconds, written
 
 from abs_theory.files import UNFINISHED
 from simulations.sweeps import Sweep, provenance
@@ -43,13 +41,11 @@ def started(path, out, jobs=1):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A run that nothing has disturbed: its file, the bytes of all that it has written, and how long it took."""
+    """A run that nothing has disturbed: its file, the bytes of all that it has written, and seconds."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "run.toml").write_text(SWEEP)
-    begin = time.monotonic()
-    with started(folder / "run.toml", folder / "out") as process:
-        assert process.wait() == 0, process.stderr.read()
-    return folder / "run.toml", written(folder / "out"), time.monotonic() - begin
+    seconds = working_seconds(started(folder / "run.toml", folder / "out"), (folder / "out").exists)
+    return folder / "run.toml", written(folder / "out"), seconds
 
 
 def finished(path, out):
@@ -59,48 +55,26 @@ def finished(path, out):
     return complained
 
 
-def nothing_is_left(out, group=None):
+def nothing_is_left(out):
     assert {path.name for path in out.iterdir()} <= KEPT
     assert not list(out.rglob(UNFINISHED))
-    if group is not None:
-        with pytest.raises(ProcessLookupError):
-            os.killpg(group, 0)
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(undisturbed, tmp_path):
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(undisturbed, tmp_path, monkeypatch):
     path, expected, seconds = undisturbed
-    rng, hits = np.random.default_rng(0), 0
-    for number in range(4 * KILLS):
+    monkeypatch.setattr(provenance, "source_hash", lambda: SOURCE)
+    runs = killed(
+        lambda number: started(path, tmp_path / str(number), jobs=1 + number % 2),
+        seconds, KILLS, lambda number: (tmp_path / str(number)).exists(),
+    )  # fmt: skip
+    for number in runs:
         out = tmp_path / str(number)
-        process = started(path, out, jobs=1 + number % 2)
-        time.sleep(float(rng.uniform(0.2, 1.0)) * seconds)
-        alive = process.poll() is None and out.exists()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if not alive or (out / "table.csv").exists():
-            continue
-        hits += 1
-        end = time.monotonic() + 5.0
-        while group_lives(process.pid) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not group_lives(process.pid), "a worker outlives the command by 5 s"
         kept = {name: content for name, content in written(out).items() if name.suffix == ".result"}
         assert all(expected[name] == content for name, content in kept.items())
-        finished(path, out)
+        assert status_here("simulations", path, "--out", out, "--jobs", 1) == 0
         assert written(out) == expected
         nothing_is_left(out)
-        if hits == KILLS:
-            return
-    pytest.fail(f"only {hits} of {4 * KILLS} kills hit a run in the middle")
-
-
-def group_lives(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("number", [8, pytest.param(200, marks=pytest.mark.slow)])
