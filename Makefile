@@ -40,7 +40,7 @@ check: $(DEV_READY)
 
 notebooks: $(READY)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[notebooks]"
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 docs: $(READY)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[docs]"

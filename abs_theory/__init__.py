@@ -20,4 +20,4 @@ def loading(command: str) -> None:
 
 def run() -> None:
     """The console script: the same as ``python -m abs_theory``."""
-    runpy.run_module("abs_theory", run_name="__main__", alter_sys=True)
+    runpy.run_module("abs_theory", run_name="__main__")

@@ -58,8 +58,8 @@ class Command(TyperCommand):
 
 
 def new_app(help: str | None = None) -> typer.Typer:
-    """Return an empty typer application with plain text help and without shell completion."""
-    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help)
+    """Return an empty typer application with plain text help; its script, such as abs-theory, completes in shells."""
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, help=help)
 
 
 def option(metavar: str, help: str, *names: str, min: float | None = None, max: float | None = None) -> OptionInfo:

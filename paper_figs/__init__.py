@@ -7,4 +7,4 @@ from abs_theory import __version__ as __version__
 
 def run() -> None:
     """The console script: the same as ``python -m paper_figs``."""
-    runpy.run_module("paper_figs", run_name="__main__", alter_sys=True)
+    runpy.run_module("paper_figs", run_name="__main__")

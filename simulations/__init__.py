@@ -11,4 +11,4 @@ __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"tuning": [
 
 def run() -> None:
     """The console script: the same as ``python -m simulations``."""
-    runpy.run_module("simulations", run_name="__main__", alter_sys=True)
+    runpy.run_module("simulations", run_name="__main__")

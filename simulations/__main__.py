@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # loading it takes long
 
 app = new_app()
 COMMANDS = {  # beside the one that takes a file
+    "examples": "simulations.examples:run_command",
     "explore": "simulations.explore.serving:run_command",
     "live": "simulations.live.command:run_command",
 }
@@ -30,7 +31,7 @@ COMMANDS = {  # beside the one that takes a file
 @app.command(
     help="Train what FILE describes, one experiment or a sweep of many, and write the tables. After any interruption "
     "the same command continues where it stopped. python -m simulations live FILE trains with real worker processes, "
-    "and python -m simulations explore opens a page with sliders."
+    "python -m simulations explore opens a page with sliders, and python -m simulations examples copies example files."
 )
 def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
