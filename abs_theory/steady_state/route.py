@@ -56,9 +56,10 @@ def abs_sgd(
     - "auto": exact where that is quick (chains of up to 4000 states), else by a simulation that goes on until its
       errors are small (``monte_carlo.steady_state_to_goal``).  Its random numbers are made from the fleet, so the same
       question has the same answer, unless you give an ``rng``.  The error of the round time is at most 1 %, of heavy
-      tails 3 %, of grids with more than 200 such cells 3 %; more for k of 1 or 2 with a small bound, if the density is
-      infinite at 0, and where workers stay in step for thousands of rounds: there it covers fresh workers, too.  Above
-      3000 workers: the mean field.
+      tails 3 %, of grids with more than 200 such cells 3 %.  It is up to 7 % for k of 1 or 2 and a bound of 1 to 3, if
+      the density is infinite at 0 as that of Gamma(.2) (equal workers and a bound of 1: .3 %).  Where workers stay in
+      step for thousands of rounds, it covers fresh workers, too, and is a few percent.  Above 3000 workers: the mean
+      field.
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
     is over, and the result is a ``TrainerState``, of one k and one bound.  "auto" is then exact where that is known,

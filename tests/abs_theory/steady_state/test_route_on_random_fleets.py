@@ -95,9 +95,9 @@ def hunt(seeds, tasks):
 
 @pytest.mark.parametrize("part", first_fast(range(5), 1))
 def test_nothing_is_outside_its_stated_error_on_random_fleets(part):
-    relative, wide = hunt(range(20 * part, 20 * part + 20), tasks=1e6)
+    relative, wide = hunt(range(20 * part, 20 * part + 20), tasks=4e5 if part < 2 else 1e6)
     assert np.median(relative) <= 0.01
-    assert len({repr(cell) for cell, _ in wide}) <= 1, wide  # rounds of very unequal length, waiting for one of many
+    assert len({repr(cell) for cell, _ in wide}) <= 1, wide  # workers that stay in phase
 
 
 @pytest.mark.slow
