@@ -39,6 +39,7 @@ __all__ = ["limit_round_time", "steady_state"]
 NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-9, 4096  # a staleness law ends where less mass remains, or after so many entries
 TRUST_IN_WORK = {"increasing": 0.85, "constant": 0.5, "decreasing": 0.25, "neither": 0.6}  # in the conservation of work
 LOGS_APART = 0.25  # distance of its two estimates, in logarithms, from which on they are replaced by the limit
+FEW_RANKS = 0.002  # times n; the means of fewer order statistics are computed one by one, which is then faster
 LEGENDRE_NODES = 48  # nodes of a sum over many ages
 LEAST_LOG_TIME = -690.0  # log of the shortest round that floating point can tell from 0
 
@@ -151,7 +152,10 @@ def _guarded(workers: Workers, k: NDArray[np.int64], max_staleness: float, round
         round_time = np.maximum(round_time, k / rate)
     ageing = {law.ageing for law in workers.laws} - {"constant"}
     if workers.equal and ageing in ({"increasing"}, {"decreasing"}):
-        k_sync = order_stats.means(workers.laws[0], workers.n)[k - 1]
+        if k.size < FEW_RANKS * workers.n:
+            k_sync = np.array([order_stats.mean(workers.laws[0], int(rank), workers.n) for rank in k])
+        else:
+            k_sync = order_stats.means(workers.laws[0], workers.n)[k - 1]
         return (np.minimum if ageing == {"increasing"} else np.maximum)(round_time, k_sync)
     return round_time
 

@@ -45,18 +45,8 @@ def compute(n: int, ks: list[int], sigma2: float, target: float, replicates: int
     The time to the target is that until the mean of |grad F|^2 over the updates so far has fallen to it.
     """
     problem = NoisyQuadratic(CURVATURES, sigma2)
-    tables = []
-    for law in LAWS:
-        delay = laws.LAWS[law]
-        picked = choose.best(delay, n, problem.constants, Target(target))
-        for method, threshold in THRESHOLDS.items():
-            search = Search(max_staleness=threshold)
-            choice = choose.best(delay, n, problem.constants, Target(target), search)
-            table = choice.over_k().reset_index()[["k", "max_staleness", "step_size", "updates", "seconds"]]
-            pick = (table["k"] == picked.k) & (method == "ABS")
-            flat = table["k"].isin(picked.flat) & (method == "ABS")
-            tables.append(table.assign(law=law, method=method, pick=pick, flat=flat))
-    table = pd.concat(tables, ignore_index=True).rename(columns={"seconds": "predicted"})
+    predictions = in_parallel("choice: theory", [joblib.delayed(predicted)(problem, law, n, target) for law in LAWS])
+    table = pd.concat(predictions, ignore_index=True).rename(columns={"seconds": "predicted"})
     trained = table[(table["k"].isin(ks) | table["pick"]) & np.isfinite(table["predicted"])]
     calls = [
         joblib.delayed(seconds)(
@@ -69,6 +59,22 @@ def compute(n: int, ks: list[int], sigma2: float, target: float, replicates: int
     table.loc[trained.index, "trained"] = [estimate.mean for estimate in estimates]
     table.loc[trained.index, "half_width"] = [estimate.half_width() for estimate in estimates]
     return table
+
+
+def predicted(problem: NoisyQuadratic, law: str, n: int, target: float) -> pd.DataFrame:
+    """Per method and k under one law: what is predicted, whether it is the choice, and whether it is nearly as good."""
+    searches = {method: Search(max_staleness=threshold) for method, threshold in THRESHOLDS.items()}
+    choices = {
+        method: choose.best(laws.LAWS[law], n, problem.constants, Target(target), search)
+        for method, search in searches.items()
+    }
+    picked, tables = choices["ABS"], []
+    for method, choice in choices.items():
+        table = choice.over_k().reset_index()[["k", "max_staleness", "step_size", "updates", "seconds"]]
+        pick = (table["k"] == picked.k) & (method == "ABS")
+        flat = table["k"].isin(picked.flat) & (method == "ABS")
+        tables.append(table.assign(law=law, method=method, pick=pick, flat=flat))
+    return pd.concat(tables, ignore_index=True)
 
 
 def seconds(

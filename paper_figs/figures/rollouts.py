@@ -59,20 +59,21 @@ def compute(
     cells += list(itertools.product(("stopped in flight", "dropped at arrival"), map(float, thresholds)))
     cells = [(mode, knob) for mode, knob in cells if mode != "in order" or knob == int(knob)]
     effort = {"updates": updates, "replicates": replicates, "seed": seed}
-    calls = [joblib.delayed(simulated)(law, mode, knob, n, k, update_seconds, **effort) for mode, knob in cells]
-    rows = []
-    for (mode, knob), found in zip(cells, in_parallel("rollouts", calls), strict=True):
-        state = theory(setup, law, mode, knob)
-        row = {"mode": mode, "knob": knob, "solved": str(state.method), "speed": base / state.round_time}
-        row |= {"speed_error": base / state.round_time**2 * state.error.round_time}
-        row |= {"mean": state.mean_staleness, "p99": state.staleness_quantile(0.99)}
-        row |= {"long": state.long_share(law, LONGEST), "lost": state.lost_share}
-        speed = Estimate.of(base / found["round_time"])
-        row |= {"speed_simulated": speed.mean, "speed_half_width": speed.half_width()}
-        for name in ("mean", "p99", "largest", "long"):
-            row[f"{name}_simulated"] = found[name].mean()
-        rows.append(row)
-    return pd.DataFrame(rows)
+    calls = [joblib.delayed(compared)(setup, law, base, mode, knob, **effort) for mode, knob in cells]
+    return pd.DataFrame(in_parallel("rollouts", calls))
+
+
+def compared(setup: Setup, law: Delay, base: float, mode: str, knob: float, **effort: int) -> dict[str, object]:
+    """The row of one mode and knob; ``base`` are the seconds of a round of the synchronous mode."""
+    runs = simulated(law, mode, knob, setup.slots, setup.batch, setup.trainer_seconds, **effort)
+    state = theory(setup, law, mode, knob)
+    row: dict[str, object] = {"mode": mode, "knob": knob, "solved": str(state.method), "speed": base / state.round_time}
+    row |= {"speed_error": base / state.round_time**2 * state.error.round_time}
+    row |= {"mean": state.mean_staleness, "p99": state.staleness_quantile(0.99)}
+    row |= {"long": state.long_share(law, LONGEST), "lost": state.lost_share}
+    speed = Estimate.of(base / runs["round_time"])
+    row |= {"speed_simulated": speed.mean, "speed_half_width": speed.half_width()}
+    return row | {f"{name}_simulated": runs[name].mean() for name in ("mean", "p99", "largest", "long")}
 
 
 def lengths() -> Delay:

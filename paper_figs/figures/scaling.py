@@ -45,29 +45,42 @@ def compute(
     half-width of the measurement and the error it states.  "time": seconds per round of a server with n workers.
     """
     effort = {"rounds": rounds, "replicates": replicates, "seed": seed}
-    cells = [(law, n, max(1, round(share * n))) for law, n in itertools.product(SHOWN, sizes)]
-    calls = [joblib.delayed(measured)(law, k, n, max_staleness, **effort) for law, n, k in cells]
-    rows = []
-    for (law, n, k), (mean, half_width) in zip(cells, in_parallel("scaling", calls), strict=True):
-        delay = laws.LAWS[law]
-        mean_field = steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field")
-        limit = float(limit_round_time(delay, k / n, max_staleness))
-        for name, value, stated in (
-            ("limit", limit, math.nan),
-            ("corrected", mean_field.round_time, mean_field.error.round_time),
-        ):
-            row = {"what": "error", "law": law, "name": name, "n": n, "value": value / mean - 1}
-            rows.append(row | {"half_width": value * half_width / mean**2, "stated": stated / mean})
-    for n, law in itertools.product((4 * np.geomspace(1, 250_000, 13).round().astype(int)).tolist(), SHOWN):
-        delay, k = laws.LAWS[law], max(1, round(share * n))
-        times = {
-            "synchronous": order_stats.mean(delay, n, n),
-            "K-sync": order_stats.mean(delay, k, n),
-            "ABS": steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field").round_time,
-            "K-async": steady_state.abs_sgd(delay, k, n, None, "mean-field").round_time,
-        }
-        rows += [{"what": "time", "law": law, "name": name, "n": n, "value": time} for name, time in times.items()]
-    return pd.DataFrame(rows).assign(share=share, max_staleness=max_staleness)
+    larger = (4 * np.geomspace(1, 250_000, 13).round().astype(int)).tolist()
+    calls = [
+        joblib.delayed(errors)(law, max(1, round(share * n)), n, max_staleness, **effort)
+        for law, n in itertools.product(SHOWN, sizes)
+    ] + [
+        joblib.delayed(times)(law, max(1, round(share * n)), n, max_staleness)
+        for n, law in itertools.product(larger, SHOWN)
+    ]
+    rows = itertools.chain.from_iterable(in_parallel("scaling", calls))
+    return pd.DataFrame(list(rows)).assign(share=share, max_staleness=max_staleness)
+
+
+def errors(law: str, k: int, n: int, max_staleness: int, **effort: int) -> list[dict[str, object]]:
+    """The rows of the errors of both approximations."""
+    delay, (mean, half_width) = laws.LAWS[law], measured(law, k, n, max_staleness, **effort)
+    mean_field = steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field")
+    limit, rows = float(limit_round_time(delay, k / n, max_staleness)), []
+    for name, value, stated in (
+        ("limit", limit, math.nan),
+        ("corrected", mean_field.round_time, mean_field.error.round_time),
+    ):
+        row = {"what": "error", "law": law, "name": name, "n": n, "value": value / mean - 1}
+        rows.append(row | {"half_width": value * half_width / mean**2, "stated": stated / mean})
+    return rows
+
+
+def times(law: str, k: int, n: int, max_staleness: int) -> list[dict[str, object]]:
+    """The rows of the seconds per round."""
+    delay = laws.LAWS[law]
+    seconds = {
+        "synchronous": order_stats.mean(delay, n, n),
+        "K-sync": order_stats.mean(delay, k, n),
+        "ABS": steady_state.abs_sgd(delay, k, n, max_staleness, "mean-field").round_time,
+        "K-async": steady_state.abs_sgd(delay, k, n, None, "mean-field").round_time,
+    }
+    return [{"what": "time", "law": law, "name": name, "n": n, "value": value} for name, value in seconds.items()]
 
 
 def measured(

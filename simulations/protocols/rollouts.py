@@ -115,10 +115,11 @@ def _usable(server: Server, window: int | None) -> Job | None:
         return finished[0] if finished else None
     places: dict[Job, int] = server.notes.places
     unused = [*server.jobs.values(), *server.queued, *finished]
-    for job in sorted(unused, key=lambda job: (job.start, job.worker)):
-        places.setdefault(job, len(places))
+    new = [job for job in unused if job not in places]
+    for job in sorted(new, key=lambda job: (job.start, job.worker)):
+        places[job] = len(places)
     first = min(finished, key=places.__getitem__)
-    return first if places[first] < min(places[job] for job in unused) + window else None
+    return first if places[first] < min(map(places.__getitem__, unused)) + window else None
 
 
 @explains_types
