@@ -2,7 +2,7 @@
 
 import pytest
 from all_protocols import CASES, N
-from every_case import every_case
+from cases import every_case
 
 from simulations import contract
 from simulations.fleets import as_fleet

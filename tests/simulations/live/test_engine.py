@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from all_protocols import CASES, N
-from every_case import every_case
+from cases import every_case
 from scripted import Scripted
 
 from abs_theory.delays import Exponential, HyperExponential, LogNormal

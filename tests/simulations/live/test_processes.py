@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from every_case import every_case
+from cases import every_case
 from faults import ROOT, WITHIN
 from faulty_problems import Faulty
 
