@@ -8,18 +8,11 @@ from simulations import contract
 from simulations.fleets import as_fleet
 from simulations.live import training
 from simulations.live.checkpoint import Checkpoints, Kept
-from simulations.live.processes import Processes
 from simulations.live.training import LiveSettings, train
 from simulations.server import Run, RunBudget
 
 FAST = LiveSettings(time_scale=0.0005, grace=60.0)
 UPDATES, INTERRUPTED_AT = 30, 12
-
-
-@pytest.fixture(scope="module")
-def crew():
-    with Processes(contract.PROBLEM, N) as workers:
-        yield workers
 
 
 class Interrupted(Checkpoints):

@@ -21,12 +21,6 @@ FAST = LiveSettings(time_scale=0.0005, grace=GRACE, patience=120.0)
 WHOLE = [name for name, case in CASES.items() if not case.protocol.keeps_going]  # they ask for no partial work
 
 
-@pytest.fixture(scope="module")
-def crew():
-    with Processes(contract.PROBLEM, N) as workers:
-        yield workers
-
-
 def a_run(protocol, fleet, local_steps=1, **options):
     budget = RunBudget(num_updates=10, eval_every=1.0)
     settings = {"step_size": 0.05, "seed": 3, "budget": budget, "keep_tasks": True, "problem": contract.PROBLEM}
@@ -85,6 +79,7 @@ def test_a_run_that_diverges_ends_like_the_simulated_one(crew):
     assert run_replicate(run, 0)[0]["loss"].iloc[-1] == np.inf
 
 
+@pytest.mark.slow
 def test_a_classifier_in_single_precision_and_local_steps_are_the_same_to_the_last_bit():
     run = a_run(protocols.local_sgd(), as_fleet(contract.LAWS[0], 2), 2, problem=perceptron_digits(2, hidden=4))
     with Processes(run.problem, 2) as crew:

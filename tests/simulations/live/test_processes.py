@@ -10,39 +10,34 @@ from pathlib import Path
 import pytest
 from cases import every_case
 from faults import ROOT, WITHIN
-from faulty_problems import Faulty
 
 from abs_theory.delays import Deterministic, ShiftedExponential
 from simulations import contract, live, protocols
 from simulations.fleets import as_fleet
-from simulations.live.processes import Processes
 from simulations.live.training import LiveSettings, Real, train
 from simulations.problems import NoisyQuadratic
 from simulations.server import Run, RunBudget
 
 LAW = ShiftedExponential(0.5, 0.5)
 QUADRATIC = NoisyQuadratic((1.0,), sigma2=0.1)
-N = 3
+N = 6
+ONE_IS_LAST = [Deterministic(1.0), Deterministic(1.5), *[Deterministic(1.0 + w / 10) for w in range(1, 5)]]
 
 
-class Faults:
-    """Workers, and the file that makes one of them fail."""
+@pytest.fixture
+def faulty(crew, mark):
+    """A function that runs with a fault of worker 1, and returns the tables."""
 
-    def __init__(self, folder):
-        self.mark = folder / "mark"
-        self.problem = Faulty((1.0,), 0.1, mark=str(self.mark))
-        self.crew = Processes(self.problem, N)
-
-    def run(self, fault="", protocol=None, laws=LAW, updates=30, **settings):
-        """The tables of a run in which worker 1 fails once."""
+    def a_run(fault="", protocol=None, laws=LAW, updates=30, **settings):
         if fault:
-            self.mark.write_text(fault)
+            mark.write_text(fault)
         run = Run(
-            protocol=protocol or protocols.abs_sgd(2, 1), problem=self.problem, step_size=0.1, seed=0, keep_tasks=True,
+            protocol=protocol or protocols.abs_sgd(4, 1), problem=contract.PROBLEM, step_size=0.1, seed=0,
             fleet=Real(N) if laws is None else as_fleet(laws, N), budget=RunBudget(num_updates=updates),
+            keep_tasks=True,
         )  # fmt: skip
         settings = {"time_scale": 0.002, "grace": 60.0} | settings
-        rounds, tasks, _ = train(run, [0], LiveSettings(**settings), self.crew)
+        rounds, tasks, _ = train(run, [0], LiveSettings(**settings), crew)
         assert len(rounds) == updates
         contract.work_is_conserved(rounds, tasks, N)
         contract.workers_do_one_thing_at_a_time(tasks)
@@ -51,58 +46,51 @@ class Faults:
         contract.staleness_is_bounded(rounds)
         return rounds, tasks
 
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory):
-    made = Faults(tmp_path_factory.mktemp("faults"))
-    with made.crew:
-        yield made
+    return a_run
 
 
 @every_case("fault", ["killed", "not finite"])
-def test_a_worker_that_dies_or_sends_nan_is_replaced_and_its_task_lost(fault, faults):
-    rounds, tasks = faults.run(fault)
+def test_a_worker_that_dies_or_sends_nan_is_replaced_and_its_task_lost(fault, faulty):
+    rounds, tasks = faulty(fault)
     assert (tasks["outcome"] == "lost").sum() <= 1
     assert rounds["away_seconds"].sum() > 0
 
 
 @every_case("fault", ["hangs", "stopped"])
-def test_a_worker_that_hangs_or_neither_reads_nor_answers_is_replaced(fault, faults):
-    _, tasks = faults.run(fault, protocols.synchronous(), patience=1.0)
+def test_a_worker_that_hangs_or_neither_reads_nor_answers_is_replaced(fault, faulty):
+    _, tasks = faulty(fault, protocols.synchronous(), patience=1.0)
     assert (tasks["outcome"] == "lost").sum() >= 1
 
 
-def test_a_worker_that_does_not_read_stops_nobody(faults):
+def test_a_worker_that_does_not_read_stops_nobody(crew, faulty):
     """Worker 1 is stopped, and 2000 tasks are sent to it meanwhile, more than its pipe holds."""
-    laws = [Deterministic(1.0), Deterministic(1.5), Deterministic(1.1)]
-    _, tasks = faults.run("stopped", protocols.k_sync(2), laws, updates=2000, time_scale=1e-6, grace=0.0)
+    _, tasks = faulty("stopped", protocols.k_sync(5), ONE_IS_LAST, updates=2000, time_scale=1e-6, grace=0.0)
     assert tasks["worker"].nunique() == N
-    faults.crew.replace(1)
+    crew.replace(1)
 
 
-def test_an_answer_to_a_dropped_task_is_not_counted(faults):
+def test_an_answer_to_a_dropped_task_is_not_counted(faulty):
     """Worker 1 computes for .3 s; meanwhile its task is dropped again and again."""
-    laws = [Deterministic(1.0), Deterministic(1.5), Deterministic(1.1)]
-    rounds, tasks = faults.run("slow", protocols.k_sync(2), laws, updates=100, time_scale=0.005)
+    rounds, tasks = faulty("slow", protocols.k_sync(5), ONE_IS_LAST, updates=100, time_scale=0.005)
     assert rounds["restarts"].tolist() == [1] * 100
     assert tasks[tasks["worker"] == 1]["outcome"].isin(["restarted", "unfinished"]).all()
 
 
-def test_a_gradient_that_raises_an_error_ends_the_run_in_one_line(faults):
+def test_a_gradient_that_raises_an_error_ends_the_run_in_one_line(faulty):
     with pytest.raises(RuntimeError, match=r"worker 1 failed at t=.*: ArithmeticError: no gradient today"):
-        faults.run("raises")
+        faulty("raises")
 
 
-def test_delays_may_be_real(faults):
-    rounds, tasks = faults.run(protocol=protocols.k_async(2), laws=None, grace=0.0)
+def test_delays_may_be_real(faulty):
+    rounds, tasks = faulty(protocol=protocols.k_async(2), laws=None, grace=0.0)
     assert rounds["time"].is_monotonic_increasing
     assert (tasks["end"] >= tasks["start"]).all()
 
 
-def test_real_tasks_are_cut_off(faults):
+def test_real_tasks_are_cut_off(faulty):
     """A task that takes .3 s is given up after .2 s; the others take much less."""
     protocol = protocols.mindflayer(Deterministic(0.1), N, cut_off=0.2)
-    _, tasks = faults.run("slow", protocol, laws=None, updates=5)
+    _, tasks = faulty("slow", protocol, laws=None, updates=5)
     assert (tasks[tasks["outcome"] == "cut off"]["worker"] == 1).any()
 
 
