@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 from agreement import assert_agrees, assert_within
+from cases import by_turns
 from laws import LOGNORMAL, SHIFTED
 
 from abs_theory import round_time, steady_state
@@ -36,9 +37,9 @@ EXACT = {
 
 
 def steady_cells():
-    """Every k, threshold and law at length; fast, two of the laws by turns, of which one at least has a memory."""
+    """Every k, threshold and law at length; fast, one of the laws by turns."""
     for (i, k), (j, bound), (turn, law) in product(enumerate([1, 2, 4]), enumerate([1, 3, math.inf]), enumerate(LAWS)):
-        for effort in EFFORTS if (i + j + turn) % 2 == 0 else EFFORTS[1:]:
+        for effort in EFFORTS if (i + j) % len(LAWS) == turn else EFFORTS[1:]:
             yield pytest.param(k, bound, law, *effort.values, id=f"{k}-{bound}-{law}-{effort.id}", marks=effort.marks)
 
 
@@ -57,10 +58,19 @@ def averages(protocol, law, k, tasks, replicates, local_steps=1):
     return {name: Estimate.of(values) for name, values in means.items()}
 
 
-@pytest.mark.parametrize("effort", EFFORTS)
-@pytest.mark.parametrize("law", LAWS, ids=repr)
-@pytest.mark.parametrize("name, k", [(name, k) for name, (_, _, ks) in EXACT.items() for k in ks])
-def test_exact_round_times(name, k, law, effort):
+EXACT_CELLS = [(name, k) for name, (_, _, ks) in EXACT.items() for k in ks]
+
+
+@pytest.mark.parametrize(
+    "cell, law, effort",
+    [
+        *(pytest.param(*case.values, FAST, marks=case.marks) for case in by_turns(EXACT_CELLS, LAWS, rounds=2)),
+        *(pytest.param(cell, law, SLOW, marks=pytest.mark.slow) for cell, law in product(EXACT_CELLS, LAWS)),
+    ],
+    ids=lambda value: "slow" if value is SLOW else "fast" if value is FAST else str(value),
+)
+def test_exact_round_times(cell, law, effort):
+    name, k = cell
     protocol, theory, _ = EXACT[name]
     found = averages(protocol(k), law, k, effort["tasks"], effort["replicates"])
     assert_agrees(found["round_time"], theory(law, k), effort["resolution"])

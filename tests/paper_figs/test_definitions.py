@@ -13,6 +13,7 @@ from pathlib import Path
 
 import joblib
 import pytest
+from cases import first_fast
 
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.definitions import PACKAGES, Toolkit
@@ -106,7 +107,17 @@ COUNTING = {  # what is changed, a method of it, and the figures to compute agai
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", COUNTING)
+def test_changed_lines_ask_for_the_figures_that_use_them_and_are_named(copied):
+    """All changes at once: the key of each figure says which of them it uses."""
+    root, before = copied
+    labels = {plant(root, reference, method): expected for reference, method, expected in COUNTING.values()}
+    after = keys_in(root)
+    for name, used in before.items():
+        expected = {label for label, figures in labels.items() if name in figures}
+        assert {key for key in used if used[key] != after[name][key]} == expected
+
+
+@pytest.mark.parametrize("what", first_fast(COUNTING, 2))
 def test_a_changed_line_asks_for_the_figures_that_use_it(what, copied):
     (root, before), (reference, method, expected) = copied, COUNTING[what]
     label = plant(root, reference, method)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from all_protocols import CASES, N, moving_k
+from cases import by_turns, every_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from simulations.server import Protocol
 QUADRATIC, LAWS, LEAVING = contract.PROBLEM, contract.LAWS, contract.leaving(N)
 
 every_protocol = pytest.mark.parametrize("name", CASES)
-every_law = pytest.mark.parametrize("law", LAWS, ids=repr)
+every_law = every_case("law", LAWS)
 
 
 def train(name, law, **options):
@@ -82,11 +83,13 @@ def test_staleness_is_conserved_and_bounded(name, law):
         assert ages == 0
 
 
-@pytest.mark.parametrize("law", [LAWS[1], LEAVING], ids=["hyper-exponential", "leaving"])
-@every_protocol
+STAYING = [(name, LAWS[1]) for name in CASES if name == "stsyn"]  # it refuses workers that leave, see above
+
+
+@pytest.mark.parametrize(
+    "name, law", [*by_turns([name for name in CASES if name != "stsyn"], [LAWS[1], LEAVING]), *STAYING], ids=str
+)
 def test_any_replicate_reruns_alone_to_the_last_bit(name, law):
-    if name == "stsyn" and law is LEAVING:
-        pytest.skip("refuses such a fleet, see above")
     contract.reruns_alone(CASES[name].protocol, law, N, local_steps=CASES[name].local_steps)
 
 
@@ -197,12 +200,11 @@ EQUAL = {
 }
 
 
-@every_law
-@pytest.mark.parametrize("pair", EQUAL.values(), ids=EQUAL.keys())
-def test_published_special_cases_are_equal_bit_by_bit(pair, law):
+@pytest.mark.parametrize("name, law", by_turns(EQUAL, LAWS, rounds=2), ids=str)
+def test_published_special_cases_are_equal_bit_by_bit(name, law):
     tables = [
         simulate(one, QUADRATIC, law, N, step_size=0.1, num_updates=60, seed=3, replicates=2, eval_every=0.5, n_jobs=1)
-        for one in pair
+        for one in EQUAL[name]
     ]
     one, other = (table.drop(columns=["k", "max_staleness"]) for table in tables)
     pd.testing.assert_frame_equal(one, other, check_exact=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from all_protocols import CASES, N, moving_bound, moving_k
+from cases import by_turns
 
 from abs_theory.delays import Empirical, Exponential, LogNormal, as_delay
 from simulations import policies, protocols
@@ -75,7 +76,7 @@ def run_of(
     )  # fmt: skip
 
 
-def assert_equal(run, replicates=(0, 1, 2, 5)):
+def assert_equal(run, replicates=(0, 1, 5)):
     assert most_in_step(run) >= 3, "the run is not one for replicates in step"
     for replicate, (rounds, tasks) in zip(replicates, run_replicates(run, replicates), strict=True):
         alone, no_tasks = run_replicate(run, replicate)
@@ -130,8 +131,7 @@ def test_every_member_of_the_family_declares_itself():
     assert not any(CASES[name].protocol.family for name in ("rennala", "ssp", "mindflayer", "stsyn", "ringleader"))
 
 
-@pytest.mark.parametrize("k", [1, 2, 7, 19, 20])
-@pytest.mark.parametrize("bound", [0, 1, 4, math.inf])
+@pytest.mark.parametrize("k, bound", by_turns([1, 2, 7, 19, 20], [0, 1, 4, math.inf], rounds=2))
 def test_more_workers_and_every_way_to_find_the_first_k(k, bound):
     for law in (LAWS[1], Empirical(samples=(1.0, 2.0, 3.0, 7.0))):
         assert_equal(run_of(protocols.abs_sgd(k, bound, protocols.weights.by_staleness), fleet=as_fleet(law, 20)))
@@ -149,11 +149,11 @@ def test_k_and_threshold_move_differently_in_each_replicate():
 MEASURED = {"waiting": protocols.abs_sgd(moving_k, moving_bound), "going on": protocols.k_batch_async(3)}
 
 
-@pytest.mark.parametrize("local_steps", [1, 3])
-@pytest.mark.parametrize("problem", ["quadratic", "softmax", "perceptron"])
-@pytest.mark.parametrize("protocol", MEASURED.values(), ids=MEASURED)
-def test_what_is_measured_is_the_same_and_changes_nothing(protocol, problem, local_steps):
-    seen = []
+@pytest.mark.parametrize(
+    "problem, kind, local_steps", by_turns(["quadratic", "softmax", "perceptron"], MEASURED, [1, 3], rounds=2)
+)
+def test_what_is_measured_is_the_same_and_changes_nothing(problem, kind, local_steps):
+    protocol, seen = MEASURED[kind], []
 
     def step(progress):  # not pure, but it decides nothing
         measured = progress.measured
@@ -218,7 +218,14 @@ def test_a_replicate_alone_is_the_same_as_among_others():
     alone = simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, replicates=[4], **options)
     assert alone.equals(few[few["replicate"] == 4].reset_index(drop=True))
     assert alone.equals(together[together["replicate"] == 4].reset_index(drop=True))
-    split = simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, replicates=7, **options | {"n_jobs": 2})
+
+
+@pytest.mark.slow
+def test_replicates_of_two_processes_are_those_of_one():
+    options = {"step_size": 0.05, "num_updates": 50, "seed": 3, "eval_every": 2.0, "replicates": 7}
+    together, split = (
+        simulate(protocols.abs_sgd(2, 1), PROBLEM, LAWS[0], N, **options, n_jobs=jobs) for jobs in (1, 2)
+    )
     assert together.equals(split)
 
 
@@ -244,9 +251,10 @@ class Doubled(NoisyQuadratic):
         return losses, slopes
 
 
-@pytest.mark.parametrize("local_steps", [1, 2])
-@pytest.mark.parametrize("protocol", [protocols.abs_sgd(3, 1), protocols.k_batch_async(8), protocols.k_async(moving_k)])
-@pytest.mark.parametrize("kind", [Rounded, Doubled])
+MIXED = [protocols.abs_sgd(3, 1), protocols.k_batch_async(8), protocols.k_async(moving_k)]
+
+
+@pytest.mark.parametrize("protocol, kind, local_steps", by_turns(MIXED, [Rounded, Doubled], [1, 2], rounds=2))
 def test_problems_whose_gradients_may_not_be_mixed(kind, protocol, local_steps):
     assert_equal(run_of(protocol, kind((1.0, 0.5), sigma2=1.0), local_steps=local_steps))
 
