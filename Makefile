@@ -17,7 +17,7 @@ figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick) $(if $(FULL),--full)
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest -q -n auto $(if $(SLOW),-m "slow or not slow")
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(if $(SLOW),-m "slow or not slow")
 
 # The lowest versions that pyproject.toml allows.  Those libraries warn about each other, which is not for us to mend.
 test-lowest:

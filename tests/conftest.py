@@ -8,6 +8,7 @@ import os
 import random
 
 import pytest
+from _pytest.doctest import DoctestModule
 from hypothesis import settings
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -21,6 +22,12 @@ def pytest_configure(config):
     """Locally every run tries other examples, from a seed that is told so that they can be repeated."""
     if not IN_CI and config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = random.SystemRandom().randrange(2**32)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Examples stand in the docstrings of the packages: in tests none is looked for."""
+    return [collector for collector in (yield) if not isinstance(collector, DoctestModule)]
 
 
 def pytest_sessionstart():
