@@ -28,6 +28,9 @@ def main(
         str, option("WIDTH", "of the pictures: column or page of a paper, or talk, a slide with a title")
     ] = "page",
     svg: Annotated[bool, typer.Option("--svg", help="write NAME.svg as well")] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder with files of MNIST or CIFAR-10, for paper-setting")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="say what is cached and what is not, and stop")] = False,
 ) -> None:
     unknown = [name for name in names or [] if name not in FIGURES]
@@ -37,16 +40,18 @@ def main(
         raise typer.BadParameter("--quick and --full are two sizes, give one of them or neither")
     if width not in WIDTHS:
         raise typer.BadParameter(f"--width must be {', '.join(WIDTHS[:-1])} or {WIDTHS[-1]}, got {width}")
+    if data is not None and not any("data" in FIGURES[name].config("default") for name in names or FIGURES):
+        raise typer.BadParameter(f"--data is for the figure paper-setting, got {', '.join(names or [])}")
     size = "quick" if quick else "full" if full else "default"
     chosen = list(dict.fromkeys(names or FIGURES))
     if list_:
         toolkit = toolkit_for(out)
         for name in chosen:
-            print(f"{name:<{max(map(len, FIGURES))}}  {size}  {state_in_words(toolkit, name, size, out)}")
+            print(f"{name:<{max(map(len, FIGURES))}}  {size}  {state_in_words(toolkit, name, size, out, data)}")
         return
     check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
-    print(*make(chosen, size, out, width, svg), sep="\n")
+    print(*make(chosen, size, out, width, svg, data), sep="\n")
 
 
 def run() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from abs_theory.command_line import warn
 from abs_theory.files import locked, replacing
 from paper_figs import cache
-from paper_figs.catalogue import FIGURES, ROOT
+from paper_figs.catalogue import FIGURES, ROOT, Config
 from paper_figs.definitions import Toolkit
 from paper_figs.page import Card, digest_of, numbers_of
 
@@ -25,20 +25,29 @@ __all__ = ["make", "state_in_words", "toolkit_for"]
 PARTS_OF_DRAWING = ("draw", "summarise", "numbers")
 
 
-def make(names: list[str], size: str, out: Path, width: str = "page", svg: bool = False) -> list[Path]:
+def make(
+    names: list[str], size: str, out: Path, width: str = "page", svg: bool = False, data: Path | None = None
+) -> list[Path]:
     """Compute what is not cached, draw what is out of date, and write the page; return the pictures and the page.
 
+    ``data`` is a folder with data files, for the figures that train on them.
     Raises OSError if another run is writing to ``out``.
     """
     with locked(out, ".cache"):
-        return _make(names, size, out, width, svg)
+        return _make(names, size, out, width, svg, data)
 
 
-def _make(names: list[str], size: str, out: Path, width: str, svg: bool) -> list[Path]:
+def config_of(name: str, size: str, data: Path | None) -> Config:
+    """What is computed: the configuration of this size, on other ``data`` if the figure can use them."""
+    config = FIGURES[name].config(size)
+    return config | {"data": str(data)} if data is not None and "data" in config else config
+
+
+def _make(names: list[str], size: str, out: Path, width: str, svg: bool, data: Path | None) -> list[Path]:
     from paper_figs import page
 
     toolkit = toolkit_for(out)
-    results = {name: tabulate(toolkit, name, size, out, width, svg) for name in names}
+    results = {name: tabulate(toolkit, name, size, config_of(name, size, data), out, width, svg) for name in names}
     calls = [partial(draw, name, *result, out, width, svg) for name, result in results.items() if result is not None]
     if len(calls) > 1:
         _draw_in_parallel(calls)
@@ -79,20 +88,20 @@ def sources_of(toolkit: Toolkit, name: str) -> dict[str, str]:
     return toolkit.used_by(FIGURES[name].compute) | beneath
 
 
-def drawing_of(toolkit: Toolkit, name: str, size: str, width: str, svg: bool) -> str:
+def drawing_of(toolkit: Toolkit, name: str, config: Config, width: str, svg: bool) -> str:
     """A digest of all that a picture depends on: its numbers, and what draws them."""
     figure = FIGURES[name]
     drawing = toolkit.used_by(*(f"{figure.module}:{part}" for part in PARTS_OF_DRAWING if figure.defines(part)))
     drawing |= toolkit.used_by("paper_figs.making:draw")
     beneath = {library: metadata.version(library) for library in ("matplotlib", "pandas")}
-    parts = [sources_of(toolkit, name), figure.config(size), drawing, beneath, width, svg]
+    parts = [sources_of(toolkit, name), config, drawing, beneath, width, svg]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def state_in_words(toolkit: Toolkit, name: str, size: str, out: Path) -> str:
+def state_in_words(toolkit: Toolkit, name: str, size: str, out: Path, data: Path | None = None) -> str:
     """Whether a figure's table is cached, and if not, why it has to be computed."""
-    figure = FIGURES[name]
-    stored = cache.state(out / ".cache", stored_as(name, size), figure.config(size), lambda: sources_of(toolkit, name))
+    figure, config = FIGURES[name], config_of(name, size, data)
+    stored = cache.state(out / ".cache", stored_as(name, size), config, lambda: sources_of(toolkit, name))
     sharing = [other for other in FIGURES if FIGURES[other].compute == figure.compute and other != name]
     shared = f"; one computation with {', '.join(sharing)}" if sharing else ""
     if stored.valid:
@@ -102,11 +111,11 @@ def state_in_words(toolkit: Toolkit, name: str, size: str, out: Path) -> str:
 
 
 def tabulate(
-    toolkit: Toolkit, name: str, size: str, out: Path, width: str, svg: bool
+    toolkit: Toolkit, name: str, size: str, config: Config, out: Path, width: str, svg: bool
 ) -> "tuple[pd.DataFrame, Card] | None":
     """The table to be drawn, and how it was made; None if it and its pictures are up to date."""
-    figure, config, sources = FIGURES[name], FIGURES[name].config(size), partial(sources_of, toolkit, name)
-    drawn_from, card = drawing_of(toolkit, name, size, width, svg), Card.read(out, name)
+    figure, sources = FIGURES[name], partial(sources_of, toolkit, name)
+    drawn_from, card = drawing_of(toolkit, name, config, width, svg), Card.read(out, name)
     files = [out / f"{name}.csv", numbers_of(out, name), *pictures_of(out, name, svg)]
     stored = cache.state(out / ".cache", stored_as(name, size), config, sources)
     damaged = card.damaged(files) if stored.valid and card and card.drawn_from == drawn_from else None

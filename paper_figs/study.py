@@ -20,8 +20,8 @@ from abs_theory.delays import Delay
 from paper_figs import laws
 from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
-from simulations.fleets import as_fleet
-from simulations.problems import perceptron_digits
+from simulations.fleets import Fleet, as_fleet
+from simulations.problems import Classifier, Problem, perceptron_digits
 from simulations.problems.constants import estimate
 from simulations.record import COUNTS, thinned
 from simulations.server import Policy, Protocol, Run, RunBudget, run_together
@@ -178,10 +178,20 @@ def train(
     The points advance in step where the method allows it.
     """
     delay, eval_every, _ = LAWS[law]
-    problem, fleet, budget = problem_of(n), as_fleet(delay, n), RunBudget(eval_every=eval_every, **limits)
+    budget = RunBudget(eval_every=eval_every, **limits)
+    return train_on(problem_of(n), as_fleet(delay, n), delay, method, points, budget, seed, replicates)
+
+
+def train_on(
+    problem: Problem, fleet: Fleet, delay: Delay, method: Method, points: Sequence[dict[str, float]],
+    budget: RunBudget, seed: int, replicates: Sequence[int],
+) -> list[pd.DataFrame]:  # fmt: skip
+    """``train`` on any problem and fleet; ``delay`` is the law that a method is told."""
     runs = [
         Run(
-            protocol=method.build(delay, n, **{name: value for name, value in point.items() if name != "step_size"}),
+            protocol=method.build(
+                delay, fleet.n, **{name: value for name, value in point.items() if name != "step_size"}
+            ),
             problem=problem, fleet=fleet, seed=seed, step_size=point["step_size"], budget=budget,
             local_steps=int(point["local_steps"]) if method.local else 1,
         )
@@ -257,12 +267,12 @@ def tuned_runs(
     budget = min(LONGEST_RUN, max(horizon, 2 * knobs["median"]))
     rounds = train(method, law, n, [own], seed=SHOWN_SEED, replicates=range(replicates), time_budget=budget)[0]
     shown = {f"tuned_{key}": value for key, value in own.items()}
-    return with_start(thinned(rounds), n).assign(method=name, law=law, horizon=horizon, budget=budget, **shown)
+    runs = with_start(thinned(rounds), problem_of(n))
+    return runs.assign(method=name, law=law, horizon=horizon, budget=budget, **shown)
 
 
-def with_start(runs: pd.DataFrame, n: int) -> pd.DataFrame:
+def with_start(runs: pd.DataFrame, problem: Classifier) -> pd.DataFrame:
     """The runs of one method, each with a first row for the initial model: update 0 at time 0."""
-    problem = problem_of(n)
     first = runs.groupby("replicate").head(1)
     values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}
     zeros = dict.fromkeys(["update", "time", *COUNTS, "mean_staleness"], 0)

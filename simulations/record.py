@@ -56,12 +56,12 @@ COUNTS = [  # columns that count something since the previous update
 ]  # fmt: skip
 
 
-def thinned(table: pd.DataFrame) -> pd.DataFrame:
-    """Only the rows with an evaluated loss, each with the totals since the previous such row.
+def thinned(table: pd.DataFrame, column: str = "loss") -> pd.DataFrame:
+    """Only the rows in which ``column`` was evaluated, each with the totals since the previous such row.
 
     Counts are summed; mean_staleness is averaged, largest_staleness is the maximum.
     """
-    kept = table["loss"].notna()
+    kept = table[column].notna()
     block = (
         kept[::-1].groupby(table["replicate"][::-1]).cumsum()[::-1]
     )  # numbers the blocks, each of which ends in a kept row

@@ -22,6 +22,7 @@ NAMES = (  # the files of the figures, in the order of the page
     "adaptation",
     "self_tuning",
     "time_to_target",
+    "paper_setting",
     "ablation",
     "heterogeneity",
     "budget",
