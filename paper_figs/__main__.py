@@ -40,8 +40,8 @@ def main(
         raise typer.BadParameter("--quick and --full are two sizes, give one of them or neither")
     if width not in WIDTHS:
         raise typer.BadParameter(f"--width must be {', '.join(WIDTHS[:-1])} or {WIDTHS[-1]}, got {width}")
-    if data is not None and not any("data" in FIGURES[name].config("default") for name in names or FIGURES):
-        raise typer.BadParameter(f"--data is for the figure paper-setting, got {', '.join(names or [])}")
+    if data is not None:
+        _check_data(data, names or list(FIGURES))
     size = "quick" if quick else "full" if full else "default"
     chosen = list(dict.fromkeys(names or FIGURES))
     if list_:
@@ -52,6 +52,15 @@ def main(
     check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
     print(*make(chosen, size, out, width, svg, data), sep="\n")
+
+
+def _check_data(data: Path, names: list[str]) -> None:
+    """Raise ValueError unless one of the figures trains on data of the user, and these can be read."""
+    from simulations.problems import image_files
+
+    if not any("data" in FIGURES[name].config("default") for name in names):
+        raise typer.BadParameter(f"--data is for the figure paper-setting, got {', '.join(names)}")
+    image_files.load(data)
 
 
 def run() -> None:

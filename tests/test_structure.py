@@ -31,7 +31,7 @@ SIDE_DOORS = {  # modules that are entered past the door of their folder, and wh
     "abs_theory.delays.numerics.binomial": "it counts finished workers, whatever their law",
     "abs_theory.delays.numerics.bisection": "it inverts any increasing function, not only those of a law",
     "simulations.problems.constants": "it is a command of its own beside the problems, and asks for none of them",
-    "simulations.protocols.weights": "each function in it is an argument of protocols, not a protocol",
+    "simulations.protocols.weights": "each function in it weighs the gradients of a protocol, and is none itself",
 }
 MOST_MODULES = 14  # in a folder, so that one listing shows what there is
 MOST_ON_TOP = 8  # files of a package outside its folders

@@ -17,12 +17,14 @@ from simulations import protocols
 from simulations.fleets import Scaled, as_fleet
 from simulations.policies import relative_to_mean
 from simulations.problems import Classifier, digits
+from simulations.protocols import weights
 from simulations.server import Run, RunBudget, run_replicate, run_together
 
 CLAIM = (
     "K-sync restarts all late workers and Ringmaster the latest, so both apply few gradients of the slow half. If all"
     " workers have similar data, this costs no accuracy. If each worker has its own labels, both are less accurate "
-    "than synchronous SGD, while K-async and asynchronous SGD are more accurate than it."
+    "than synchronous SGD, while K-async and asynchronous SGD are more accurate than it. Weights by inverse "
+    "participation do not mend this: they remove the bias to fast workers, but add noise."
 )
 METHODS = {
     "synchronous": lambda k: protocols.synchronous(),
@@ -34,6 +36,8 @@ METHODS = {
     "Ringleader": lambda k: protocols.ringleader(),
 }
 SPLITS = {"even": "even", "by label": 0.1}  # 0.1 is a Dirichlet parameter: one to three labels per worker
+WEIGHED = "by label, weighed"  # by inverse participation, for these methods:
+OF_UNEQUAL_SHARES = ["Ringmaster", "ABS", "K-async", "asynchronous"]
 TUNING_SEED, SHOWN_SEED = 1, 2
 QUICK = {"n": 6, "k": 2, "slower": 4.0, "seconds": 40.0, "replicates": 3, "steps": [0.125, 0.25, 0.5, 1.0], "tuning": 1}
 DEFAULT = {
@@ -48,10 +52,11 @@ def compute(
 ) -> pd.DataFrame:
     """Per method, split and worker: its share of the gradients applied, and the test accuracy after ``seconds``.
 
-    The workers of the second half take ``slower`` times as long as the others, whose mean is 1 s.  Each replicate
-    has its own split.  The best of ``steps`` is found on ``tuning`` other replicates, for each method and split.
+    The workers of the second half take ``slower`` times as long as the others, whose mean is 1 s.  Each replicate has
+    its own split.  With ``WEIGHED`` each gradient is weighed by the inverse of its worker's share.  The best of
+    ``steps`` is found on ``tuning`` other replicates, for each method and split.
     """
-    cells = list(itertools.product(METHODS, SPLITS))
+    cells = [*itertools.product(METHODS, SPLITS), *itertools.product(OF_UNEQUAL_SHARES, [WEIGHED])]
     setting = (n, k, slower, seconds)
     scouts = [joblib.delayed(_accuracies)(*c, steps, r, *setting) for c, r in _product(cells, tuning)]
     accuracies = np.reshape(in_parallel("heterogeneity: tuning", scouts), (len(cells), tuning, len(steps)))
@@ -76,9 +81,18 @@ def _run(
 ) -> Run:
     """What is trained in one replicate."""
     fleet = Scaled(as_fleet(laws.LAWS["increasing hazard"], n), tuple(np.where(_slow(n), slower, 1.0)))
-    problem = Classifier(digits(), n, hidden=32, split=SPLITS[split], split_seed=seed * 1000 + replicate)
+    problem = Classifier(
+        digits(),
+        n,
+        hidden=32,
+        split=SPLITS["by label" if split == WEIGHED else split],
+        split_seed=seed * 1000 + replicate,
+    )
     budget = RunBudget(time_budget=seconds)
-    return Run(protocol=METHODS[method](k), problem=problem, fleet=fleet, step_size=step_size, seed=seed, budget=budget)
+    protocol = METHODS[method](k)
+    if split == WEIGHED:
+        protocol = weights.inverse_participation(protocol)
+    return Run(protocol=protocol, problem=problem, fleet=fleet, step_size=step_size, seed=seed, budget=budget)
 
 
 def _slow(n: int) -> np.ndarray:
@@ -142,14 +156,21 @@ def draw(table: pd.DataFrame) -> Figure:
         y, look = methods.index(method), style.look(method) | {"linestyle": ""}
         right.plot(100 * rows["accuracy"], [y] * len(rows), color=look["color"], linewidth=0.8, alpha=0.5)
         for row in rows.to_dict("records"):
-            look["markerfacecolor"] = look["color"] if row["split"] == "by label" else "white"
-            right.errorbar(100 * row["accuracy"], y, xerr=200 * row["accuracy_stderr"], elinewidth=1, **look)
+            look["markerfacecolor"] = "white" if row["split"] == "even" else look["color"]
+            right.errorbar(
+                100 * row["accuracy"], y, xerr=200 * row["accuracy_stderr"], elinewidth=1,
+                **look | ({"marker": "|", "markersize": 9} if row["split"] == WEIGHED else {}),
+            )  # fmt: skip
     right.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5))
     right.set(xlabel="test accuracy at the end (%), 2 s.e.")
     right.grid(axis="y", color="0.92", linewidth=0.6)
     handles = [
-        Line2D([], [], color="black", linestyle="", marker="o", markerfacecolor=face, label=label)
-        for face, label in (("white", "every worker sees all labels"), ("black", "each worker sees its own labels"))
+        Line2D([], [], color="black", linestyle="", marker=marker, markerfacecolor=face, label=label)
+        for marker, face, label in (
+            ("o", "white", "every worker sees all labels"),
+            ("o", "black", "each worker sees its own labels"),
+            ("|", "black", "the same, weighed by inverse participation"),
+        )
     ]
-    fig.legend(handles=handles, loc="outside upper right", ncols=2)
+    fig.legend(handles=handles, loc="outside upper right", ncols=3)
     return fig

@@ -19,7 +19,7 @@ from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.definitions import PACKAGES, Toolkit
 
 STUDY = {"loss-time", "loss-communication", "adaptation", "time-to-target", "all-methods"}
-TRAINED = STUDY | {"ablation", "heterogeneity", "bound", "choice"}
+TRAINED = STUDY | {"ablation", "heterogeneity", "bound", "choice", "paper-setting", "robustness"}
 SIMULATED = TRAINED | {"rollouts", "self-tuning", "timeline", "round-time", "staleness", "threshold", "local-steps"}
 TOOLKIT = Toolkit(ROOT)
 
@@ -90,10 +90,10 @@ def plant(root, reference, method=None):
 COUNTING = {  # what is changed, a method of it, and the figures to compute again
     "the loop of the server": ("simulations.server:drive", None, SIMULATED),
     "a verb of the server": ("simulations.server:Server", "update", SIMULATED),
-    "a protocol of few": ("simulations.protocols:ringmaster", None, STUDY | {"heterogeneity"}),
-    "a protocol made by a rule": ("simulations.protocols:adasync", None, STUDY),
-    "a policy": ("simulations.policies:loss_ratio", None, {"ablation"} | STUDY),
-    "a problem": ("simulations.problems:perceptron_digits", None, STUDY | {"ablation", "self-tuning"}),
+    "a protocol of few": ("simulations.protocols:ringmaster", None, STUDY | {"heterogeneity", "robustness"}),
+    "a protocol made by a rule": ("simulations.protocols:adasync", None, STUDY | {"paper-setting", "robustness"}),
+    "a policy": ("simulations.policies:loss_ratio", None, STUDY | {"ablation", "paper-setting", "robustness"}),
+    "a problem": ("simulations.problems:perceptron_digits", None, STUDY | {"ablation", "self-tuning", "robustness"}),
     "the steady state": (
         "abs_theory.steady_state:abs_sgd", None,
         set(FIGURES) - {"timeline", "heterogeneity", "self-tuning"},

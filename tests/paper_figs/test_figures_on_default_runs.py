@@ -39,6 +39,8 @@ def check_claim_of_heterogeneity(table):
     for method in ("K-async", "asynchronous"):
         assert skewed.loc[method, "accuracy"] > skewed.loc["synchronous", "accuracy"] + 0.05
     assert skewed.loc["synchronous", "slow_share"] == pytest.approx(0.5)
+    weighed = table.loc[heterogeneity.WEIGHED, "accuracy"]
+    assert (weighed < skewed.loc[weighed.index, "accuracy"] + 0.02).all()
 
 
 def test_claim_of_heterogeneity_holds_on_the_default_runs():
