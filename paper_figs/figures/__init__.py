@@ -24,6 +24,7 @@ NAMES = (  # the files of the figures, in the order of the page
     "time_to_target",
     "paper_setting",
     "ablation",
+    "robustness",
     "heterogeneity",
     "budget",
     "all_methods",

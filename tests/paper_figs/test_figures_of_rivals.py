@@ -108,12 +108,16 @@ def test_claim_of_paper_setting_on_the_default_runs():
 def check_claim_of_paper_setting(numbers):
     even, skewed = numbers.loc["i.i.d. data"], numbers.loc["label-skewed data"]
     for of_split in (even, skewed):
-        ours, local = of_split.loc["ABS, loss ratio"], of_split.loc["local SGD"]
-        assert ours["time"] < local["time"]
-        assert ours["messages"] < local["messages"]
-        assert (of_split.loc[["local SGD", "STSyn"], "update"] < ours["update"]).all()
-    assert even.loc["ABS, loss ratio", "time"] < even.loc["AdaSync", "time"]
-    assert (even.loc[["STSyn", "FedBuff"], "time"] < even.loc["ABS, loss ratio", "time"]).all()
+        ours = of_split.loc["ABS, loss ratio"]
+        assert ours["time"] < of_split.loc["local SGD", "time"]
+        assert (of_split.loc[["local SGD", "STSyn"], "update_low"] < ours["update"]).all()
+    ours = even.loc["ABS, loss ratio", "time"]
+    assert ours < even.loc["AdaSync", "time"]
+    assert (even.loc[["STSyn", "FedBuff"], "time"] < ours).all()
+    ours, adasync = skewed.loc["ABS, loss ratio"], skewed.loc["AdaSync"]
+    assert ours["time_low"] < adasync["time_high"]
+    assert adasync["time_low"] < ours["time_high"]
+    assert (skewed.loc[["STSyn", "FedBuff", "local SGD"], "messages"] > 1.3 * ours["messages"]).all()
     assert skewed.loc["ABS, self-tuning", "reached"] < skewed.loc["ABS, self-tuning", "replicates"] / 2
 
 
