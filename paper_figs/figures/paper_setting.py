@@ -119,13 +119,14 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     for (split, method), rows in runs.groupby(["split", "method"], sort=False):
         reached = to_target(rows, ACCURACY, rows["target"].iloc[0], time_budget=rows["budget"].iloc[0])
         groups = [group for _, group in with_totals(rows).groupby("replicate")]
-        common = {"split": split, "method": method} | rows[["step_size", "target"]].iloc[0].to_dict()
+        first = rows.iloc[0]
+        common = {"split": split, "method": method, "step_size": first["step_size"], "target": first["target"]}
         for spent in SPENT:
             at_target = median(reached[spent], reached["reached"])
             ends = min(group[spent].iloc[-1] for group in groups)
             end = at_target.median if math.isfinite(at_target.median) else ends
-            first = min(group.loc[group[spent] > 0, spent].min() for group in groups)
-            grid = np.linspace(0, end, POINTS) if spent == "time" else np.geomspace(first, end, POINTS)
+            least = min(group.loc[group[spent] > 0, spent].min() for group in groups)
+            grid = np.linspace(0, end, POINTS) if spent == "time" else np.geomspace(least, end, POINTS)
             curve = quartiles(groups, spent, grid, [ACCURACY])
             parts.append(pd.DataFrame(curve | {"spent": grid}).assign(x=spent, **at_target._asdict(), **common))
     return pd.concat(parts, ignore_index=True)
@@ -133,11 +134,14 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 def numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Per split and method: medians at the target with 95 % intervals, and the tuned step size."""
-    keys = ["split", "method", "step_size", "target", "reached", "replicates"]
-    ends = table.groupby([*keys, "x"], sort=False)[["median", "low", "high"]].first().unstack("x")
-    ends = ends.sort_index(axis=1, level=1, key=lambda names: names.map(list(SPENT).index), sort_remaining=False)
-    ends.columns = [spent if end == "median" else f"{spent}_{end}" for end, spent in ends.columns]
-    return ends.reset_index().rename(columns=lambda name: name.replace("communication", "messages"))
+    rows = []
+    for (split, method), of_method in table.groupby(["split", "method"], sort=False):
+        row = {"split": split, "method": method} | of_method.iloc[0][["step_size", "target", "reached"]].to_dict()
+        for spent, of_spent in of_method.groupby("x", sort=False):
+            name, end = str(spent).replace("communication", "messages"), of_spent.iloc[0]
+            row |= {name: end["median"], f"{name}_low": end["low"], f"{name}_high": end["high"]}
+        rows.append(row | {"replicates": of_method["replicates"].iloc[0]})
+    return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -146,6 +150,7 @@ def draw(table: pd.DataFrame) -> Figure:
     splits, target = list(table["split"].unique()), table["target"].iloc[0]
     axes = fig.subplots(len(splits), len(SPENT), sharey=True, squeeze=False)
     for (split, spent), panel in table.groupby(["split", "x"], sort=False):
+        split, spent = str(split), str(spent)
         ax = axes[splits.index(split), list(SPENT).index(spent)]
         for method, rows in panel.groupby("method", sort=False):
             look = style.look(method)

@@ -10,7 +10,6 @@ import joblib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from abs_theory.delays import Delay
 from paper_figs import study, style
@@ -187,14 +186,15 @@ def draw(table: pd.DataFrame) -> Figure:
     """A row per problem and fleet: time of self-tuning over that of the fastest rival, filled if its step is tuned."""
     cells = list(dict.fromkeys(zip(table["problem"], table["fleet"], strict=True)))
     fig = Figure(figsize=(style.PAGE, 1.2 + 0.28 * len(cells)), layout="constrained")
-    ax, look = fig.subplots(), style.look(SELF_TUNING) | {"linestyle": ""}
+    ax = fig.subplots()
+    look: style.Look = style.look(SELF_TUNING) | {"linestyle": ""}
     for row in table.to_dict("records"):
         tuned = row["step"] == "tuned"
         y = cells.index((row["problem"], row["fleet"])) + (-0.15 if tuned else 0.15)
         if math.isfinite(row["ratio"]):
             ends = [[row["ratio"] - row["ratio_low"]], [row["ratio_high"] - row["ratio"]]]
-            face = {"markerfacecolor": look["color"] if tuned else "white"}
-            ax.errorbar(row["ratio"], y, xerr=ends, elinewidth=1, **look | face)
+            mark: style.Look = look | {"markerfacecolor": look["color"] if tuned else "white"}
+            ax.errorbar(row["ratio"], y, xerr=ends, elinewidth=1, **mark)
     ax.axvline(1, color="0.6", linewidth=0.6, zorder=0)
     rivals = table.groupby(["problem", "fleet"])["rival"].first()
     labels = [f"{problem}, {fleet}" for problem, fleet in cells]
@@ -205,7 +205,7 @@ def draw(table: pd.DataFrame) -> Figure:
     names.set_yticks(range(len(cells)), [rivals[cell] for cell in cells])
     names.spines["right"].set_visible(False)
     handles = [
-        Line2D([], [], **look | {"markerfacecolor": face, "label": label})
+        style.key(label, **look | {"markerfacecolor": face})
         for face, label in ((look["color"], "step tuned"), ("white", f"step {ONE_STEP:g} everywhere"))
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=2, title="ABS, self-tuning; right: the fastest rival")

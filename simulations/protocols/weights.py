@@ -88,8 +88,8 @@ def inverse_participation(protocol: Protocol, shares: Sequence[float] | None = N
             return measured
         if len(shares) != server.n:
             raise ValueError(f"shares must be one per worker, got {len(shares)} with n={server.n} workers")
-        mean = sum(shares) / server.n
-        return lambda worker: mean / shares[worker]
+        told, mean = shares, sum(shares) / server.n
+        return lambda worker: mean / told[worker]
 
     def weighing(act: Callable[[Server, Job], None]) -> Callable[[Server, Job], None]:
         def on_arrival(server: Server, job: Job) -> None:
