@@ -53,6 +53,8 @@ MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
+MOST_BEGINNINGS = 40  # of every worker in a warm-up
+STEADY, LINGERING_PROBABILITY = 1e-3, 1e-3  # spread of delays that keep in step for longer; error of a probability then
 LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
@@ -211,10 +213,14 @@ def _warmup(workers: Workers, k: int, bound: float, affordable: float) -> int:
 
     The more, the steadier its delays, which keep in step.
     """
-    spread = min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
-    times = min(1.5 + 0.04 / max(spread, 1e-9), 40)
+    times = min(1.5 + 0.04 / max(_spread(workers), 1e-9), MOST_BEGINNINGS)
     begins = max(times, LEAST_BEGINNINGS) * (bound + 1)
     return math.ceil(min(times * workers.n / k, max(begins, affordable)))
+
+
+def _spread(workers: Workers) -> float:
+    """Squared coefficient of variation of the steadiest law."""
+    return min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
 
 
 def _plain_to_goal(
@@ -310,7 +316,7 @@ def _state(
         "restarts": change[3],
         "downlinks": change[3],
         "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
-        "staleness_pmf": change[4],
+        "staleness_pmf": change[4] + (LINGERING_PROBABILITY if _spread(workers) < STEADY else 0.0),
     }
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
