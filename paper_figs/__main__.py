@@ -5,6 +5,7 @@ from abs_theory import loading
 if __name__ == "__main__":
     loading("paper_figs")
 
+from concurrent.futures import BrokenExecutor  # a worker was killed
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,8 @@ def _check_data(data: Path, names: list[str]) -> None:
 
 def run() -> None:
     """The command: one line on stderr and status 2 for what the caller can mend."""
-    run_app(app, "paper_figs", OSError, ValueError, interrupted="interrupted; what was computed is cached")
+    kept = "what was computed is cached"
+    run_app(app, "paper_figs", OSError, ValueError, BrokenExecutor, interrupted=f"interrupted; {kept}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -125,6 +126,9 @@ def tabulate(
     for path in damaged or []:
         if path.exists():
             warn("paper_figs", f"{path} was damaged; it has been made again")
+    if not stored.valid and sys.stderr.isatty():
+        took = "" if stored.seconds is None else f", which took {stored.seconds:.1f} s last time"
+        print(f"{name}: computing{took} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     module = figure.load()
     result = cache.load_or_compute(out / ".cache", stored_as(name, size), config, sources, module.compute)
     table = getattr(module, "summarise", lambda table: table)(result.table)

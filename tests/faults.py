@@ -1,5 +1,6 @@
 """What the tests of faults share: a command as a process that is killed, interrupted, or finds the disk full."""
 
+import ctypes
 import importlib
 import os
 import resource
@@ -14,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WITHIN = 5.0  # seconds in which all processes of a killed command have ended
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # of Linux: a process that may not write everywhere, nor what it starts
 UNKILLED = """
 import os, signal
 from {package}.__main__ import run
@@ -31,18 +33,24 @@ from {package}.__main__ import run
 """
 
 
-def started(package, *arguments, before="", code=UNKILLED, number=0, largest_file=None):
-    """A command as a process and group of its own; killed before it finishes file ``number``, if that is given."""
+def started(package, *arguments, before="", code=UNKILLED, number=0, largest_file=None, mortal=False):
+    """A command as a process and group of its own; killed before it finishes file ``number``, if that is given.
+
+    If it is ``mortal``, the permissions of files hold for it, even if the administrator runs the tests.
+    """
 
     def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        if mortal:
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+        if largest_file is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     source = f"{before}\n{(KILLED_AT_A_FILE if number else code).format(package=package, number=number)}\nrun()"
     return subprocess.Popen(
         [sys.executable, "-c", source, *map(str, arguments)], cwd=ROOT, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=None if largest_file is None else limit,
+        preexec_fn=limit if mortal or largest_file is not None else None,
     )  # fmt: skip
 
 
