@@ -19,7 +19,8 @@ app = new_app()
 def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="folder to write to")],
-    engine: Annotated[str, typer.Option(help="what runs the workers: processes")] = "processes",
+    engine: Annotated[str, typer.Option(help="what runs the workers: processes, ray")] = "processes",
+    address: Annotated[str | None, typer.Option(help="of the Ray cluster [a new one on this computer]")] = None,
     time_scale: Annotated[float, option("SECONDS", "of the clock for a second of the run")] = 1.0,
     real: Annotated[bool, typer.Option("--real", help="delays are real, not those of the file")] = False,
     grace: Annotated[float, option("SECONDS", "by which a task may end late and count as in time")] = 0.1,
@@ -37,7 +38,7 @@ def main(  # noqa: PLR0913
     from simulations.live.trace import as_trace
     from simulations.live.training import LiveSettings, Real, train
 
-    settings = LiveSettings(engine=engine, time_scale=time_scale, grace=grace, patience=patience)
+    settings = LiveSettings(engine=engine, address=address, time_scale=time_scale, grace=grace, patience=patience)
     experiment = Experiment.from_toml(file, allow or ())
     try:
         experiment.check()

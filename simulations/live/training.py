@@ -13,6 +13,7 @@ from abs_theory.checks import check_flag, check_nonnegative, check_positive, exp
 from abs_theory.typing import DelayLike, Laws
 from simulations.experiment import checked_replicates
 from simulations.fleets import Fleet, Times, as_fleet
+from simulations.live.actors import Actors
 from simulations.live.checkpoint import Checkpoints, Finished, Kept
 from simulations.live.engine import Crew, LiveEngine, Measured
 from simulations.live.messages import packed_stream
@@ -22,7 +23,7 @@ from simulations.server import Evaluations, Job, Policy, Protocol, Run, RunBudge
 from simulations.streams import streams
 from simulations.threads import one_thread
 
-ENGINES = ("processes",)
+ENGINES = ("processes", "ray")
 GRACE_SECONDS = 0.1  # a hundred times what a sleeping process needs to wake up on an idle machine
 PATIENCE_SECONDS = 60.0  # for a task that should have ended
 
@@ -44,7 +45,8 @@ class LiveSettings:
     Raises ValueError for numbers that make no sense.
     """
 
-    engine: str = "processes"  #: what runs the workers
+    engine: str = "processes"  #: what runs the workers: "processes" of this machine, or actors of "ray"
+    address: str | None = None  #: of the Ray cluster; None: a new one on this computer
     time_scale: float = 1.0  #: seconds of the clock for one second of the run, if delays are emulated
     grace: float = GRACE_SECONDS  #: seconds of the clock by which an emulated task may end late and count as in time
     patience: float = PATIENCE_SECONDS  #: seconds of the clock that a worker may be late before it is replaced
@@ -52,6 +54,8 @@ class LiveSettings:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError("address is that of a Ray cluster: choose the engine ray")
         check_positive("time_scale", self.time_scale)
         check_nonnegative("grace", self.grace)
         check_positive("patience", self.patience)
@@ -89,12 +93,18 @@ def train(
                 parts.append(before)
                 continue
             if crew is None:  # only once there is something to do
-                crew = workers.enter_context(Processes(run.problem, run.fleet.n))
+                crew = workers.enter_context(_new_crew(run, settings))
             parts.append(_one_replicate(run, replicate, settings, crew, checkpoints, before))
             if checkpoints is not None:
                 checkpoints.finish(replicate, parts[-1])
     rounds, tasks, measured = zip(*parts, strict=True)
     return LiveTables(pd.concat(rounds, ignore_index=True), pd.concat(tasks, ignore_index=True), list(measured))
+
+
+def _new_crew(run: Run, settings: LiveSettings) -> Processes | Actors:
+    if settings.engine == "ray":
+        return Actors(run.problem, run.fleet.n, settings.address)
+    return Processes(run.problem, run.fleet.n)
 
 
 def _one_replicate(
@@ -144,6 +154,7 @@ def run(  # noqa: PLR0913
     target: tuple[str, float] | None = None,
     jobs: bool = False,
     engine: str = "processes",
+    address: str | None = None,
     time_scale: float = 1.0,
     grace: float = GRACE_SECONDS,
     patience: float = PATIENCE_SECONDS,
@@ -179,7 +190,7 @@ def run(  # noqa: PLR0913
       6.0         1
     """
     check_flag("jobs", jobs)
-    settings = LiveSettings(engine=engine, time_scale=time_scale, grace=grace, patience=patience)
+    settings = LiveSettings(engine=engine, address=address, time_scale=time_scale, grace=grace, patience=patience)
     budget = RunBudget(num_updates=num_updates, time_budget=time_budget, eval_every=eval_every, target=target)
     the_run = Run(
         protocol=protocol, problem=problem, fleet=Real(n) if delay is None else as_fleet(delay, n),

@@ -1,0 +1,213 @@
+"""Workers as actors of a Ray cluster; it needs the extra ``cluster`` of this package."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import abs_theory
+import simulations
+from simulations.live.engine import Answer
+from simulations.live.messages import (
+    DIFFERENCE,
+    DONE,
+    FAILED,
+    READY,
+    REST,
+    AnswerMessage,
+    TaskMessage,
+    packed_stream,
+    set_stream,
+)
+from simulations.problems import Problem
+from simulations.server import Job, contribution
+from simulations.threads import one_thread
+
+START_SECONDS = 300.0  # in which all actors must have started
+TELL = "tell"  # the thread of an actor that hears of new tasks while another one computes
+
+Said = tuple[AnswerMessage, np.ndarray | None, str]  # the answer to a task, its result, and what went wrong
+
+
+class Worker:
+    """What an actor does.  A task that has been superseded ends at once if it waits, else after its gradient."""
+
+    def __init__(self, number: int, problem: Problem):
+        self.number, self.problem, self.rng = number, problem, np.random.default_rng(0)
+        self.newest, self.changed = 0, threading.Condition()
+
+    def ready(self) -> AnswerMessage:
+        """Say so: what the server waits for."""
+        return AnswerMessage(READY)
+
+    def supersede(self, number: int) -> None:
+        """Note that this task is the newest; called in a thread of its own."""
+        with self.changed:
+            self.newest = max(number, self.newest)
+            self.changed.notify_all()
+
+    def do(
+        self, packed: bytes, seconds: float, params: np.ndarray, server: str
+    ) -> tuple[AnswerMessage, object, str] | None:
+        """The answer to a task that must not end before ``seconds`` are over, its result, and what went wrong.
+
+        None if the task was dropped.  Its times are comparable if the ``server`` is on the same machine, else 0.
+        """
+        began, task = time.monotonic(), TaskMessage.unpacked(packed)
+        if task.kind == REST or self.newest > task.number:
+            return None
+        set_stream(self.rng, task.stream)
+        job = Job(self.number, 0, 0.0, params.copy(), task.local_steps, task.step_size)
+        try:
+            with one_thread(), np.errstate(all="ignore"):
+                row, loss = contribution(self.problem, job, self.rng, one_step=task.kind != DIFFERENCE)
+        except Exception as problem:  # the server tells it
+            return AnswerMessage(FAILED, task.number), None, f"{type(problem).__name__}: {problem}"
+        computed = time.monotonic()
+        with self.changed:
+            end = began + seconds
+            while self.newest <= task.number and (rest := end - time.monotonic()) > 0:
+                self.changed.wait(rest)
+            if self.newest > task.number:
+                return None
+        ended = time.monotonic()
+        same_machine = server == node_of_this_process()
+        times = (began, computed, ended) if same_machine else (0.0, 0.0, 0.0)
+        return AnswerMessage(DONE, task.number, float(loss), *times, packed_stream(self.rng)), row, ""
+
+
+def node_of_this_process() -> str:
+    """The machine that this process runs on, as Ray names it."""
+    return imported().get_runtime_context().get_node_id()
+
+
+class Actors:
+    """``n`` actors of the Ray cluster at ``address``, which all have started.  Used in a ``with`` statement.
+
+    None: the cluster this process is connected to, else a new one on this computer, which ends with the run.
+    Raises ValueError if Ray is not installed, ConnectionError if there is no cluster at this address.
+    """
+
+    def __init__(self, problem: Problem, n: int, address: str | None = None):
+        self.ray: Any = imported()
+        self.n = n
+        self.numbers: Iterator[int] = count(1)
+        self._ours = not self.ray.is_initialized()
+        if self._ours:
+            source = {"py_modules": [abs_theory, simulations], "env_vars": {"OMP_NUM_THREADS": "1"}}
+            self.ray.init(
+                address=address, runtime_env=source, include_dashboard=False if address is None else None,
+                log_to_driver=False, logging_level="error",
+            )  # fmt: skip
+        self._node = node_of_this_process()
+        self._problem = self.ray.put(problem)
+        self._actors: dict[int, Any] = {}
+        self._pending: dict[Any, int] = {}  # the worker of each answer that is to come
+        self._params: tuple[int, Any] | None = None  # version, and the model where actors find it
+        for worker in range(n):
+            self._begin(worker)
+        ready, end = 0, time.monotonic() + START_SECONDS
+        while ready < n:
+            answers = self.receive(max(end - time.monotonic(), 0.0))
+            if not answers or any(answer.message is None for answer in answers):
+                self.close()
+                raise RuntimeError(f"{ready} of {n} actors had started within {START_SECONDS:g} s, or one has ended")
+            ready += len(answers)
+
+    def __enter__(self) -> "Actors":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all actors, and the cluster if it was started for them."""
+        for actor in self._actors.values():
+            self.ray.kill(actor)
+        self._actors.clear()
+        if self._ours:
+            self.ray.shutdown()
+
+    # ------------------------------------------------------------------ the verbs of a crew
+    def send(self, worker: int, task: TaskMessage, params: np.ndarray, version: int) -> None:
+        """Give a worker a task on these parameters, which are the same for the same ``version``."""
+        if self._params is None or self._params[0] != version:
+            self._params = version, self.ray.put(params)
+        actor = self._actors[worker]
+        actor.supersede.remote(task.number)  # once per task; what it drops ends by itself
+        seconds = min(task.deadline - time.monotonic(), threading.TIMEOUT_MAX)
+        self._pending[actor.do.remote(task.packed(), seconds, self._params[1], self._node)] = worker
+
+    def receive(self, seconds: float) -> Sequence[Answer]:
+        """All that has come; if nothing has, what comes first within ``seconds``."""
+        ready = self._ready(0.0, len(self._pending))  # not only the first: Ray prefers the front of the list
+        if not ready and seconds > 0:
+            ready = self._ready(seconds, 1) and self._ready(0.0, len(self._pending))
+        answers = []
+        for reference in ready:
+            worker, received = self._pending.pop(reference), time.monotonic()
+            try:
+                result = self.ray.get(reference)
+            except self.ray.exceptions.RayError:
+                if not any(other == worker for other in self._pending.values()):  # the last word of this actor
+                    answers.append(Answer(worker, None, received))
+                continue
+            if isinstance(result, AnswerMessage):
+                answers.append(Answer(worker, result, received))
+            elif result is not None:
+                message, row, words = result
+                if message.kind == DONE and not message.ended:  # of another machine, whose clock is another one
+                    message = message._replace(began=received, computed=received, ended=received)
+                answers.append(Answer(worker, message, received, None if row is None else np.array(row), words))
+        return sorted(answers, key=lambda answer: answer.message.ended if answer.message else answer.received)
+
+    def is_about_to_answer(self, worker: int, number: int) -> bool:
+        """Unknown: there is no memory that both sees; answers that come together are put in the order of their ends."""
+        return False
+
+    def replace(self, worker: int) -> None:
+        """End this worker, whatever it does, and start another one, which will say READY."""
+        self.ray.kill(self._actors[worker])
+        self._pending = {reference: other for reference, other in self._pending.items() if other != worker}
+        self._begin(worker)
+
+    def forget(self) -> None:
+        """No model of an earlier run is used any more."""
+        self._params = None
+
+    # ------------------------------------------------------------------ inside
+    def _begin(self, worker: int) -> None:
+        remote = self.ray.remote(num_cpus=0, concurrency_groups={TELL: 1})(_with_group(self.ray))
+        actor = remote.remote(worker, self._problem)
+        self._actors[worker] = actor
+        self._pending[actor.ready.remote()] = worker
+
+    def _ready(self, seconds: float, most: int) -> list[Any]:
+        if not self._pending:
+            time.sleep(min(seconds, 0.01))
+            return []
+        return self.ray.wait(list(self._pending), num_returns=most, timeout=seconds)[0]
+
+
+def _with_group(ray: Any) -> type:
+    """The class of the actors; new tasks are told to a thread of their own."""
+
+    class Actor(Worker):
+        @ray.method(concurrency_group=TELL)
+        def supersede(self, number: int) -> None:
+            super().supersede(number)
+
+    return Actor
+
+
+def imported() -> ModuleType:
+    """Ray; ValueError if it is not installed."""
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError('Ray is not installed: install the extra "cluster" of this package') from None
+    return ray

@@ -1,0 +1,77 @@
+"""Actors of a Ray cluster on this machine, beside simulations of the same seed."""
+
+import time
+
+import pytest
+from all_protocols import CASES, N
+from faulty_problems import Faulty
+
+from abs_theory.delays import Deterministic
+from simulations import contract, protocols
+from simulations.fleets import as_fleet
+from simulations.live.actors import Actors
+from simulations.live.training import LiveSettings, train
+from simulations.server import Run, RunBudget, run_replicate
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+FAST = LiveSettings(time_scale=0.002, grace=60.0)
+
+
+@pytest.fixture(scope="module")
+def mark(tmp_path_factory):
+    return tmp_path_factory.mktemp("faults") / "mark"
+
+
+@pytest.fixture(scope="module")
+def actors(mark):
+    problem = contract.PROBLEM
+    with Actors(Faulty(problem.curvatures, problem.sigma2, mark=str(mark)), N) as crew:
+        yield crew
+
+
+def a_run(protocol, local_steps=1, **options):
+    settings = {"fleet": as_fleet(contract.LAWS[1], N), "budget": RunBudget(num_updates=10, eval_every=1.0)}
+    return Run(
+        protocol=protocol, problem=contract.PROBLEM, step_size=0.05, seed=3, local_steps=local_steps, keep_tasks=True,
+        **settings | options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["synchronous", "k_sync", "abs_sgd", "asynchronous", "rennala", "abs_batch", "local_sgd"]
+)
+def test_a_live_run_is_the_simulated_one_to_the_last_bit(name, actors):
+    run = a_run(CASES[name].protocol, CASES[name].local_steps)
+    rounds, tasks = run_replicate(run, 0)
+    live = train(run, [0], FAST, actors)
+    assert live.rounds.equals(rounds)
+    assert live.tasks.equals(tasks)
+
+
+def test_answers_that_are_ready_together_come_in_the_order_of_their_ends(actors):
+    """Ray alone would return them in the order in which they were asked for."""
+    run = a_run(protocols.asynchronous(), budget=RunBudget(num_updates=60))
+    live = train(run, [0], LiveSettings(time_scale=0.01, grace=0.0), actors)
+    assert live.rounds["time"].is_monotonic_increasing
+    contract.work_is_conserved(live.rounds, live.tasks, N)
+
+
+def test_a_dropped_task_does_not_occupy_its_actor(actors):
+    """Worker 5 would wait for 1000 s; it is dropped after each update, and waits again."""
+    fleet = as_fleet([Deterministic(1.0)] * (N - 1) + [Deterministic(1000.0)], N)
+    begin = time.monotonic()
+    live = train(a_run(protocols.k_sync(5), fleet=fleet), [0], LiveSettings(time_scale=0.01, grace=60.0), actors)
+    assert live.rounds["restarts"].tolist() == [1] * 10
+    train(a_run(protocols.synchronous()), [0], FAST, actors)  # which needs it
+    assert time.monotonic() - begin < 100
+
+
+def test_an_actor_that_dies_is_replaced_and_its_task_lost(actors, mark):
+    mark.write_text("killed")
+    run = a_run(protocols.abs_sgd(4, 1), budget=RunBudget(num_updates=40))
+    live = train(run, [0], LiveSettings(time_scale=0.02, grace=60.0), actors)
+    assert live.measured[0].deaths == 1
+    assert len(live.rounds) == 40
+    contract.work_is_conserved(live.rounds, live.tasks, N)
+    contract.messages_are_counted(live.rounds, live.tasks, comes_back=True)
