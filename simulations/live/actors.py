@@ -28,6 +28,7 @@ from simulations.server import Job, contribution
 from simulations.threads import one_thread
 
 START_SECONDS = 300.0  # in which all actors must have started
+LOCAL = "local"  # as an address: a new cluster on this computer
 TELL = "tell"  # the thread of an actor that hears of new tasks while another one computes
 
 Said = tuple[AnswerMessage, np.ndarray | None, str]  # the answer to a task, its result, and what went wrong
@@ -88,8 +89,9 @@ def node_of_this_process() -> str:
 class Actors:
     """``n`` actors of the Ray cluster at ``address``, which all have started.  Used in a ``with`` statement.
 
-    None: the cluster this process is connected to, else a new one on this computer, which ends with the run.
-    Raises ValueError if Ray is not installed, ConnectionError if there is no cluster at this address.
+    None: the cluster this process is connected to.  "local": a new one on this computer, which ends with the run.  Ray
+    listens on the network of the computer, so this is nobody's default.
+    Raises ValueError if Ray is not installed or there is no address, ConnectionError if no cluster is there.
     """
 
     def __init__(self, problem: Problem, n: int, address: str | None = None):
@@ -98,11 +100,14 @@ class Actors:
         self.numbers: Iterator[int] = count(1)
         self._ours = not self.ray.is_initialized()
         if self._ours:
+            if address is None:
+                raise ValueError(
+                    'address must be that of a Ray cluster, or "local" for a new one on this computer, which then '
+                    "listens on its network"
+                )
+            alone = {"include_dashboard": False} if address == LOCAL else {}
             source = {"py_modules": [abs_theory, simulations], "env_vars": {"OMP_NUM_THREADS": "1"}}
-            self.ray.init(
-                address=address, runtime_env=source, include_dashboard=False if address is None else None,
-                log_to_driver=False, logging_level="error",
-            )  # fmt: skip
+            self.ray.init(address=address, runtime_env=source, log_to_driver=False, logging_level="error", **alone)
         self._node = node_of_this_process()
         self._problem = self.ray.put(problem)
         self._actors: dict[int, Any] = {}

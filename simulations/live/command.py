@@ -20,7 +20,7 @@ def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="folder to write to")],
     engine: Annotated[str, typer.Option(help="what runs the workers: processes, ray")] = "processes",
-    address: Annotated[str | None, typer.Option(help="of the Ray cluster [a new one on this computer]")] = None,
+    address: Annotated[str | None, typer.Option(help="of the Ray cluster; local: a new one on this computer")] = None,
     time_scale: Annotated[float, option("SECONDS", "of the clock for a second of the run")] = 1.0,
     real: Annotated[bool, typer.Option("--real", help="delays are real, not those of the file")] = False,
     grace: Annotated[float, option("SECONDS", "by which a task may end late and count as in time")] = 0.1,

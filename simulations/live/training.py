@@ -46,7 +46,7 @@ class LiveSettings:
     """
 
     engine: str = "processes"  #: what runs the workers: "processes" of this machine, or actors of "ray"
-    address: str | None = None  #: of the Ray cluster; None: a new one on this computer
+    address: str | None = None  #: of the Ray cluster; "local": a new one on this computer
     time_scale: float = 1.0  #: seconds of the clock for one second of the run, if delays are emulated
     grace: float = GRACE_SECONDS  #: seconds of the clock by which an emulated task may end late and count as in time
     patience: float = PATIENCE_SECONDS  #: seconds of the clock that a worker may be late before it is replaced
@@ -160,6 +160,8 @@ def run(  # noqa: PLR0913
     patience: float = PATIENCE_SECONDS,
 ) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
     """Train with ``n`` real worker processes; the arguments and the tables are those of ``simulate``.
+
+    ``engine`` "ray" runs actors of the Ray cluster at ``address`` instead; "local" starts one on this computer.
 
     ``delay`` None: a task takes as long as its gradient takes.  Otherwise delays are emulated: the worker computes the
     gradient, and then waits until the time is over that the law draws, multiplied by ``time_scale``.  The times in the

@@ -26,7 +26,7 @@ def mark(tmp_path_factory):
 @pytest.fixture(scope="module")
 def actors(mark):
     problem = contract.PROBLEM
-    with Actors(Faulty(problem.curvatures, problem.sigma2, mark=str(mark)), N) as crew:
+    with Actors(Faulty(problem.curvatures, problem.sigma2, mark=str(mark)), N, "local") as crew:
         yield crew
 
 
