@@ -48,7 +48,9 @@ def lowest(function, limit):
     )
 
 
-@pytest.mark.parametrize("delay", LAWS, ids=repr)
+@pytest.mark.parametrize(
+    "delay", [Exponential(1.0), LOGNORMAL, pytest.param(SHIFTED, marks=pytest.mark.slow)], ids=repr
+)
 def test_best_finds_the_minimum_over_the_whole_grid(delay):
     n, target, budget, thetas = 4, 0.4, 90.0, [0, 1, 3, 8]
     state = steady_state.abs_sgd(delay, np.arange(1, n + 1)[:, None], n, np.array(thetas))

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from cases import first_fast
 from scipy import stats
 from steady_states import SHIFTED, STALLS
 
@@ -83,7 +84,7 @@ def test_rare_long_stalls_are_there_from_the_start():
 
 
 @pytest.mark.parametrize(
-    "delay", [Deterministic(1.0), Empirical(samples=(1.0, 2.0, 2.0, 5.0)), as_delay(stats.geom(0.2))]
+    "delay", first_fast([Empirical(samples=(1.0, 2.0, 2.0, 5.0)), Deterministic(1.0), as_delay(stats.geom(0.2))], 1)
 )
 def test_delays_that_tie(delay):
     state = to_goal(delay, 2, 5, 1)

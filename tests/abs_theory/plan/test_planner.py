@@ -396,7 +396,7 @@ def test_where_no_folder_can_be_is_said_before_anything_is_computed(tmp_path, mo
     assert tuple(capsys.readouterr()) == ("", f"abs_theory: --out must be a folder, {path} is a file\n")
 
 
-@pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("400", 100)])
+@pytest.mark.parametrize(("columns", "widest"), [("60", 60), pytest.param("400", 100, marks=pytest.mark.slow)])
 def test_lines_fit_the_terminal(run, tmp_path, monkeypatch, columns, widest):
     monkeypatch.setenv("COLUMNS", columns)
     path = tmp_path / "trace.csv"

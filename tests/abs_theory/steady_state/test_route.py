@@ -221,11 +221,11 @@ def test_the_table_of_round_times(delay, column):
 
 @pytest.mark.parametrize("delay", [Exponential(1.0), *LAWS], ids=repr)
 def test_conservation_positivity_and_scale(delay):
-    n, k, theta = 8, np.arange(1, 9)[:, None], np.array([0, 1, 4, 30, np.inf])
+    n, k, theta = 8, np.array([1, 3, 7, 8])[:, None], np.array([0, 1, 4, 30, np.inf])
     state = steady_state.abs_sgd(delay, k, n, theta)
     bound = np.where(np.isinf(theta), 0, theta + 1)
     np.testing.assert_allclose(
-        k * state.mean_staleness + state.restarts * bound, np.broadcast_to(n - k, (n, 5)), atol=1e-9
+        k * state.mean_staleness + state.restarts * bound, np.broadcast_to(n - k, (k.size, 5)), atol=1e-9
     )
     np.testing.assert_allclose(state.staleness_pmf.sum(axis=-1), 1, rtol=1e-12)
     assert np.all(state.staleness_pmf >= 0)
