@@ -91,6 +91,8 @@ def check(protocol: Protocol, n: int = 6, local_steps: int = 1, step_size: float
             work_is_conserved(rounds, tasks, n)
             workers_do_one_thing_at_a_time(tasks)
             no_gradient_is_forgotten(rounds, tasks, n)
+            if protocol.uses_all:
+                all_is_used(tasks)
             messages_are_counted(rounds, tasks, one_step, comes_back=fleet not in LAWS)
             staleness_is_bounded(rounds)
             reruns_alone(protocol, fleet, n, **options)
@@ -137,6 +139,12 @@ def no_gradient_is_forgotten(rounds: pd.DataFrame, tasks: pd.DataFrame, n: int) 
         f"{len(forgotten)} gradients were delivered and neither accepted nor discarded; the first came from worker "
         f"{forgotten['worker'].min()} at t={forgotten['end'].min():.3g}: call server.discard(job)",
     )
+
+
+def all_is_used(tasks: pd.DataFrame) -> None:
+    """No task is stopped and no gradient discarded."""
+    lost = tasks["outcome"].isin(["restarted", "discarded"]).sum()
+    _hold(not lost, f"uses_all must be False, since {lost} tasks were stopped or their gradients discarded")
 
 
 def messages_are_counted(

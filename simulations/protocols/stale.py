@@ -45,7 +45,7 @@ def ssp(slack: int) -> Protocol:
         most = min(done[worker] for worker in server.workers) + slack
         server.assign(worker for worker in server.idle if done[worker] <= most)
 
-    return Protocol(on_arrival, notes=lambda: SimpleNamespace(done=Counter()))
+    return Protocol(on_arrival, uses_all=True, notes=lambda: SimpleNamespace(done=Counter()))
 
 
 def staleness_aware(k: Policy = 1) -> Protocol:
@@ -95,7 +95,7 @@ def delay_adaptive() -> Protocol:
         server.accept(job, server.n / max(server.n, server.staleness(job)))
         server.assign(server.update())
 
-    return Protocol(on_arrival, family=Family(lambda staleness, n: n / max(n, staleness)))
+    return Protocol(on_arrival, uses_all=True, family=Family(lambda staleness, n: n / max(n, staleness)))
 
 
 def delay_dropping() -> Protocol:

@@ -97,7 +97,7 @@ def k_batch_async(k: Policy, weight: Weight = uniform) -> Protocol:
             server.update()
         server.assign([job.worker])
 
-    return Protocol(on_arrival, k, batch=True, family=_family(weight, continues=True))
+    return Protocol(on_arrival, k, batch=True, uses_all=True, family=_family(weight, continues=True))
 
 
 def k_sync(k: Policy) -> Protocol:

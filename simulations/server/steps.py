@@ -1,6 +1,6 @@
 """What the jobs of an update contribute: their gradients, in one call, at the parameters of each job."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -132,10 +132,15 @@ def remembered(
     problem: Problem,
     jobs: Sequence[Job],
     rngs: Streams,
+    running: Iterable[Job] = (),
 ) -> Contributions:
-    """The same, but every job keeps its contribution, so that it is computed only once."""
+    """The same, but every job keeps its contribution, so that it is computed only once.
+
+    If any has to be computed, so are those of the ``running`` jobs, in the same call.
+    """
     new = [job for job in jobs if job.contribution is None]
     if new:
+        new += [job for job in running if job.contribution is None]
         for job, row, loss in zip(new, *contributions(problem, new, rngs), strict=True):
             job.contribution = row, loss
     rows, losses = zip(*(job.contribution for job in jobs if job.contribution is not None), strict=True)

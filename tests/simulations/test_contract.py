@@ -108,6 +108,7 @@ def test_every_protocol_descends(name):
 def test_the_contract_as_one_call():
     contract.check(protocols.abs_sgd(2, 1), N)
     contract.check(protocols.stsyn(3), N, local_steps=3)
+    contract.check(protocols.ssp(2), N)
 
 
 def ever_smaller_steps():
@@ -147,6 +148,7 @@ BROKEN = {
         "max_staleness is 0",
     ),
     "climbs": (Protocol(uphill), "not below a fifth"),
+    "stops tasks": (Protocol(protocols.k_sync(2).on_arrival, 2, uses_all=True), "uses_all must be False"),
 }
 
 
