@@ -30,7 +30,7 @@ PROTOCOLS = {
 }
 CLOCK_SECONDS, REPLICATES = 8.0, 30  # of a case; so many runs in this time
 SIMULATED = 400  # runs that say what is to be expected
-LEAST_SCALE, MOST_SCALE = 0.05, 0.4  # seconds of the clock for the mean delay, which is about 1 s
+LEAST_SCALE, FEWEST_UPDATES = 0.05, 3  # seconds of the clock for the mean delay, which is about 1 s; of a run
 LATE_SHARE = 0.01  # of the mean delay, by which tasks may end late if the machine is not too busy
 
 
@@ -130,9 +130,11 @@ def test_round_times_and_staleness_are_those_that_were_predicted(name, law, crew
     """
     protocol, fleet = PROTOCOLS[name], as_fleet(law, N)
     trial = train(a_run(protocol, fleet, 10), [99], LiveSettings(time_scale=0.02, grace=0.0), crew)
-    scale = min(max(float(lateness(trial.measured).mean()) / LATE_SHARE, LEAST_SCALE), MOST_SCALE)
     probe = simulate(protocol, TimingOnly(), law, N, step_size=1.0, num_updates=200, seed=3, n_jobs=1)
-    updates = max(int(CLOCK_SECONDS / REPLICATES / scale / (probe["time"].iloc[-1] / 200)), 3)
+    seconds = CLOCK_SECONDS / REPLICATES / (probe["time"].iloc[-1] / 200)  # of the clock for an update
+    scale = max(float(lateness(trial.measured).mean()) / LATE_SHARE, LEAST_SCALE)
+    scale = min(scale, seconds / FEWEST_UPDATES)  # however busy the machine is
+    updates = int(seconds / scale)
     rounds, tasks = simulate(
         protocol, TimingOnly(), law, N, step_size=1.0, num_updates=updates, seed=2, replicates=SIMULATED, jobs=True,
         n_jobs=1,
