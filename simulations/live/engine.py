@@ -224,7 +224,7 @@ class LiveEngine(Engine):
     def _pause(self, clock: float, until: float, ends: list[float], first: _Task) -> float:
         """Seconds from ``clock`` on until something may be decided without a message."""
         moments = [*map(self._clock, ends), self._clock(until), self._clock(first.planned) + self._grace]
-        return min(SLICE_SECONDS, *(moment - clock for moment in moments if moment > clock))
+        return min([SLICE_SECONDS, *(moment - clock for moment in moments if moment > clock)])
 
     def _one_is_about_to_end(self) -> bool:
         """Whether a task may have ended whose end is not known here."""
