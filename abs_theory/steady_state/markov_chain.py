@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse import linalg
 
 from abs_theory.results import SteadyState
@@ -205,6 +206,12 @@ class _Chain(Occupancy):
         """Stationary law of the starts of rounds: p = P p with sum 1, as (I - P + u 1') p = u."""
         size = len(self._update[0])
         u = np.full(size, 1 / size)
+        if size <= MOST_DENSE_STARTS:
+            matrix = np.eye(size) - self.step(np.eye(size)) + u[:, None]
+            factors = lu_factor(matrix)
+            p = lu_solve(factors, u)
+            p = np.maximum(p + lu_solve(factors, u - matrix @ p), 0.0)
+            return p / p.sum()
         system = linalg.LinearOperator((size, size), lambda p: p - self.step(p) + u * p.sum())  # pyright: ignore
         p = u
         for _ in range(3):  # the second and third are refinements
