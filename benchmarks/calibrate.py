@@ -55,12 +55,12 @@ def differences(cells: list[Cell]) -> pd.DataFrame:
     """One row per cell: the signs of a poor approximation, and how far the mean field is from the truth."""
     rows = []
     for delay, k, n, bound in cells:
-        workers, theta = as_workers(delay, n), math.inf if bound is None else bound
+        workers, theta = as_workers(delay, n), np.array([math.inf if bound is None else bound])
         truth: Any = steady_state.abs_sgd(delay, k, n, bound)
         result, signs = mean_field.without_error(workers, np.array([k]), theta)
         state: Any = result
         error = errors.stated(workers, state, np.array([k]), theta, signs)
-        share = (theta + 1) / n if bound is not None else 0.0
+        share = (bound + 1) / n if bound is not None else 0.0
         size = min(state.staleness_pmf.shape[1], truth.staleness_pmf.size) - 1
         apart = {
             "round_time": abs(state.round_time[0] / truth.round_time - 1) if k > 1 or bound is not None else 0.0,

@@ -12,6 +12,9 @@ from scipy import special
 from abs_theory.checks import check_count, check_nonnegative, check_positive
 from abs_theory.delays.base import Ageing, Array, Delay, Shifted, Size, at_the_ends, positive, quantile
 
+# For a shape and x up to EARLY, gammaincc takes microseconds; TERMS of its series have all digits there
+EARLY, TERMS = 1.1, 20
+
 
 @dataclass(frozen=True)
 class Exponential(Delay):
@@ -111,8 +114,27 @@ class Gamma(Delay):
     def cdf(self, t: ArrayLike) -> Array:
         return special.gammainc(self.shape, positive(t) / self.scale)
 
+    @at_the_ends
     def sf(self, t: ArrayLike) -> Array:
-        return special.gammaincc(self.shape, positive(t) / self.scale)
+        x = np.asarray(positive(t) / self.scale)
+        if self.shape > EARLY:
+            return special.gammaincc(self.shape, x)
+        early = x <= EARLY
+        result = np.empty_like(x)
+        result[early] = self._early_sf(x[early])
+        result[~early] = special.gammaincc(self.shape, x[~early])
+        return result[()]
+
+    def _early_sf(self, x: Array) -> Array:
+        """P(X > x scale) by the series of ``gammaincc``, whose coefficients that function computes for each x anew."""
+        log_power = self.shape * np.log(x)
+        series = np.polynomial.polynomial.polyval(x, self._coefficients)
+        return -np.expm1(log_power - special.gammaln(1 + self.shape)) - np.exp(log_power) * series
+
+    @cached_property
+    def _coefficients(self) -> Array:
+        m = np.arange(1, TERMS)
+        return np.append(0.0, (-1.0) ** m / (special.factorial(m) * (self.shape + m) * special.gamma(self.shape)))
 
     @quantile
     def ppf(self, q: Array) -> Array:

@@ -44,7 +44,7 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: Array) -
     An infinite mean of the k-th delay makes an infinite round time.
     """
     n, size = workers.n, np.array(workers.counts)
-    means = order_stats.means(workers.laws[0] if workers.equal else [workers.laws[g] for g in workers.group], n)
+    means = order_stats.means(workers, n)
     participation = np.empty((k.size, n))
     first, late_share = np.empty((2, k.size, len(size)))
     for number in np.unique(k):
@@ -92,7 +92,7 @@ def _among_the_first(workers: Workers, k: int, round_time: float) -> tuple[Array
     Where all tasks are fresh in every round, the group and the length of its late rounds make no difference to sums.
     """
     n = workers.n
-    of_workers = order_stats.first_k_probabilities([workers.laws[g] for g in workers.group], k, n)
+    of_workers = order_stats.first_k_probabilities(workers, k, n)
     if workers.equal or k == n or not all(isinstance(law, Exponential) for law in workers.laws):
         return np.full(len(workers.laws), k / n), of_workers, np.ones(len(workers.laws))
     p = np.bincount(workers.group, of_workers) / workers.counts

@@ -72,21 +72,22 @@ def signs(
 
 
 def stated(
-    workers: Workers, state: SteadyState, k: NDArray[np.int64], max_staleness: float, found: Array
+    workers: Workers, state: SteadyState, k: NDArray[np.int64], max_staleness: Array, found: Array
 ) -> SteadyState:
-    """The errors of ``state``; conservation makes some of them 0."""
-    n, bounded = workers.n, math.isfinite(max_staleness)
+    """The errors of ``state``, whose bounds are all finite or all inf; conservation makes some of them 0."""
+    n, bounded = workers.n, bool(np.isfinite(max_staleness).all())
     fitted = coefficients()["bounded" if bounded else "unbounded"]
     size = {name: found @ np.array(fitted[name]) for name in QUANTITIES}
     none = np.zeros(k.size)
     several = (k > 1) | bounded  # asynchronous SGD has exact times and participation
     share = np.minimum(size["restarts"], (n - k) / n) if bounded else none
     restarts = n * share / (max_staleness + 1) if bounded else none
+    reached = np.arange(state.staleness_pmf.shape[-1]) <= max_staleness[:, None]
     participation = none if workers.equal else np.minimum(size["participation"], 1.0) * several
     return SteadyState(
         round_time=np.asarray(state.round_time) * size["round_time"] * several,
         mean_staleness=n * share / k,
-        staleness_pmf=np.minimum(size["staleness_pmf"], 1.0)[:, None] + np.zeros_like(state.staleness_pmf),
+        staleness_pmf=np.where(reached, np.minimum(size["staleness_pmf"], 1.0)[:, None], 0.0),
         restarts=restarts,
         uplinks=none,
         downlinks=restarts,

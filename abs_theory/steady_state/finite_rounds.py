@@ -56,24 +56,28 @@ class Rounds(NamedTuple):
     past: tuple[Past, ...]  #: lengths of the last rounds, seen by a busy worker of each group
 
 
-def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: float, guess: Array) -> Rounds:
-    """Self-consistent rounds for an array of ``k`` in 1..n-1, started from the round times of the limit."""
-    ages, effort = ages_to(theta), FINE if n <= FEW_WORKERS else COARSE
-    parts, at = [], 0
-    while at < k.size:
-        alive = ages.alive(workers, guess[at])
-        at_once = max(1, MOST_AT_ONCE // (effort.bins * effort.nodes * max(alive.middle.size, 1)))
-        block = slice(at, at + at_once)
-        parts.append(_settle(workers, k[block].astype(float), n, theta, guess[block], alive, effort))
-        at += at_once
+def fluctuating_rounds(workers: Workers, k: NDArray[np.int64], n: int, theta: Array, guess: Array) -> Rounds:
+    """Self-consistent rounds for arrays of ``k`` in 1..n-1 and ``theta``, started from the round times of the limit."""
+    effort = FINE if n <= FEW_WORKERS else COARSE
+    parts, order = [], []
+    for bound in np.unique(theta):
+        cells, at, ages = np.flatnonzero(theta == bound), 0, ages_to(float(bound))
+        while at < cells.size:
+            alive = ages.alive(workers, float(guess[cells[at]]))
+            at_once = max(1, MOST_AT_ONCE // (effort.bins * effort.nodes * max(alive.middle.size, 1)))
+            block = cells[at : at + at_once]
+            parts.append(_settle(workers, k[block].astype(float), n, float(bound), guess[block], alive, effort))
+            order.append(block)
+            at += at_once
+    back = np.argsort(np.concatenate(order))
     past = tuple(
-        Past(*(np.concatenate(field) for field in zip(*(part.past[g] for part in parts), strict=True)))
+        Past(*(np.concatenate(field)[back] for field in zip(*(part.past[g] for part in parts), strict=True)))
         for g in range(len(workers.laws))
     )
     return Rounds(
-        np.concatenate([p.mean for p in parts]),
-        np.concatenate([p.idle_seconds for p in parts]),
-        np.concatenate([p.misplaced for p in parts]),
+        np.concatenate([p.mean for p in parts])[back],
+        np.concatenate([p.idle_seconds for p in parts])[back],
+        np.concatenate([p.misplaced for p in parts])[back],
         past,
     )
 

@@ -40,6 +40,7 @@ NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-9, 4096  # a staleness law ends where less ma
 TRUST_IN_WORK = {"increasing": 0.85, "constant": 0.5, "decreasing": 0.25, "neither": 0.6}  # in the conservation of work
 LOGS_APART = 0.25  # distance of its two estimates, in logarithms, from which on they are replaced by the limit
 FEW_RANKS = 0.002  # times n; the means of fewer order statistics are computed one by one, which is then faster
+BOUNDS_APART = (6.0, 24.0, math.inf)  # between them the roots are found together, with the ages of the largest bound
 LEGENDRE_NODES = 48  # nodes of a sum over many ages
 LEAST_LOG_TIME = -690.0  # log of the shortest round that floating point can tell from 0
 
@@ -65,8 +66,8 @@ def limit_round_time(delay: Laws, share: ArrayLike, max_staleness: ArrayLike) ->
     return _limit(workers, share.ravel(), theta.ravel()).reshape(share.shape)
 
 
-def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -> SteadyState:
-    r"""Steady state for an array of ``k`` in 1..n-1 and one ``max_staleness``, with its error.
+def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: ArrayLike) -> SteadyState:
+    r"""Steady state for an array of ``k`` in 1..n-1 and of ``max_staleness``, all finite or all inf, with its error.
 
     Exact in the limit of many workers.  At any n it is exact in the round time of exponential delays (to 1e-4), in
     mean staleness and restarts (none) without a bound, and in round and idle time at ``k = 1`` without a bound.  The
@@ -77,58 +78,61 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: float) -
     ``error`` is an empirical bound, fitted to random laws and fleets (``errors``); where it is wide, let
     ``steady_state.abs_sgd`` simulate.
 
-    Cost for each ``k``, lognormal delays: 2 to 4 ms at n = 100 and 3 to 7 ms at n = 20 for thresholds 3 to 20, twice
-    that without a bound; up to twice as much again for two groups of unequal workers, growing with n and the groups.
+    Cost: .5 to .9 ms for each cell of a grid of 100 k and 20 bounds at n = 1000; for few workers several times as
+    much, and up to twice as much again for two groups of unequal workers, growing with n and the groups.
     Raises ValueError if a law has atoms (or one at 0 within floating point), or if E[X] is infinite without a bound.
     """
-    state, signs = without_error(workers, k, max_staleness)
-    return replace(state, error=errors.stated(workers, state, k, max_staleness, signs))
+    theta = np.broadcast_to(np.asarray(max_staleness, dtype=float), k.shape)
+    state, signs = without_error(workers, k, theta)
+    return replace(state, error=errors.stated(workers, state, k, theta, signs))
 
 
-def without_error(workers: Workers, k: NDArray[np.int64], max_staleness: float) -> tuple[SteadyState, Array]:
+def without_error(workers: Workers, k: NDArray[np.int64], theta: Array) -> tuple[SteadyState, Array]:
     """The steady state, and the signs from which its error is made (``errors``)."""
     n = workers.n
-    theta = np.full(k.size, float(max_staleness))
-    bounded = math.isfinite(max_staleness)
+    bounded = bool(np.isfinite(theta).all())
     _check(workers, not bounded)
     limit = _limit(workers, k / n, theta)
-    rounds = fluctuating_rounds(workers, k, n, float(max_staleness), limit)
+    rounds = fluctuating_rounds(workers, k, n, theta, limit)
     idle = rounds.idle_seconds / (n * rounds.mean)
 
     def paths(scale: Array, cell: NDArray[np.int64]) -> list[Past]:
         return [past.scaled(scale, cell) for past in rounds.past]
 
     scale = np.exp(_balance(workers, k / n, theta, paths, np.zeros(k.size)))
-    entries = _entries(workers, rounds.mean.min(), max_staleness)
-    pmf, restarts = np.zeros((k.size, entries)), np.zeros(k.size)
+    entries = {float(bound): _entries(workers, rounds.mean[theta == bound].min(), bound) for bound in np.unique(theta)}
+    pmf, restarts = np.zeros((k.size, max(entries.values()))), np.zeros(k.size)
     participation = np.empty((k.size, n))
-    work, trusts = np.zeros(k.size), []
+    work, trusted = np.zeros(k.size), np.zeros(k.size)
     for g, (law, count, past) in enumerate(
         zip(workers.laws, workers.counts, paths(scale, np.arange(k.size)), strict=True)
     ):
         attempts, cut = _attempts(law, past, theta)
-        survive = _survival(law, past, cut, entries)
-        pmf += (count * attempts / k)[:, None] * np.maximum(survive[:, :-1] - survive[:, 1:], 0.0)
+        for bound, size in entries.items():
+            cells = np.flatnonzero(theta == bound)
+            survive = _survival(law, past.at(cells), cut[cells], size)
+            share = count * attempts[cells] / k[cells]
+            pmf[cells, :size] += share[:, None] * np.maximum(survive[:, :-1] - survive[:, 1:], 0.0)
         restarts += count * attempts * cut
         participation[:, workers.group == g] = (attempts * (1 - cut))[:, None]
-        done = count * attempts * _worked(law, past, max_staleness)
+        done = count * attempts * _worked(law, past, theta)
         work += done
-        trusts.append(TRUST_IN_WORK[law.ageing] * done)
-    dropped = (max_staleness + 1) * restarts if bounded else np.zeros(k.size)
+        trusted += TRUST_IN_WORK[law.ageing] * done
+    dropped = (theta + 1) * restarts if bounded else np.zeros(k.size)
     # a second estimate of the round time: work is conserved
-    apart, trust = np.zeros(k.size), 0.0
     conserved = work / (n * (1 - idle))
-    if np.all(np.isfinite(conserved)) and np.all(conserved > 0):
-        apart = np.log(conserved / rounds.mean)
-        trust = 1 - (1 - np.sum(trusts, axis=0) / work) * np.minimum(10 * dropped / n, 1)
+    usable = np.isfinite(conserved) & (conserved > 0)
+    apart = np.log(np.where(usable, conserved, rounds.mean) / rounds.mean)
+    share = np.divide(trusted, work, out=np.ones(k.size), where=usable)
+    trust = 1 - (1 - share) * np.minimum(10 * dropped / n, 1)
     # where the two estimates disagree, fall back to the limit n -> infinity
     lost = np.clip((np.abs(apart) - LOGS_APART) / LOGS_APART, 0.0, 1.0) * min(max((n - 8) / 12, 0.0), 1.0)
     round_time = np.exp((1 - lost) * (np.log(rounds.mean) + trust * apart) + lost * np.log(limit))
-    round_time = _guarded(workers, k, max_staleness, round_time)
+    round_time = _guarded(workers, k, theta, round_time)
     result = SteadyState(
         round_time=round_time,
         # fresh, not the rounding of a difference, where all restart
-        mean_staleness=(n - k - dropped) / k if max_staleness > 0 else np.zeros(k.size),
+        mean_staleness=np.where(theta > 0, (n - k - dropped) / k, 0.0),
         staleness_pmf=pmf,
         restarts=restarts,
         uplinks=k.astype(float),
@@ -141,13 +145,13 @@ def without_error(workers: Workers, k: NDArray[np.int64], max_staleness: float) 
     return result, errors.signs(workers, result, k, np.abs(apart), lost, rounds.misplaced)
 
 
-def _guarded(workers: Workers, k: NDArray[np.int64], max_staleness: float, round_time: Array) -> Array:
+def _guarded(workers: Workers, k: NDArray[np.int64], theta: Array, round_time: Array) -> Array:
     """Within what holds for any number of workers.
 
     Without a bound work is conserved.  If all hazards increase no round is longer than that of K-sync, if all decrease
     none is shorter: who has worked finishes sooner, or later, than who starts afresh.
     """
-    if math.isinf(max_staleness):
+    if np.isinf(theta).all():
         rate = sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
         round_time = np.maximum(round_time, k / rate)
     ageing = {law.ageing for law in workers.laws} - {"constant"}
@@ -160,13 +164,11 @@ def _guarded(workers: Workers, k: NDArray[np.int64], max_staleness: float, round
     return round_time
 
 
-def _worked(law: Delay, past: Past, max_staleness: float) -> Array:
+def _worked(law: Delay, past: Past, theta: Array) -> Array:
     """E[min(X, T_(theta+1))], the work put into an attempt; inf where E[X] is."""
-    if math.isinf(law.mean):
-        return np.full(past.mean.size, math.inf)
-    if math.isinf(max_staleness):
+    if math.isinf(law.mean) or np.isinf(theta).all():
         return np.full(past.mean.size, law.mean)
-    end = _end(past, np.full(past.mean.size, max_staleness + 1))
+    end = _end(past, theta + 1)
     return law.mean - _mean(law.integrated_tail(end), past.weights)
 
 
@@ -211,17 +213,22 @@ def _balance(
             total = total + count / workers.n * attempts * (1 - cut)
         return total - share
 
-    args = (share, theta, np.arange(share.size))
     ends = {"xmin": LEAST_LOG_TIME, "xmax": -LEAST_LOG_TIME}
-    bracket = elementwise.bracket_root(excess, guess - 0.1, guess + 0.1, **ends, args=args, maxiter=400)
-    # absolute in the logarithm: relative in the time, also where the root is 0
-    root = elementwise.find_root(excess, bracket.bracket, args=args, tolerances={"xatol": 1e-13, "xrtol": 1e-15})
-    if not np.all(root.success):
-        raise ValueError(
-            f"no mean field for {workers.laws!r}: no round time balances the successes, "
-            "as if a law had an atom, or one at 0 within floating point; use Monte Carlo"
-        )
-    return root.x
+    roots = np.empty(share.size)
+    size = np.digitize(theta, BOUNDS_APART)
+    for alike in np.unique(size):
+        cells = np.flatnonzero(size == alike)
+        args, start = (share[cells], theta[cells], cells), guess[cells]
+        bracket = elementwise.bracket_root(excess, start - 0.1, start + 0.1, **ends, args=args, maxiter=400)
+        # absolute in the logarithm: relative in the time, also where the root is 0
+        root = elementwise.find_root(excess, bracket.bracket, args=args, tolerances={"xatol": 1e-13, "xrtol": 1e-15})
+        if not np.all(root.success):
+            raise ValueError(
+                f"no mean field for {workers.laws!r}: no round time balances the successes, "
+                "as if a law had an atom, or one at 0 within floating point; use Monte Carlo"
+            )
+        roots[cells] = root.x
+    return roots
 
 
 def _attempts(law: Delay, past: Past, theta: Array) -> tuple[Array, Array]:

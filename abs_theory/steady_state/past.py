@@ -45,6 +45,10 @@ class Past(NamedTuple):
         """Probabilities of the bins."""
         return _widths(self.deviation.shape[1])
 
+    def at(self, cells: NDArray[np.int64]) -> "Past":
+        """The past of some cells."""
+        return Past(*(field[cells] for field in self))
+
     def scaled(self, scale: Array, cell: NDArray[np.int64]) -> "Past":
         """The past of each ``cell``, ``scale`` times as long."""
         of_bins = scale[:, None]

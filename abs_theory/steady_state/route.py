@@ -104,10 +104,11 @@ def abs_sgd(
             routes[cell] = _route(workers, *pair, method, chain=False)
     if (cells := np.flatnonzero(routes == "exact")).size:
         parts.append((cells, closed_form.steady_state(workers, k[cells], theta[cells])))
-    for bound in np.unique(theta[routes == "mean-field"]):
-        cells = np.flatnonzero((routes == "mean-field") & (theta == bound))
-        part = mean_field.steady_state(workers, k[cells], bound)
-        parts.append((cells, _asynchronous(workers, part, k[cells] == 1) if math.isinf(bound) else part))
+    for unbounded in (False, True):
+        cells = np.flatnonzero((routes == "mean-field") & (np.isinf(theta) == unbounded))
+        if cells.size:
+            part = mean_field.steady_state(workers, k[cells], theta[cells])
+            parts.append((cells, _asynchronous(workers, part, k[cells] == 1) if unbounded else part))
     simulated = np.flatnonzero((routes == "simulation") | (routes == "asynchronous"))
     parts += zip(simulated[:, None], _simulated(workers, k[simulated], theta[simulated], rng), strict=True)
 
