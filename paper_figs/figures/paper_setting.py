@@ -1,4 +1,11 @@
-"""The setting of the ABS paper, as far as it is known: accuracy against seconds, rounds and messages."""
+"""The setting of the ABS paper, as far as it is known: accuracy against seconds, rounds and messages.
+
+Known of the paper, from its abstract and a summary: local steps, and the rivals AdaSync, SA-AdaSync and local SGD.
+STSyn, of the same group (arXiv 2210.03521), has 20 workers, 10 exponential local steps, K = 5, a constant step size,
+and runs that stop at a target accuracy.  In public code of the group, k grows in proportion to the inverse loss.
+Ours are the data and their splits, the model, the batch size, the tuning of the step sizes, and the readings of ABS
+and SA-AdaSync.
+"""
 
 import itertools
 import math
@@ -24,9 +31,9 @@ from simulations.server import Protocol, Run, RunBudget, run_together
 
 CLAIM = (
     "ABS is faster than local SGD and, if all workers have similar data, than AdaSync, as the abstract of its paper "
-    "says. But STSyn and FedBuff are then faster, and local SGD and STSyn always need fewer rounds. On label-skewed "
-    "data ABS ties with AdaSync, and sends far fewer messages than STSyn, FedBuff and local SGD. Self-tuning fails "
-    "there: so few updates measure nothing."
+    "says. But STSyn, FedBuff and SA-AdaSync are then faster, and local SGD and STSyn always need fewer rounds. On "
+    "label-skewed data ABS ties with AdaSync, and sends far fewer messages than STSyn, FedBuff and local SGD. "
+    "Self-tuning fails there: so few updates measure nothing."
 )
 METHODS: dict[str, Callable[[Delay, int, int], Protocol]] = {  # from the law of a task, n and k0
     "ABS, loss ratio": lambda task, n, k0: protocols.abs_sgd(policies.loss_ratio(k0), policies.relative_to_mean()),

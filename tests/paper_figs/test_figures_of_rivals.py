@@ -113,12 +113,19 @@ def check_claim_of_paper_setting(numbers):
         assert (of_split.loc[["local SGD", "STSyn"], "update_low"] < ours["update"]).all()
     ours = even.loc["ABS, loss ratio", "time"]
     assert ours < even.loc["AdaSync", "time"]
-    assert (even.loc[["STSyn", "FedBuff"], "time"] < ours).all()
+    assert (even.loc[["STSyn", "FedBuff", "SA-AdaSync"], "time"] < ours).all()
     ours, adasync = skewed.loc["ABS, loss ratio"], skewed.loc["AdaSync"]
     assert ours["time_low"] < adasync["time_high"]
     assert adasync["time_low"] < ours["time_high"]
     assert (skewed.loc[["STSyn", "FedBuff", "local SGD"], "messages"] > 1.3 * ours["messages"]).all()
     assert skewed.loc["ABS, self-tuning", "reached"] < skewed.loc["ABS, self-tuning", "replicates"] / 2
+
+
+@pytest.mark.slow
+def test_claim_of_robustness_on_the_default_runs():
+    table = robustness.summarise(robustness.compute(**robustness.DEFAULT)).set_index(["step", "fleet"])
+    assert (table.loc["tuned", "ratio_low"] < 1.15).all()
+    assert table.loc[("one", "increasing hazard"), "ratio_low"] > 1.15
 
 
 def test_the_target_of_least_squares_is_an_excess_over_the_least_loss():
