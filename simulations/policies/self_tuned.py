@@ -21,7 +21,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from abs_theory.checks import explains_types
+from abs_theory.checks import check_positive, explains_types
 from abs_theory.typing import Array
 from simulations.measuring import Measured
 from simulations.policies.measured_rounds import Rounds, measured_rounds
@@ -30,6 +30,7 @@ from simulations.server import Progress
 HORIZON = 0.7  # alpha: seconds planned for, as a share of those that have passed
 NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
 CONDITION_SHARE = 0.5  # gamma: of the measured curvature, in the step condition
+CONDITION_SHARE_IF_KNOWN = 0.35  # the same of a curvature that is known and need not be measured first
 GUESS, GUESS_STDERR = 1.0, 0.25  # of step times curvature, before it is measured
 FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
 GROWTH = 1.15  # of time between decisions
@@ -64,6 +65,7 @@ class MeasuredRule:
     horizon: float = HORIZON  #: alpha
     noise_share: float = NOISE_SHARE  #: beta
     condition_share: float = CONDITION_SHARE  #: gamma
+    curvature: float | None = None  #: along the steps, if it is known; None: it is measured
 
     def __call__(self, progress: Progress) -> float:
         """The k or the threshold from now on."""
@@ -87,7 +89,8 @@ class MeasuredRule:
         else:
             spent, passed = rounds.messages, float(measured.messages)
         descent = 2 * max(progress.loss, 0.0) * spent / (step * self.horizon * passed)
-        bend, variance = expected_bend(step, measured), measured.gradient_variance.value
+        bend = expected_bend(step, measured) if self.curvature is None else step * self.curvature
+        variance = measured.gradient_variance.value
         noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0
         stale = self.condition_share * bend * rounds.mean_staleness
         cost = descent + self.noise_share * noise / rounds.k * (1 + 2 * stale)
@@ -105,13 +108,15 @@ def expected_bend(step_size: float, measured: Measured) -> float:
 
 
 @explains_types
-def self_tuning(objective: str = "time") -> SelfTuning:
+def self_tuning(objective: str = "time", curvature: float | None = None) -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
     It starts with k = n / 10 and no threshold, and decides again when the time has grown by 15 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
+    A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
+    step suits more problems, because the first updates are not too cautious.
     Source: our rule, see notebooks/09_self_tuning.ipynb.
-    Raises ValueError for another objective.
+    Raises ValueError for another objective, or unless the curvature is positive.
     See also ``protocols.self_tuning_abs``, the protocol with both; ``choose.best`` and ``choose.timetable``, which know
     the delay law and the constants of the problem.
 
@@ -128,7 +133,11 @@ def self_tuning(objective: str = "time") -> SelfTuning:
     """
     if objective != "time" and objective != "messages":
         raise ValueError(f'objective must be "time" or "messages", got {objective!r}')
-    return SelfTuning(MeasuredRule("k", objective), MeasuredRule("max_staleness", objective))
+    if curvature is None:
+        return SelfTuning(MeasuredRule("k", objective), MeasuredRule("max_staleness", objective))
+    check_positive("curvature", curvature)
+    known: dict[str, float] = {"condition_share": CONDITION_SHARE_IF_KNOWN, "curvature": float(curvature)}
+    return SelfTuning(MeasuredRule("k", objective, **known), MeasuredRule("max_staleness", objective, **known))
 
 
 @lru_cache(maxsize=1)

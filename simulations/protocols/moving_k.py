@@ -101,10 +101,11 @@ def fastest_k_pflug(k0: int = 1, raise_by: int = 1, threshold: int = 10, burn_in
 
 
 @explains_types
-def self_tuning_abs(objective: str = "time") -> Protocol:
+def self_tuning_abs(objective: str = "time", curvature: float | None = None) -> Protocol:
     """ABS whose k and threshold follow from what the server measures during the run (``policies.self_tuning``).
 
-    ``objective`` is "time" or "messages".  It is told nothing about the workers or the problem but the step size.
+    ``objective`` is "time" or "messages".  It is told nothing about the workers or the problem but the step size, and
+    the ``curvature`` along the steps if that is known.
 
     Round: ABS's, k moves; staleness: at most ``max_staleness``; restarts: workers staler than that.
     Source: our rule, derived in the notebook on self-tuning.
@@ -118,5 +119,5 @@ def self_tuning_abs(objective: str = "time") -> Protocol:
     >>> run["k"].iloc[0].item(), bool(run["k"].iloc[-1] > 1)
     (1, True)
     """
-    tuning = self_tuning(objective)
+    tuning = self_tuning(objective, curvature)
     return abs_sgd(tuning.k, tuning.max_staleness)

@@ -56,6 +56,25 @@ def test_a_replicate_alone_is_the_same_as_among_others(law):
         pd.testing.assert_frame_equal(alone, among, check_exact=True)
 
 
+def test_a_curvature_that_is_known_allows_as_much_staleness_as_the_step_condition_says():
+    """After the second update, before anything is measured: share x step x curvature x (1 + 2 tau) <= 1."""
+    problem, law, stalest = NoisyQuadratic((1.0,) * 5, sigma2=1.0), ShiftedExponential(0.5, 0.5), {}
+    for curvature in (0.5, 8.0):
+        tuning = policies.self_tuning(curvature=curvature)
+        run = simulate(
+            protocols.abs_sgd(tuning.k, tuning.max_staleness), problem, law, 20, step_size=0.5, num_updates=20, seed=1,
+        )  # fmt: skip
+        stalest[curvature] = run["max_staleness"].iloc[3:].max()
+    assert stalest[8.0] == 0
+    assert stalest[0.5] > 0
+
+
+@pytest.mark.parametrize("curvature", [0.0, -1.0, math.nan, "steep"])
+def test_a_curvature_that_is_none_is_refused(curvature):
+    with pytest.raises(ValueError, match="curvature must be"):
+        policies.self_tuning(curvature=curvature)
+
+
 def test_another_objective_is_refused():
     with pytest.raises(ValueError, match='objective must be "time" or "messages", got \'speed\''):
         policies.self_tuning("speed")
