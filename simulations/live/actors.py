@@ -1,5 +1,7 @@
 """Workers as actors of a Ray cluster; it needs the extra ``cluster`` of this package."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -106,7 +108,10 @@ class Actors:
                     "listens on its network"
                 )
             alone = {"include_dashboard": False} if address == LOCAL else {}
-            source = {"py_modules": [abs_theory, simulations], "env_vars": {"OMP_NUM_THREADS": "1"}}
+            variables = {"OMP_NUM_THREADS": "1"}
+            if address == LOCAL:
+                variables["PYTHONPATH"] = os.pathsep.join(sys.path)  # the problem may be in a module of the user
+            source = {"py_modules": [abs_theory, simulations], "env_vars": variables}
             self.ray.init(address=address, runtime_env=source, log_to_driver=False, logging_level="error", **alone)
         self._node = node_of_this_process()
         self._problem = self.ray.put(problem)
@@ -118,9 +123,10 @@ class Actors:
         ready, end = 0, time.monotonic() + START_SECONDS
         while ready < n:
             answers = self.receive(max(end - time.monotonic(), 0.0))
-            if not answers or any(answer.message is None for answer in answers):
+            ended = [answer.words for answer in answers if answer.message is None]
+            if not answers or ended:
                 self.close()
-                raise RuntimeError(f"{ready} of {n} actors had started within {START_SECONDS:g} s, or one has ended")
+                raise RuntimeError(f"only {ready} of {n} actors started: {ended[0] if ended else 'it took too long'}")
             ready += len(answers)
 
     def __enter__(self) -> "Actors":
@@ -157,9 +163,9 @@ class Actors:
             worker, received = self._pending.pop(reference), time.monotonic()
             try:
                 result = self.ray.get(reference)
-            except self.ray.exceptions.RayError:
+            except self.ray.exceptions.RayError as problem:
                 if not any(other == worker for other in self._pending.values()):  # the last word of this actor
-                    answers.append(Answer(worker, None, received))
+                    answers.append(Answer(worker, None, received, words=str(problem).strip().rpartition("\n")[2]))
                 continue
             if isinstance(result, AnswerMessage):
                 answers.append(Answer(worker, result, received))

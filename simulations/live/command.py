@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import Interrupted, check_folder, new_app, option, printable, run_app
+from abs_theory.command_line import Interrupted, check_folder, complaint, new_app, option, printable, run_app
 from abs_theory.files import replacing
 
 app = new_app()
@@ -48,13 +48,16 @@ def main(  # noqa: PLR0913
     check_positive("--every", every)
     (out / "kept").mkdir(parents=True, exist_ok=True)
     key = f"{experiment.to_toml()}\n{settings!r}\n{'real' if real else 'emulated'} delays"
+    goes_on = f"the same command goes on from the last checkpoint in {out}"
     try:
         checkpoints = Checkpoints(out / "kept", key, every)
         live = train(
             replace(run, fleet=Real(run.fleet.n)) if real else run, experiment.which, settings, None, checkpoints
         )
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; the same command goes on from the last checkpoint in {out}") from None
+        raise Interrupted(f"interrupted; {goes_on}") from None
+    except OSError as problem:
+        raise OSError(f"{complaint(problem)}; {goes_on}") from None
     messages = report.messages_table(live.measured)
     first = experiment.which[0]
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))

@@ -26,7 +26,7 @@ from simulations.problems import Problem
 from simulations.server import Engine, Entry, Job, NothingComes, contribution
 
 DEATHS_IN_A_ROW = 3  # of one worker that delivers nothing between them; then the run is given up
-SLICE_SECONDS = 0.25  # longest wait for a message before the server looks for workers that hang
+SLICE_SECONDS = 0.25  # between two looks at workers that hang; longest wait for a message
 
 
 class Answer(NamedTuple):
@@ -140,6 +140,7 @@ class LiveEngine(Engine):
         self._absent: set[int] = set()  # workers that are being replaced
         self._deaths = [0] * crew.n  # since the last delivery
         self._next_time = 0.0
+        self._next_look = 0.0  # at workers that hang, on the clock of the machine
         self._last_end = 0.0  # of the tasks that were returned
         self._zero: float | None = None  # of the time of the run, on the clock of the machine
         self.measured = measured or Measured()
@@ -182,6 +183,9 @@ class LiveEngine(Engine):
             clock = time.monotonic()
             now = self._time_of(clock)
             self._give_up(now)
+            if clock > self._next_look:
+                self._next_look = clock + SLICE_SECONDS
+                self._replace_those_that_hang(clock)
             ends = [(self._earliest_end(task, now), worker) for worker, task in self._tasks.items()]
             end, worker = min(ends, default=(math.inf, 0))
             if end == math.inf:
@@ -197,8 +201,6 @@ class LiveEngine(Engine):
                 self._last_end = task.job.finish
                 return task.job
             answers = self._crew.receive(self._pause(clock, until, [other for other, _ in ends], task))
-            if not answers:
-                self._replace_those_that_hang()
 
     def measured_so_far(self) -> Measured:
         """What has been measured, up to this moment."""
@@ -317,8 +319,7 @@ class LiveEngine(Engine):
             _lose(task, max(at if ended is None else ended, task.job.start))
         self._crew.replace(worker)
 
-    def _replace_those_that_hang(self) -> None:
-        clock = time.monotonic()
+    def _replace_those_that_hang(self, clock: float) -> None:
         for worker, task in list(self._tasks.items()):
             due = self._clock(max(task.planned, task.job.start))
             if not task.ended and worker not in self._absent and clock > due + self._patience:

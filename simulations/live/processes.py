@@ -158,8 +158,12 @@ class Processes:
     def _begin(self, worker: int) -> None:
         pipe, other_end = socket.socketpair()
         pipe.setblocking(False)
-        with other_end:
-            socket.send_fds(self._control, [ORDER.pack(START, worker)], [other_end.fileno()])
+        try:
+            with other_end:
+                socket.send_fds(self._control, [ORDER.pack(START, worker)], [other_end.fileno()])
+        except BrokenPipeError:
+            pipe.close()
+            raise RuntimeError("the process that starts the workers has ended, so no worker can be replaced") from None
         self._pipes[worker] = pipe
         self._selector.register(pipe, selectors.EVENT_READ, worker)
 
