@@ -36,7 +36,7 @@ TELL = "tell"  # the thread of an actor that hears of new tasks while another on
 Said = tuple[AnswerMessage, np.ndarray | None, str]  # the answer to a task, its result, and what went wrong
 
 
-class Worker:
+class ActorWork:
     """What an actor does.  A task that has been superseded ends at once if it waits, else after its gradient."""
 
     def __init__(self, number: int, problem: Problem):
@@ -207,7 +207,7 @@ class Actors:
 def _with_group(ray: Any) -> type:
     """The class of the actors; new tasks are told to a thread of their own."""
 
-    class Actor(Worker):
+    class Actor(ActorWork):
         @ray.method(concurrency_group=TELL)
         def supersede(self, number: int) -> None:
             super().supersede(number)

@@ -58,6 +58,10 @@ def main(  # noqa: PLR0913
         raise Interrupted(f"interrupted; {goes_on}") from None
     except OSError as problem:
         raise OSError(f"{complaint(problem)}; {goes_on}") from None
+    simulated = experiment.run(n_jobs=1)
+    simulated = simulated[0] if isinstance(simulated, tuple) else simulated
+    if live.rounds.empty or simulated.empty:
+        raise ValueError(f"{file}: the budget ends before the first update: there is nothing to write")
     messages = report.messages_table(live.measured)
     first = experiment.which[0]
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))
@@ -66,8 +70,6 @@ def main(  # noqa: PLR0913
         with replacing(out / f"{name}.csv") as written:
             written.write(table.to_csv(index=False).encode())
         print(out / f"{name}.csv")
-    simulated = experiment.run(n_jobs=1)
-    simulated = simulated[0] if isinstance(simulated, tuple) else simulated
     comparison = report.comparison(run, live.rounds, simulated, report.predicted(run, simulated))
     words = report.text(comparison, messages, live.measured, len(experiment.which))
     with replacing(out / "report.txt") as written:

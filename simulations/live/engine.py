@@ -1,12 +1,12 @@
 """The engine of a live run: real workers, whose tasks arrive in the order in which they ended.
 
-Times are seconds of the run, of which one takes ``time_scale`` seconds of the clock of this machine.  Delays are real,
-then a task ends when its gradient is computed; or emulated, then a worker also waits until the end that was planned.
+Times are seconds of the run, of which one takes ``time_scale`` seconds of the clock of this machine.  If delays are
+real, a task ends when its gradient is computed.  If they are emulated, a worker also waits until the planned end.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -65,10 +65,6 @@ class Crew(Protocol):
         """No model of an earlier run is used any more."""
         ...
 
-    def close(self) -> None:
-        """End all workers."""
-        ...
-
 
 @dataclass(eq=False)
 class _Task:
@@ -118,7 +114,6 @@ class LiveEngine(Engine):
     def __init__(  # noqa: PLR0913
         self,
         crew: Crew,
-        jobs: Mapping[int, Job],
         problem: Problem,
         streams: Sequence[bytes],
         *,
@@ -130,7 +125,7 @@ class LiveEngine(Engine):
         watch: Callable[[int], object] | None = None,
         measured: Measured | None = None,
     ):
-        self._crew, self._jobs, self._problem = crew, jobs, problem
+        self._crew, self._problem = crew, problem
         self._kind = GRADIENT if one_step else DIFFERENCE
         self._emulated, self._scale, self._grace, self._patience = emulated, time_scale, grace, patience
         self._watch = watch

@@ -22,8 +22,7 @@ from simulations.live.messages import Board
 from simulations.live.worker import Worker
 from simulations.processes import end_with
 
-START, KILL = range(2)
-ORDER = struct.Struct("=qq")  # START or KILL, and the worker
+ORDER = struct.Struct("=q")  # the worker to start, in the place of the one of this number, if there is one
 LENGTH = struct.Struct("=q")
 LOOK_SECONDS = 1.0  # between two looks at which workers have ended
 
@@ -48,11 +47,10 @@ def main(control: int) -> None:
             if not select.select([server], [], [], LOOK_SECONDS)[0]:
                 continue
             order, files = _received(server, ORDER.size)
-            what, worker = ORDER.unpack(order)
+            (worker,) = ORDER.unpack(order)
             _kill(workers, worker)
-            if what == START:
-                workers[worker] = _forked(server, Worker(worker, problem, board, files[0]))
-                os.close(files[0])
+            workers[worker] = _forked(server, Worker(worker, problem, board, files[0]))
+            os.close(files[0])
     except (EOFError, OSError):
         for worker in list(workers):
             _kill(workers, worker)

@@ -27,7 +27,7 @@ from simulations.live.messages import (
     board_bytes,
     new_board_file,
 )
-from simulations.live.nursery import LENGTH, ORDER, START
+from simulations.live.nursery import LENGTH, ORDER
 from simulations.problems import Problem
 
 START_SECONDS = 120.0  # in which all workers must have started
@@ -160,7 +160,7 @@ class Processes:
         pipe.setblocking(False)
         try:
             with other_end:
-                socket.send_fds(self._control, [ORDER.pack(START, worker)], [other_end.fileno()])
+                socket.send_fds(self._control, [ORDER.pack(worker)], [other_end.fileno()])
         except BrokenPipeError:
             pipe.close()
             raise RuntimeError("the process that starts the workers has ended, so no worker can be replaced") from None

@@ -17,7 +17,8 @@ def as_trace(rounds: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     A round is the version of the model that a task began with.  What was delivered has status "ok".  A task that was
     restarted, cut off or lost is "cancelled", and one in progress at the end is "censored": both are right-censored.
     Tasks that began in the last moment of the run are left out.
-    ``rounds`` and ``tasks`` are the tables of ``simulate`` or ``live.run``, with ``jobs=True``.
+    ``rounds`` and ``tasks`` are the tables of ``simulate`` or ``live.run``, with ``jobs=True``.  Raises ValueError if
+    there is no update.
 
     >>> from abs_theory.delays import Deterministic
     >>> from abs_theory.traces import from_frame
@@ -30,6 +31,8 @@ def as_trace(rounds: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     >>> trace["status"].value_counts().to_dict()
     {'ok': 10, 'cancelled': 5}
     """
+    if rounds.empty:
+        raise ValueError("rounds must have at least one update, got an empty table")
     end = max(tasks["end"].max(), rounds["time"].max())
     delivered = ~tasks["outcome"].isin(GIVEN_UP) & ((tasks["outcome"] != "unfinished") | (tasks["end"] < end))
     status = np.where(delivered, "ok", np.where(tasks["outcome"] == "unfinished", "censored", "cancelled"))

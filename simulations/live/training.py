@@ -118,7 +118,7 @@ def _one_replicate(
 
         def engine(jobs: Mapping[int, Job]) -> LiveEngine:
             return LiveEngine(
-                crew, jobs, run.problem, before.streams if before else list(at_first), one_step=run.one_step,
+                crew, run.problem, before.streams if before else list(at_first), one_step=run.one_step,
                 emulated=emulated, time_scale=settings.time_scale if emulated else 1.0, grace=settings.grace,
                 patience=settings.patience, watch=lambda version: bar.update(version - bar.n),
                 measured=before.measured if before else None,

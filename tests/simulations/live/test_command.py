@@ -51,6 +51,7 @@ OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt"]
     "words, text, complaint",
     [
         ((), RUN.replace("n = 3", "n = 0"), "n must be"),
+        (("--time-scale", "0.01"), RUN.replace("num_updates = 40", "time_budget = 0.1"), "before the first update"),
         (("--time-scale", "0"), RUN, "time_scale must be"),
         (("--engine", "threads"), RUN, "engine must be one of processes"),
         (("--every", "-1"), RUN, "--every must be"),
