@@ -63,8 +63,8 @@ def test_a_worker_that_hangs_or_neither_reads_nor_answers_is_replaced(fault, fau
 
 
 def test_a_worker_that_does_not_read_stops_nobody(crew, faulty):
-    """Worker 1 is stopped, and 2000 tasks are sent to it meanwhile, more than its pipe holds."""
-    _, tasks = faulty("stopped", protocols.k_sync(5), ONE_IS_LAST, updates=2000, time_scale=1e-6, grace=0.0)
+    """Worker 1 is stopped, and 500 tasks are sent to it meanwhile, more than its pipe holds."""
+    _, tasks = faulty("stopped", protocols.k_sync(5), ONE_IS_LAST, updates=500, time_scale=1e-6, grace=0.0)
     assert tasks["worker"].nunique() == N
     crew.replace(1)
 
