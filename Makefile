@@ -32,6 +32,9 @@ bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks simulator $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks start-up $(if $(QUICK),--quick)
 	$(if $(QUICK),$(BIN)/python -m benchmarks reading --quick)
+	$(if $(QUICK),$(BIN)/python -m benchmarks choice --quick --problem quadratic)
+	$(if $(QUICK),$(BIN)/python -m benchmarks traces --quick)
+	$(if $(QUICK),$(BIN)/python -m benchmarks losses --quick)
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .

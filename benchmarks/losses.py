@@ -82,11 +82,14 @@ def shares(outcome: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks losses", description="Choices from traces with heavy tails.")
     parser.add_argument("--repetitions", type=int, default=40, help="per law, number of workers and of rounds")
+    parser.add_argument("--quick", action="store_true", help="few workers, rounds and repetitions, to see that it runs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", help="write the choices to this file")
     options = parser.parse_args(arguments)
-    outcome = choices(LAWS, options.repetitions, options.seed)
-    light = choices(LIGHT, max(options.repetitions // 4, 1), options.seed)
+    repetitions = 1 if options.quick else options.repetitions
+    size = {"workers": WORKERS[:2], "rounds": ROUNDS[:2]} if options.quick else {}
+    outcome = choices(LAWS, repetitions, options.seed, **size)
+    light = choices(LIGHT, max(repetitions // 4, 1), options.seed, **size)
     for title, table in (("Heavy tails and rare stalls", outcome), ("Light tails", light)):
         print(f"\n{title}\n{shares(table, ['rounds']).round(3).to_string()}")
         print(shares(table, ["law", "rounds"]).unstack("rounds").round(3).to_string())

@@ -1,10 +1,12 @@
 """Choices from measured traces, scored on rounds that they have not seen, and those of simpler rules.
 
     python -m benchmarks traces FOLDER [--csv FILE]
+    python -m benchmarks traces --quick
 
 FOLDER, or the environment variable ABS_TRACES, has CSV files with the columns dataset, round, worker, seconds.  Every
-data set with at least 40 complete rounds is used.  Choices are made from the odd rounds, from 10 rounds, and from
-rounds that were censored when half of the workers had arrived.  They are scored on the even rounds:
+data set with at least 40 complete rounds is used; with --quick a drawn one, to see that it runs.  Choices are made from
+the odd rounds, from 10 rounds, and from rounds that were censored when half of the workers had arrived.  They are
+scored on the even rounds:
 
 - k by gradients per second, all workers starting together;
 - max_staleness at the chosen k, by the round time in replay;
@@ -17,7 +19,7 @@ rounds that were censored when half of the workers had arrived.  They are scored
 import argparse
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,14 @@ def data_sets(folder: Path) -> Iterator[tuple[str, Trace]]:
             trace = traces.from_frame(part.drop(columns="dataset"), warmup=0)
             if len(trace.complete) >= FEWEST_ROUNDS:
                 yield str(name), trace
+
+
+def drawn() -> Trace:
+    """A small data set of workers with exponential times that begin at half a second."""
+    rounds, workers = 2 * FEWEST_ROUNDS, 6
+    seconds = ShiftedExponential(shift=0.5, scale=0.5).sample(np.random.default_rng(0), rounds * workers)
+    index = {"round": np.repeat(np.arange(rounds), workers), "worker": np.tile(np.arange(workers), rounds)}
+    return traces.from_frame(pd.DataFrame({**index, "seconds": seconds}), warmup=0)
 
 
 def halves(trace: Trace) -> tuple[dict[str, Trace], np.ndarray]:
@@ -147,23 +157,27 @@ def _words(k: int, max_staleness: float) -> str:
     return f"{k}, {'none' if math.isinf(max_staleness) else f'{max_staleness:.0f}'}"
 
 
-def compare(folder: Path) -> pd.DataFrame:
+def compare(sets: Iterable[tuple[str, Trace]]) -> pd.DataFrame:
     """One row per data set, source, question and rule."""
-    rows = [row for name, trace in data_sets(folder) for row in trials(name, trace)]
+    rows = [row for name, trace in sets for row in trials(name, trace)]
     if not rows:
-        raise ValueError(f"{folder} has no data set with {FEWEST_ROUNDS} complete rounds")
+        raise ValueError(f"there is no data set with {FEWEST_ROUNDS} complete rounds")
     return pd.DataFrame(rows)
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks traces", description="Choices from measured traces, scored.")
     parser.add_argument("folder", nargs="?", help="with CSV files of traces [ABS_TRACES]")
+    parser.add_argument("--quick", action="store_true", help="one small data set that is drawn, to see that it runs")
     parser.add_argument("--csv", help="write the table to this file")
     options = parser.parse_args(arguments)
     folder = folder_of_traces(options.folder)
-    if folder is None or not folder.is_dir():
-        parser.error("give a folder of traces, or set ABS_TRACES")
-    result = compare(folder)
+    if options.quick:
+        result = compare([("drawn", drawn())])
+    elif folder is not None and folder.is_dir():
+        result = compare(data_sets(folder))
+    else:
+        parser.error("give a folder of traces, or set ABS_TRACES, or try --quick")
     for (what, source), part in result.groupby(["choice of", "from"], sort=False):
         print(f"\n{what}, from {source}: chosen (lost, %)")
         part = part.assign(cell=[_cell(c, x) for c, x in zip(part["chosen"], part["lost"], strict=True)])
