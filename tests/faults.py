@@ -102,12 +102,12 @@ def working_seconds(process, is_working):
     return time.monotonic() - begin
 
 
-def killed(start, seconds, kills, is_working=None):
+def killed(start, seconds, kills, is_working=None, seed=0):
     """Kill what ``start(number)`` begins at random moments of its ``seconds``; the number of each run that was hit.
 
     The seconds count from its start, or from when ``is_working(number)`` is true.
     """
-    rng, hits = np.random.default_rng(0), 0
+    rng, hits = np.random.default_rng(seed), 0
     for number in range(4 * kills):
         process = start(number)
         while is_working is not None and not is_working(number) and process.poll() is None:

@@ -26,9 +26,7 @@ def read_only(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="gives up its rights as only Linux can")
-@pytest.mark.parametrize(
-    "command", [*COMMANDS][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*COMMANDS][1:]]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_that_cannot_be_written_to_is_one_line(command, read_only):
     for out in (read_only, read_only / "out"):
         status, complained = ended(started(*COMMANDS[command], "--out", out, mortal=True))
