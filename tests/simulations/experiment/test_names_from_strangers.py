@@ -133,6 +133,29 @@ def test_a_file_alone_runs_nothing(stranger, text):
 
 
 @pytest.mark.parametrize(
+    "before, after",
+    [
+        ('"exponential:mean=1"', '"foreign:mark"'),
+        ('"exponential:mean=1"', '{ law = "foreign:mark" }'),
+        ('"exponential:mean=1"', '"mixture:weights=1,components=(foreign:mark)"'),
+        ("seed = 3", 'seed = 3\nlocal_steps = { policy = "foreign:mark" }'),
+        ("seed = 3", 'seed = 3\nupdate_seconds = "foreign:mark"'),
+        ("seed = 3", 'seed = 3\ntarget = "foreign:mark"'),
+        ('"k_sync", k = 2', '"self_tuning_abs", objective = "foreign:mark"'),
+        ('"k_sync", k = 2', '"admission", k = 2, ahead = "foreign:mark"'),
+        ('"NoisyQuadratic", curvatures = [1.0]', '"softmax", data = { data = "idx", folder = "foreign:mark" }'),
+        ('"NoisyQuadratic", curvatures = [1.0]', '"torch_module", module = "foreign:mark"'),
+    ],
+)
+def test_what_is_no_place_for_code_takes_none(stranger, before, after):
+    path = stranger(BASE.replace(before, after))
+    with pytest.raises(ValueError, match=r"foreign|torch_module|data"):
+        Sweep.from_toml(path).check()
+    assert traces() == set()
+    assert "foreign" not in sys.modules
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("foreign:Popen", "'foreign:Popen' does not say that it makes a protocol: annotate it with \"-> Protocol\""),
