@@ -27,9 +27,9 @@ __all__ = ["applies", "mean_round"]
 
 MOST_DELIVERED = 4  # k
 STEP, COARSE_STEP = 0.8, 1.2  # in log t
-SHORTEST, LONGEST = 1e-4, 1e-9  # quantiles of the rounds of fresh workers, from both ends
+SHORTEST, LONGEST = 1e-4, 1e-9  # probability of a shorter round of fresh workers; of a longer task
 SPREAD_OF_OLD = 3.0  # numbers of old tasks that are considered, in square roots of n around half of them
-ITERATIONS, CONVERGED = 60, 1e-5
+ITERATIONS, CONVERGED = 60, 1e-5  # at most; relative change of the round time
 UNRESOLVED = 1e-3  # relative error that is stated in any case
 
 
@@ -46,12 +46,12 @@ def mean_round(mean: MeanRound) -> tuple[float, float]:
 
 
 class _Chain:
+    """The chain on a grid of ages, and the mean round in each of its states."""
+
     def __init__(self, mean: MeanRound, step: float) -> None:
         k, n, law = mean.pool.k, mean.pool.workers.n, mean.pool.workers.laws[0]
         first = float(law.ppf(special.betaincinv(k, n - k + 1, SHORTEST)))
-        fewest = max(k, round(n / 2 - SPREAD_OF_OLD * math.sqrt(n)))  # fresh tasks
-        last = float(law.isf(special.betainccinv(k, fewest - k + 1, 1 - LONGEST))) if fewest > k else math.inf
-        last = min(last, float(law.isf(LONGEST)))
+        last = float(law.isf(LONGEST))
         first = max(first, math.exp(mean.log_first))
         nodes = math.ceil(math.log(last / first) / step) + 1
         self.k, self.n = k, n
