@@ -6,6 +6,7 @@ import pickle
 import mpmath
 import numpy as np
 import pytest
+from cases import every_case
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import ATOMIC, CONTINUOUS, LAWS, MIXTURES, SCIPY, SMOOTH, SUMS, UNIFORM_SUMS
@@ -40,7 +41,7 @@ def test_the_documented_laws_are_exported():
     assert ours | {"Delay", "as_delay"} == set(delays.__all__)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@every_case("law", LAWS)
 def test_a_law_is_a_value_and_its_repr_says_all(law):
     if "<" not in repr(law):  # all but many samples
         again = eval(repr(law), {**vars(delays), "stats": stats})
@@ -61,7 +62,7 @@ def test_numpy_scalars_and_lists_leave_no_trace_in_the_repr():
     )
 
 
-@pytest.mark.parametrize("law", SCIPY, ids=repr)
+@every_case("law", SCIPY)
 def test_agrees_with_scipy(law):
     reference = SCIPY[law]
     q = np.array([1e-5, 0.01, 0.3, 0.5, 0.7, 0.99, 1 - 1e-5])
@@ -74,20 +75,20 @@ def test_agrees_with_scipy(law):
     assert law.var == pytest.approx(reference.var(), rel=1e-12)
 
 
-@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+@every_case("law", SMOOTH)
 def test_upper_tail_round_trip(law):
     q = FAR if math.isinf(law.isf(0.0)) else FAR[FAR > 1e-7]
     np.testing.assert_allclose(law.sf(law.isf(q)), q, rtol=1e-7 if law in SUMS else 1e-12)
 
 
-@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+@every_case("law", SMOOTH)
 def test_lower_tail_round_trip(law):
     q = FAR if law.ppf(0.0) == 0 else FAR[FAR > 1e-4]  # beside a shift, t itself has no more digits
     q = q[law.ppf(q) > 1e-290]
     np.testing.assert_allclose(law.cdf(law.ppf(q)), q, rtol=1e-7 if law in SUMS else 1e-12)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@every_case("law", LAWS)
 def test_ends_and_outside(law):
     low, high = law.ppf(0.0), law.isf(0.0)
     assert 0 <= low < math.inf
@@ -98,7 +99,7 @@ def test_ends_and_outside(law):
     assert law.cdf(np.ones((2, 3))).shape == law.ppf(np.full((2, 3), 0.3)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("law", SMOOTH, ids=repr)
+@every_case("law", SMOOTH)
 def test_cdf_and_sf_are_complements_and_monotone(law):
     t = law.ppf(np.linspace(0.001, 0.999, 400))
     np.testing.assert_allclose(law.cdf(t) + law.sf(t), 1, rtol=1e-14)
@@ -106,7 +107,7 @@ def test_cdf_and_sf_are_complements_and_monotone(law):
     assert np.all(np.diff(t) > 0)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@every_case("law", LAWS)
 def test_samples_follow_the_law(law):
     sample = law.sample(np.random.default_rng(1), 20_000)
     assert sample.shape == (20_000,)
@@ -124,7 +125,7 @@ def test_the_sample_test_can_fail():
     assert stats.kstest(sample, Exponential(1.1).cdf).pvalue < FALSE_FAIL_RATE
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@every_case("law", LAWS)
 def test_samples_depend_on_the_stream_and_the_sizes_alone(law):
     def draw():
         rng = np.random.default_rng(5)
@@ -241,15 +242,15 @@ def test_which_laws_have_atoms():
         np.testing.assert_allclose(law.cdf(t * (1 - 1e-12)), [0.1, 0.5, 0.9], rtol=1e-6)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
-@pytest.mark.parametrize("q", [-1e-9, 1.0 + 1e-9, math.nan, [0.5, 2.0]], ids=repr)
+@every_case("law", LAWS)
+@every_case("q", [-1e-9, 1.0 + 1e-9, math.nan, [0.5, 2.0]])
 def test_probabilities_outside_0_to_1_are_refused(law, q):
     for quantile in (law.ppf, law.isf):
         with pytest.raises(ValueError, match=r"q must be in \[0, 1\], got"):
             quantile(q)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=repr)
+@every_case("law", LAWS)
 def test_quantiles_are_the_first_times_that_reach_a_probability(law):
     q = np.linspace(0.003, 0.997, 143)
     rel = 1e-9 if law in [*SUMS, *UNIFORM_SUMS] else 1e-12
@@ -263,7 +264,7 @@ def test_quantiles_are_the_first_times_that_reach_a_probability(law):
 BAD = [math.nan, math.inf, -1.0, 0.0, "1", None, True]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@every_case("bad", BAD)
 def test_bad_parameters_are_refused(bad):
     for make in (
         lambda: Exponential(bad),
