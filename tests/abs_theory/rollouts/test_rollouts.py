@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from abs_theory import order_stats
 from abs_theory.delays import Empirical, Exponential, LogNormal, Slowest
 from abs_theory.rollouts import (
     Setup,
@@ -96,6 +97,12 @@ def test_running_ahead_is_fair_and_a_threshold_is_not():
     assert admission(setup, 1.0).solve(LAW, 0.0).long_share(LAW, 0.1) == 1
     for mode in (batches(setup, 2), batches(setup, 2, in_flight=False), over_sampling(setup)):
         assert mode.solve(LAW, 0.0).long_share(LAW, 0.1) < 0.01
+
+
+def test_over_sampling_waits_for_the_first_of_all_and_trains_on_nothing_stale():
+    state = over_sampling(Setup(LAW, 16, 64)).solve(LAW, 0.0)
+    assert state.round_time == pytest.approx(order_stats.mean(LAW, 16, 64), rel=1e-7)
+    assert (state.mean_staleness, state.restarts) == (0, 48)
 
 
 def test_slots_that_share_gpus_are_a_fixed_point():
