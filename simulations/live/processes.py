@@ -30,6 +30,7 @@ from simulations.live.messages import (
 from simulations.live.nursery import LENGTH, ORDER
 from simulations.problems import Problem
 
+ENDED = "the process that starts the workers has ended"
 START_SECONDS = 120.0  # in which all workers must have started
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")}
 
@@ -71,8 +72,10 @@ class Processes:
             for worker in range(n):
                 self._begin(worker)
             self._wait_for_all()
-        except BaseException:
+        except BaseException as failure:
             self.close()
+            if isinstance(failure, BrokenPipeError | ConnectionResetError):
+                raise RuntimeError(f"{ENDED}, before it had started any") from None
             raise
         finally:
             os.close(file)
@@ -163,7 +166,7 @@ class Processes:
                 socket.send_fds(self._control, [ORDER.pack(worker)], [other_end.fileno()])
         except BrokenPipeError:
             pipe.close()
-            raise RuntimeError("the process that starts the workers has ended, so no worker can be replaced") from None
+            raise RuntimeError(f"{ENDED}, so no worker can be replaced") from None
         self._pipes[worker] = pipe
         self._selector.register(pipe, selectors.EVENT_READ, worker)
 

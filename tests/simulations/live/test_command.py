@@ -51,7 +51,6 @@ OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt"]
     "words, text, complaint",
     [
         ((), RUN.replace("n = 3", "n = 0"), "n must be"),
-        (("--time-scale", "0.01"), RUN.replace("num_updates = 40", "time_budget = 0.1"), "before the first update"),
         (("--time-scale", "0"), RUN, "time_scale must be"),
         (("--engine", "threads"), RUN, "engine must be one of processes"),
         (("--every", "-1"), RUN, "--every must be"),
@@ -64,3 +63,10 @@ def test_what_it_cannot_do_it_says_in_one_line(run, words, text, complaint):
     assert status == 2
     assert complained.count("\n") == 1
     assert complaint in complained
+
+
+@pytest.mark.slow
+def test_a_run_without_an_update_says_so_in_one_line(run):
+    _, status, _, complained = run("--time-scale", "0.01", text=RUN.replace("num_updates = 40", "time_budget = 0.1"))
+    assert (status, complained.count("\n")) == (2, 1)
+    assert "before the first update" in complained

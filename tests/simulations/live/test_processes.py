@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from faults import ROOT, WITHIN
 from abs_theory.delays import Deterministic, ShiftedExponential
 from simulations import contract, live, protocols
 from simulations.fleets import as_fleet
+from simulations.live.processes import Processes
 from simulations.live.training import LiveSettings, Real, train
 from simulations.problems import NoisyQuadratic
 from simulations.server import Run, RunBudget
@@ -92,6 +94,15 @@ def test_real_tasks_are_cut_off(faulty):
     protocol = protocols.mindflayer(Deterministic(0.1), N, cut_off=0.2)
     _, tasks = faulty("slow", protocol, laws=None, updates=5)
     assert (tasks[tasks["outcome"] == "cut off"]["worker"] == 1).any()
+
+
+@pytest.mark.slow
+def test_a_problem_that_workers_cannot_load_ends_the_run_in_one_line(monkeypatch):
+    unknown = types.ModuleType("known_to_the_server_only")
+    exec("class Problem:\n    import numpy\n    initial = numpy.zeros(1)", unknown.__dict__)
+    monkeypatch.setitem(sys.modules, unknown.__name__, unknown)
+    with pytest.raises(RuntimeError, match="No module named 'known_to_the_server_only'"):
+        Processes(unknown.Problem(), 1)
 
 
 def test_what_cannot_run_live_is_refused():
