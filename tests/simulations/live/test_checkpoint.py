@@ -31,7 +31,7 @@ def a_run(protocol):
     )  # fmt: skip
 
 
-@every_case("name", ["k_sync", "abs_sgd", "abs_sgd, both moving", "k_batch_async", "rennala", "mindflayer", "ssp"])
+@every_case("name", ["abs_sgd, both moving", "k_batch_async", "mindflayer"])
 def test_a_run_goes_on_after_an_interruption(name, crew, tmp_path):
     run = a_run(CASES[name].protocol)
     folder = tmp_path / name
