@@ -17,6 +17,7 @@ from cases import first_fast
 
 from paper_figs.catalogue import FIGURES, ROOT
 from paper_figs.definitions import PACKAGES, Toolkit
+from paper_figs.making import sources_of
 
 STUDY = {"loss-time", "loss-communication", "adaptation", "time-to-target", "all-methods"}
 TRAINED = STUDY | {"ablation", "heterogeneity", "bound", "choice", "paper-setting", "robustness"}
@@ -284,6 +285,12 @@ def test_the_stored_index_is_the_one_that_is_read_and_a_damaged_one_does_no_harm
 
 
 # ---------------------------------------------------------------------- nothing is missed
+def test_the_key_of_a_figure_holds_all_its_definitions_and_the_versions_beneath():
+    used, key = TOOLKIT.used_by(FIGURES["timeline"].compute), sources_of(TOOLKIT, "timeline")
+    assert used.items() <= key.items()
+    assert {"numpy", "scipy"} <= key.keys() - used.keys()
+
+
 def functions_run(compute, config):
     """The functions, and the classes of the methods, that run while a figure is computed, as "module.name"."""
     roots = {str(ROOT / package) + os.sep for package in PACKAGES}
