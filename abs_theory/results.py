@@ -57,7 +57,7 @@ class SteadyState:
     Each field is a float, or an array over a grid of ``k`` and ``max_staleness``.  ``staleness_pmf`` has one more axis,
     the staleness 0, 1, ...; its last entry is the probability of that staleness *or more*.  ``error`` holds the
     half-widths of the same fields: 0 where exact, 95 % for Monte Carlo, all but 1e-5 for the simulation of "auto", and
-    an empirical bound for the mean field.
+    an empirical bound for the mean field, meant for 95 % of cells.
 
     >>> from abs_theory import steady_state
     >>> from abs_theory.delays import Exponential

@@ -6,7 +6,8 @@ For N random cells (``random_cells``) and some of known laws (``ANCHORS``) the m
 ``steady_state.abs_sgd``, which is exact or simulates.  The stated error of a quantity is a sum of signs of a poor
 approximation (``steady_state.errors``) with coefficients >= 0.  They are found by linear programming: the least total
 error that covers the differences, where one that is not covered costs as much as its excess in 60 cells (anchors are
-always covered); then times 1.5.  M other cells show which share it covers.
+always covered); then times 1.5.  M other cells show which share it covers.  The table in the docstring of ``errors``
+is made from the file.
 """
 
 import argparse
@@ -25,7 +26,9 @@ from abs_theory.steady_state import errors, mean_field  # pyright: ignore
 from abs_theory.workers import as_workers
 from benchmarks.random_cells import Cell, random_cell
 
-FILE = Path(errors.__file__).with_name("mean_field_errors.json")
+MODULE = Path(errors.__file__)
+FILE = MODULE.with_name("mean_field_errors.json")
+BEFORE_TABLE, AFTER_TABLE = "(without a bound | with one):\n\n", "\n\nThe file says"
 MARGIN = 1.5  # for cells not seen
 PRICE, ANCHOR_PRICE = 60.0, 1e6  # of a difference that is not covered, in units of the stated error of a cell
 MISPLACED = 0.4  # least coefficient of that sign in the error of the round time
@@ -106,6 +109,28 @@ def covered(table: pd.DataFrame) -> dict[str, float]:
     return {name: float((table[name] <= table[f"{name} ±"] + 1e-9).mean()) for name in errors.QUANTITIES}
 
 
+def table_of(content: dict[str, Any]) -> str:
+    """The coefficients as a table: a row for each sign, "without a bound | with one" in the column of a quantity."""
+    provenance, coefficients = content["provenance"], content["coefficients"]
+    rows = [("sign", *errors.QUANTITIES)]
+    for i, sign in enumerate(content["signs"]):
+        pairs = ([coefficients[kind][name][i] for kind in ("unbounded", "bounded")] for name in errors.QUANTITIES)
+        rows.append((sign, *(f"{without:g} | {bounded:g}" for without, bounded in pairs)))
+    rows.append(("holds in", *(f"{100 * provenance['covered'][name]:.1f} %" for name in errors.QUANTITIES)))
+    rows.append(("median error", *(f"{provenance['median error'][name]:g}" for name in errors.QUANTITIES)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = " ".join("=" * width for width in widths)
+    lines = [" ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+
+
+def write_table(content: dict[str, Any]) -> None:
+    """Put the table into the docstring of ``errors``."""
+    text = MODULE.read_text()
+    head, tail = text.split(BEFORE_TABLE)[0] + BEFORE_TABLE, AFTER_TABLE + text.split(AFTER_TABLE)[1]
+    MODULE.write_text(head + table_of(content) + tail)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cells", type=int, default=700, help="random cells to fit")
@@ -125,7 +150,8 @@ def main() -> None:
         str(name).rstrip(" ±"): float(f"{value:.2g}") for name, value in stated.median().items()
     }
     FILE.write_text(json.dumps(content, indent=1) + "\n")
-    print(FILE)
+    write_table(content)
+    print(FILE, MODULE, sep="\n")
 
 
 if __name__ == "__main__":

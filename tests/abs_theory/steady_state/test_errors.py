@@ -20,6 +20,10 @@ def test_the_file_has_a_provenance_and_covers_fresh_cells():
         assert all(len(values) == len(errors.SIGNS) and min(values) >= 0 for values in fitted.values())
 
 
+def test_the_docstring_has_the_table_of_the_file():
+    assert calibrate.table_of(json.loads(calibrate.FILE.read_text())) in (errors.__doc__ or "")
+
+
 @pytest.mark.slow
 def test_a_refit_finds_errors_of_the_same_size_and_the_file_covers_other_cells():
     table = calibrate.differences(calibrate.random_cells(400, seed=5))
