@@ -112,7 +112,7 @@ def covered(table: pd.DataFrame) -> dict[str, float]:
 def table_of(content: dict[str, Any]) -> str:
     """The coefficients as a table: a row for each sign, "without a bound | with one" in the column of a quantity."""
     provenance, coefficients = content["provenance"], content["coefficients"]
-    rows = [("sign", *errors.QUANTITIES)]
+    rows: list[tuple[str, ...]] = [("sign", *errors.QUANTITIES)]
     for i, sign in enumerate(content["signs"]):
         pairs = ([coefficients[kind][name][i] for kind in ("unbounded", "bounded")] for name in errors.QUANTITIES)
         rows.append((sign, *(f"{without:g} | {bounded:g}" for without, bounded in pairs)))
