@@ -27,7 +27,7 @@ NONE_LOST = "none lost"
 
 
 def measured(seconds: Array, way: str, share: float, windows: int, rng: np.random.Generator) -> RoundTable:
-    """Rounds in which ``share`` of the calls are lost in a ``way``; rounds without a delivery are left out."""
+    """Rounds in which ``share`` of the calls are lost in a ``way``; rounds without a delivery are only counted."""
     window = np.arange(len(seconds)) * windows // len(seconds)
     if way == NONE_LOST:
         return RoundTable(seconds, np.ones(seconds.shape, dtype=bool), window)
@@ -51,6 +51,7 @@ def measured(seconds: Array, way: str, share: float, windows: int, rng: np.rando
         window=window[some],
         failed=lost[some],
         unknown=None if unknown is None else unknown[some],
+        empty=int(np.count_nonzero(~some)),
     )
 
 

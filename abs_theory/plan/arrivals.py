@@ -15,6 +15,8 @@ With fewer rounds most intervals are not identified, and the table says so.  Eve
 cannot be known; if they are missing from a short trace, its intervals are too narrow.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.traces import counted
 from abs_theory.typing import Array
 
-__all__ = ["full_wait_every", "mean_arrivals"]
+__all__ = ["LONGEST_STALL", "full_wait_every", "mean_arrivals"]
 
 
 # Chosen so that the intervals hold their level in the regimes above.
@@ -35,6 +37,8 @@ NEGLIGIBLE_MOVE = 0.25  # of the half-width: what stalls not seen may move a mea
 # Share of calls lost at an unknown time, above which they may be of another kind: up to it the intervals hold in at
 # least 90 % for each of six laws, whether calls are lost at random or are the slowest (a test); at 0.15 not for all.
 MOST_BLIND_CALLS = 0.12
+LONGEST_STALL = 30.0  # usual delays: a stall or a lost call of unknown length lasts up to this, log-uniformly
+MEAN_STALL = (LONGEST_STALL - 1) / math.log(LONGEST_STALL)  # usual delays, of that law
 FULL_WAITS_NEEDED = 20  # rounds that wait for everybody, to learn E[T_(k)] for every k
 
 
@@ -45,10 +49,14 @@ def mean_arrivals(
 
     The mean is over the rounds in which k workers delivered, or would have if no call had been lost; ``at_least`` is a
     lower bound of the mean from the times at which lost calls were given up, without a law.  ``reason`` is "" where the
-    95 % interval [low, high] is identified; it covers that calls lost at an unknown time were late, and that they were
-    as fast as others.  Elsewhere it says why not, and low and high are NaN: nobody waited so long; rounds lost calls
-    at that rank; the mean depends on few rounds; or the rank has seen few stalls or none, and stalls
-    would move its mean, judged by the number of workers that stall at once (``_hits``).
+    95 % interval [low, high] is identified; it covers that calls lost at an unknown time, or that failed early, were
+    late, and that they were as fast as others.  Elsewhere it says why not, and low and high are NaN:
+
+    - nobody waited so long, or rounds lost calls at that rank;
+    - the mean depends on few rounds;
+    - the rank has seen few stalls or none, and stalls would move its mean, judged by the number of workers that stall
+      at once (``_hits``);
+    - lost calls would move it, if more were lost at once, or rounds in which nothing arrived.
     """
     completed = complete(data, parts, rng) if completed is None else completed
     arrivals = completed.arrivals
@@ -56,16 +64,26 @@ def mean_arrivals(
     estimates = intervals.resampled_means(arrivals, data.window, rng)
     reason = np.full(n, "", dtype=object)
     unseen = estimates.rounds == 0
-    few = np.flatnonzero(~estimates.identified & ~unseen)
-    for i in few:
-        reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(estimates.needed[i], estimates.rounds[i] + 1):.0f} needed"
+    # whether calls lost at an unknown time were late or as fast as others
+    readings = [estimates, *(intervals.resampled_means(other, data.window, rng) for other in completed.others)]
+    low, high = np.min([of.low for of in readings], axis=0), np.max([of.high for of in readings], axis=0)
+    enough = np.fmax.reduce([of.needed for of in readings])
+    for i in np.flatnonzero(~np.isfinite(high - low) & ~unseen):
+        reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(enough[i], estimates.rounds[i] + 1):.0f} needed"
     share, length, tau = _hits(parts, n)
     needed = tau * STALLED_ROUNDS_NEEDED / np.maximum(share, 1e-9)
-    half = (estimates.high - estimates.low) / 2
+    half = np.min([of.high - of.low for of in readings], axis=0) / 2
     moved = np.where(rounds < needed, share * np.maximum(length - estimates.mean, 0), 0.0)
     for i in np.flatnonzero((moved > NEGLIGIBLE_MOVE * half) & (reason == "")):
         reason[i] = f"more workers may stall at once than did: {needed[i]:.0f} rounds needed"
-    low, high = _of_both_readings(estimates, completed, data.window, rng)
+    at_once = _share_beyond(data.lost.sum(axis=1), n) if data.lost.any() else np.zeros(n)
+    usual = float(np.nanmedian(parts.worker))
+    moved = at_once * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
+    reason[(moved > NEGLIGIBLE_MOVE * half) & (reason == "")] = "more calls may be lost at once than were"
+    if data.empty:
+        moved = data.empty / (rounds + data.empty) * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
+        why = f"{counted(data.empty, 'round')} in which nothing arrived may have been slow"
+        reason[(moved > NEGLIGIBLE_MOVE * half) & (reason == "")] = why
     blind = float(data.end_unknown.mean())
     if blind > MOST_BLIND_CALLS:
         reason[:] = f"{blind:.0%} of the calls were lost, and nobody knows when"
@@ -93,16 +111,6 @@ def mean_arrivals(
     return table
 
 
-def _of_both_readings(
-    estimates: intervals.Means, completed: Completed, window: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """Ends of the intervals, whether calls lost at an unknown time were late or as fast as others."""
-    if completed.alike is None:
-        return estimates.low, estimates.high
-    other = intervals.resampled_means(completed.alike, window, rng)
-    return np.fmin(estimates.low, other.low), np.fmax(estimates.high, other.high)
-
-
 def _at_least(data: RoundTable, rows: NDArray[np.bool_]) -> float:
     """Lower bound of the mean seconds of rounds ``rows``: the last arrival or the last time given up."""
     return float(np.nanmax(data.seconds[rows], axis=1).mean())
@@ -111,25 +119,31 @@ def _at_least(data: RoundTable, rows: NDArray[np.bool_]) -> float:
 def _hits(parts: Effects, n: int) -> tuple[Array, float, float]:
     """Share of rounds in which more than n - k workers stall, for each k; seconds of a stall; rounds in a spell.
 
-    From the number of stalled workers per round, by the beta-binomial law of equal mean and variance, because stalls
-    that occur together can exceed those seen.  Never less than the share that was seen.
+    Stalls that occur together can exceed those seen (``_share_beyond``).
     """
     stalled = parts.stalled.sum(axis=1)
     if not stalled.any():
         return np.zeros(n), 0.0, 1.0
+    length = float(np.nanmedian(parts.worker)) * float(parts.residual[parts.stalled].mean())
+    tau = intervals.correlation_time(stalled.astype(float), np.zeros(stalled.size, dtype=np.int64))
+    return _share_beyond(stalled, n), length, tau
+
+
+def _share_beyond(number: NDArray[np.integer], n: int) -> Array:
+    """Share of rounds in which the ``number`` of n workers is above n - k, for each k.
+
+    By the beta-binomial law of equal mean and variance; never less than the share that was seen.
+    """
     spare = n - np.arange(1, n + 1)
-    share = stalled.mean() / n
-    together = stalled.var() / (n * share * (1 - share)) if share < 1 else 1.0
+    share = number.mean() / n
+    together = number.var() / (n * share * (1 - share)) if share < 1 else 1.0
     inside = min(max((together - 1) / max(n - 1, 1), 0.0), 0.95)  # correlation of two workers of a round
     if inside > 1e-3:
         size = 1 / inside - 1
         tail = stats.betabinom(n, share * size, (1 - share) * size).sf(spare)
     else:
         tail = stats.binom(n, share).sf(spare)
-    seen = (stalled[:, None] > spare).mean(axis=0)
-    length = float(np.nanmedian(parts.worker)) * float(parts.residual[parts.stalled].mean())
-    tau = intervals.correlation_time(stalled.astype(float), np.zeros(stalled.size, dtype=np.int64))
-    return np.maximum(tail, seen), length, tau
+    return np.maximum(tail, (number[:, None] > spare).mean(axis=0))
 
 
 def full_wait_every(largest: int, n: int, rounds: int) -> int:

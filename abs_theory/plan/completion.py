@@ -7,9 +7,11 @@ time bounds the k-th arrival from below, whatever the law; how much later it com
 residuals, fitted with the lost calls as right-censored.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from abs_theory.plan import fit
 from abs_theory.plan.effects import Effects, Mask, RoundTable
@@ -28,7 +30,7 @@ class Completed:
 
     copies: Array  # shape copies x rounds x workers; NaN where nothing was tried or the server did not wait
     arrivals: Array  # k-th arrival of each round, the mean over copies; lost calls are late
-    alike: Array | None  # the same if calls lost at an unknown time are as fast as others; None: there are none
+    others: tuple[Array, ...]  # the same if calls that the times given up say nothing of are as fast as others
     least: Array  # lower bounds of the arrivals
     imputed: Mask  # arrivals that rest on the law
     blind: Mask  # those of them for which the times given up say nothing
@@ -46,7 +48,7 @@ def complete(data: RoundTable, parts: Effects, rng: np.random.Generator) -> Comp
     arrived = np.sort(data.delivered, axis=1)
     if not data.lost.any():
         nothing = np.zeros(arrived.shape, dtype=bool)
-        return Completed(data.delivered[None], arrived, None, arrived, nothing, nothing)
+        return Completed(data.delivered[None], arrived, (), arrived, nothing, nothing)
     last = np.where(data.observed, data.seconds, -np.inf).max(axis=1, keepdims=True)
     given_up = np.where(data.lost, np.maximum(data.seconds, last), np.nan)
     factor = parts.worker * parts.round[:, None]
@@ -57,7 +59,7 @@ def complete(data: RoundTable, parts: Effects, rng: np.random.Generator) -> Comp
     count = max(1, min(COPIES, MOST_CELLS // data.seconds.size))
     count = next(number for number in (8, 4, 2, 1) if number <= count)
     copies = np.repeat(data.delivered[None], count, axis=0)
-    rows, workers = np.nonzero(data.lost)
+    rows, workers = _in_order(data.lost, given_up, factor)
     scale = factor[rows, workers]
     for copy in copies:
         copy[rows, workers] = _later(law, given_up[rows, workers] / scale, rng) * scale
@@ -66,7 +68,14 @@ def complete(data: RoundTable, parts: Effects, rng: np.random.Generator) -> Comp
     rank = np.arange(data.seconds.shape[1])
     imputed = (rank >= data.observed.sum(axis=1, keepdims=True)) & np.isfinite(arrivals)
     blind = imputed & _blind(data, last).any(axis=1, keepdims=True)
-    return Completed(copies, arrivals, _alike(data, factor, last, rng), least, imputed, blind)
+    return Completed(copies, arrivals, _as_fast_as_others(data, parts, last, rng), least, imputed, blind)
+
+
+def _in_order(calls: Mask, given_up: Array, factor: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and workers of ``calls``, in an order that does not depend on that of the workers."""
+    rows, workers = np.nonzero(calls)
+    order = np.lexsort((factor[rows, workers], given_up[rows, workers], rows))
+    return rows[order], workers[order]
 
 
 def _later(law: "fit.Delay", above: Array, rng: np.random.Generator) -> Array:
@@ -76,20 +85,49 @@ def _later(law: "fit.Delay", above: Array, rng: np.random.Generator) -> Array:
     return np.where((beyond > 0) & np.isfinite(drawn), np.maximum(drawn, above), above)
 
 
-def _alike(data: RoundTable, factor: Array, last: Array, rng: np.random.Generator) -> Array | None:
-    """Arrivals if the calls whose end nobody saw, or that failed early, were as fast as others that last so long."""
+def _as_fast_as_others(data: RoundTable, parts: Effects, last: Array, rng: np.random.Generator) -> tuple[Array, ...]:
+    """Arrivals if the calls whose end nobody saw, or that failed early, were as fast as others.
+
+    Calls that failed early are taken as fast as others that last so long, as if failures struck at any moment, and as
+    fast as any, as if failures struck any call.
+    """
     blind = _blind(data, last)
     if not blind.any():
-        return None
+        return ()
+    of_round = parts.round ** _real_share(parts, data.observed)
+    factor = parts.worker * of_round[:, None]
+    factor = np.where(np.isfinite(factor), factor, np.nanmedian(parts.worker))
     residuals = np.sort((data.seconds / factor)[data.observed])
-    rows, workers = np.nonzero(blind)
+    rows, workers = _in_order(blind, data.seconds, factor)
     scale = factor[rows, workers]
-    after = np.where(data.end_unknown[rows, workers], 0.0, data.seconds[rows, workers]) / scale
-    first = np.searchsorted(residuals, after, side="right")
-    first = np.minimum(first, residuals.size - 1)
-    seconds = np.where(data.lost, np.inf, data.delivered)
-    seconds[rows, workers] = residuals[rng.integers(first, residuals.size)] * scale
-    return np.sort(seconds, axis=1)  # one draw: the mean of several would vary less from round to round than delays do
+    early = ~data.end_unknown[rows, workers]
+    after = np.where(early, data.seconds[rows, workers], 0.0) / scale
+    last_so_long = np.minimum(np.searchsorted(residuals, after, side="right"), residuals.size - 1)
+    arrivals = []
+    for first in (last_so_long, np.zeros_like(last_so_long)) if early.any() else (last_so_long,):
+        seconds = np.where(data.lost, np.inf, data.delivered)
+        # one draw: the mean of several would vary less from round to round than delays do
+        seconds[rows, workers] = residuals[rng.integers(first, residuals.size)] * scale
+        arrivals.append(np.sort(seconds, axis=1))
+    return tuple(arrivals)
+
+
+def _real_share(parts: Effects, observed: Mask) -> float:
+    """Share of the spread of the round factors that is not the noise of a median over workers, from 0 to 1.
+
+    Factors that are noise would make calls of a round alike that are not, and so the first arrivals too late.
+    """
+    known = observed.sum(axis=1) > 1
+    if not known.any():
+        return 0.0
+    spreads = [
+        np.median(np.abs(logs - np.median(logs)))
+        for logs in (np.log(parts.round[known]), np.log(parts.residual[observed]))
+    ]
+    if spreads[0] == 0:
+        return 1.0
+    noise = math.pi / 2 * spreads[1] ** 2 / float(observed[known].sum(axis=1).mean())  # of a median of normal values
+    return float(np.clip(1 - noise / spreads[0] ** 2, 0.0, 1.0))
 
 
 def _blind(data: RoundTable, last: Array) -> Mask:

@@ -29,6 +29,7 @@ class RoundTable:
     lined_up: bool = False  # rows are the workers' attempts in order, not rounds that began together
     failed: Mask | None = None  # attempts that the server waited for in vain; None: none
     unknown: Mask | None = None  # failed attempts whose end nobody saw; None: none
+    empty: int = 0  # further rounds, in which nothing arrived
 
     @property
     def lost(self) -> Mask:
@@ -62,6 +63,10 @@ def table(trace: Trace) -> RoundTable:
     If some gradients were stale, workers did not start rounds together.  Row j then has the j-th attempt of each
     worker, up to the smallest number of attempts that a worker made.
     """
+    return replace(_arranged(trace), empty=len(trace.empty_rounds))
+
+
+def _arranged(trace: Trace) -> RoundTable:
     attempts = trace.attempts
     if {"version_read", "version_applied"} <= set(attempts) and _any_stale(attempts[attempts["observed"]]):
         counts = np.bincount(attempts["worker"], minlength=trace.n)
@@ -119,7 +124,7 @@ def of_those_asked(data: RoundTable, asked: int) -> RoundTable:
     shape = len(data.seconds), asked
     parts = [None if mask is None else mask[tried].reshape(shape) for mask in (data.failed, data.unknown)]
     seconds, observed = data.seconds[tried].reshape(shape), data.observed[tried].reshape(shape)
-    return RoundTable(seconds, observed, data.window, data.lined_up, *parts)
+    return RoundTable(seconds, observed, data.window, data.lined_up, *parts, empty=data.empty)
 
 
 def _any_stale(deliveries: pd.DataFrame) -> bool:

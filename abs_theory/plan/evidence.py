@@ -80,7 +80,7 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     else:
         fleets = np.stack([resized(fleet, effects(fleet), n, rng)[0] for fleet in fleets])
     arrivals = np.sort(fleets, axis=2).mean(axis=0)
-    rounds = RoundTable(arrivals, np.ones(arrivals.shape, dtype=bool), window)
+    rounds = RoundTable(arrivals, np.ones(arrivals.shape, dtype=bool), window, empty=measured.empty)
     like = effects(fleets[0])
     completed = complete(rounds, like, rng)
     return Evidence(n, trace, measured, factors, diagnosis, found, fleets, window, rounds, like, completed)

@@ -37,9 +37,9 @@ class FleetModel:
 
     @property
     def laws(self) -> Delay | list[Delay]:
-        """One law, or one for each worker."""
+        """One law, or one for each worker, from fast to slow."""
         best = [fit.best_fit(fits).law for fits in self.fits]
-        return best[0] if len(best) == 1 else [best[g] for g in self.group]
+        return best[0] if len(best) == 1 else [best[g] for g in np.sort(self.group)]
 
     @property
     def delay_texts(self) -> list[str]:

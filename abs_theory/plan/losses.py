@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from abs_theory.plan.arrivals import LONGEST_STALL
 from abs_theory.plan.effects import effects, of_those_asked
 from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.intervals import FEWEST, FEWEST_BLOCKS, block_averages
@@ -25,9 +26,9 @@ MOST_LOST = 0.05  # upper loss above which the data do not carry a choice (a con
 COPIES = 400  # bootstrap traces
 UPPER = 0.95  # quantile that is the upper loss
 # Rounds without a stall do not prove that there are none.  Their number is drawn from a Gamma law as if this many had
-# been seen more, and their length, in usual delays, is log-uniform up to the longest.  The weaker prior of the range in
+# been seen more, and their length is log-uniform up to LONGEST_STALL usual delays.  The weaker prior of the range in
 # which choices called identified keep their error on rare stalls (python -m benchmarks losses); 0.5 is Jeffreys'.
-UNSEEN_STALLS, LONGEST_STALL = 0.4, 30.0
+UNSEEN_STALLS = 0.4
 EXCHANGEABLE = 0.01  # significance at which workers, rounds or successive delays are taken as unlike
 MOST_POOLED_DELAYS, MOST_POOLED_WORKERS = 20_000, 64  # beyond which blocks of rounds tell enough
 FEWEST_STALLS = 10  # for a test of how they are spread

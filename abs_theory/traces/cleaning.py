@@ -41,8 +41,8 @@ WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 @np.errstate(all="ignore")  # of numbers at the ends of the range of floats; what comes of them is judged by its value
 def clean(
     frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
-) -> tuple[pd.DataFrame, Names, list[str]]:
-    """Attempts as ``traces.Trace`` has them, the names of the workers, and the report."""
+) -> tuple[pd.DataFrame, Names, list[str], tuple[int, ...]]:
+    """Attempts as ``traces.Trace`` has them, names of workers, the report, and the rounds in which nothing arrived."""
     if not (warmup == "auto" or (is_integer(warmup) and int(warmup) >= 0)):
         raise ValueError(f'warmup must be "auto" or a number of rounds >= 0, got {warmup!r}')
     report: list[str] = []
@@ -53,10 +53,10 @@ def clean(
     if not table["observed"].any():
         raise ValueError(f"no attempt was delivered, there is nothing to learn from; {'; '.join(report)}")
     tried = table[["round", "worker"]]  # also in rows that are not usable: such a worker did not join later
-    table = with_lost_calls(table, len(workers), report)
+    table, empty = with_lost_calls(table, len(workers), report)
     table["window"] = windows(table["round"].to_numpy())
     report += notices(table, workers, tried)
-    return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report
+    return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report, empty
 
 
 def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:

@@ -17,16 +17,18 @@ __all__ = ["membership", "with_lost_calls"]
 MOST_FILLED_ROWS = 20_000_000  # added for missing attempts; more would not fit into memory
 
 
-def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFrame:
+def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> tuple[pd.DataFrame, tuple[int, ...]]:
     """Add times for lost calls (NaN seconds) and rows for missing workers; remove rows that are not usable.
 
-    ``table`` is sorted by round and worker and has a delivery.
+    ``table`` is sorted by round and worker and has a delivery.  Also returns the rounds that are left out, because
+    nothing arrived in them.
     """
     rounds, place = numbered(table["round"].to_numpy())
     last = np.full(len(rounds), -np.inf)
     np.maximum.at(last, place, np.where(table["observed"], table["seconds"], -np.inf))
     with_arrivals = last > 0
-    if not with_arrivals.all():
+    empty = tuple(rounds[~with_arrivals].tolist())
+    if empty:
         report.append(f"{counted(int((~with_arrivals).sum()), 'round')} in which nothing arrived left out")
         table = table[with_arrivals[place]]
         rounds, last = rounds[with_arrivals], last[with_arrivals]
@@ -44,7 +46,7 @@ def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFr
     if not keep.all():
         table = table[keep]
     if not len(missing):
-        return table
+        return table, empty
     at, who = missing.T
     extra = pd.DataFrame({"round": rounds[at], "worker": who, "seconds": last[at], "observed": False, "usable": True})
     if "k_waited" not in table:  # else the server did not wait for them
@@ -57,7 +59,7 @@ def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> pd.DataFr
     if "status" in table:
         extra["status"] = pd.Categorical(["censored"] * len(extra), table["status"].cat.categories)
     both = pd.concat([table, extra], ignore_index=True)
-    return both.iloc[np.lexsort((both["worker"], both["round"]))]
+    return both.iloc[np.lexsort((both["worker"], both["round"]))], empty
 
 
 def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Ints:

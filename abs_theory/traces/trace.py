@@ -38,6 +38,7 @@ class Trace:
     workers: tuple[int | str, ...]  #: names, in the order of their numbers
     report: tuple[str, ...] = ()  #: what was done and noticed, in short sentences
     columns: tuple[str, ...] = ()  #: names of the columns that were read; none of a timeline
+    empty_rounds: tuple[int, ...] = ()  #: numbers of rounds that are left out, because nothing arrived in them
 
     @property
     def n(self) -> int:
@@ -137,7 +138,9 @@ class Trace:
         taking_part, worker = np.unique(left["worker"].to_numpy(), return_inverse=True)
         note = (f"{counted(earlier, 'round')} before round {first} left out",) if earlier else ()
         workers = tuple(self.workers[i] for i in taking_part)
-        return replace(self, attempts=left.assign(worker=worker), workers=workers, report=(*self.report, *note))
+        empty = tuple(number for number in self.empty_rounds if number >= first)
+        left = left.assign(worker=worker)
+        return replace(self, attempts=left, workers=workers, report=(*self.report, *note), empty_rounds=empty)
 
     def waiting_for(self, k: int) -> "Trace":
         """The trace of a server that waits for ``k`` arrivals: later attempts are censored at the k-th arrival."""
@@ -217,7 +220,7 @@ def from_frame(
     """
     try:
         frame, understood, read_columns = attempts_of(frame, "long", Wishes(columns or {}, ignore, decimal))
-        attempts, workers, report = clean(frame, unit, warmup, dataset)
+        attempts, workers, report, empty = clean(frame, unit, warmup, dataset)
     except ValueError as problem:
         raise ValueError(one_line(str(problem))) from None
-    return Trace(attempts, workers, tuple(map(one_line, [*understood, *report])), read_columns)
+    return Trace(attempts, workers, tuple(map(one_line, [*understood, *report])), read_columns, empty)
