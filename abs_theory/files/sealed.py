@@ -74,6 +74,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     1 False
     True
     """
+    if not isinstance(path, Path):
+        raise ValueError(f"path must be a pathlib.Path, got {path!r}")
     path = path.resolve()
     if path.exists() and not path.is_file():
         with open(path, "wb") as file:
