@@ -64,6 +64,7 @@ UNIT_AT_END = re.compile(r"(.*?)(?:[\s_]*[\[(]\s*([a-zA-Z\u00b5\u03bc]+)\s*[\])]
 BRACKETS = re.compile(r"(.+?)\s*[\[(]\s*([^\s\])]+)\s*[\])]")
 FEWEST_FOR_PAIRS, MOST_PAIRS = 6, 1.1  # rows, and pairs over rows, for two columns to number rounds and workers
 FEWEST_FOR_CONTENT = 5  # rows from which the content of a column may decide what it is
+FIRST_ROWS = 1000  # that are enough to see that a column is no summary
 AGREEMENT = 1e-3  # relative rounding with which a summary agrees with the columns that it summarises
 
 
@@ -469,16 +470,25 @@ def _summarises(
     values: np.ndarray, others: list[np.ndarray], kinds: tuple[str, ...] = ("max", "min", "mean", "median", "sum")
 ) -> bool:
     """Whether ``values`` are a summary of ``others`` in every row in which these differ by more than rounding."""
+    first = [other[:FIRST_ROWS] for other in others]
+    if len(values) > FIRST_ROWS and not _agreeing(values[:FIRST_ROWS], first, kinds)[0]:
+        return False  # most columns are none, and the first rows show it
+    agreeing, rows = _agreeing(values, others, kinds)
+    if rows < (1 if len(kinds) == 1 else FEWEST_FOR_CONTENT):
+        return len(kinds) == 1
+    return bool(agreeing)
+
+
+def _agreeing(values: np.ndarray, others: list[np.ndarray], kinds: tuple[str, ...]) -> tuple[list[str], int]:
+    """The summaries that ``values`` may be, and the number of rows that decide it: those in which ``others`` differ."""
     table = np.column_stack(others)
     with np.errstate(invalid="ignore"):
         spread = table.max(axis=1) - table.min(axis=1) > 10 * AGREEMENT * np.abs(table.max(axis=1))
     rows = np.isfinite(table).all(axis=1) & np.isfinite(values) & spread
-    if rows.sum() < (1 if len(kinds) == 1 else FEWEST_FOR_CONTENT):
-        return len(kinds) == 1
+    values, table = values[rows], table[rows]
     functions = {"max": np.max, "min": np.min, "mean": np.mean, "median": np.median, "sum": np.sum}
-    return any(
-        np.allclose(values[rows], functions[kind](table[rows], axis=1), rtol=AGREEMENT, atol=0) for kind in kinds
-    )
+    agreeing = [k for k in kinds if np.allclose(values, functions[k](table, axis=1), rtol=AGREEMENT, atol=0)]
+    return agreeing, len(values)
 
 
 def _worker_names(columns: list[str]) -> tuple[list[str], list[str], str | None]:
