@@ -311,16 +311,13 @@ def times_to_target(cells: list[tuple[int, float]], played: list[Played], consta
 def _proposed(
     model: FleetModel, n: int, constants: Constants, target: float, rng: np.random.Generator
 ) -> list[tuple[int, float]]:
-    """The best candidates by the laws alone; none if the laws are almost constant, which no mean field covers."""
+    """The best candidates by the laws alone."""
     laws = model.laws
     atoms = any(law.has_atoms for law in (laws if isinstance(laws, list) else [laws]))
-    try:
-        with np.errstate(all="ignore"):
-            # the fast route will do: the replayed trace decides
-            method, generator = ("auto", rng) if atoms else ("fast", None)
-            curve = choose.best(laws, n, constants, Target(target), method=method, rng=generator).curve
-    except ValueError:
-        return []
+    with np.errstate(all="ignore"):
+        # the fast route will do: the replayed trace decides
+        method, generator = ("auto", rng) if atoms else ("fast", None)
+        curve = choose.best(laws, n, constants, Target(target), method=method, rng=generator).curve
     near = curve[curve["objective"] <= CONTENDER_FACTOR * curve["objective"].min()].nsmallest(
         MOST_CONTENDERS, "objective"
     )

@@ -95,7 +95,7 @@ def plan(
         objective=objective,
         savings=savings,
         restart_savings=_restart_savings(replay, setting),
-        predicted=_predicted(model, k, evidence.n, threshold, rng),
+        predicted=_predicted(model, k, evidence.n, threshold),
         replayed=math.nan if setting is None else setting.played.round_time,
         full_wait_every=full_wait_every(choice.largest, evidence.n, len(evidence.measured.seconds)),
         curve=_curve(means, choice, model),
@@ -177,16 +177,9 @@ def _curve(means: pd.DataFrame, choice: KChoice, model: FleetModel | None) -> pd
     return means.join(choice.curve).assign(model=np.where(means["rounds"] > 0, by_model, math.nan))
 
 
-def _predicted(model: FleetModel | None, k: int, n: int, threshold: float | None, rng: np.random.Generator) -> float:
-    """Round time by the laws; those with atoms are simulated."""
+def _predicted(model: FleetModel | None, k: int, n: int, threshold: float | None) -> float:
+    """Round time by the laws."""
     if model is None or threshold is None:
         return math.nan
-    laws = model.laws
-    if threshold == 0 or k == n:
-        return order_stats.mean(laws, k, n) * model.factor
-    try:
-        with np.errstate(all="ignore"):
-            seconds = steady_state.abs_sgd(laws, k, n, threshold).round_time
-    except ValueError:  # atoms, or laws that are all but constant
-        seconds = steady_state.abs_sgd(laws, k, n, threshold, "monte-carlo", rng).round_time
-    return float(seconds) * model.factor
+    with np.errstate(all="ignore"):
+        return float(steady_state.abs_sgd(model.laws, k, n, threshold).round_time) * model.factor
