@@ -139,7 +139,7 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         k = int(np.flatnonzero(advised)[chosen])
         of_each[:, advised] = losses.expected, losses.upper
         expected, upper = of_each[:, k].tolist()
-    alike = np.flatnonzero(np.log(rate) >= math.log(rate[best]) - STANDARD_ERRORS_95 * np.nan_to_num(error, nan=0.0))
+    alike = within_noise(rate, best, error)
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
     open_rates = (ks / means["at_least"].to_numpy())[on_law & (ks != k + 1)]
@@ -166,6 +166,15 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         against_all=gain,
         curve=pd.DataFrame({"rate": rate, "error": error, "expected_loss": of_each[0]}, index=means.index),
     )
+
+
+def within_noise(rate: Array, best: int, error: Array) -> NDArray[np.intp]:
+    """Places of the rates that are not clearly below that of ``best``, itself included.
+
+    ``error`` has the standard error of the logarithm of each rate over the best one.
+    """
+    log = np.log(rate)  # all by one function: math.log may differ from it in the last bit
+    return np.flatnonzero(log >= log[best] - STANDARD_ERRORS_95 * np.nan_to_num(error, nan=0.0))
 
 
 def without_slow(evidence: Evidence, slow: Sequence[int | str | float], rng: np.random.Generator) -> tuple[WhatIf, ...]:
