@@ -3,6 +3,7 @@
 # make bench [QUICK=1] speed beside the alternatives    make notebooks   JupyterLab
 # make docs [QUICK=1]  the documentation into docs/site
 # make test-lowest [SHORT=1]   the test suite on the lowest versions that pyproject.toml allows
+# make test-newest [SHORT=1]   the test suite on the newest versions
 # Each creates its own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: figures test test-lowest bench check notebooks docs clean
+.PHONY: figures test test-lowest test-newest bench check notebooks docs clean
 
 figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick) $(if $(FULL),--full)
@@ -26,6 +27,11 @@ test-lowest:
 	.venv-lowest/bin/pip install --quiet --requirement .venv-lowest/requirements.txt
 	.venv-lowest/bin/pip install --quiet --no-deps --editable .
 	.venv-lowest/bin/python -m pytest -q -n auto -W ignore::DeprecationWarning $(if $(SHORT),$(SHORT_TESTS))
+
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable ".[dev]"
+	.venv-newest/bin/python -m pytest -q -n auto $(if $(SHORT),$(SHORT_TESTS))
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks theory $(if $(QUICK),--quick)
@@ -51,7 +57,7 @@ docs: $(READY)
 	@echo docs/site/index.html
 
 clean:
-	rm -rf $(VENV) .venv-lowest figures .cache .pytest_cache .ruff_cache build docs/site docs/reference docs/generated docs/tutorials docs/examples docs/jupyter_execute *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest figures .cache .pytest_cache .ruff_cache build docs/site docs/reference docs/generated docs/tutorials docs/examples docs/jupyter_execute *.egg-info
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
