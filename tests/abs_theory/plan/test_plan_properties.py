@@ -21,6 +21,7 @@ def measured(seed=0, lost=0.0, slowest=False, digits=3):
     frame = synthetic_traces.frame(seconds)
     frame["worker"] = frame["worker"].map("gpu-{}".format)
     gone = seconds >= np.quantile(seconds, 1 - lost) if slowest else rng.random(seconds.shape) < lost
+    gone[[0, -1]] = False  # an empty cell at the start or end of a column says that the worker joins later, or leaves
     return frame.assign(seconds=frame["seconds"].mask(gone.ravel() & (lost > 0)))
 
 
