@@ -76,8 +76,10 @@ def split_count(text: str) -> tuple[str, int | None]:
     >>> split_count("exponential:mean=1 x 15")
     ('exponential:mean=1', 15)
     """
-    law_text, count = re.fullmatch(r"(.*?)(?:\s+x\s*(\d+))?\s*", text, flags=re.DOTALL).groups()  # pyright: ignore
-    return law_text, None if count is None else int(count)
+    law_text, _, count = text.rpartition("x")
+    if count.strip().isdecimal() and law_text != law_text.rstrip():
+        return law_text.rstrip(), int(count)
+    return text.rstrip(), None
 
 
 def delay_law(text: str) -> Delay:

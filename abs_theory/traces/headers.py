@@ -64,6 +64,7 @@ UNIT_AT_END = re.compile(r"(.*?)(?:[\s_]*[\[(]\s*([a-zA-Z\u00b5\u03bc]+)\s*[\])]
 BRACKETS = re.compile(r"(.+?)\s*[\[(]\s*([^\s\])]+)\s*[\])]")
 FEWEST_FOR_PAIRS, MOST_PAIRS = 6, 1.1  # rows, and pairs over rows, for two columns to number rounds and workers
 FEWEST_FOR_CONTENT = 5  # rows from which the content of a column may decide what it is
+LONGEST_NAME = 300  # characters of the name of a column; patterns take long to match much longer ones
 FIRST_ROWS = 1000  # that are enough to see that a column is no summary
 AGREEMENT = 1e-3  # relative rounding with which a summary agrees with the columns that it summarises
 
@@ -87,6 +88,9 @@ def attempts_of(
     Raises ValueError if the columns allow two readings, with both.
     """
     frame, roles = _chosen(_differing(frame), wishes)
+    longest = max((len(str(name)) for name in frame.columns), default=0)
+    if longest > LONGEST_NAME:
+        raise ValueError(f"names of columns must have at most {LONGEST_NAME} characters, got one of {longest}")
     report: list[str] = []
     by_key = {_key(name): name for name in frame.columns}
     exact = {role: by_key[_key(role)] for role in ROLES if _key(role) in by_key and role not in roles}

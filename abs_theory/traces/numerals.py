@@ -35,8 +35,8 @@ COMPOSITE = (list, dict, set, tuple, np.ndarray, bytes)  # kinds of cells that a
 GROUP = "[ '\u00a0\u2009\u202f\u2019]"  # spaces of every width and apostrophes between groups of three digits
 _SPACED = re.compile(rf"(?<=\d){GROUP}(?=\d{{3}}(?:{GROUP}|[.,]|$))")
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
-_POINT = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:,\d{{3}})+(?:\.\d*)?|\d*\.?\d+|\d+\.){_EXPONENT}")
-_COMMA = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:\.\d{{3}})+(?:,\d*)?|\d*,?\d+|\d+,){_EXPONENT}")
+_POINT = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:,\d{{3}})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+){_EXPONENT}")
+_COMMA = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:\.\d{{3}})+(?:,\d*)?|\d+(?:,\d*)?|,\d+){_EXPONENT}")
 _DURATION = re.compile(r"(?:\d+ days?,? )?\d+:\d{1,2}:\d{1,2}(?:[.,]\d+)?")
 _SHORT_DURATION = re.compile(r"\d+:\d{2}(?:[.,]\d+)?")
 

@@ -22,7 +22,7 @@ EXACT_NUMBERS: dict[str, str] = {} if _PANDAS >= (3, 1) else {"float_precision":
 
 CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
 EXACT = 2.0**53  # beyond, a float does not hold every whole number
-NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
+NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
 def read_parquet(source: Source) -> Loaded:

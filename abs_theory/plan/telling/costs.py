@@ -14,6 +14,8 @@ __all__ = ["Cost", "Price", "Run", "cost", "price"]
 SECONDS_PER_HOUR = 3600.0
 LEAST_IN_CENTS = 0.1  # of the currency; smaller amounts are printed with two digits
 HOURS_IN = {"s": 1 / SECONDS_PER_HOUR, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0, "month": 730.5}
+PRICE = re.compile(r"\s*([^\d\s.,/+-]*)\s*(\d+\.?\d*|\.\d+)\s*([^\d\s.,/]*)\s*/\s*([a-z]+)\s*")
+LONGEST_PRICE = 100  # characters; the pattern takes long to match much longer text
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def price(text: str) -> Price:
     >>> price("2.5 EUR/h")
     Price(per_hour=2.5, currency='EUR')
     """
-    match = re.fullmatch(r"\s*([^\d\s.,/+-]*)\s*(\d+\.?\d*|\.\d+)\s*([^\d\s.,/]*)\s*/\s*([a-z]+)\s*", text)
+    match = PRICE.fullmatch(text) if len(text) <= LONGEST_PRICE else None
     if not match or match[4] not in HOURS_IN or (match[1] and match[3]):
         raise ValueError(f"price must be of one worker, as 2.5/h, $2.5/h or 60/day, got {text!r}")
     per_hour = float(match[2]) / HOURS_IN[match[4]]

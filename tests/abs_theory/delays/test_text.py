@@ -101,3 +101,5 @@ def test_what_cannot_be_read_is_explained(texts, message):
 def test_a_count_stands_after_the_law(text):
     assert delay_texts.split_count(text) == ("exponential:mean=1", 3)
     assert delay_texts.split_count("exponential:mean=1") == ("exponential:mean=1", None)
+    assert delay_texts.split_count("exponential x") == ("exponential x", None)
+    assert delay_texts.split_count(" " * 100_000 + "x") == (" " * 100_000 + "x", None)  # at once
