@@ -92,14 +92,10 @@ def abs_batch(
     if method not in ("auto", "mean-field"):
         raise ValueError(f'method must be "auto", "mean-field" or "monte-carlo", got {method!r}')
     memoryless = T == 0 and in_flight and all(isinstance(law, Exponential) for law in workers.laws)
-    known = least if math.isinf(theta) or memoryless else None
-    if (
-        theta == 0
-        and in_flight
-        and known is None
-        and k <= MOST_SUMMED
-        and not any(law.has_atoms for law in workers.laws)
-    ):
+    known = None
+    if math.isinf(theta) or memoryless:
+        known = least
+    elif theta == 0 and in_flight and k <= MOST_SUMMED and not any(law.has_atoms for law in workers.laws):
         known = T + renewal.mean_event_time(workers, k, n)
     return _mean_field(workers, k, theta, T, in_flight, known)
 

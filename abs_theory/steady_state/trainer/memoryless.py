@@ -10,11 +10,9 @@ import numpy as np
 from scipy import stats
 
 from abs_theory.delays import Delay, Exponential
-from abs_theory.typing import Array
+from abs_theory.steady_state.trainer import nodes
 
 __all__ = ["round_time"]
-
-NODES = 64  # of the average over the law of the update time
 
 
 def round_time(law: Exponential, k: int, n: int, update_seconds: Delay) -> float:
@@ -31,7 +29,7 @@ def round_time(law: Exponential, k: int, n: int, update_seconds: Delay) -> float
     inverse = np.append(0.0, np.cumsum(1 / np.arange(1.0, n + 1)))
     seconds = law.mean * (inverse[n - waiting] - inverse[n - waiting - missing])
     ends = np.zeros((states, states))
-    for T, weight in _nodes(update_seconds):
+    for T, weight in zip(*nodes.of_law(update_seconds), strict=True):
         done = -math.expm1(-T / law.mean)
         for state in range(states):
             left = max(state - k, 0)
@@ -40,11 +38,3 @@ def round_time(law: Exponential, k: int, n: int, update_seconds: Delay) -> float
     balance = np.vstack([ends.T - np.eye(states), np.ones(states)])
     occupied = np.linalg.lstsq(balance, np.append(np.zeros(states), 1.0), rcond=None)[0]
     return float(occupied @ seconds + update_seconds.mean)
-
-
-def _nodes(law: Delay) -> list[tuple[float, float]]:
-    if law.var == 0:
-        return [(float(law.mean), 1.0)]
-    x, w = np.polynomial.legendre.leggauss(NODES)
-    times: Array = np.asarray(law.ppf((1 + x) / 2))
-    return list(zip(times.tolist(), (w / 2).tolist(), strict=True))

@@ -25,13 +25,12 @@ from abs_theory.checks import check_k, explains_types
 from abs_theory.delays import Delay, as_delay
 from abs_theory.order_stats import over_time
 from abs_theory.results import TrainerState
+from abs_theory.steady_state.trainer import nodes
 from abs_theory.steady_state.trainer.errors import with_error
 from abs_theory.typing import Array, DelayLike
 from abs_theory.workers import as_workers
 
 __all__ = ["tail_batching"]
-
-NODES = 64  # of averages over the time of the k-th task, and over the time of an update
 
 
 @explains_types
@@ -75,13 +74,11 @@ def _late_seconds(law: Delay, k: int, n: int, update: Delay | None) -> float:
     """Mean seconds for which a late task runs while the server updates."""
     if update is None:
         return 0.0
-    x, w = np.polynomial.legendre.leggauss(NODES)
-    quantiles, weights = (1 + x) / 2, w / 2
+    quantiles, weights = nodes.of_quantiles()
     first = law.isf(stats.beta.ppf(quantiles, n - k + 1, k))  # nodes of the time of the k-th task
-    seconds = np.array([update.mean]) if update.var == 0 else update.ppf(quantiles)
+    seconds, update_weights = nodes.of_law(update)
     ran = law.integrated_tail(first) - law.integrated_tail(np.add.outer(seconds, first))
-    ran = (ran / law.sf(first)) @ weights
-    return float(ran[0] if ran.size == 1 else ran @ weights)
+    return float(update_weights @ (ran / law.sf(first)) @ weights)
 
 
 def _long_round(law: Delay, k: int, n: int) -> float:
@@ -94,7 +91,7 @@ def _long_round(law: Delay, k: int, n: int) -> float:
     workers = as_workers(law, 1)
 
     def late(t: Array) -> Array:
-        sf = workers.laws[0].sf(t)
+        sf = law.sf(t)
         longer = stats.binom.pmf(m[:, None], n, sf)
         beyond = stats.binom.sf(put_off, n, sf)
         logs = {c: np.log1p(-np.minimum(some_longer[c] @ longer + beyond, 1 - 1e-16)) for c in parts}
