@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from abs_theory.plan.effects import Effects, RoundTable
+from abs_theory.plan.effects import Effects, RoundTable, medians
 from abs_theory.plan.intervals import correlation_time
 from abs_theory.typing import Array
 
@@ -56,7 +56,7 @@ def changes(
         own = [_rows(np.log(column), n) for column in seconds.T]
         fleet = [row for row in own[0] if any(abs(row - other) < FEWEST_ROUNDS for other in own[-1])]
         own = [[row for row in rows if all(abs(row - both) >= FEWEST_ROUNDS for both in fleet)] for rows in own]
-        of_rounds, of_workers = _row_medians(seconds), seconds
+        of_rounds, of_workers = medians(seconds, 1, math.nan), seconds
     else:
         own, of_rounds = _of_workers(seconds, parts)
         of_workers = seconds / of_rounds[:, None]
@@ -78,7 +78,7 @@ def _of_workers(seconds: Array, parts: Effects) -> tuple[list[list[int]], Array]
     accepted: list[list[int]] = [[] for _ in range(n)]
     of_rounds = parts.round
     for _ in range(MOST_SEARCHES):
-        of_rounds = np.exp(_row_medians(np.log(seconds / level)))
+        of_rounds = np.exp(medians(np.log(seconds / level), 1, math.nan))
         own = seconds / of_rounds[:, None]
         found = [accepted[i] or _rows(np.log(column), n + 1) for i, column in enumerate(own.T)]
         factors = np.array([0.0 if accepted[i] else _largest(own[:, i], found[i]) for i in range(n)])
@@ -91,16 +91,6 @@ def _of_workers(seconds: Array, parts: Effects) -> tuple[list[list[int]], Array]
             ):
                 level[part, i] = np.nanmedian(values)
     return accepted, of_rounds
-
-
-def _row_medians(values: Array) -> Array:
-    """Medians of the rows; NaN for those without a value."""
-    if np.isfinite(values.min()):  # faster than a median that looks for NaN
-        return np.median(values, axis=1)
-    known = np.isfinite(values).any(axis=1)
-    medians = np.full(len(values), np.nan)
-    medians[known] = np.nanmedian(values[known], axis=1)
-    return medians
 
 
 def _largest(values: Array, rows: list[int]) -> float:

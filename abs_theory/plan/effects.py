@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
 
-__all__ = ["Effects", "RoundTable", "asked_per_round", "effects", "of_those_asked", "table"]
+__all__ = ["Effects", "RoundTable", "asked_per_round", "effects", "medians", "of_those_asked", "table"]
 
 Mask = NDArray[np.bool_]
 
@@ -160,17 +160,16 @@ def effects(seconds: Array) -> Effects:
     residual = np.log(seconds)
     worker, of_round = np.zeros(n), np.zeros(rounds)
     seen = np.isfinite(residual)
-    columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     for _ in range(POLISH_SWEEPS):
         if rounds > 1 or n == 1:
-            step = _median(residual, 0, columns)
+            step = medians(residual, 0, unknown=0.0)
             worker += step
             residual -= step
         if n > 1:
-            step = _median(residual, 1, rows)
+            step = medians(residual, 1, unknown=0.0)
             of_round += step
             residual -= step[:, None]
-    level = np.median(of_round[rows])
+    level = np.median(of_round[seen.any(axis=1)])
     worker[~seen.any(axis=0)] = np.nan
     bulk = residual[seen]
     spread = 1.4826 * float(np.median(np.abs(bulk - np.median(bulk))))
@@ -179,10 +178,11 @@ def effects(seconds: Array) -> Effects:
     return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(residual), stalled)
 
 
-def _median(values: Array, axis: int, known: NDArray[np.intp]) -> Array:
-    """Medians along ``axis``; 0 except at ``known``, which have values."""
+def medians(values: Array, axis: int, unknown: float) -> Array:
+    """Medians along ``axis`` of a table with NaN for what is not known; ``unknown`` where nothing is."""
     if np.isfinite(values.min()):  # faster than a median that looks for NaN
         return np.median(values, axis=axis)
-    medians = np.zeros(values.shape[1 - axis])
-    medians[known] = np.nanmedian(np.take(values, known, axis=1 - axis), axis=axis)
-    return medians
+    known = np.flatnonzero(np.isfinite(values).any(axis=axis))
+    result = np.full(values.shape[1 - axis], unknown)
+    result[known] = np.nanmedian(np.take(values, known, axis=1 - axis), axis=axis)
+    return result

@@ -181,5 +181,7 @@ def _predicted(model: FleetModel | None, k: int, n: int, threshold: float | None
     """Round time by the laws."""
     if model is None or threshold is None:
         return math.nan
+    if threshold == 0 or k == n:
+        return order_stats.mean(model.laws, k, n) * model.factor
     with np.errstate(all="ignore"):
         return float(steady_state.abs_sgd(model.laws, k, n, threshold).round_time) * model.factor
