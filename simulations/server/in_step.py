@@ -425,9 +425,9 @@ class InStep:
         for name in ("held", "version", "start", "finish", "task_steps", "task_size"):
             setattr(self, name, getattr(self, name)[number])
         self.rngs = [self.rngs[place] for place in number.tolist()]
-        self.steps.keep(kept)
+        self.steps.keep(number)
         if self.draws is not None:
-            self.draws.keep(kept)
+            self.draws.keep(number)
         if self.meter is not None:
             self.meter.keep(kept)
         self._arrange()

@@ -22,8 +22,8 @@ class NextSteps(Protocol):
         """
         ...
 
-    def keep(self, rows: np.ndarray) -> None:
-        """Forget all but these rows, which are numbered anew."""
+    def keep(self, numbers: np.ndarray) -> None:
+        """Forget all but these workers, which are numbered anew."""
         ...
 
 
@@ -45,7 +45,7 @@ class Drawn:
     """Steps of independent workers, drawn from each worker's own stream in the blocks of ``streams.in_blocks``."""
 
     def __init__(self, laws: Sequence[Delay], rngs: Sequence[Sequence[np.random.Generator]]):
-        self.n, count = len(laws), len(laws) * len(rngs)
+        count = len(laws) * len(rngs)
         self._laws = list(laws) * len(rngs)
         self._rngs = [rng for row in rngs for rng in row]
         self._blocks = [0] * count  # drawn so far
@@ -62,8 +62,7 @@ class Drawn:
             ends[going] += self._take(numbers[going])
         return ends
 
-    def keep(self, rows: np.ndarray) -> None:
-        numbers = (rows[:, None] * self.n + np.arange(self.n)).ravel()
+    def keep(self, numbers: np.ndarray) -> None:
         for name in ("_laws", "_rngs", "_blocks"):
             values = getattr(self, name)
             setattr(self, name, [values[number] for number in numbers.tolist()])
@@ -101,7 +100,6 @@ class Called:
     """Steps of workers whose times depend on more than a law: each is asked for, as the event server does."""
 
     def __init__(self, times: Sequence[Sequence[Times]]):
-        self.n = len(times[0])
         self._steps: list[Callable[[float, int], float]] = [worker.step for row in times for worker in row]
 
     def ends(self, numbers: np.ndarray, begin: np.ndarray, counts: np.ndarray | None, version: int) -> np.ndarray:
@@ -114,5 +112,5 @@ class Called:
             ends[place] = now
         return np.array(ends)
 
-    def keep(self, rows: np.ndarray) -> None:
-        self._steps = [self._steps[row * self.n + worker] for row in rows.tolist() for worker in range(self.n)]
+    def keep(self, numbers: np.ndarray) -> None:
+        self._steps = [self._steps[number] for number in numbers.tolist()]

@@ -37,9 +37,8 @@ class GradientDraws:
             draws[turn == value] = self._take(numbers[turn == value])
         return draws
 
-    def keep(self, rows: np.ndarray) -> None:
-        """Forget all but these rows, which are numbered anew."""
-        numbers = (rows[:, None] * self.n + np.arange(self.n)).ravel()
+    def keep(self, numbers: np.ndarray) -> None:
+        """Forget all but these workers, which are numbered anew."""
         self._stock, self._next = self._stock[numbers], self._next[numbers]
         self.rngs = [self.rngs[number] for number in numbers.tolist()]
 
