@@ -6,6 +6,7 @@ Each function takes a generator, the number of rounds and of workers, and return
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -81,11 +82,6 @@ def shifted_windows(rng: np.random.Generator, num: int, n: int = N) -> Array:
     return np.repeat([1.0, 1.2, 1.0, 1.0], num // 4)[:, None] * np.exp(0.2 * rng.standard_normal((num, n)))
 
 
-def heavy_tails(rng: np.random.Generator, num: int, n: int = N, sigma: float = 1.0) -> Array:
-    """Independent lognormal delays with a heavy tail."""
-    return np.exp(sigma * rng.standard_normal((num, n)))
-
-
 @dataclass(frozen=True, eq=False)
 class Regime:
     """How rounds are drawn, the exact mean arrivals, and from how many rounds on intervals are stated to hold."""
@@ -109,5 +105,5 @@ REGIMES = {
     "clustered stalls": Regime(clustered_stalls, order_stats.means(_STALLS, N), 400),
     "spells of stalls": Regime(spells_of_stalls, 0.8 * _EVEN + 0.2 * order_stats.means(_HIT, N), 800),
     "shifted windows": Regime(shifted_windows, 1.05 * order_stats.means(LogNormal(1.0, 0.2), N), 80, windows=4),
-    "heavy tails": Regime(heavy_tails, order_stats.means(LogNormal(1.0, 1.0), N), 60),
+    "heavy tails": Regime(partial(almost_iid, sigma=1.0), order_stats.means(LogNormal(1.0, 1.0), N), 60),
 }

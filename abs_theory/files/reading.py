@@ -34,7 +34,7 @@ def open_input(path: Path, most_bytes: int | None = None) -> IO[bytes]:
     """
     if not isinstance(path, Path):
         raise ValueError(f"path must be a pathlib.Path, got {path!r}")
-    most_bytes = _checked_bytes("most_bytes", MOST_UNPACKED_BYTES if most_bytes is None else most_bytes)
+    most_bytes = _limit(most_bytes)
     # a pipe that nobody writes to would wait here for ever without O_NONBLOCK
     file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
     try:
@@ -59,10 +59,14 @@ def check_unpacked(size: int, most_bytes: int | None = None) -> None:
 
     >>> check_unpacked(10**6)
     """
-    most_bytes = _checked_bytes("most_bytes", MOST_UNPACKED_BYTES if most_bytes is None else most_bytes)
+    most_bytes = _limit(most_bytes)
     if _checked_bytes("size", size) > most_bytes:
         most = f"{most_bytes / 2**30:.3g} GiB"
         raise ValueError(f"the file must hold at most {most} when it is unpacked: split it, or thin it out")
+
+
+def _limit(most_bytes: int | None) -> int:
+    return MOST_UNPACKED_BYTES if most_bytes is None else _checked_bytes("most_bytes", most_bytes)
 
 
 def _checked_bytes(name: str, number: int) -> int:

@@ -1,7 +1,8 @@
 """The engine of a live run: real workers, whose tasks arrive in the order in which they ended.
 
-Times are seconds of the run, of which one takes ``time_scale`` seconds of the clock of this machine.  If delays are
-real, a task ends when its gradient is computed.  If they are emulated, a worker also waits until the planned end.
+Times are seconds of the run.  One second of the run takes ``time_scale`` seconds on the clock of this machine.  If
+delays are real, a task ends when its gradient is computed.  If they are emulated, a worker also waits until the planned
+end.
 """
 
 import math
@@ -43,7 +44,7 @@ class Crew(Protocol):
     """Workers that are reached by messages: processes on this machine, or actors of a cluster."""
 
     n: int  #: workers
-    numbers: Iterator[int]  #: of tasks, none of which comes twice
+    numbers: Iterator[int]  #: the numbers of the tasks to come; each is used once
 
     def send(self, worker: int, task: TaskMessage, params: np.ndarray, version: int) -> None:
         """Give a worker a task on these parameters, which are the same for the same ``version``."""

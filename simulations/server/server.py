@@ -395,7 +395,7 @@ class Server:
             self.engine.drop(dropped)
 
     def assign_again(self, tasks: Mapping[int, Job]) -> None:
-        """Like ``assign`` for the workers in ``tasks``, each of which does that dropped task again: it takes as long.
+        """Send the current model to the workers in ``tasks``; each does its dropped task again, which takes as long.
 
         A worker with links, absences, a cut-off or several local steps draws new times.
         """

@@ -1,4 +1,4 @@
-"""Six workers for all tests of live runs, one of which fails on demand."""
+"""Six workers that all tests of live runs share.  Worker 1 fails when a test asks for it."""
 
 import pytest
 from faulty_problems import Faulty
@@ -16,8 +16,13 @@ def mark(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def crew(mark):
-    """Workers of the problem of the contract."""
-    problem = contract.PROBLEM
-    with Processes(Faulty(problem.curvatures, problem.sigma2, mark=str(mark)), WORKERS) as workers:
+def faulty_problem(mark):
+    """The problem of the contract, whose gradient fails in worker 1 once there is the ``mark``."""
+    return Faulty(contract.PROBLEM.curvatures, contract.PROBLEM.sigma2, mark=str(mark))
+
+
+@pytest.fixture(scope="session")
+def crew(faulty_problem):
+    """Workers of that problem."""
+    with Processes(faulty_problem, WORKERS) as workers:
         yield workers

@@ -4,7 +4,6 @@ import time
 
 import pytest
 from all_protocols import CASES, N
-from faulty_problems import Faulty
 
 from abs_theory.delays import Deterministic
 from simulations import contract, protocols
@@ -19,14 +18,8 @@ FAST = LiveSettings(time_scale=0.002, grace=60.0)
 
 
 @pytest.fixture(scope="module")
-def mark(tmp_path_factory):
-    return tmp_path_factory.mktemp("faults") / "mark"
-
-
-@pytest.fixture(scope="module")
-def actors(mark):
-    problem = contract.PROBLEM
-    with Actors(Faulty(problem.curvatures, problem.sigma2, mark=str(mark)), N, "local") as crew:
+def actors(faulty_problem):
+    with Actors(faulty_problem, N, "local") as crew:
         yield crew
 
 
