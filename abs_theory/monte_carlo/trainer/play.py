@@ -16,8 +16,9 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Mixture
 from abs_theory.monte_carlo.draws import Draws
 from abs_theory.monte_carlo.tally import counts
+from abs_theory.monte_carlo.trainer.queues import Queues
 from abs_theory.monte_carlo.trainer.records import LENGTH_QUANTILES, LONGEST_STALENESS, Record, Rules
-from abs_theory.monte_carlo.trainer.windows import play_in_windows
+from abs_theory.monte_carlo.trainer.windows import play_in_windows, play_rounds
 from abs_theory.results import Estimate, TrainerState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
@@ -27,7 +28,7 @@ __all__ = ["played"]
 Rows = NDArray[np.intp]
 
 DRAWN_AHEAD = 4096  # numbers
-NOT_THERE = np.iinfo(np.int64).max  # key of an empty place in the queue
+FIELDS = 4  # of a finished task: version at its start, updates at its end, slot, length
 WARM_UP = 20  # updates, and half as many generations of slots
 LONGEST_QUEUE = 200  # batches; a longer queue has no end
 
@@ -61,12 +62,13 @@ def played(
         if update is not None and rules.max_staleness < math.inf:  # the queue may grow slowly to that age
             warmup += WARM_UP * int(rules.max_staleness) // 2
     last, record, per_round = warmup + num_rounds, Record.of(replicates, n), 1 / num_rounds
-    if rules.window < math.inf:
+    edges = pooled(workers).ppf(LENGTH_QUANTILES)
+    if rules.window < math.inf and rules.most_open == n and workers.equal:
+        play_rounds(record, rules, workers.laws[0], update, rng, edges, range(warmup, last))
+    elif rules.window < math.inf:
         for row in range(replicates):
             task, seconds = _one_by_one(pooled(workers), rng), _one_by_one(update, rng)
-            play_in_windows(
-                record, row, rules, n, task, seconds, pooled(workers).ppf(LENGTH_QUANTILES), range(warmup, last)
-            )
+            play_in_windows(record, row, rules, n, task, seconds, edges, range(warmup, last))
     else:
         fleet = _Fleet(workers, rules, update, rng, record, warmup, last)
         while fleet.updates.min() < last:
@@ -140,14 +142,8 @@ class _Fleet:
         self.version = np.zeros((replicates, n), np.int64)
         # by replicate
         self.time, self.until = np.zeros(replicates), np.full(replicates, math.inf)  # until: end of the update
-        self.updates, self.arrivals, self.open, self.busy, self.waiting = np.zeros((5, replicates), np.int64)
-        # by place in the queue
-        places = rules.k if update is None else 4 * rules.k
-        if rules.most_open < math.inf:
-            places = int(rules.most_open)
-        self.key = np.full((replicates, places), NOT_THERE)
-        self.place_version, self.ended, self.slot = np.zeros((3, *self.key.shape), np.int64)
-        self.length = np.zeros(self.key.shape)
+        self.updates, self.open, self.busy = np.zeros((3, replicates), np.int64)
+        self.queues = Queues(replicates, 4 * rules.k, FIELDS)
         everything, slots = np.nonzero(np.isinf(self.finish))
         few = slots < rules.most_open
         self._begin(everything[few], slots[few])
@@ -197,44 +193,28 @@ class _Fleet:
     def _arrive(self, rows: Rows, slots: Rows) -> None:
         """Put the tasks that have ended into the queue, or drop them if they are too stale."""
         version, length = self.version[rows, slots], self.finish[rows, slots] - self.start[rows, slots]
-        number = self.arrivals[rows]
         self.finish[rows, slots] = math.inf
-        self.arrivals[rows] += 1
         self.busy[rows] -= 1
         stale = self.updates[rows] - version > self.rules.max_staleness
         if stale.any():
             late = rows[stale]
             self.open[late] -= 1
-            self._count_lost(late, length[stale], length[stale], self.record.dropped)
-            rows, slots, version, length, number = (x[~stale] for x in (rows, slots, version, length, number))
-        if rows.size and self.waiting[rows].max() == self.key.shape[1]:
-            self._lengthen()
-        place = self.key[rows].argmax(axis=1)  # an empty one
-        self.key[rows, place], self.place_version[rows, place] = number, version
-        self.ended[rows, place], self.slot[rows, place], self.length[rows, place] = self.updates[rows], slots, length
-        self.waiting[rows] += 1
-
-    def _lengthen(self) -> None:
-        """Make room for twice as many tasks in the queue."""
-        if self.key.shape[1] > LONGEST_QUEUE * self.rules.k + self.workers.n:
+            self._count_lost(late, length[stale], length[stale], self.record.dropped, self._watched(late))
+            rows, slots, version, length = rows[~stale], slots[~stale], version[~stale], length[~stale]
+        self.queues.put(rows, np.array([version, self.updates[rows], slots, length], float))
+        endless = self.rules.most_open == self.rules.max_staleness == math.inf
+        if endless and self.queues.waiting[rows].max(initial=0) > LONGEST_QUEUE * self.rules.k + self.workers.n:
             raise ValueError(
                 "the queue before the trainer grows without end: updates take longer than the slots need for a batch; "
                 "use fewer slots, a threshold, or a limit of tasks started and not yet trained"
             )
-        self.key = np.concatenate([self.key, np.full_like(self.key, NOT_THERE)], axis=1)
-        for name in ("place_version", "ended", "slot", "length"):
-            setattr(self, name, np.concatenate([getattr(self, name)] * 2, axis=1))
 
     def _take(self, rows: Rows) -> None:
         """Let each idle trainer take what it may; a complete batch starts an update."""
-        k = self.rules.k
-        rows = rows[np.isinf(self.until[rows]) & (self.waiting[rows] >= k)]
+        rows = rows[np.isinf(self.until[rows]) & (self.queues.waiting[rows] >= self.rules.k)]
         if not rows.size:
             return
-        place = self.key[rows].argpartition(k - 1, axis=1)[:, :k]
-        self._count_trained(rows[:, None], place)
-        self.key[rows[:, None], place] = NOT_THERE
-        self.waiting[rows] -= k
+        self._count_trained(rows, self.queues.take(rows, self.rules.k))
         seconds = 0.0 if self.update is None else self.update.sample(self.rng, rows.size)
         self.until[rows] = self.time[rows] + seconds
 
@@ -242,18 +222,21 @@ class _Fleet:
         """End an update: drop or restart what is now too stale, and let idle slots start."""
         if not rows.size:
             return
-        watched = self._watched(rows)
+        watched = self._watched(self.rows)
         self.updates[rows] += 1
         self.until[rows] = math.inf
         self.open[rows] -= self.rules.k
         if self.rules.max_staleness < math.inf:
-            oldest = (self.updates[rows] - self.rules.max_staleness)[:, None]
-            self._drop_queued(rows, oldest, watched)
+            oldest = self.updates[rows] - self.rules.max_staleness
+            late, (_, _, _, length) = self.queues.remove_older(rows, oldest)
+            if late.size:
+                self.open -= np.bincount(late, minlength=self.rows.size)
+                self._count_lost(late, length, length, self.record.dropped, watched[late])
             if self.rules.in_flight:
-                stale, slots = np.nonzero((self.version[rows] < oldest) & np.isfinite(self.finish[rows]))
+                stale, slots = np.nonzero((self.version[rows] < oldest[:, None]) & np.isfinite(self.finish[rows]))
                 late = rows[stale]
                 spent, length = self.time[late] - self.start[late, slots], self.finish[late, slots]
-                self._count_lost(late, spent, length - self.start[late, slots], self.record.aborted, watched[stale])
+                self._count_lost(late, spent, length - self.start[late, slots], self.record.aborted, watched[late])
                 gone = np.bincount(late, minlength=self.rows.size)
                 self.open -= gone
                 self.busy -= gone
@@ -266,38 +249,24 @@ class _Fleet:
             order = np.lexsort((slots, rows[row]))
             self._begin(rows[row][order], slots[order])
 
-    def _drop_queued(self, rows: Rows, oldest: NDArray[np.floating], watched: NDArray[np.bool_]) -> None:
-        stale, place = np.nonzero((self.key[rows] < NOT_THERE) & (self.place_version[rows] < oldest))
-        if stale.size:
-            late = rows[stale]
-            length = self.length[late, place]
-            self._count_lost(late, length, length, self.record.dropped, watched[stale])
-            gone = np.bincount(late, minlength=self.rows.size)
-            self.key[late, place] = NOT_THERE
-            self.open -= gone
-            self.waiting -= gone
-
-    def _count_lost(
-        self, rows: Rows, spent: Array, length: Array, tally: Array, watched: NDArray[np.bool_] | None = None
-    ) -> None:
-        watched = self._watched(rows) if watched is None else watched
+    def _count_lost(self, rows: Rows, spent: Array, length: Array, tally: Array, watched: NDArray[np.bool_]) -> None:
         np.add.at(tally, rows, watched)
         np.add.at(self.record.lost, rows, spent * watched)
         np.add.at(self.record.offered, (rows, self.edges.searchsorted(length)), watched)
 
-    def _count_trained(self, rows: Rows, place: Rows) -> None:
-        """Count the tasks that the trainer takes, shapes ``rows x 1`` and ``rows x any``."""
-        kept = self._watched(rows[:, 0])
-        rows, place, record = rows[kept], place[kept], self.record
+    def _count_trained(self, rows: Rows, tasks: Array) -> None:
+        """Count the ``tasks`` that the trainers of these ``rows`` take, shape ``FIELDS x rows x k``."""
+        kept = self._watched(rows)
+        rows, tasks, record = rows[kept], tasks[:, kept], self.record
         if not rows.size:
             return
-        at, row = (rows, place), rows[:, 0]
-        staleness, length = self.updates[rows] - self.place_version[at], self.length[at]
-        record.staleness[row] += staleness.sum(axis=1)
-        record.queued[row] += (self.updates[rows] - self.ended[at]).sum(axis=1)
-        record.trained_seconds[row] += length.sum(axis=1)
-        record.histogram[row] += counts(staleness, LONGEST_STALENESS + 1)
+        version, ended, slot = tasks[:3].astype(np.int64)
+        length, updates = tasks[3], self.updates[rows][:, None]
+        record.staleness[rows] += (updates - version).sum(axis=1)
+        record.queued[rows] += (updates - ended).sum(axis=1)
+        record.trained_seconds[rows] += length.sum(axis=1)
+        record.histogram[rows] += counts(updates - version, LONGEST_STALENESS + 1)
         bins = counts(self.edges.searchsorted(length), LENGTH_QUANTILES.size + 1)
-        record.trained[row] += bins
-        record.offered[row] += bins
-        np.add.at(record.participation, (np.broadcast_to(rows, place.shape), self.slot[at]), 1)
+        record.trained[rows] += bins
+        record.offered[rows] += bins
+        np.add.at(record.participation, (rows[:, None], slot), 1)

@@ -1,7 +1,7 @@
-"""Admission control with a window, one replicate at a time: tasks are trained nearly in the order of their starts.
+"""Admission control with a window: tasks are trained nearly in the order of their starts.
 
-Every step depends on which task is the oldest, so there is nothing to play side by side: a heap of the running tasks
-and plain numbers are faster here than arrays.
+If every open task has a slot, tasks start only when an update is over.  Then ``play_rounds`` plays round after round,
+in all replicates together.  Otherwise ``play_in_windows`` plays one event after another, in one replicate at a time.
 """
 
 import heapq
@@ -10,11 +10,87 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from abs_theory.delays import Delay
+from abs_theory.monte_carlo.tally import counts
 from abs_theory.monte_carlo.trainer.records import LONGEST_STALENESS, Record, Rules
 from abs_theory.typing import Array
 
-__all__ = ["play_in_windows"]
+__all__ = ["play_in_windows", "play_rounds"]
+
+NOT_ENDED = -1.0  # in place of the updates before the end of a task
+
+
+def play_rounds(
+    record: Record, rules: Rules, law: Delay, update: Delay | None, rng: np.random.Generator, edges: Array,
+    watched: range,
+) -> None:  # fmt: skip
+    """Add to the ``record`` the rounds ``watched`` of all replicates, from fresh slots, one for each open task."""
+    replicates, k, most = record.seconds.size, rules.k, int(rules.most_open)
+    rows = np.arange(replicates)[:, None]
+
+    def started(number: NDArray[np.intp], version: int, now: Array) -> Array:
+        """New tasks: number, version, updates before their end, length, time of their end."""
+        length = law.sample(rng, (replicates, number.size))
+        same = [np.broadcast_to(values, length.shape) for values in (number, version, NOT_ENDED)]
+        return np.array([*same, length, now[:, None] + length])
+
+    now = np.zeros(replicates)
+    tasks = started(np.arange(most), 0, now)  # untrained ones, in the order of their starts
+    for updates in range(watched.stop):
+        complete, taken = _batch(tasks[0], tasks[4], now, k, rules.window)
+        seconds = np.zeros(replicates) if update is None else update.sample(rng, replicates)
+        over = complete + seconds
+        done = tasks[4] < over[:, None]
+        done[rows, taken] = True
+        tasks[2][done & (tasks[2] == NOT_ENDED)] = updates
+        if updates in watched:
+            _, version, ended, length, _ = tasks[:, rows, taken]
+            record.seconds[:] += over - now
+            record.training[:] += seconds
+            record.idle[:] += np.maximum(over[:, None] - np.maximum(tasks[4], now[:, None]), 0.0).sum(axis=1)
+            record.staleness[:] += (updates - version).sum(axis=1)
+            record.queued[:] += (updates - ended).sum(axis=1)
+            record.trained_seconds[:] += length.sum(axis=1)
+            record.histogram[:] += counts((updates - version).astype(np.int64), LONGEST_STALENESS + 1)
+            bins = counts(edges.searchsorted(length), edges.size + 1)
+            record.trained[:] += bins
+            record.offered[:] += bins
+        kept = np.ones((replicates, most), bool)
+        kept[rows, taken] = False
+        now, first = over, most + k * updates
+        new = started(np.arange(first, first + k), updates + 1, now)
+        tasks = np.concatenate([tasks[:, kept].reshape(len(tasks), replicates, most - k), new], axis=2)
+    record.participation[:] += len(watched) * k / most
+
+
+def _batch(number: Array, end: Array, now: Array, k: int, window: float) -> tuple[Array, NDArray[np.intp]]:
+    """When the next batch is complete, and the places of its tasks, shapes ``replicates`` and ``replicates x k``.
+
+    By a time, the trainer has taken the finished tasks that are ``_free``.  A batch is complete when they are k.  Of
+    those that become free at that time, it takes the first started.
+    """
+    times = np.sort(end, axis=1)
+    rows = np.arange(now.size)
+    low, high = np.full(now.size, k - 1), np.full(now.size, number.shape[1] - 1)
+    while (low < high).any():  # bisection: more and more are free
+        middle = (low + high) // 2
+        enough = _free(number, end, times[rows, middle], window).sum(axis=1) >= k
+        low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
+    complete = np.maximum(times[rows, low], now)
+    free = _free(number, end, complete, window)
+    before = np.where(complete > now, times[rows, low - 1], -math.inf)
+    earlier = free & _free(number, end, before, window) & (low > 0)[:, None]
+    order = np.argsort(np.where(earlier, 0, np.where(free, 1, 2)), axis=1, kind="stable")
+    return complete, order[:, :k]
+
+
+def _free(number: Array, end: Array, time: Array, window: float) -> NDArray[np.bool_]:
+    """Which tasks have ended by a ``time`` and started before ``window`` tasks from the first unfinished one on."""
+    finished = end <= time[:, None]
+    first = np.where(finished, math.inf, number).min(axis=1)
+    return finished & (number < first[:, None] + window)
 
 
 def play_in_windows(
@@ -31,6 +107,7 @@ def play_in_windows(
     running: list[tuple[float, int]] = []  # end, number of the task
     versions: dict[int, tuple[int, float]] = {}  # of each task that is not taken: version, length
     finished: dict[int, int] = {}  # of each finished task that is not taken: updates when it finished
+    waiting: list[int] = []  # the same tasks, a heap
     oldest = deque[int]()  # tasks by their start; taken ones are removed when they come first
     now, until, updates, started, opened, taken, idle = 0.0, math.inf, 0, 0, 0, 0, n
     lengths: list[float] = []
@@ -71,11 +148,13 @@ def play_in_windows(
             updates, until, opened = updates + 1, math.inf, opened - k
             start()
         else:
-            finished[heapq.heappop(running)[1]] = updates
+            number = heapq.heappop(running)[1]
+            finished[number] = updates
+            heapq.heappush(waiting, number)
             idle += 1
         if until == math.inf:
-            while finished and taken < k and (number := min(finished)) < oldest[0] + window:
-                take(number)
+            while waiting and taken < k and waiting[0] < oldest[0] + window:
+                take(heapq.heappop(waiting))
             if taken == k:
                 taken, until = 0, now + update()
         if until > now:
