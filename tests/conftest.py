@@ -9,7 +9,8 @@ import random
 
 import pytest
 from _pytest.doctest import DoctestModule
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("local", deadline=None, print_blob=True)
@@ -34,7 +35,13 @@ def pytest_sessionstart():
     gc.disable()  # while tests are collected
 
 
+@given(st.none())
+def first_example(nothing):
+    """Lets hypothesis make its generators of random numbers."""
+
+
 def pytest_collection_finish():
+    first_example()  # older versions look for who refers to those generators, and do not see what is frozen
     gc.freeze()
     gc.set_threshold(100_000)  # objects; 700 by default
     gc.enable()
