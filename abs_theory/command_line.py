@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
+from errno import ENOSPC
 from pathlib import Path
 from typing import NoReturn, TextIO, cast
 
@@ -253,7 +254,7 @@ def complaint(problem: Exception) -> str:
         must = error["msg"].removeprefix("Input should ").split(",")[0]
         return one_line(f"{problem.param.opts[0]} must {must}, got {error['input']}")
     if isinstance(problem, OSError) and problem.strerror and str(problem).startswith("[Errno"):
-        return one_line(problem.strerror)
+        return one_line(f"writing the output: {problem.strerror}" if problem.errno == ENOSPC else problem.strerror)
     return one_line(problem.format_message() if isinstance(problem, typer.TyperException) else str(problem))
 
 

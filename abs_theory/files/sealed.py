@@ -77,20 +77,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if not isinstance(path, Path):
         raise ValueError(f"path must be a pathlib.Path, got {path!r}")
     path = path.resolve()
-    if path.exists() and not path.is_file():
-        with open(path, "wb") as file:
-            yield file
-        return
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    is_device = path.exists() and not path.is_file()
+    unfinished = path if is_device else path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with open(unfinished, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        _sync_folder(path.parent)
+            if not is_device:
+                os.fsync(file.fileno())
+        if not is_device:
+            os.replace(unfinished, path)
+            _sync_folder(path.parent)
     except BaseException as problem:
-        unfinished.unlink(missing_ok=True)
+        if not is_device:
+            unfinished.unlink(missing_ok=True)
         if isinstance(problem, OSError):
             raise OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(path)) from problem
         raise

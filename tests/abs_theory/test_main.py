@@ -304,3 +304,9 @@ def test_ctrl_c_while_a_command_loads_is_one_line():
 def test_a_file_replaces_no_device(run):
     assert run("round-time", "--delay", "exponential:mean=1", "-n", "2", "--csv", "/dev/null")[0] == 0
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_is_told_with_the_file(run):
+    status, _, complained = run("round-time", "--delay", "exponential:mean=1", "-n", "2", "--csv", "/dev/full")
+    assert (status, complained) == (2, "abs_theory: /dev/full: No space left on device\n")
