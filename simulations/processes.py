@@ -5,13 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any, Literal
 
 import joblib
 
 from abs_theory.checks import check_n_jobs, explains_types
 
-__all__ = ["end_with", "parallel"]
+__all__ = ["end_with", "imported_ray", "parallel"]
 
 WATCH_SECONDS = 1.0  # between two looks of a process at whether the process that started it still lives
 
@@ -57,3 +58,12 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def imported_ray() -> ModuleType:
+    """Ray, which computes on other computers; ValueError if it is not installed."""
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError('Ray is not installed: install the extra "cluster" of this package') from None
+    return ray

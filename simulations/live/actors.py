@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import count
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from simulations.live.messages import (
     set_stream,
 )
 from simulations.problems import Problem
+from simulations.processes import imported_ray
 from simulations.server import Job, contribution
 from simulations.threads import one_thread
 
@@ -85,7 +85,7 @@ class ActorWork:
 
 def node_of_this_process() -> str:
     """The machine that this process runs on, as Ray names it."""
-    return imported().get_runtime_context().get_node_id()
+    return imported_ray().get_runtime_context().get_node_id()
 
 
 class Actors:
@@ -97,7 +97,7 @@ class Actors:
     """
 
     def __init__(self, problem: Problem, n: int, address: str | None = None):
-        self.ray: Any = imported()
+        self.ray: Any = imported_ray()
         self.n = n
         self.numbers: Iterator[int] = count(1)
         self._ours = not self.ray.is_initialized()
@@ -213,12 +213,3 @@ def _with_group(ray: Any) -> type:
             super().supersede(number)
 
     return Actor
-
-
-def imported() -> ModuleType:
-    """Ray; ValueError if it is not installed."""
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError('Ray is not installed: install the extra "cluster" of this package') from None
-    return ray

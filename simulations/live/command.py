@@ -1,12 +1,17 @@
 """The command ``python -m simulations live``: run what a TOML file describes on real workers, and compare."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from abs_theory.command_line import Interrupted, check_folder, complaint, new_app, option, printable, run_app
-from abs_theory.files import replacing
+from abs_theory.files import locked, replacing
+
+if TYPE_CHECKING:
+    from simulations.experiment import Experiment
+    from simulations.live.training import LiveTables
+    from simulations.server import Run
 
 app = new_app()
 
@@ -33,10 +38,8 @@ def main(  # noqa: PLR0913
 
     from abs_theory.checks import check_positive
     from simulations.experiment import Experiment
-    from simulations.live import report
     from simulations.live.checkpoint import Checkpoints
-    from simulations.live.trace import as_trace
-    from simulations.live.training import LiveSettings, Real, train
+    from simulations.live.training import LiveSettings, Real, check_run, train
 
     settings = LiveSettings(engine=engine, address=address, time_scale=time_scale, grace=grace, patience=patience)
     experiment = Experiment.from_toml(file, allow or ())
@@ -45,24 +48,32 @@ def main(  # noqa: PLR0913
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None
     run = replace(experiment.as_run, keep_tasks=True)
+    real_run = replace(run, fleet=Real(run.fleet.n)) if real else run
+    check_run(real_run)
     check_positive("--every", every)
-    (out / "kept").mkdir(parents=True, exist_ok=True)
     key = f"{experiment.to_toml()}\n{settings!r}\n{'real' if real else 'emulated'} delays"
     goes_on = f"the same command goes on from the last checkpoint in {out}"
-    try:
-        checkpoints = Checkpoints(out / "kept", key, every)
-        live = train(
-            replace(run, fleet=Real(run.fleet.n)) if real else run, experiment.which, settings, None, checkpoints
-        )
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {goes_on}") from None
-    except OSError as problem:
-        raise OSError(f"{complaint(problem)}; {goes_on}") from None
+    with locked(out, "kept"):
+        try:
+            checkpoints = Checkpoints(out / "kept", key, every)
+            live = train(real_run, experiment.which, settings, None, checkpoints)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; {goes_on}") from None
+        except OSError as problem:
+            raise OSError(f"{complaint(problem)}; {goes_on}") from None
+        write_results(out, file, experiment, run, live)
+
+
+def write_results(out: Path, file: Path, experiment: "Experiment", run: "Run", live: "LiveTables") -> None:
+    """Write the tables and the report, and print them."""
+    from simulations.live import report
+    from simulations.live.trace import as_trace
+
     simulated = experiment.run(n_jobs=1)
     simulated = simulated[0] if isinstance(simulated, tuple) else simulated
     if live.rounds.empty or simulated.empty:
         raise ValueError(f"{file}: the budget ends before the first update: there is nothing to write")
-    messages = report.messages_table(live.measured)
+    messages = report.messages_table(experiment.which, live.measured)
     first = experiment.which[0]
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))
     tables = {"table": live.rounds, "tasks": live.tasks, "trace": trace, "messages": messages}

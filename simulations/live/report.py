@@ -68,9 +68,9 @@ def comparison(run: Run, live: pd.DataFrame, simulated: pd.DataFrame, theory: St
     return pd.DataFrame(rows, columns=columns)
 
 
-def messages_table(measured: Sequence[Measured]) -> pd.DataFrame:
-    """One row per delivered task, with the replicate in front."""
-    rows = [(replicate, *message) for replicate, part in enumerate(measured) for message in part.messages]
+def messages_table(replicates: Sequence[int], measured: Sequence[Measured]) -> pd.DataFrame:
+    """One row per delivered task, with the number of its replicate in front."""
+    rows = [(number, *message) for number, part in zip(replicates, measured, strict=True) for message in part.messages]
     return pd.DataFrame(rows, columns=["replicate", *Message._fields])
 
 

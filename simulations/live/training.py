@@ -19,6 +19,7 @@ from simulations.live.engine import Crew, LiveEngine, Measured
 from simulations.live.messages import packed_stream
 from simulations.live.processes import Processes
 from simulations.problems import Problem
+from simulations.processes import imported_ray
 from simulations.server import Evaluations, Job, Policy, Protocol, Run, RunBudget, Server, drive, numbered
 from simulations.streams import streams
 from simulations.threads import one_thread
@@ -42,7 +43,7 @@ class Real:
 class LiveSettings:
     """How a live run is made, beside what a simulation needs to know.
 
-    Raises ValueError for numbers that make no sense.
+    Raises ValueError for numbers that make no sense, and for an engine that is not installed.
     """
 
     engine: str = "processes"  #: what runs the workers: "processes" of this machine, or actors of "ray"
@@ -56,6 +57,8 @@ class LiveSettings:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.address is not None and self.engine != "ray":
             raise ValueError("address is that of a Ray cluster: choose the engine ray")
+        if self.engine == "ray":
+            imported_ray()
         check_positive("time_scale", self.time_scale)
         check_nonnegative("grace", self.grace)
         check_positive("patience", self.patience)
@@ -81,10 +84,7 @@ def train(
     Delays are real if the fleet of the run is ``Real``, else they are emulated.  Workers are started for this run
     unless there is a ``crew``.  What the ``checkpoints`` have kept is not done again.
     """
-    if run.protocol.keeps_going:
-        raise ValueError("a live run cannot use partial work: choose a protocol that waits until tasks are done")
-    if isinstance(run.fleet, Real) and run.update_law is not None:
-        raise ValueError("with real delays an update takes as long as it takes: leave out update_seconds")
+    check_run(run)
     kept = {replicate: checkpoints.load(replicate) if checkpoints else None for replicate in replicates}
     parts: list[Finished] = []
     with ExitStack() as workers:
@@ -99,6 +99,14 @@ def train(
                 checkpoints.finish(replicate, parts[-1])
     rounds, tasks, measured = zip(*parts, strict=True)
     return LiveTables(pd.concat(rounds, ignore_index=True), pd.concat(tasks, ignore_index=True), list(measured))
+
+
+def check_run(run: Run) -> None:
+    """Raise ValueError if ``run`` cannot be made live."""
+    if run.protocol.keeps_going:
+        raise ValueError("a live run cannot use partial work: choose a protocol that waits until tasks are done")
+    if isinstance(run.fleet, Real) and run.update_law is not None:
+        raise ValueError("with real delays an update takes as long as it takes: leave out update_seconds")
 
 
 def _new_crew(run: Run, settings: LiveSettings) -> Processes | Actors:

@@ -5,6 +5,7 @@ import pytest
 from in_process import ended
 
 from abs_theory import traces
+from abs_theory.files import locked
 from simulations import __main__ as command
 from simulations.experiment import Experiment
 
@@ -31,8 +32,9 @@ def run(monkeypatch, capsys, tmp_path):
 
 
 def test_it_writes_the_table_of_a_simulation_a_trace_and_a_report(run):
-    out, status, printed, complained = run("--time-scale", "0.001", "--grace", "60")
+    out, status, printed, complained = run("--time-scale", "0.001", "--grace", "60", text=f"replicates = [4]\n{RUN}")
     assert (status, complained) == (0, "")
+    assert set(pd.read_csv(out / "messages.csv")["replicate"]) == {4}
     simulated = Experiment.from_toml(out.parent / "run.toml").run(n_jobs=1)
     pd.testing.assert_frame_equal(pd.read_csv(out / "table.csv"), simulated, check_dtype=False, rtol=1e-12)
     trace = traces.read(out / "trace.csv")
@@ -59,10 +61,18 @@ OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt"]
     ],
 )
 def test_what_it_cannot_do_it_says_in_one_line(run, words, text, complaint):
-    _, status, _, complained = run(*words, text=text)
+    out, status, _, complained = run(*words, text=text)
     assert status == 2
     assert complained.count("\n") == 1
     assert complaint in complained
+    assert not out.exists()
+
+
+def test_only_one_run_at_a_time_writes_to_a_folder(run, tmp_path):
+    with locked(tmp_path / "out", "kept"):
+        _, status, _, complained = run()
+    assert (status, complained.count("\n")) == (2, 1)
+    assert "another run is writing to" in complained
 
 
 @pytest.mark.slow
