@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from abs_theory.checks import check_n_jobs, explains_types, instead
 from simulations.experiment import Experiment, to_toml
-from simulations.processes import parallel
+from simulations.processes import imported_ray, parallel
 from simulations.record import diverged
 from simulations.sweeps import ray_cluster
 from simulations.sweeps.choices import BACKENDS
@@ -80,8 +80,8 @@ def run_sweep(
     call continues; up to ten of one cell advance in step and finish together.  A replicate that fails is reported in
     ``cells``; the others run.  Nobody else can write to ``out`` meanwhile; a Store that is open keeps its lock.
 
-    Raises ValueError for an unknown backend and, before anything runs, if no cell could begin (``Sweep.check``);
-    OSError if a result cannot be written, or another run is writing to ``out``.
+    Raises ValueError for a backend that is unknown or not installed and, before anything runs, if no cell could begin
+    (``Sweep.check``); OSError if a result cannot be written, or another run is writing to ``out``.
 
     >>> base = {"n": 2, "delay": "exponential:mean=1", "problem": "TimingOnly", "protocol": {"name": "k_sync", "k": 1},
     ...         "step_size": 1.0, "num_updates": 3, "seed": 0}
@@ -161,9 +161,11 @@ def _most_in_step(experiment: Experiment) -> int:
 
 
 def check_backend(backend: str) -> None:
-    """Raise ValueError unless there is a backend of this name."""
+    """Raise ValueError unless there is a backend of this name, and it is installed."""
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}{instead(backend, BACKENDS, 'there are joblib and ray')}")
+    if backend == "ray":
+        imported_ray()
 
 
 class _Memory:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import abs_theory
 import simulations
+from simulations.processes import imported_ray
 
 __all__ = ["results"]
 
@@ -20,10 +21,7 @@ def results(
     None: the cluster this process is connected to, else a new one on this computer, which ends with the work.
     Raises ValueError if Ray is not installed, ConnectionError if there is no cluster at this address.
     """
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError('Ray is not installed: install the extra "cluster" of this package') from None
+    ray = imported_ray()
     ours = not ray.is_initialized()
     if ours:
         source = {"py_modules": [abs_theory, simulations]}

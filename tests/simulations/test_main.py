@@ -239,7 +239,8 @@ def test_a_message_is_one_line_whatever_a_key_contains(run, toml, tmp_path, line
     assert "num rounds" in err
 
 
-def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path):
+def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     path, out = toml(RUN), tmp_path / "out"
     for arguments, message in (
         ([path], "--out"),
@@ -247,6 +248,7 @@ def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path):
         ([tmp_path, "--out", out], "is a directory"),
         ([path, "--out", path], "is a file"),
         ([path, "--out", out, "--backend", "joblb"], "did you mean 'joblib'"),
+        ([path, "--out", out, "--backend", "ray"], "Ray is not installed"),
         ([path, "--out", out, "--jobs", "0"], "--jobs must be"),
         ([path, "--out", out, "--jobs", "many"], "--jobs must be a valid integer, got many"),
         ([path, "--out", out, "--address", "auto"], "give --backend ray"),
@@ -256,6 +258,7 @@ def test_bad_options_are_one_line_and_status_2(run, toml, tmp_path):
         assert (status, printed) == (2, "")
         assert complained.count("\n") == 1
         assert message in complained
+        assert not out.exists()
 
 
 def test_a_mended_configuration_may_use_the_folder_of_the_wrong_one(run, toml, tmp_path):
