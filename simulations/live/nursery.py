@@ -30,6 +30,15 @@ LOOK_SECONDS = 1.0  # between two looks at which workers have ended
 def main(control: int) -> None:
     """Obey the server at the other end of the socket ``control``, until it closes it."""
     server = socket.socket(fileno=control)
+    workers: dict[int, int] = {}  # process of each worker
+    try:
+        _obey(server, workers)
+    except (EOFError, OSError):  # the server has ended
+        for worker in list(workers):
+            _kill(workers, worker)
+
+
+def _obey(server: socket.socket, workers: dict[int, int]) -> None:
     length, (board_file, *_) = _received(server, LENGTH.size)
     pickled, _ = _received(server, LENGTH.unpack(length)[0])
     try:
@@ -40,20 +49,15 @@ def main(control: int) -> None:
     board = Board(n, size, np.dtype(dtype), board_file)
     server.sendall(b"R")
     gc.freeze()  # what the workers share is not copied
-    workers: dict[int, int] = {}  # process of each worker
-    try:
-        while True:
-            _reap(workers)
-            if not select.select([server], [], [], LOOK_SECONDS)[0]:
-                continue
-            order, files = _received(server, ORDER.size)
-            (worker,) = ORDER.unpack(order)
-            _kill(workers, worker)
-            workers[worker] = _forked(server, Worker(worker, problem, board, files[0]))
-            os.close(files[0])
-    except (EOFError, OSError):
-        for worker in list(workers):
-            _kill(workers, worker)
+    while True:
+        _reap(workers)
+        if not select.select([server], [], [], LOOK_SECONDS)[0]:
+            continue
+        order, files = _received(server, ORDER.size)
+        (worker,) = ORDER.unpack(order)
+        _kill(workers, worker)
+        workers[worker] = _forked(server, Worker(worker, problem, board, files[0]))
+        os.close(files[0])
 
 
 def _forked(server: socket.socket, worker: Worker) -> int:

@@ -55,13 +55,13 @@ class Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
         os.set_blocking(self.pipe, True)
         _pipe[:] = [self.pipe]
-        self._say(AnswerMessage(READY))
         task: TaskMessage | None = None
         with (
             contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError),
             one_thread(),
             np.errstate(all="ignore"),
         ):
+            self._say(AnswerMessage(READY))
             while True:
                 task = self._last_message() if task is None or is_dropped() else task
                 task = None if task.kind == REST else self._do(task, rng)

@@ -172,3 +172,20 @@ def test_all_workers_end_soon_after_the_server_also_one_that_hangs(how, tmp_path
         while any(map(is_running, processes)) and time.monotonic() < end:
             time.sleep(0.05)
         assert not any(map(is_running, processes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6])
+def test_a_server_killed_while_workers_start_leaves_no_process_and_no_words(seconds, tmp_path):
+    """The seconds count from when there is a second process, which is still loading what it needs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LONG, str(tmp_path / "mark")], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as server:
+        while not descendants(server.pid) and server.poll() is None:
+            time.sleep(0.005)
+        time.sleep(seconds)
+        processes = descendants(server.pid)
+        server.kill()
+        words = server.communicate(timeout=60)[1]  # until all have ended; what still loads first finishes that
+    assert words == ""
+    assert not any(map(is_running, processes))
