@@ -33,12 +33,13 @@ from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.traces import counted
 from abs_theory.typing import Array
 
-__all__ = ["LONGEST_STALL", "full_wait_every", "mean_arrivals"]
+__all__ = ["LONGEST_STALL", "MEAN_STALL", "full_wait_every", "mean_arrivals"]
 
 
 # Chosen so that the intervals hold their level in the regimes above.
 STALLED_ROUNDS_NEEDED = 8  # rounds in which a rank stalled, before its mean is trusted
-NEGLIGIBLE_MOVE = 0.25  # of the half-width: what stalls not seen may move a mean without a warning
+MOST_WIDENING = 1.0  # of the half-width: by how much stalls not seen and empty rounds may widen an interval
+STANDARD_ERRORS_90 = 1.645  # half-width of a 90 % interval of a normal estimate
 # Share of calls lost at an unknown time, above which they may be of another kind: up to it the intervals hold in at
 # least 90 % for each of six laws, whether calls are lost at random or are the slowest (a test); at 0.15 not for all.
 MOST_BLIND_CALLS = 0.12
@@ -59,9 +60,8 @@ def mean_arrivals(
 
     - nobody waited so long, or rounds lost calls at that rank;
     - the mean depends on few rounds;
-    - the rank has seen few stalls or none, and stalls would move its mean, judged by the number of workers that stall
-      at once (``_hits``);
-    - lost calls would move it, if more were lost at once, or rounds in which nothing arrived.
+    - the rank has seen few stalls and lost calls, and more of them at once, or rounds in which nothing arrived, would
+      move its mean by more than noise does (``_later``; where they may move it by less, ``high`` is that much higher).
     """
     completed = complete(data, parts, rng) if completed is None else completed
     arrivals = completed.arrivals
@@ -75,20 +75,18 @@ def mean_arrivals(
     enough = np.fmax.reduce([of.needed for of in readings])
     for i in np.flatnonzero(~np.isfinite(high - low) & ~unseen):
         reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(enough[i], estimates.rounds[i] + 1):.0f} needed"
-    share, length, tau = _hits(parts, n)
-    needed = tau * STALLED_ROUNDS_NEEDED / np.maximum(share, 1e-9)
     half = np.min([of.high - of.low for of in readings], axis=0) / 2
-    moved = np.where(rounds < needed, share * np.maximum(length - estimates.mean, 0), 0.0)
-    for i in np.flatnonzero((moved > NEGLIGIBLE_MOVE * half) & (reason == "")):
-        reason[i] = f"more workers may stall at once than did: {needed[i]:.0f} rounds needed"
-    at_once = _share_beyond(data.lost.sum(axis=1), n) if data.lost.any() else np.zeros(n)
+    late, needed = _later(data, parts, estimates.mean)
     usual = float(np.nanmedian(parts.worker))
-    moved = at_once * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
-    reason[(moved > NEGLIGIBLE_MOVE * half) & (reason == "")] = "more calls may be lost at once than were"
-    if data.empty:
-        moved = data.empty / (rounds + data.empty) * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
-        why = f"{counted(data.empty, 'round')} in which nothing arrived may have been slow"
-        reason[(moved > NEGLIGIBLE_MOVE * half) & (reason == "")] = why
+    empty = data.empty / (rounds + data.empty) * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
+    for i in np.flatnonzero((late + empty > MOST_WIDENING * half) & (reason == "")):
+        if empty[i] > late[i]:
+            reason[i] = f"{counted(data.empty, 'round')} in which nothing arrived may have been slow"
+        elif data.lost.any():
+            reason[i] = "more calls may be lost at once than were"
+        else:
+            reason[i] = f"more workers may stall at once than did: {needed[i]:.0f} rounds needed"
+    high += late + empty
     blind = float(data.end_unknown.mean())
     if blind > MOST_BLIND_CALLS:
         reason[:] = f"{blind:.0%} of the calls were lost, and nobody knows when"
@@ -121,29 +119,40 @@ def _at_least(data: RoundTable, rows: NDArray[np.bool_]) -> float:
     return float(np.nanmax(data.seconds[rows], axis=1).mean())
 
 
-def _hits(parts: Effects, n: int) -> tuple[Array, float, float]:
-    """Share of rounds in which more than n - k workers stall, for each k; seconds of a stall; rounds in a spell.
+def _later(data: RoundTable, parts: Effects, mean: Array) -> tuple[Array, Array]:
+    """Seconds by which stalls and lost calls of more workers at once than were seen may move the means, for each k.
 
-    Stalls that occur together can exceed those seen (``_share_beyond``).
+    The upper end of a 90 % interval of their share counts; 0 where enough rounds saw so many.  Also the rounds that
+    would be enough.
     """
-    stalled = parts.stalled.sum(axis=1)
-    if not stalled.any():
-        return np.zeros(n), 0.0, 1.0
-    length = float(np.nanmedian(parts.worker)) * float(parts.residual[parts.stalled].mean())
-    tau = intervals.correlation_time(stalled.astype(float), np.zeros(stalled.size, dtype=np.int64))
-    return _share_beyond(stalled, n), length, tau
+    n = mean.size
+    both = parts.stalled | data.lost
+    number = both.sum(axis=1)
+    if not number.any():
+        return np.zeros(n), np.zeros(n)
+    residuals = np.where(data.lost, MEAN_STALL, parts.residual)[both]
+    seconds = float(np.nanmedian(parts.worker)) * float(residuals.mean())
+    tau = intervals.correlation_time(number.astype(float), np.zeros(number.size, dtype=np.int64))
+    share = number.mean() / n
+    dispersion = max(number.var() / (n * share * (1 - share)), 1.0) if share < 1 else 1.0
+    independent = number.sum() / (tau * dispersion)  # events that came by themselves
+    upper = 1 + STANDARD_ERRORS_90 / math.sqrt(independent)
+    needed = tau * STALLED_ROUNDS_NEEDED / np.maximum(_share_beyond(number, n), 1e-9)
+    moved = _share_beyond(number, n, upper) * np.maximum(seconds - mean, 0)
+    return np.where(number.size < needed, moved, 0.0), needed
 
 
-def _share_beyond(number: NDArray[np.integer], n: int) -> Array:
+def _share_beyond(number: NDArray[np.integer], n: int, times: float = 1.0) -> Array:
     """Share of rounds in which the ``number`` of n workers is above n - k, for each k.
 
-    By the beta-binomial law of equal mean and variance; never less than the share that was seen.
+    By the beta-binomial law of ``times`` the mean and of equal correlation; never less than the share that was seen.
     """
     spare = n - np.arange(1, n + 1)
     share = number.mean() / n
     together = number.var() / (n * share * (1 - share)) if share < 1 else 1.0
     inside = min(max((together - 1) / max(n - 1, 1), 0.0), 0.95)  # correlation of two workers of a round
-    if inside > 1e-3:
+    share = min(share * times, 1.0)
+    if inside > 1e-3 and share < 1:
         size = 1 / inside - 1
         tail = stats.betabinom(n, share * size, (1 - share) * size).sf(spare)
     else:

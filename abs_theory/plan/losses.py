@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from abs_theory.plan.arrivals import LONGEST_STALL
+from abs_theory.plan.arrivals import LONGEST_STALL, MEAN_STALL
 from abs_theory.plan.effects import effects, of_those_asked
 from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.intervals import FEWEST, FEWEST_BLOCKS, block_averages
@@ -66,10 +66,13 @@ class PlausibleMeans:
     def __init__(self, evidence: Evidence, rng: np.random.Generator) -> None:
         data, parts, n = of_those_asked(evidence.measured, evidence.asked), evidence.effects, evidence.n
         self.rounds = len(data.seconds)
-        self.delays = int(np.count_nonzero(data.observed))
+        self.delays = int(np.count_nonzero(data.observed | data.lost))
         self.usual = float(np.nanmedian(parts.worker))
-        self.stalls = int(parts.stalled.sum())
         stall_seconds = evidence.measured.seconds[parts.stalled]
+        if data.lost.any():  # a lost call is a stall: without it, losing calls would make the choice safer
+            lost_seconds = np.maximum(data.seconds[data.lost], MEAN_STALL * self.usual)
+            stall_seconds = np.concatenate([stall_seconds, lost_seconds])
+        self.stalls = stall_seconds.size
         self.stall_seconds = float(stall_seconds.mean()) if self.stalls else self.usual
         self.uniform = rng.random((3, COPIES))  # for the number, the kind and the length of stalls
         few = self.delays <= MOST_POOLED_DELAYS and n <= MOST_POOLED_WORKERS
@@ -82,7 +85,7 @@ class PlausibleMeans:
             seen = np.isfinite(arrivals)
             self.mean = np.where(seen, arrivals, 0.0).sum(axis=0) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
             self.ratios = _of_blocks(arrivals, self.mean, evidence.rounds.window, rng)
-            at_once = evidence.round_effects.stalled.sum(axis=1)
+            at_once = (evidence.round_effects.stalled | evidence.rounds.lost).sum(axis=1)
             self.stalled = (at_once[:, None] > n - np.arange(1, n + 1)).mean(axis=0)
             self.moved = _one_stall(arrivals)
 
