@@ -19,9 +19,11 @@ __all__ = [
     "numbers",
     "one_dataset",
     "one_line",
+    "shortened",
     "statuses",
     "unit_factors",
     "unit_name",
+    "unknown_statuses",
 ]
 
 NOT_ASKED = "not asked"  # status of a worker that had nothing to do in a round, as in sampling of clients
@@ -38,12 +40,15 @@ _STATUS_NAMES = {
     **dict.fromkeys(("", "success", "succeeded", "successful", "complete", "completed", "done", "finished"), "ok"),
     **dict.fromkeys(FAILED - {"cancelled", "canceled", "aborted", "abort", "dropped"}, "failed"),
     **dict.fromkeys(("canceled", "aborted", "abort", "dropped"), "cancelled"),
+    **dict.fromkeys(("running", "unfinished"), "censored"),
     **dict.fromkeys(
         ("not_asked", "not-asked", "not selected", "not_selected", "unselected", "skipped", "idle"), NOT_ASKED
     ),
 }
 
 
+# Day or month, the mark between them, month or day, year; the time, perhaps with AM or PM.
+DATE = r"^(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{4}[ T,]+\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?: ?[AaPp][Mm])?$"
 LARGEST_WHOLE = 2**1000  # that a float holds, with room to spare
 Names = tuple[int | str, ...]  # of workers, in the order of their numbers
 Mask = NDArray[np.bool_]
@@ -131,12 +136,18 @@ def statuses(frame: pd.DataFrame) -> "pd.Categorical[str] | None":
 
 def _status(name: object) -> str:
     text = str(name).strip().lower()
+    text = "cancelled" if text.startswith("cancelled by ") else text  # as Slurm writes it
     return _STATUS_NAMES.get(text, text)
 
 
 def is_status(column: pd.Series) -> bool:
     """Whether all words in the column name a status."""
     return all(_status(name) in STATUSES for name in column.dropna().unique()[:50])
+
+
+def unknown_statuses(column: pd.Series) -> list[str]:
+    """The words in the column that name no status, without repeats."""
+    return [str(name) for name in column.dropna().unique()[:50] if _status(name) not in STATUSES]
 
 
 def delivers_not(column: pd.Series) -> Mask:
@@ -224,9 +235,7 @@ def _instants(name: str, column: pd.Series) -> tuple[Floats | pd.Series, Mask]:
 
 def _date_forms(name: str, texts: pd.Series) -> list[str]:
     """Formats of dates such as 03/31/2024.  Raises ValueError if the day and the month cannot be told apart."""
-    parts = texts.str.extract(r"^(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{4}[ T,]+\d{1,2}:\d{2}(:\d{2})?(\.\d+)?$").dropna(
-        subset=[0]
-    )
+    parts = texts.str.extract(DATE).dropna(subset=[0])
     if parts.empty or len(parts) < 0.5 * len(texts):
         return []
     first, second = parts[0].astype(int), parts[2].astype(int)
@@ -235,7 +244,8 @@ def _date_forms(name: str, texts: pd.Series) -> list[str]:
         raise ValueError(f"{name} {example} may begin with the month or the day: write dates as 2024-03-31 12:00:00")
     mark = parts[1].iloc[0]
     order = "%m{0}%d{0}%Y" if second.max() > 12 else "%d{0}%m{0}%Y"
-    return [f"{order.format(mark)} %H:%M:%S.%f", f"{order.format(mark)} %H:%M:%S", f"{order.format(mark)} %H:%M"]
+    clocks = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M", "%I:%M:%S.%f %p", "%I:%M:%S %p", "%I:%M %p")
+    return [f"{order.format(mark)} {clock}" for clock in clocks]
 
 
 def numbered(ascending: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -268,3 +278,8 @@ def listed(names: list[str], most: int = 8) -> str:
 def one_line(text: str) -> str:
     """The text with every run of white space, line breaks too, as a single space."""
     return " ".join(text.split())
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """The text, cut after ``most`` characters."""
+    return text if len(text) <= most else text[:most] + " ..."

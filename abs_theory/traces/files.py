@@ -16,6 +16,7 @@ from abs_theory.files import open_input
 from abs_theory.traces.columns import counted, one_line
 from abs_theory.traces.formats import FORMATS, recognised
 from abs_theory.traces.headers import Wishes, attempts_of
+from abs_theory.traces.names import METRIC, words_of
 
 __all__ = ["Loaded", "Source", "load", "read_table"]
 
@@ -64,12 +65,33 @@ def load(path: Path, format: str | None = None, wishes: Wishes | None = None) ->
     parts = [_load_file(file, format, wishes) for file in files]
     if len({part.unit for part in parts}) > 1:
         raise ValueError(f"{path} must hold tables or timelines, not both")
+    notes = [f"{counted(len(files), 'file')} read"]
     if parts[0].unit is not None:
         _check_claims(files, parts)
+    elif _of_one_worker_each(parts):
+        frames = [part.frame.assign(worker=_stem(file)) for file, part in zip(files, parts, strict=True)]
+        parts = [part._replace(frame=frame) for frame, part in zip(frames, parts, strict=True)]
+        notes.append("each file is a worker")
     report = dict.fromkeys(sentence for part in parts for sentence in part.report)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
-    return Loaded(frame, parts[0].unit, (f"{counted(len(files), 'file')} read", *report), columns=columns)
+    return Loaded(frame, parts[0].unit, (*notes, *report), columns=columns)
+
+
+def _of_one_worker_each(parts: list[Loaded]) -> bool:
+    """Whether all files name the same single worker, as Value, and two of them the same round."""
+    if len({name for part in parts for name in part.frame["worker"].unique()}) != 1:
+        return False
+    rounds = pd.concat([part.frame["round"].drop_duplicates() for part in parts])
+    return bool(rounds.duplicated().any())
+
+
+def _stem(file: Path) -> str:
+    """The name of a file without its endings.  Raises ValueError if it is that of a metric which is no time."""
+    stem = file.name.removesuffix(".gz").rpartition(".")[0]
+    if METRIC.search(words_of(stem)):
+        raise ValueError(f"{file} seems to hold a metric, not step times: keep only the files of step times together")
+    return stem
 
 
 def _check_claims(files: list[Path], parts: list[Loaded]) -> None:

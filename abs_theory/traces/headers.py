@@ -12,8 +12,48 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import instead
-from abs_theory.traces.columns import NEEDED, counted, is_status, listed, numbers, one_line, unit_name
-from abs_theory.traces.numerals import check_cells, decimal_mark, with_plain_cells, with_plain_numbers
+from abs_theory.traces.columns import (
+    NEEDED,
+    Mask,
+    counted,
+    is_status,
+    listed,
+    numbers,
+    one_line,
+    shortened,
+    unit_name,
+    unknown_statuses,
+)
+from abs_theory.traces.names import (
+    CLOCK,
+    CODES,
+    DERIVED,
+    END,
+    ERRORS,
+    FLAGS,
+    METRIC,
+    NO,
+    ROUND,
+    ROW_NUMBER,
+    SECONDS,
+    START,
+    STATUS,
+    SUMMARIES,
+    WORKER,
+    YES,
+    alike,
+    base_of,
+    key_of,
+    words_of,
+)
+from abs_theory.traces.numerals import (
+    MISSING,
+    check_cells,
+    decimal_mark,
+    seconds_of_durations,
+    with_plain_cells,
+    with_plain_numbers,
+)
 
 __all__ = ["ROLES", "Wishes", "attempts_of"]
 
@@ -22,45 +62,7 @@ ROLES = (
     "version_applied", "compute_s", "comm_s", "start_clock", "end_clock",
 )  # fmt: skip
 
-
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Names without spaces, underscores, hyphens, slashes and dots, in lower case.
-ROUND = _words_of(
-    "round step iteration iter globalstep trainingstep trainstep trainerglobalstep epoch batch trial t # schritt runde "
-    "roundid roundnumber stepid communicationround"
-)
-ROW_NUMBER = frozenset(["", "index", "row", "#"])
-WORKER = _words_of(
-    "worker rank workerid workerrank globalrank node nodeid nodename host hostname client clientid clientname cid "
-    "replica replicaid device deviceid gpu gpuid process processid pid actor actorid machine instance pod arbeiter "
-    "rechner knoten"
-)
-SECONDS = _words_of(
-    "seconds duration steptime elapsed elapsedtime latency runtime delay delays tasktime iterationtime itertime "
-    "batchtime dauer sekunden"
-)
-START = _words_of("start starttime started startedat starttimestamp startts begin begintime beginn")
-END = _words_of("end endtime ended endedat endtimestamp endts finish finishtime finished finishedat stop stoptime ende")
-STATUS = _words_of("status state outcome result")
-CLOCK = _words_of(
-    "time timestamp walltime date datetime datum zeit uhrzeit zeitstempel ts relativetime relativetimeprocess runtime "
-    "created createdat"
-)
-SUMMARIES = {
-    "max": "max", "maximum": "max", "slowest": "max", "min": "min", "minimum": "min", "fastest": "min",
-    "mean": "mean", "avg": "mean", "average": "mean", "mittelwert": "mean", "mittel": "mean", "median": "median",
-    "sum": "sum", "total": "sum", "summe": "sum", "gesamt": "sum", "std": "std", "stdev": "std", "stddev": "std",
-}  # fmt: skip
-METRIC = re.compile(
-    r"(?<![a-z])(val|train|test|eval)?(loss|accuracy|acc|lr|learningrate|gradnorm|reward|perplexity|throughput"
-    r"|samplespersecond|tokenspersecond|memory)(?![a-z])"
-)
-DERIVED = re.compile(r"__(min|max|mean|std)$", re.IGNORECASE)  # columns beside each curve in the export of a tracker
 CURVE = re.compile(r"(.+\S)\s+-\s+(\S.*)")  # run - metric, as trackers name the columns of a chart
-UNIT_AT_END = re.compile(r"(.*?)(?:[\s_]*[\[(]\s*([a-zA-Z\u00b5\u03bc]+)\s*[\])]|[\s_]+([a-zA-Z\u00b5\u03bc]+))$")
 BRACKETS = re.compile(r"(.+?)\s*[\[(]\s*([^\s\])]+)\s*[\])]")
 FEWEST_FOR_PAIRS, MOST_PAIRS = 6, 1.1  # rows, and pairs over rows, for two columns to number rounds and workers
 FEWEST_FOR_CONTENT = 5  # rows from which the content of a column may decide what it is
@@ -92,8 +94,8 @@ def attempts_of(
     if longest > LONGEST_NAME:
         raise ValueError(f"names of columns must have at most {LONGEST_NAME} characters, got one of {longest}")
     report: list[str] = []
-    by_key = {_key(name): name for name in frame.columns}
-    exact = {role: by_key[_key(role)] for role in ROLES if _key(role) in by_key and role not in roles}
+    by_key = {key_of(name): name for name in frame.columns}
+    exact = {role: by_key[key_of(role)] for role in ROLES if key_of(role) in by_key and role not in roles}
     exact = {role: name for role, name in exact.items() if str(name).strip().lower() == role}
     long_roles = {"worker", "seconds", "start", "end"}
     many = isinstance(wishes.columns.get("worker"), list | tuple)
@@ -113,21 +115,6 @@ def attempts_of(
 
 def _shown_name(name: object) -> str:
     return one_line(str(name))
-
-
-def _key(name: object) -> str:
-    text = "".join(character for character in str(name).lower() if character not in " _-/.\t")
-    return "" if text.startswith("unnamed:") else text
-
-
-def _base(name: object) -> tuple[str, str | None]:
-    """The key of a name without the unit at its end, and that unit."""
-    match = UNIT_AT_END.fullmatch(str(name).strip())
-    if match:
-        unit = unit_name((match[2] or match[3]).lower())
-        if unit is not None and match[1]:
-            return _key(match[1]), unit
-    return _key(name), None
 
 
 def _differing(frame: pd.DataFrame) -> pd.DataFrame:
@@ -177,32 +164,49 @@ def _synonyms(frame: pd.DataFrame, known: Mapping[str, str], wishes: Wishes, is_
     left = [name for name in frame.columns if name not in known.values()]
     timed = "seconds" in known or {"start", "end"} <= set(known)
     chosen: dict[str, str] = {}
+    counters: list[str] = []
     for role, words in (("round", ROUND), ("worker", WORKER), ("seconds", SECONDS), ("start", START), ("end", END),
                         ("status", STATUS)):  # fmt: skip
         if role in known or (role in ("seconds", "start", "end") and timed):
             continue
         meant = [
-            name for name in left if (_base(name)[0] if role in ("seconds", "start", "end") else _key(name)) in words
+            name
+            for name in left
+            if (base_of(name)[0] if role in ("seconds", "start", "end") else key_of(name)) in words
         ]
         if role == "status":
+            for name in meant:
+                _check_words(name, frame[name])
             meant = [name for name in meant if is_status(frame[name])]
         if role == "worker":
             meant = _names_of_workers(frame, meant)
         if role == "round" and len(meant) > 1:
-            meant = _finest(frame, meant)
-        if len(meant) > 1 and (is_long or role != "round"):
-            two = [one_line(str(name)) for name in meant[:2]]
-            raise ValueError(
-                f"{' and '.join(two)} may each be the column {role}: say columns={role}={two[0]} or "
-                f"columns={role}={two[1]}, or ignore one of them"
-            )
+            counters = _finest(frame, meant)
+            meant = counters[:1]
+        if len(meant) > 1:
+            _ask_which(role, meant)
         if meant:
             chosen[role] = meant[0]
+    if len(counters) > 1:
+        worker = {**chosen, **known}.get("worker")
+        numbered = {} if worker is None else _numbered_through(frame, counters, worker)
+        if not numbered and (is_long or _is_long(frame, {**chosen, **known})):
+            _ask_which("round", counters)
+        chosen |= numbered
     if "seconds" in chosen and {"start", "end"} & set(chosen):
         chosen = {role: name for role, name in chosen.items() if role not in ("start", "end")}
     if not timed and not {"seconds", "start", "end"} & set(chosen) and ({**chosen, **known}.get("worker") is not None):
         _time_of_ambiguous_name(frame, left, {**chosen, **known}, chosen)
     return chosen
+
+
+def _ask_which(role: str, names: list[str]) -> None:
+    """Raise the question which of the columns has a role."""
+    two = [one_line(str(name)) for name in names[:2]]
+    raise ValueError(
+        f"{' and '.join(two)} may each be the column {role}: say columns={role}={two[0]} or columns={role}={two[1]}, "
+        "or ignore one of them"
+    )
 
 
 def _names_of_workers(frame: pd.DataFrame, meant: list[str]) -> list[str]:
@@ -229,11 +233,80 @@ def _finest(frame: pd.DataFrame, meant: list[str]) -> list[str]:
     return meant
 
 
+def _numbered_through(frame: pd.DataFrame, counters: list[str], worker: str) -> dict[str, str]:
+    """The role of a new column that numbers the rounds by all ``counters``, as epoch and batch; none if it does not.
+
+    It does if no counter alone tells the attempts of a worker apart, and all together do.  The counter that changes
+    least often from row to row counts first.
+    """
+    codes = {name: pd.factorize(frame[name], sort=True)[0] for name in counters}
+    if (
+        any(not frame.duplicated([name, worker]).any() for name in counters)
+        or frame.duplicated([*counters, worker]).any()
+    ):
+        return {}
+    slow_first = sorted(counters, key=lambda name: np.count_nonzero(np.diff(codes[name])))
+    name = " and ".join(one_line(str(name)) for name in slow_first)
+    frame[name] = frame.groupby(slow_first).ngroup()
+    return {"round": name}
+
+
+def _check_words(name: str, column: pd.Series) -> None:
+    """Raise ValueError if some words of a column such as state say what became of an attempt, and some do not."""
+    unknown = unknown_statuses(column)
+    if unknown and len(unknown) < column.nunique():
+        raise ValueError(
+            f"{one_line(str(name))} says what became of an attempt, but not all its words are known: "
+            f"{listed(unknown, 3)}; write ok, failed, cancelled or censored, or leave it out with "
+            f"ignore={one_line(str(name))}"
+        )
+
+
+def _delivered(name: object, column: pd.Series) -> Mask | None:
+    """Whether each row was delivered, by a code, a flag or a message; None if the column says nothing of it.
+
+    Codes are those of HTTP (failed from 400 on), or 0 for success.
+    """
+    key = key_of(name)
+    texts = column.astype(str).str.strip().str.lower()
+    missing = (column.isna() | texts.isin(MISSING)).to_numpy(bool)
+    if missing.all():
+        return None
+    if key in FLAGS and texts[~missing].isin(YES | NO).all():
+        return (texts.isin(YES if FLAGS[key] else NO)).to_numpy(bool) | missing
+    values, _ = numbers(column)
+    if key in CODES and np.all(values[~missing] % 1 == 0):
+        known = values[~missing]
+        if known.min() >= 100 and known.max() < 600:
+            return (values < 400) | missing
+        if (known == 0).any():
+            return (values == 0) | missing
+    if key in ERRORS and missing.any() and np.isnan(values).all():
+        return missing
+    return None
+
+
+def _with_outcomes(frame: pd.DataFrame, roles: dict[str, str], report: list[str]) -> pd.DataFrame:
+    """The table with a column status, if columns of other names or codes say which attempts failed."""
+    unused = [name for name in frame.columns if name not in roles.values()]
+    columns = [roles["status"]] if "status" in roles else unused
+    delivered = {
+        name: mask for name in columns if (mask := _delivered(name, frame[name])) is not None and not mask.all()
+    }
+    if not delivered:
+        return frame
+    failed = ~np.logical_and.reduce(list(delivered.values()))
+    names = " and ".join(one_line(str(name)) for name in delivered)
+    report.append(f"{names} says which attempts failed: {int(failed.sum())} of {len(frame)}")
+    roles["status"] = names
+    return frame.assign(**{names: np.where(failed, "failed", "ok")})
+
+
 def _time_of_ambiguous_name(
     frame: pd.DataFrame, left: Sequence[str], known: Mapping[str, str], chosen: dict[str, str]
 ) -> None:
     """A column called time: durations if some worker's values ever fall, else perhaps a clock, which is refused."""
-    times = [name for name in left if _base(name)[0] in ("time", "zeit")]
+    times = [name for name in left if base_of(name)[0] in ("time", "zeit")]
     if len(times) != 1:
         return
     values, text = numbers(frame[times[0]])
@@ -256,7 +329,7 @@ def _is_long(frame: pd.DataFrame, roles: Mapping[str, str]) -> bool:
 
 
 def _long(
-    frame: pd.DataFrame, roles: Mapping[str, str], synonyms: Mapping[str, str], wishes: Wishes, report: list[str]
+    frame: pd.DataFrame, roles: dict[str, str], synonyms: Mapping[str, str], wishes: Wishes, report: list[str]
 ) -> pd.DataFrame:
     named_otherwise = [f"{one_line(str(name))} is {role}" for role, name in roles.items() if role in synonyms]
     if named_otherwise:
@@ -265,15 +338,24 @@ def _long(
     if "seconds" not in roles and not {"start", "end"} <= set(roles):
         missing.append("seconds (or start and end)")
     if missing:
+        if "worker" in roles and len(missing) > 1 and _is_transposed(frame, roles["worker"]):
+            raise ValueError(
+                f"{NEEDED}; each row seems to be a worker and each column a round: transpose the table, so that each "
+                "column is a worker"
+            )
         shown = ", ".join(_shown(frame)[:12]) or "no columns"
-        raise ValueError(f"{NEEDED}; {', '.join(missing)} not found among {shown}")
+        say = ",".join(f"{role.partition(' ')[0]}=NAME" for role in missing)
+        raise ValueError(
+            f"{NEEDED}; {', '.join(missing)} not found among {shown}: if they have other names, say columns={say}"
+        )
     if frame.empty:
         raise ValueError(f"{NEEDED}, and rows; there are none below the header")
+    frame = _with_outcomes(frame, roles, report)
     renamed = frame[list(roles.values())].set_axis(list(roles), axis=1)
     for role in renamed:
         check_cells(str(role), renamed[role])
     time_names = [role for role in ("seconds", "start", "end") if role in renamed]
-    units = {unit for role in time_names if (unit := _base(roles[role])[1]) is not None and role in synonyms}
+    units = {unit for role in time_names if (unit := base_of(roles[role])[1]) is not None and role in synonyms}
     if len(units) == 1 and "unit" not in renamed:
         unit = units.pop()
         report.append(f"times are in {unit}, by the name of their column")
@@ -281,6 +363,16 @@ def _long(
     numeric = [role for role in ("round", *time_names) if role in renamed]
     mark = decimal_mark([renamed[role] for role in numeric if not _is_dates(renamed[role])], wishes.decimal)
     return renamed.assign(**{role: with_plain_numbers(renamed[role], mark) for role in numeric})
+
+
+def _is_transposed(frame: pd.DataFrame, worker: str) -> bool:
+    """Whether each worker has one row, and all other columns are numbers, several of them."""
+    others = [name for name in frame.columns if name != worker]
+    return (
+        len(others) >= FEWEST_FOR_CONTENT
+        and not frame[worker].duplicated().any()
+        and all(pd.api.types.is_numeric_dtype(frame[name]) for name in others)
+    )
 
 
 def _is_dates(column: pd.Series) -> bool:
@@ -291,7 +383,7 @@ def _wide(
     frame: pd.DataFrame, roles: Mapping[str, str], wishes: Wishes, report: list[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per filled cell of a table rounds x workers, and the names of the columns read."""
-    frame = frame.drop(columns=[name for name in frame.columns if _key(name) == "" and frame[name].isna().all()])
+    frame = frame.drop(columns=[name for name in frame.columns if key_of(name) == "" and frame[name].isna().all()])
     shown = ", ".join(_shown(frame)[:12])
     kept = {role: name for role, name in roles.items() if role in ("dataset", "unit")}
     index = roles.get("round")
@@ -305,13 +397,17 @@ def _wide(
     cells = frame[workers]
     for name in (*kept.values(), *([] if index is None else [index]), *workers):
         check_cells(one_line(str(name)), frame[name])
+    written = [seconds_of_durations(cells[name]) for name in cells]
+    if all(column is not None for column in written):
+        cells = pd.DataFrame(dict(zip(cells, written, strict=True)))
     mark = decimal_mark([cells[name] for name in cells], wishes.decimal)
     cells = cells.apply(with_plain_numbers, mark=mark) if mark is not None else cells
     for name in cells:
         values, text = numbers(cells[name])
         if np.isnan(values).all() and text.any():
             raise ValueError(
-                f"{NEEDED}, or one column of seconds per worker; found {shown}, and no number in {one_line(str(name))}"
+                f"{NEEDED}, or one column of seconds per worker; found {shortened(shown)}, and no number in "
+                f"{shortened(one_line(str(name)))}"
             )
     rounds = np.arange(len(frame)) if index is None else frame[index].to_numpy()
     order = " (rounds are its lines)" if index is None else ""
@@ -344,18 +440,25 @@ def _refuse_rows_of_attempts(frame: pd.DataFrame, names: list[str]) -> None:
     for first, second in combinations(codes, 2):
         counts = codes[first].max() + 1, codes[second].max() + 1
         pairs = codes[first] * counts[1] + codes[second]
-        left = [name for name in names if name not in (first, second)]
+        left = _likeliest_times([name for name in names if name not in (first, second)])
         complete = min(counts) > 1 and max(counts) < len(frame) <= counts[0] * counts[1] <= MOST_PAIRS * len(frame)
         if left and complete and np.unique(pairs).size == len(frame):
             in_order = numbers(frame[second])[0]
             by_second = bool(np.isfinite(in_order).all() and np.all(np.diff(in_order) >= 0))
-            of_round, of_worker = (second, first) if by_second else (first, second)
+            swap = key_of(second) in ROUND if (key_of(first) in ROUND) != (key_of(second) in ROUND) else by_second
+            of_round, of_worker = (second, first) if swap else (first, second)
             names_shown = [one_line(str(name)) for name in (of_round, of_worker, left[-1])]
             raise ValueError(
                 f"{listed(names_shown)} may be the round, the worker and the seconds of each row, or three workers: "
                 f"say columns=round={names_shown[0]},worker={names_shown[1]},seconds={names_shown[2]}, or name the "
                 "columns of all workers with columns=worker=..."
             )
+
+
+def _likeliest_times(names: list[str]) -> list[str]:
+    """The names without clocks, if any is left; one that is called value or seconds stands last."""
+    left = [name for name in names if key_of(name) not in CLOCK] or names
+    return sorted(left, key=lambda name: key_of(name) == "value" or base_of(name)[0] in SECONDS)
 
 
 def _is_label(column: pd.Series) -> bool:
@@ -369,9 +472,9 @@ def _roles_of_cells(
     frame: pd.DataFrame, index: str | None, names: list[str], report: list[str]
 ) -> tuple[str | None, list[str]]:
     """The column of the round (None: the rows count) and those of workers; the others are left out and reported."""
-    counters = [name for name in names if _key(name) in ROUND | ROW_NUMBER]
+    counters = [name for name in names if key_of(name) in ROUND | ROW_NUMBER]
     if index is None:
-        words = [name for name in counters if _key(name) not in ROW_NUMBER] or counters
+        words = [name for name in counters if key_of(name) not in ROW_NUMBER] or counters
         distinct = [name for name in words if not frame[name].duplicated().any()]
         candidates = distinct or words
         if len(candidates) > 1 and not all(_agrees(frame, candidates[0], name) for name in candidates[1:]):
@@ -384,13 +487,15 @@ def _roles_of_cells(
     left_out += [
         name
         for name in names
-        if name not in counters and (_key(name) in CLOCK or DERIVED.search(str(name)) or METRIC.search(_words(name)))
+        if name not in counters
+        and (key_of(name) in CLOCK or DERIVED.search(str(name)) or METRIC.search(words_of(name)))
     ]
     workers = [name for name in names if name not in (*counters, *left_out)]
     if index is None and workers and _counts(frame[workers[0]]) and workers[0] == names[0]:
         index = workers.pop(0)
     elif index is not None:
         frame = frame.iloc[np.argsort(numbers(frame[index])[0], kind="stable")]
+    _check_alike(workers)
     counting = [name for name in workers if _counts(frame[name])]
     workers, summarising = _without_summaries(frame, [name for name in workers if name not in counting])
     left_out += counting + summarising
@@ -400,15 +505,22 @@ def _roles_of_cells(
                 f"{one_line(str(name))} may be a worker that gets slower, or a clock that no worker is: leave it out "
                 f"with ignore={one_line(str(name))}, or name the columns of all workers with columns=worker=..."
             )
-    if index is not None and _key(index) not in {"round", "step", "iteration", "index", ""}:
+    if index is not None and key_of(index) not in {"round", "step", "iteration", "index", ""}:
         report.append(f"{one_line(str(index))} is the round")
     if left_out:
         report.append(f"columns that are no workers left out: {listed([one_line(str(name)) for name in left_out])}")
     return index, workers
 
 
-def _words(name: object) -> str:
-    return re.sub(r"[\s_\-/.]+", "", str(name).lower().rpartition(" - ")[2])
+def _check_alike(names: list[str]) -> None:
+    """Raise ValueError if the names have paths that are not alike, as those of several metrics of one run."""
+    paths = [str(name) for name in names if "/" in str(name)]
+    if len(paths) > 1 and not alike(paths):
+        two = [one_line(paths[0]), next(one_line(path) for path in paths if not alike([paths[0], path]))]
+        raise ValueError(
+            f"{two[0]} and {two[1]} may be two workers, or two metrics of one: name the columns of all workers with "
+            "columns=worker=..., or leave others out with ignore=..."
+        )
 
 
 def _agrees(frame: pd.DataFrame, name: str, other: str) -> bool:
@@ -444,11 +556,11 @@ def _without_summaries(frame: pd.DataFrame, names: list[str]) -> tuple[list[str]
     Raises ValueError for a column with the name of a summary that is none.
     """
     table = {name: numbers(frame[name])[0] for name in names}
-    named = [name for name in names if SUMMARIES.get(_base(name)[0]) is not None]
+    named = [name for name in names if SUMMARIES.get(base_of(name)[0]) is not None]
     workers = [name for name in names if name not in named]
     summaries = list(named)
     for name in named:
-        kind = SUMMARIES[_base(name)[0]]
+        kind = SUMMARIES[base_of(name)[0]]
         if kind != "std" and len(workers) > 1 and not _summarises(table[name], [table[w] for w in workers], (kind,)):
             raise ValueError(
                 f"{one_line(str(name))} has the name of a summary but is not the {kind} of the other columns: leave it "
@@ -511,5 +623,5 @@ def _worker_names(columns: list[str]) -> tuple[list[str], list[str], str | None]
     if unit is not None and not all(curves):
         names = [match[1] for match in bracketed if match]
     if unit is None and all(curves) and len(set(metrics)) == 1:
-        unit = _base(metrics[0])[1]
+        unit = base_of(metrics[0])[1]
     return names, metrics, unit

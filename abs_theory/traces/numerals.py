@@ -27,7 +27,8 @@ MISSING = frozenset(
 FAILED = frozenset([
     "timeout", "timed out", "timed_out", "time out", "time-out", "fail", "failed", "failure", "error", "err", "killed",
     "oom", "lost", "dead", "crash", "crashed", "abort", "aborted", "cancelled", "canceled", "dropped", "expired", "dnf",
-    "no response", "unreachable", "missing",
+    "no response", "unreachable", "missing", "out_of_memory", "oomkilled", "node_fail", "boot_fail", "preempted",
+    "evicted", "unavailable", "deadline exceeded", "deadline_exceeded",
 ])  # fmt: skip
 
 COMPOSITE = (list, dict, set, tuple, np.ndarray, bytes)  # kinds of cells that are no value of a trace
@@ -35,9 +36,14 @@ COMPOSITE = (list, dict, set, tuple, np.ndarray, bytes)  # kinds of cells that a
 GROUP = "[ '\u00a0\u2009\u202f\u2019]"  # spaces of every width and apostrophes between groups of three digits
 _SPACED = re.compile(rf"(?<=\d){GROUP}(?=\d{{3}}(?:{GROUP}|[.,]|$))")
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
-_POINT = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:,\d{{3}})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+){_EXPONENT}")
+_LAKHS = r"[1-9]\d?(?:,\d{2})*,\d{3}(?:\.\d*)?"  # 12,34,567, as in India
+_POINT = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:,\d{{3}})+(?:\.\d*)?|{_LAKHS}|\d+(?:\.\d*)?|\.\d+){_EXPONENT}")
 _COMMA = re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:\.\d{{3}})+(?:,\d*)?|\d+(?:,\d*)?|,\d+){_EXPONENT}")
 _DURATION = re.compile(r"(?:\d+ days?,? )?\d+:\d{1,2}:\d{1,2}(?:[.,]\d+)?")
+_UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6,
+          "\u03bcs": 1e-6, "ns": 1e-9}  # fmt: skip
+_WITH_UNIT = re.compile(r"(\d+(?:[.,]\d+)?) ?(h|min|ms|us|\u00b5s|\u03bcs|ns|sec|s|m)(?![a-z])", re.IGNORECASE)
+_UNITS_ONLY = re.compile(rf"(?:{_WITH_UNIT.pattern} ?)+", re.IGNORECASE)
 _SHORT_DURATION = re.compile(r"\d+:\d{2}(?:[.,]\d+)?")
 
 
@@ -90,7 +96,7 @@ def with_plain_numbers(column: pd.Series, mark: str | None) -> pd.Series:
 
 
 def seconds_of_durations(column: pd.Series) -> pd.Series | None:
-    """Seconds, if ``column`` is written as hours:minutes:seconds; None if it is not.
+    """Seconds, if ``column`` is written as hours:minutes:seconds or with units, as 850 ms or 1m2.5s; None if not.
 
     Raises ValueError for two parts such as 1:30, which may be minutes and seconds or hours and minutes.
     """
@@ -104,6 +110,14 @@ def seconds_of_durations(column: pd.Series) -> pd.Series | None:
         raise ValueError(
             f"{example} may be minutes:seconds or hours:minutes: write durations as hours:minutes:seconds or in seconds"
         )
+    with_units = texts.str.fullmatch(_UNITS_ONLY)
+    if with_units.mean() >= 0.5 and not any(isinstance(cell, int | float) and cell == cell for cell in column):
+        cells = column.to_numpy(object, copy=True)
+        cells[texts.index[with_units]] = [
+            sum(float(number.replace(",", ".")) * _UNITS[unit.lower()] for number, unit in _WITH_UNIT.findall(text))
+            for text in texts[with_units]
+        ]
+        return pd.Series(cells, column.index)
     if full.mean() < 0.5:
         return None
     seconds = pd.to_timedelta(texts[full].str.replace(",", ".").str.replace(r"(day)s?\.? ", r"\1 ", regex=True))

@@ -1,5 +1,6 @@
 """Tables from files: CSV of any usual dress, Parquet and spreadsheets."""
 
+import codecs
 import csv
 import io
 import re
@@ -20,7 +21,10 @@ __all__ = ["read_csv", "read_parquet", "read_spreadsheet"]
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 EXACT_NUMBERS: dict[str, str] = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
+WESTERN = "cp1252"  # of text files that are not in Unicode
+CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r"))  # no text has them
 CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
+SPACES = r"\s+"  # between columns that are aligned by spaces
 EXACT = 2.0**53  # beyond, a float does not hold every whole number
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 
@@ -63,14 +67,15 @@ def read_spreadsheet(source: Source) -> Loaded:
                 raise ValueError("the file is a zip archive: unpack it")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # styles and extensions that pandas does not need
-            sheets = pd.read_excel(source.path, sheet_name=None, engine="openpyxl")
+            sheets = pd.read_excel(source.path, sheet_name=None, engine="openpyxl", header=None)
     except zipfile.BadZipFile as problem:
         raise ValueError(
             f"the file is a zip archive or a spreadsheet: unpack it, or save it as CSV ({problem})"
         ) from None
     except (KeyError, TypeError, IndexError, AttributeError, SyntaxError) as problem:
         raise ValueError(f"the spreadsheet is damaged: {problem!r}") from None
-    filled = {name: sheet.dropna(axis=0, how="all").dropna(axis=1, how="all") for name, sheet in sheets.items()}
+    filled = {name: _below_header(sheet.dropna(axis=0, how="all")) for name, sheet in sheets.items()}
+    filled = {name: sheet.dropna(axis=1, how="all") for name, sheet in filled.items()}
     filled = {name: sheet for name, sheet in filled.items() if not sheet.empty}
     if not filled:
         raise ValueError("the spreadsheet has no table: its first row must name the columns")
@@ -78,6 +83,17 @@ def read_spreadsheet(source: Source) -> Loaded:
         return Loaded(next(iter(filled.values())), None, ())
     parts = [sheet.assign(dataset=one_line(str(name))) for name, sheet in filled.items()]
     return Loaded(pd.concat(parts, ignore_index=True), None, ("each sheet is a data set",))
+
+
+def _below_header(sheet: pd.DataFrame) -> pd.DataFrame:
+    """The table below the first row with more than a title: with at least half as many cells as the fullest row."""
+    if sheet.empty:
+        return sheet
+    cells = sheet.notna().sum(axis=1).to_numpy()
+    header = int(np.argmax(cells >= max(cells.max() / 2, 1)))
+    names = ["" if pd.isna(name) else str(name) for name in sheet.iloc[header]]
+    names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+    return sheet.iloc[header + 1 :].set_axis(names, axis=1).reset_index(drop=True).infer_objects()
 
 
 class _Dress(NamedTuple):
@@ -109,13 +125,21 @@ def read_csv(source: Source) -> Loaded:
         **EXACT_NUMBERS,
         "skip_blank_lines": True,
     }
-    frame = _parsed(source, options)
+    report: list[str] = []
+    try:
+        frame = _parsed(source, options)
+    except UnicodeDecodeError:  # beyond its first bytes
+        if dress.encoding != "utf-8-sig":
+            raise
+        options["encoding"] = WESTERN
+        frame = _parsed(source, options)
+    if options["encoding"] == WESTERN:
+        report.append("the text is not UTF-8: read as Windows-1252, as spreadsheets save it")
     if mixed := [name for name in names if _is_mixed(frame[name], name)]:
         texts = _parsed(source, {**options, "usecols": mixed, "dtype": str, "decimal": "."})
         frame = frame.assign(**{name: texts[name] for name in mixed})
     if dress.trailing:
         frame = frame.drop(columns=names[-1:])
-    report: list[str] = []
     if not frame.empty and not source.zipped and not _ends_with_newline(source) and frame.iloc[-1:, -1].isna().all():
         frame = frame.iloc[:-1]
         report.append("the last line is cut short: left out")
@@ -150,7 +174,7 @@ def _is_mixed(column: pd.Series, name: str) -> bool:
 
 def _dress(head: bytes) -> _Dress:
     """Encoding, separator, header and mark of decimals, from the first bytes."""
-    encoding = "utf-16" if head.startswith(UTF16) else "utf-8-sig"
+    encoding = "utf-16" if head.startswith(UTF16) else "utf-8-sig" if _is_utf8(head) else WESTERN
     text = head.decode(encoding, errors="replace")
     lines = re.split(r"\r\n|\r|\n", text)
     skipped = 0
@@ -168,6 +192,8 @@ def _dress(head: bytes) -> _Dress:
     if not lines[skipped].strip():
         return _Dress(encoding, ",", skipped, [""], False, ".")
     separator = stated or max(",;\t|", key=lines[skipped].count)
+    if separator not in lines[skipped] and _in_columns([line for line in lines[skipped:-1] if line.strip()][:20]):
+        separator = SPACES
     if header is not None and header == skipped - 1 and _are_numbers(lines[skipped], separator):
         commented = lines[header].lstrip("# \t")
         if len(_fields(commented, separator)) == len(_fields(lines[skipped], separator)):
@@ -176,6 +202,15 @@ def _dress(head: bytes) -> _Dress:
     while names.count('"') % 2 and following:  # a quoted name with a line break in it
         names, following = f"{names}\n{following[0]}", following[1:]
     return _after(encoding, separator, skipped, names, following)
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether the bytes are UTF-8, perhaps cut within a character, or no text at all."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return any(byte in head for byte in CONTROLS)
+    return True
 
 
 def _after(encoding: str, separator: str, skipped: int, header: str, following: list[str]) -> _Dress:
@@ -206,7 +241,15 @@ def _decimal(lines: list[str], separator: str) -> str:
     return "," if comma and not point and not grouped else "."
 
 
+def _in_columns(lines: list[str]) -> bool:
+    """Whether the lines are words with spaces between them, equally many in each, and numbers below the first."""
+    counts = {len(line.split()) for line in lines}
+    return len(lines) > 1 and len(counts) == 1 and counts.pop() > 1 and _are_numbers(lines[1], SPACES)
+
+
 def _fields(line: str, separator: str) -> list[str]:
+    if separator == SPACES:
+        return line.split()
     try:
         return next(csv.reader(line.splitlines(keepends=True), delimiter=separator), [""])
     except csv.Error:

@@ -55,12 +55,22 @@ def read_timeline(source: Source) -> Loaded:
     try:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as problem:
-        document = _unclosed(text)
+        document = _unclosed(text) or _lines(text)
         if document is None:
             raise ValueError(f"the file is cut short or not JSON: {problem}") from None
+    if (records := _records(document)) is not None:
+        return records
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
-        raise ValueError("a timeline must be a list of events, or hold traceEvents, as those of PyTorch and Ray do")
+        raise ValueError(
+            "JSON must be a timeline, as those of PyTorch and Ray, that is a list of events or traceEvents; or records "
+            "with round, worker and seconds, in a list or one in each line"
+        )
+    if any(isinstance(event, dict) and _text(event.get("name", "")).startswith("NEGOTIATE_") for event in events):
+        raise ValueError(
+            "a timeline of Horovod says when ranks were ready for each tensor, not how long they computed: record the "
+            "seconds of each step on each rank"
+        )
     spans = [event for event in events if isinstance(event, dict) and _is_span(event)]
     if not spans:
         raise ValueError(f"there are no complete events (ph X, with ts and dur) among {len(events)} events")
@@ -94,6 +104,23 @@ def _unclosed(text: bytes) -> object:
         return json.loads(text.rstrip().rstrip(b",") + b"]")
     except (json.JSONDecodeError, RecursionError):
         return None
+
+
+def _lines(text: bytes) -> list[object] | None:
+    """The objects of a file with one in each line; None if it is none."""
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def _records(document: object) -> Loaded | None:
+    """The table of a list of objects that are no events, with nested names joined by a slash; None for a timeline."""
+    if not isinstance(document, list) or not document or not all(isinstance(row, dict) for row in document):
+        return None
+    if any("ph" in row or {"ts", "dur"} & set(row) for row in document):
+        return None
+    return Loaded(pd.json_normalize(document, sep="/"), None, ())
 
 
 def _is_span(event: Event) -> bool:

@@ -308,3 +308,52 @@ def test_real_traces():
             assert trace.attempts["window"].max() < 5
             if len(part) == trace.n * trace.rounds:
                 assert len(trace.complete) == trace.rounds
+
+
+# --- exports as people have them ------------------------------------------------------------------------------------
+
+
+def test_records_in_json_are_a_table(tmp_path):
+    rows = good().to_dict("records")
+    (tmp_path / "list.json").write_text(json.dumps(rows))
+    (tmp_path / "lines.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    same(read(tmp_path / "list.json"))
+    same(read(tmp_path / "lines.jsonl"))
+    nested = [{"round": row["round"], "at": {"worker": row["worker"], "seconds": row["seconds"]}} for row in rows]
+    (tmp_path / "nested.json").write_text(json.dumps(nested))
+    same(read(tmp_path / "nested.json", columns={"worker": "at/worker", "seconds": "at/seconds"}))
+
+
+def test_columns_aligned_by_spaces(tmp_path):
+    path = tmp_path / "trace.txt"
+    path.write_text(good().to_string(index=False))
+    assert read(path).complete.to_numpy() == pytest.approx(from_frame(good()).complete.to_numpy(), rel=1e-5)
+
+
+def test_a_table_below_the_title_of_a_sheet(tmp_path):
+    path = tmp_path / "trace.xlsx"
+    with pd.ExcelWriter(path) as book:
+        good().to_excel(book, index=False, startrow=3)
+        book.sheets["Sheet1"]["A1"] = "Step times of March"
+    same(read(path))
+
+
+def test_a_folder_with_a_file_for_each_worker(tmp_path):
+    """As TensorBoard exports them: Wall time, Step and Value, whose names tell nothing of the worker."""
+    table = good().pivot(index="round", columns="worker", values="seconds")
+    for worker in table:
+        one = pd.DataFrame({"Wall time": 1.7e9 + table.index, "Step": table.index, "Value": table[worker]})
+        one.to_csv(tmp_path / f"run-rank{worker}-tag-step_time.csv", index=False)
+    trace = read(tmp_path)
+    assert trace.workers[1] == "run-rank1-tag-step_time"
+    assert trace.complete.to_numpy() == pytest.approx(table.to_numpy())
+    (tmp_path / "run-rank0-tag-train_loss.csv").write_text((tmp_path / "run-rank0-tag-step_time.csv").read_text())
+    with pytest.raises(ValueError, match=r"train_loss\.csv seems to hold a metric, not step times"):
+        read(tmp_path)
+
+
+def test_a_timeline_of_horovod_is_refused_by_what_it_is(tmp_path):
+    path = tmp_path / "timeline.json"
+    path.write_text(json.dumps([{"ph": "B", "name": "NEGOTIATE_ALLREDUCE", "ts": 1, "pid": 0}]))
+    with pytest.raises(ValueError, match="a timeline of Horovod says when ranks were ready"):
+        read(path)

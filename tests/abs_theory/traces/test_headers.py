@@ -260,3 +260,60 @@ def test_a_first_cell_that_is_no_number_is_no_late_worker(tmp_path):
     report = " ".join(read(path).report)
     assert "text 1" in report
     assert "joining" not in report
+
+
+# --- exports as people have them ------------------------------------------------------------------------------------
+
+FAILING = {
+    "http_status": (200, 504), "code": (0, 14), "status": (200, 503), "success": (True, False), "ok": (1, 0),
+    "timed_out": ("no", "yes"), "error": ("", "connection reset"), "State": ("COMPLETED", "NODE_FAIL"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_failures_are_seen_however_they_are_written(name, tmp_path):
+    good, bad = FAILING[name]
+    failed = LONG["seconds"] > LONG["seconds"].quantile(0.9)
+    trace = read_table(LONG.assign(**{name: [bad if is_bad else good for is_bad in failed]}), tmp_path)
+    assert (~trace.attempts["observed"]).sum() == failed.sum()
+    assert name in trace.columns
+
+
+@pytest.mark.parametrize(("name", "values"), [("code", (17, 18)), ("error", (0.12, 0.34)), ("timeout", (30, 30))])
+def test_numbers_that_tell_no_failure_are_left_alone(name, values, tmp_path):
+    trace = read_table(LONG.assign(**{name: np.resize(values, len(LONG))}), tmp_path)
+    assert trace.attempts["observed"].all()
+
+
+def test_a_word_that_is_no_status_beside_others_is_a_question(tmp_path):
+    words = np.where(LONG["seconds"] > 2, "degraded", "completed")
+    with pytest.raises(ValueError, match="State says what became of an attempt, but not all its words are known"):
+        read_table(LONG.assign(State=words), tmp_path)
+
+
+@pytest.mark.parametrize("worker", ["rank", "worker"])
+def test_rounds_are_numbered_through_by_epoch_and_batch(worker, tmp_path):
+    table = pd.DataFrame({"epoch": LONG["round"] // 10, "batch": LONG["round"] % 10, worker: LONG["worker"]})
+    trace = read_table(table.assign(batch_time=LONG["seconds"]), tmp_path)
+    same(trace)
+    assert "columns understood: epoch and batch is round" in trace.report[0]
+
+
+def test_the_columns_of_a_tracker_are_named_in_the_question(tmp_path):
+    runs = [f"run-{worker}" for worker in LONG["worker"]]
+    table = pd.DataFrame({"run": runs, "tag": "step_time", "step": LONG["round"], "value": LONG["seconds"]})
+    with pytest.raises(ValueError, match="columns=round=step,worker=run,seconds=value"):
+        read_table(table.assign(wall_time=1.7e9 + LONG["round"]), tmp_path)
+
+
+def test_metrics_of_one_run_are_no_workers(tmp_path):
+    table = pd.DataFrame({"step": np.arange(30), "timing_s/gen": SECONDS[:, 0], "perf/idle": SECONDS[:, 1]})
+    with pytest.raises(ValueError, match="timing_s/gen and perf/idle may be two workers, or two metrics of one"):
+        read_table(table, tmp_path)
+    same(read_table(wide().rename(columns=lambda name: f"step_time/gpu-{name}"), tmp_path))
+
+
+def test_a_table_with_a_row_for_each_worker_is_to_be_transposed(tmp_path):
+    table = pd.DataFrame(SECONDS.T, columns=[f"step{number}" for number in range(30)])
+    with pytest.raises(ValueError, match="each row seems to be a worker and each column a round: transpose the table"):
+        read_table(table.assign(worker=["a", "b", "c", "d"]), tmp_path)

@@ -174,3 +174,54 @@ def test_lines_before_the_header_and_separators_after_the_values(text, tmp_path)
     path = tmp_path / "trace.csv"
     path.write_text(text)
     assert read(path).complete.to_numpy().tolist() == [[1.5, 2.5]]
+
+
+def in_lakhs(value):
+    """12,34,567, as in India."""
+    digits = f"{value:.0f}"
+    head, tail = digits[:-3], digits[-3:]
+    pairs = []
+    while head:
+        head, pair = head[:-2], head[-2:]
+        pairs.insert(0, pair)
+    return ",".join([*pairs, tail])
+
+
+def test_indian_groups_of_digits(tmp_path):
+    micros = LONG.assign(seconds=(1e3 * LONG["seconds"]).round())
+    trace = read(written(micros, ",", in_lakhs, tmp_path), unit="us")
+    assert trace.complete.to_numpy() == pytest.approx(micros["seconds"].to_numpy().reshape(40, 4) / 1e6)
+
+
+@pytest.mark.parametrize("form", ["{ms:.2f}ms", "{ms:.2f} ms", "{s:.5f}s", "{min}m{rest:.5f}s", "{us:.0f}\u00b5s"])
+def test_durations_with_units(form, tmp_path):
+    def cell(ms):
+        seconds = ms / 1e3
+        return form.format(ms=ms, s=seconds, us=1e3 * ms, min=int(seconds // 60), rest=seconds % 60)
+
+    right = LONG["seconds"].to_numpy().reshape(40, 4) / 1e3
+    assert read(written(LONG, ",", cell, tmp_path)).complete.to_numpy() == pytest.approx(right, abs=1e-5)
+
+
+def test_dates_with_am_and_pm(tmp_path):
+    begin = pd.Timestamp("2025-03-24 11:59:30") + pd.to_timedelta(10 * LONG["round"], unit="s")
+    end = begin + pd.to_timedelta(LONG["seconds"].round(3), unit="ms")
+    table = LONG[["round", "worker"]].assign(
+        start=begin.dt.strftime("%m/%d/%Y %I:%M:%S.%f %p"), end=end.dt.strftime("%m/%d/%Y %I:%M:%S.%f %p")
+    )
+    table.to_csv(tmp_path / "trace.csv", index=False)
+    right = LONG["seconds"].to_numpy().reshape(40, 4) / 1e3
+    assert read(tmp_path / "trace.csv").complete.to_numpy() == pytest.approx(right, abs=1e-5)
+
+
+def test_text_that_is_not_unicode(tmp_path):
+    names = LONG.assign(worker=[f"M\u00fcller-{worker}" for worker in LONG["worker"]])
+    path = tmp_path / "trace.csv"
+    path.write_bytes(names.to_csv(index=False).encode("cp1252"))
+    trace = read(path, unit="ms")
+    assert trace.workers[0] == "M\u00fcller-0"
+    assert any("read as Windows-1252" in sentence for sentence in trace.report)
+    lines = [f"{number},{worker},1.5" for number in range(9000) for worker in ("a", "M\u00fcller")]
+    late = "\n".join(["round,worker,seconds", *(line.replace("\u00fc", "u") for line in lines[:-2]), *lines[-2:]])
+    path.write_bytes((late + "\n").encode("cp1252"))
+    assert read(path).workers == ("Muller", "M\u00fcller", "a"), "the first bytes are ASCII"
