@@ -222,7 +222,7 @@ def plan_(  # noqa: PLR0913
     columns: round, worker, seconds (or start and end). Optional: status (ok, failed, cancelled, censored, not asked),
     unit, k_waited, version_read, version_applied, compute_s, comm_s, dataset. A small one is examples/trace.csv.
 
-    Or a table of seconds, a row for each round and a column for each worker; or a profiler's timeline.
+    Or a table of seconds, a row for each round and a column for each worker; JSON records; or a profiler's timeline.
 
     With a second trace, AFTER, both are compared instead: round times, delays, spread, and worker by worker.
 

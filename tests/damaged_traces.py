@@ -38,7 +38,7 @@ ARROW_TYPES = [
     pa.float16(), pa.float32(), pa.decimal128(38, 10), pa.dictionary(pa.int32(), pa.string()), pa.null(),
     pa.duration("ns"), pa.time64("ns"), pa.date64(), pa.large_string(), pa.uint64(), pa.list_(pa.int64()),
 ]  # fmt: skip
-ENCODINGS = ["utf-16", "utf-16-be", "utf-32", "latin-1", "cp037", "utf-7"]
+ENCODINGS = ["utf-16", "utf-16-be", "utf-32", "latin-1", "cp1252", "cp037", "utf-7"]
 
 
 def choose(rng, values):
@@ -85,12 +85,14 @@ def with_other_value(document, rng):
 
 
 def json_mutant(rng):
-    document = LONG.to_dict("records") if rng.random() < 0.1 else timeline(rng)
+    document = LONG.to_dict("records") if rng.random() < 0.3 else timeline(rng)
     for _ in range(rng.integers(1, 5)):
         if isinstance(document, dict) and not isinstance(document.get("traceEvents"), list):
             break
         with_other_value(document, rng)
     text = json.dumps(document, ensure_ascii=rng.random() < 0.9)
+    if isinstance(document, list) and rng.random() < 0.3:  # one object in each line
+        text = "\n".join(json.dumps(row) for row in document)
     depth = choose(rng, [50, 600, 970, 5000])
     text = text.replace(json.dumps(NESTED), "[" * depth + "]" * depth)
     if rng.random() < 0.15:  # a key twice in one object

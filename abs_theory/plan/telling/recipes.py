@@ -116,7 +116,7 @@ def train(gradient, apply, model, updates):
 
 RAY = Recipe(
     title="Ray, a server with remote tasks",
-    version="Ray 2.60, docstrings of ray.wait and ray.cancel",
+    version="Ray 2.60, docstrings of ray.wait and ray.cancel, and its documentation of November 2026",
     language="python",
     code="""\
 import math
@@ -188,7 +188,8 @@ with torchft.local_sgd.LocalSGD(manager, module, inner, sync_every=U): ...
 
 FLOWER = Recipe(
     title="Flower and other federated frameworks",
-    version="Flower (flwr) 1.42.0, NVIDIA FLARE (nvflare) 2.9.0, read from their source",
+    version="Flower (flwr) 1.42.0 and NVIDIA FLARE (nvflare) 2.9.0, read from their source; Flower also in "
+    "its documentation of version 1.44 (November 2026)",
     language="python",
     code='''\
 import math, time

@@ -72,6 +72,11 @@ def advice(plan: Plan) -> list[str]:
     if plan.savings is not None and k < n:
         quantity = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
         lines.append(f"{quantity}, compared with waiting for everybody: {plan.savings}{_at_least(plan)}.")
+        if plan.savings.ratio > 1 and plan.rounds_needed:
+            lines.append(
+                f"It is the safest choice nevertheless: {counted(plan.rounds, 'round')} cannot exclude rare stalls, "
+                "which would delay everybody."
+            )
     elif k == n and not choice.lost:
         lines.append("If all workers start together, waiting for fewer brings no statistically significant gain.")
     if plan.restart_savings is not None and plan.max_staleness != 0:
@@ -94,24 +99,31 @@ def advice(plan: Plan) -> list[str]:
 
 
 def decision(plan: Plan) -> str:
-    """The first line: what to do, or that the data do not carry a decision."""
+    """The first line: what to do, and what it rests on; or that the data do not carry a decision."""
+    choice = plan.choice
     if plan.rounds_needed:
         needed = plan.rounds + plan.rounds_needed
         return f"Not enough data: {counted(plan.rounds, 'round')}, about {needed} needed."
-    return f"Wait for k = {plan.k} of n = {plan.n} workers, max_staleness = {threshold_words(plan.max_staleness)}."
+    setting = f"Wait for k = {plan.k} of n = {plan.n} workers, max_staleness = {threshold_words(plan.max_staleness)}"
+    if choice.lost:
+        return f"{setting}, if the lost calls were late."
+    if choice.open_above:
+        return f"{setting}, unless a k above {choice.largest} is better: no round waited for more."
+    return f"{setting}."
 
 
 def _losses(plan: Plan) -> list[str]:
     """What the choice may lose, and which one it is where the data do not carry it."""
+    best = "the best choice in hindsight" + (f" up to k = {plan.choice.largest}" if plan.choice.open_above else "")
     if math.isnan(plan.upper_loss):
         losses = "what it may lose is unknown: too few independent rounds"
     elif plan.upper_loss < NEGLIGIBLE_LOSS:
-        losses = f"it loses less than {NEGLIGIBLE_LOSS:.1%} against the best choice in hindsight (95 %)"
+        losses = f"it loses less than {NEGLIGIBLE_LOSS:.1%} against {best} (95 %)"
     else:
         what = "gradients per second" if plan.objective.startswith("gradients") else "time to the target"
         losses = (
-            f"against the best choice in hindsight it loses {plan.expected_loss:.1%} of the {what} on average, and at "
-            f"most {plan.upper_loss:.1%} (95 %)"
+            f"against {best} it loses {plan.expected_loss:.1%} of the {what} on average, and at most "
+            f"{plan.upper_loss:.1%} (95 %)"
         )
     if not plan.rounds_needed:
         return [f"{losses[0].upper()}{losses[1:]}."]
@@ -268,6 +280,8 @@ def limits(plan: Plan) -> list[str]:
         "Losses allow for stalls that are rarer than those seen, and up to 30 times the usual delay. Stalls of another "
         "kind, as a node that fails for an hour, are in no loss."
     )
+    if plan.table.lost.any():
+        lines.append("A lost call counts as a stall, in the losses and in how many stalls may meet in one round.")
     lines.append(
         f"Events rarer than about 1 round in {max(plan.rounds // 3, 1)} may not have occurred in these {plan.rounds} "
         "rounds; the intervals do not cover them."

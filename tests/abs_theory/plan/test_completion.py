@@ -164,3 +164,22 @@ def test_up_to_the_largest_share_of_lost_calls_intervals_hold(law, late, few_res
         held += (known & (curve["low"].to_numpy() <= truth) & (truth <= curve["high"].to_numpy())).sum()
     print(law, late, identified, held / identified)
     assert held >= 0.90 * identified
+
+
+def test_the_first_line_says_what_a_choice_rests_on():
+    whole = traces.from_frame(synthetic_traces.almost_iid(np.random.default_rng(0), num=60, sigma=0.6), warmup=0)
+    first = str(plan(whole.waiting_for(3))).splitlines()[0]
+    assert first.endswith("unless a k above 3 is better: no round waited for more."), first
+    seconds = stalls(np.random.default_rng(1), num=400, n=4, share=0.02)
+    first = str(plan(traces.from_frame(at_deadline(seconds, 1.8), warmup=0))).splitlines()[0]
+    assert first.endswith("if the lost calls were late.") or first.startswith("Not enough data"), first
+
+
+def test_lost_calls_count_as_stalls_in_what_a_choice_may_lose():
+    """Rounds that do not carry a choice do not carry it either after their slow calls were lost."""
+    seconds = stalls(np.random.default_rng(0), num=60, n=4, share=0.1)
+    full = plan(traces.from_frame(synthetic_traces.frame(seconds), warmup=0))
+    lossy = plan(traces.from_frame(at_deadline(seconds, 3.0), warmup=0))
+    assert full.rounds_needed > 0
+    assert lossy.rounds_needed > 0
+    assert "A lost call counts as a stall" in str(lossy)
