@@ -83,6 +83,14 @@ def coverage(context: typer.Context) -> None:
     coverage.main(context.args)
 
 
+@app.command("self-tuning", context_settings=HANDED_ON)
+def self_tuning(context: typer.Context) -> None:
+    """ABS that tunes itself, against every other method tuned for each fleet and problem (half an hour)."""
+    from benchmarks import self_tuning
+
+    self_tuning.main(context.args)
+
+
 @app.command()
 def reading(quick: Quick = False) -> None:
     """Time and memory to read a trace of ten million rows, and to plan from it."""

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from simulations.fleets import Fleet, Times, as_fleet, one_slow
 from simulations.problems import LeastSquares, Problem, perceptron_digits, random_least_squares, softmax_digits
 from simulations.record import median, to_target
 from simulations.server import RunBudget
-from simulations.tuning import pattern_search
+from simulations.tuning import Found, Knobs, pattern_search
 
 CLAIM = (
     "With a tuned step, ABS that tunes itself is on softmax regression about as fast as the fastest of five rivals, all"
@@ -131,34 +131,51 @@ def target_of(problem: Problem, name: str, accuracies: dict[str, float]) -> tupl
     return study.ACCURACY, accuracies[name]
 
 
-def reached_by(
-    problem_name: str,
-    fleet_name: str,
-    name: str,
-    n: int,
-    replicates: int,
-    tuning: dict[str, int],
-    accuracies: dict[str, float],
-) -> pd.DataFrame:
-    """Tune a method and run it: one row per replicate, and for self-tuning another one with ``ONE_STEP``."""
-    problem, workers, method = PROBLEMS[problem_name](n), FLEETS[fleet_name], METHODS[name]
-    target, start = target_of(problem, problem_name, accuracies), {"step_size": method.step_size, **method.knobs}
+class Cell:
+    """A problem, a fleet and a target, on which methods are tuned and then run."""
 
-    def run(points: list[dict[str, float]], which: range, seconds: float, seed: int = study.TUNING_SEED):
+    def __init__(self, problem_name: str, fleet_name: str, n: int, accuracies: dict[str, float]):
+        self.names = {"problem": problem_name, "fleet": fleet_name}
+        self.n, self.problem, self.workers = n, PROBLEMS[problem_name](n), FLEETS[fleet_name]
+        self.target = target_of(self.problem, problem_name, accuracies)
+
+    def train(self, method: study.Method, points: Sequence[Knobs], which: range, seconds: float, seed: int):
+        """The runs of each point, as ``simulate`` returns them."""
+        workers, target = self.workers, self.target
         budget = RunBudget(
             time_budget=seconds, eval_every=workers.eval_every, target=target, final_loss_only=target[0] != "loss"
         )
-        return study.train_on(problem, workers.fleet(n), workers.told, method, points, budget, seed, which)
+        return study.train_on(self.problem, workers.fleet(self.n), workers.told, method, points, budget, seed, which)
 
-    found = pattern_search(run, start, study.grids_of(start, n), target, time_budget=LONGEST_RUN, **tuning)
-    points = {"tuned": found.best} | ({"one": {"step_size": ONE_STEP}} if name == SELF_TUNING else {})
-    seconds = workers.eval_every * math.ceil(min(LONGEST_RUN, SHOWN_TIMES * found.time) / workers.eval_every)
-    tables = [
-        to_target(runs, *target, replicates=replicates, time_budget=seconds).assign(step=step, **points[step])
-        for step, runs in zip(points, run(list(points.values()), range(replicates), seconds, SHOWN_SEED), strict=True)
-    ]
-    common = {"problem": problem_name, "fleet": fleet_name, "method": name, "budget": seconds}
-    return pd.concat(tables, ignore_index=True).assign(**common)
+    def tune(self, method: study.Method, tuning: dict[str, int], longest: float = LONGEST_RUN) -> Found:
+        """The step and the knobs that reach the target soonest; no run is longer than ``longest`` seconds."""
+
+        def run(points: list[Knobs], which: range, seconds: float) -> list[pd.DataFrame]:
+            return self.train(method, points, which, seconds, study.TUNING_SEED)
+
+        start = {"step_size": method.step_size, **method.knobs}
+        return pattern_search(run, start, study.grids_of(start, self.n), self.target, time_budget=longest, **tuning)
+
+    def show(self, name: str, method: study.Method, found: Found, replicates: int) -> pd.DataFrame:
+        """Run a tuned method on other replicates: one row for each, and for self-tuning another with ``ONE_STEP``."""
+        points = {"tuned": found.best} | ({"one": {"step_size": ONE_STEP}} if name == SELF_TUNING else {})
+        every = self.workers.eval_every
+        seconds = every * math.ceil(min(LONGEST_RUN, SHOWN_TIMES * found.time) / every)
+        runs = self.train(method, list(points.values()), range(replicates), seconds, SHOWN_SEED)
+        tables = [
+            to_target(table, *self.target, replicates=replicates, time_budget=seconds).assign(step=step, **points[step])
+            for step, table in zip(points, runs, strict=True)
+        ]
+        return pd.concat(tables, ignore_index=True).assign(**self.names, method=name, budget=seconds)
+
+
+def reached_by(
+    problem_name: str, fleet_name: str, name: str, n: int, replicates: int, tuning: dict[str, int],
+    accuracies: dict[str, float],
+) -> pd.DataFrame:  # fmt: skip
+    """Tune a method on a problem and a fleet and run it: one row per replicate."""
+    cell, method = Cell(problem_name, fleet_name, n, accuracies), METHODS[name]
+    return cell.show(name, method, cell.tune(method, tuning), replicates)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

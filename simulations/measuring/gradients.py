@@ -12,26 +12,16 @@ notebooks/09_self_tuning.ipynb.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
+
+from simulations.measuring.quantity import Quantity, weighted_mean
 
 FORGETTING = 5.0  # the mean after t updates is over the last t / 5
 DEPTH = 32  # steps that are remembered; products with older ones are not measured
 LAG = 10  # updates after which a single fresh gradient has forgotten most of a step's effect; our choice
 OF_SINGLE = 1.5  # the true drop over the one seen by single fresh gradients: 1 far from equilibrium, 2 - eta h in it
 SQUARE, PRODUCT, NOISE, BENT, MOVED = range(5)  # the channels whose means are kept
-
-
-class Quantity(NamedTuple):
-    """A measured number and its standard error; nan and inf if it has not been measured yet.
-
-    >>> Quantity(2.0, 0.5).stderr
-    0.5
-    """
-
-    value: float  #: the estimate
-    stderr: float  #: its standard error
 
 
 UNKNOWN = Quantity(math.nan, math.inf)
@@ -146,11 +136,6 @@ class GradientMeter:
         self.weight2 += rate**2 * known
 
     def _quantity(self, channel: int, row: int) -> Quantity:
-        weight, weight2 = self.weight[channel, row], self.weight2[channel, row]
-        if weight <= 0:
-            return UNKNOWN
-        mean, effective = self.sums[channel, row] / weight, weight * weight / weight2
-        if effective < 2:  # one value has no spread
-            return Quantity(float(mean), math.inf)
-        variance = max(self.squares[channel, row] / weight - mean * mean, 0.0)
-        return Quantity(float(mean), math.sqrt(variance / (effective - 1)))
+        weight = self.weight[channel, row]
+        mean, square = (sums[channel, row] / max(weight, math.ulp(0.0)) for sums in (self.sums, self.squares))
+        return weighted_mean(mean, square, weight, self.weight2[channel, row])

@@ -5,8 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from simulations.measuring.gradients import GradientMeter, Quantity
+from simulations.measuring.gradients import GradientMeter
 from simulations.measuring.life_table import LifeTables, Survival
+from simulations.measuring.losses import LossMeter
+from simulations.measuring.quantity import Quantity
 
 Ages = Callable[[], Sequence[float] | np.ndarray]  # of the running tasks, in seconds
 
@@ -44,6 +46,11 @@ class Measured:
         """g H g / g g along the steps g that were made."""
         return self._meter.gradients.curvature(self._row)
 
+    @cached_property
+    def loss(self) -> Quantity:
+        """The mean loss of the latest mini-batches, over about the last half of the run."""
+        return self._meter.losses.of(self._row)
+
     @property
     def messages(self) -> int:
         """Gradients received and models sent so far, without those of the start."""
@@ -55,7 +62,8 @@ class Meter:
 
     >>> meter = Meter(1, 1, np.dtype(float))
     >>> one, gradients = np.array([1]), np.array([[2.0], [4.0]])
-    >>> meter.update(gradients, 2 * one, np.zeros(2, int), np.array([0.5, 0.9]), np.array([0.9]), np.array([[0.3]]))
+    >>> meter.update(gradients, 2 * one, np.zeros(2, int), np.array([0.5, 0.9]), np.array([0.9]), np.array([[0.3]]),
+    ...              losses=np.array([0.7]))
     >>> measured = meter.of(0, 0.9, lambda: [0.9])
     >>> float(measured.gradient_variance.value), measured.messages
     (2.0, 4)
@@ -63,6 +71,7 @@ class Meter:
 
     def __init__(self, rows: int, dimension: int, dtype: np.dtype):
         self.tables, self.gradients = LifeTables(rows), GradientMeter(rows, dimension, dtype)
+        self.losses = LossMeter(rows)
         self.messages = np.zeros(rows, int)
 
     def update(
@@ -73,12 +82,15 @@ class Meter:
         seconds: np.ndarray,
         now: np.ndarray,
         steps: np.ndarray,
+        losses: np.ndarray,
     ) -> None:
         """Note an update of each row at ``now`` seconds, with ``counts`` gradients, one after the other.
 
-        Each has a version of its model and the seconds its task took; ``steps`` are the steps of the rows.
+        Each has a version of its model and the seconds its task took; ``steps`` are the steps of the rows, and
+        ``losses`` the mean losses of their mini-batches.
         """
         self.gradients.add(gradients, counts, versions, steps)
+        self.losses.add(losses, counts, now)
         row = np.repeat(np.arange(len(counts)), counts)
         self.tables.add(row, seconds, now[row], delivered=True)
         self.messages += 2 * counts
@@ -96,4 +108,5 @@ class Meter:
         """Forget all but these rows, which are numbered anew."""
         self.tables.keep(rows)
         self.gradients.keep(rows)
+        self.losses.keep(rows)
         self.messages = self.messages[rows]

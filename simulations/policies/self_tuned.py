@@ -6,7 +6,7 @@ squared gradient norm of ABS over that time, while the step condition of stale g
 .. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} (1 + 2 \gamma b\, \tau)
     \quad\text{subject to}\quad \gamma b\, (1 + 2 \tau) \le 1
 
-F is the running loss, S the measured variance of one gradient, and b the product of the step eta and the measured
+F is the measured loss, S the measured variance of one gradient, and b the product of the step eta and the measured
 curvature along the steps.  T and tau are round time and mean staleness of ABS under the measured law of the task times.
 A run begins with the guess that b is about 1, as it is where a step is as long as it may be; later b is the mean of
 this guess and the measurement, weighted by their errors.
@@ -88,7 +88,7 @@ class MeasuredRule:
             spent, passed = rounds.seconds, progress.time
         else:
             spent, passed = rounds.messages, float(measured.messages)
-        descent = 2 * max(progress.loss, 0.0) * spent / (step * self.horizon * passed)
+        descent = 2 * max(measured.loss.value, 0.0) * spent / (step * self.horizon * passed)
         bend = expected_bend(step, measured) if self.curvature is None else step * self.curvature
         variance = measured.gradient_variance.value
         noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0

@@ -118,7 +118,7 @@ class InStep:
             raise ChangingPrecision
         self.params -= step  # what others hold are copies
         if self.meter is not None:
-            self._measure(arrivals, now, contributions, step)
+            self._measure(arrivals, now, contributions, step, losses)
         self.loss = self.loss + self.rate * (losses - self.loss)
         self.updates += 1
         if number.shape[1] == 1:
@@ -273,7 +273,9 @@ class InStep:
             begin += k
         return np.array(moves), np.array(means), rows
 
-    def _measure(self, arrivals: Arrivals, now: np.ndarray, contributions: np.ndarray, step: np.ndarray) -> None:
+    def _measure(
+        self, arrivals: Arrivals, now: np.ndarray, contributions: np.ndarray, step: np.ndarray, losses: np.ndarray
+    ) -> None:
         assert self.meter is not None
         assert arrivals.start is not None
         used = slice(None) if self.used is None else self.used.ravel()
@@ -281,7 +283,7 @@ class InStep:
         if arrivals.local_steps is not None and arrivals.step_size is not None:
             counts, sizes = arrivals.local_steps.ravel()[used], arrivals.step_size.ravel()[used]
             contributions = slopes(contributions, counts, sizes)
-        self.meter.update(contributions, self.k, version, time - start, now, step)
+        self.meter.update(contributions, self.k, version, time - start, now, step, losses)
 
     def _measured(self, now: np.ndarray, number: np.ndarray | None) -> Iterable[Measured | None]:
         """What has been measured in each row up to ``now``; the workers ``number`` have delivered."""

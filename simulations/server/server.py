@@ -513,17 +513,19 @@ class Server:
         step = weighted_sum(self._weights, (self.step_size if self._single else 1.0) / total, rows)
         self.params = self.params - step
         self._decisions.watch(step)
+        loss = sum(losses.tolist()) / len(jobs)
         if self._meter is not None and not keep:
-            self._measure(jobs, rows, step)
-        self.loss += min(len(jobs) / AVERAGED_BATCHES, 1.0) * (sum(losses.tolist()) / len(jobs) - self.loss)
+            self._measure(jobs, rows, step, loss)
+        self.loss += min(len(jobs) / AVERAGED_BATCHES, 1.0) * (loss - self.loss)
 
-    def _measure(self, jobs: list[Job], contributions: np.ndarray, step: np.ndarray) -> None:
+    def _measure(self, jobs: list[Job], contributions: np.ndarray, step: np.ndarray, loss: float) -> None:
         assert self._meter is not None
         if not self._single:
             contributions = slopes(contributions, *steps_and_sizes(jobs))
         seconds = np.array([job.finish - job.start for job in jobs])
         versions, counts = np.array([job.version for job in jobs]), np.array([len(jobs)])
-        self._meter.update(contributions, counts, versions, seconds, np.array([self.time]), step[None])
+        now, losses = np.array([self.time]), np.array([loss])
+        self._meter.update(contributions, counts, versions, seconds, now, step[None], losses)
 
     def _ages(self) -> list[float]:
         """Seconds since the tasks that are running began, in the order of the workers."""
