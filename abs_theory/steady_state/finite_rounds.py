@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
 from abs_theory.steady_state.past import FREQUENCIES, RESOLVED_AGES, Ages, Past, ages_to, bin_edges
+from abs_theory.steady_state.survival import survival
 from abs_theory.steady_state.two_moment_count import beyond_two_moments, number
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
@@ -132,7 +133,7 @@ def _census(workers: Workers, k: Array, theta: float, seen: list[Past], ages: Ag
     """Fresh workers of each group, and its old ones per block of ages."""
     fresh, old = [], []
     for law, count, past in zip(workers.laws, workers.counts, seen, strict=True):
-        survive = np.einsum("cej,e->cj", law.sf(past.length(ages.middle)), past.weights) * ages.size
+        survive = np.einsum("cej,e->cj", survival(law, past.length(ages.middle)), past.weights) * ages.size
         fresh.append(count / (1 + survive.sum(axis=1)))
         old.append(survive)
     total = np.sum(fresh, axis=0)
@@ -176,11 +177,11 @@ def _round(  # noqa: PLR0913
     per_second = past.deviation * weights / np.where(variance > 0, variance, 1.0)[:, None]
     s = past.spread[:, np.minimum(ages.middle, RESOLVED_AGES).astype(int) - 1]
     for law, count, f, m in zip(workers.laws, workers.counts, fresh, old, strict=True):
-        now = law.sf(length)
+        now = survival(law, length)
         alive = np.where(now > NONE_ALIVE, m[:, None, :], 0.0)
         total, alive_total = m.sum(axis=1), alive.sum(axis=2)
         per_survivor = alive / np.where(now > NONE_ALIVE, now, 1.0)
-        later = law.sf(length[:, :, None, :] + x[:, None, :, None])
+        later = survival(law, length[:, :, None, :] + x[:, None, :, None])
         scale = np.where(alive_total > 0, total[:, None] / np.where(alive_total > 0, alive_total, 1.0), 0.0)
         busy = np.matmul(later, (per_survivor * scale[:, :, None])[..., None])[..., 0]
         p_old = np.clip(1 - busy / np.where(total > 0, total, 1.0)[:, None, None], 0.0, 1.0)

@@ -30,6 +30,7 @@ from abs_theory.results import SteadyState
 from abs_theory.steady_state import errors
 from abs_theory.steady_state.finite_rounds import fluctuating_rounds
 from abs_theory.steady_state.past import RESOLVED_AGES, Past
+from abs_theory.steady_state.survival import survival
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
@@ -180,7 +181,7 @@ def _entries(workers: Workers, shortest: float, max_staleness: float) -> int:
 def _survival(law: Delay, past: Past, cut: Array, entries: int) -> Array:
     """P(an attempt survives j rounds), j = 0, 1, ...; the last is P(``cut``), cells x entries + 1."""
     survive = np.ones((past.mean.size, entries + 1))
-    survive[:, 1:] = np.einsum("cej,e->cj", law.sf(past.length(np.arange(1.0, entries + 1))), past.weights)
+    survive[:, 1:] = np.einsum("cej,e->cj", survival(law, past.length(np.arange(1.0, entries + 1))), past.weights)
     survive[:, -1] = cut
     return survive
 
@@ -253,7 +254,7 @@ def _busy(law: Delay, past: Past, theta: Array) -> Array:
     """Sum over j = 1..theta of E[S(T_j)]."""
     last = int(min(theta.max(), RESOLVED_AGES))
     j = np.arange(1.0, last + 1)
-    survive = np.einsum("cej,e->cj", law.sf(past.length(j)), past.weights)
+    survive = np.einsum("cej,e->cj", survival(law, past.length(j)), past.weights)
     total = np.sum(np.where(j <= theta[:, None], survive, 0.0), axis=1)
     if np.any(theta > RESOLVED_AGES):
         far = np.where(theta > RESOLVED_AGES, theta, RESOLVED_AGES + 1.0)

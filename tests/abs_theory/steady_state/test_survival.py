@@ -1,0 +1,29 @@
+"""Survival functions from a table: as near to the law as its doc says, also beyond its ends."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from abs_theory.delays import Gamma, LocalSteps, LogNormal, Mixture, Pareto, as_delay
+from abs_theory.steady_state.survival import MANY_TIMES, survival
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Gamma(0.3, 3.0),
+        Gamma(400.0, 0.01),
+        LocalSteps(LogNormal(1.0, 1.0), 5),
+        Mixture((0.9, 0.1), (Gamma(400.0, 1 / 400), Pareto(1.0, 1.5))),
+        as_delay(stats.invgauss(0.5)),
+    ],
+    ids=repr,
+)
+def test_a_table_has_the_values_of_the_law(law):
+    rng = np.random.default_rng(0)
+    times = law.sample(rng, MANY_TIMES)
+    times[:40] *= np.geomspace(1e-40, 1e10, 40)
+    times[40] = 0.0
+    exact = law.sf(times)
+    np.testing.assert_allclose(survival(law, times), exact, rtol=3e-4, atol=1e-300)
+    np.testing.assert_array_equal(survival(law, times[:100]), exact[:100])
