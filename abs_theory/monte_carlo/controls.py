@@ -16,6 +16,7 @@ from scipy import integrate
 
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo.draws import SharedDraws
+from abs_theory.monte_carlo.long_run import LongRun
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -48,6 +49,14 @@ class Controls:
             due = np.zeros((rounds, replicates))
         self.due = due  # surplus of long tasks, by the round in which they began, modulo the number of rows
         self.late = np.array([float(law.sf(self.restart_seconds)) for law in workers.laws])
+
+    def at_start(self, update: int, age: NDArray[np.int64], left: Array, start: LongRun) -> None:
+        """Note the tasks at work before the first round, which have run for ``age`` rounds of the long run."""
+        if len(self.due):
+            surplus = left + age * start.round_time > self.restart_seconds
+            surplus = surplus - start.outlasting(age, self.restart_seconds)
+            place = (update - age) % len(self.due) * len(age) + np.arange(len(age))[:, None]
+            self.due += np.bincount(place.ravel(), surplus.ravel(), self.due.size).reshape(self.due.shape)
 
     def end_round(self, update: int, counting: bool) -> None:
         """Before the tasks of this ``update`` begin: those of the oldest model are due."""

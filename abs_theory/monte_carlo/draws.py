@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
+from abs_theory.monte_carlo.long_run import StartRandomness
 from abs_theory.typing import Array, places_within
 from abs_theory.workers import Workers
 
@@ -11,7 +12,7 @@ __all__ = ["Draws", "SharedDelays", "SharedDraws"]
 
 
 DRAWS_AT_ONCE = 8192  # delays drawn at a time
-STORED_AT_ONCE, MOST_STORED = 1 << 16, 1 << 20  # delays; more are drawn again by each simulation
+STORED_AT_ONCE, MOST_STORED = 1 << 16, 1 << 21  # delays; more are drawn again by each simulation
 DRAWS_OF_A_GROUP = 256  # for each of several groups, at least: a call for one draw costs as much as for a hundred
 
 
@@ -66,16 +67,24 @@ class SharedDelays:
         self.law, self.caps, self.means, self.seed = law, caps, means, seed
         self.size = max(STORED_AT_ONCE, 2 * largest)
         self.stored: list[tuple[Array, Array]] = []
+        self._start: StartRandomness | None = None
+
+    def start(self, replicates: int, workers: int) -> StartRandomness:
+        """Random numbers for the start, drawn once, because every simulation asks for the same shape."""
+        if self._start is None:
+            self._start = StartRandomness.of(np.random.default_rng(self.seed), (replicates, workers), self.law)
+        return self._start
 
     def block(self, number: int) -> tuple[Array, Array]:
-        """Delays, and the sums of the first 0, 1, ... of the control variates for each cap, delays + 1 x caps."""
+        """Delays, and the sums of the first 0, 1, ... of the control variates for each cap, caps x delays + 1."""
         if number < len(self.stored):
             return self.stored[number]
         delays = self.law.sample(np.random.default_rng([self.seed, number]), self.size)
         running = np.zeros((self.caps.size, self.size + 1))
         for row, cap, mean in zip(running, self.caps, self.means, strict=True):
-            np.cumsum(np.minimum(delays, cap) - mean, out=row[1:])
-        running = np.ascontiguousarray(running.T)
+            surplus = np.minimum(delays, cap)
+            surplus -= mean
+            np.cumsum(surplus, out=row[1:])
         if number == len(self.stored) and (number + 1) * self.size <= max(MOST_STORED, self.size):
             self.stored.append((delays, running))
         return delays, running
@@ -103,5 +112,5 @@ class SharedDraws:
 
     def controls(self, ends: NDArray[np.intp] | slice) -> Array:
         """Sums of the control variates over parts of the last request that end at ``ends`` (0 first), parts x caps."""
-        running = self.running[self.first : self.used + 1][ends]
-        return running[1:] - running[:-1]
+        running = self.running[:, self.first : self.used + 1][:, ends]
+        return (running[:, 1:] - running[:, :-1]).T

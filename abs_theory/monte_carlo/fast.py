@@ -79,8 +79,10 @@ class TaskPool:
         if start is None:
             self.tasks = self._next(labels, self.now[:, None])
         else:
-            age, left = start.draw(rng, replicates)
+            age, left = start.draw(rng, replicates, shared and shared.shared.start(replicates, workers.n))
             self.tasks = (left.view(np.int64) & self.end) | labels | (self.updates - age)
+            if controls is not None:
+                controls.at_start(self.updates, age, left, start)
             missed = np.arange(self.updates, self.updates - len(self.updated), -1)
             self.updated[missed % max(len(self.updated), 1)] = (missed - self.updates)[:, None] * start.round_time
         self._seen = 0  # rounds of which these were not yet counted, by replicate and round: delivered tasks, end

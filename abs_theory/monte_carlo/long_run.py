@@ -20,11 +20,17 @@ from abs_theory.delays import Delay
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["LongRun", "forgets", "long_run"]
+__all__ = ["LongRun", "StartRandomness", "forgets", "long_run"]
 
 OLDEST_AGE = 1 << 22  # rounds; older attempts count as of this age
 SINGLE_AGES, BLOCK_GROWTH = 32, 1.2  # ages taken one by one; width of the blocks beyond, relative to the last
-LOG_SURVIVAL = -np.concatenate([np.linspace(0.0, 4.0, 65)[1:], np.linspace(4.0, 60.0, 113)[1:]])
+FINE_STEPS, COARSE_STEPS, COARSE_FROM, LEAST_LOG_SURVIVAL = 64, 112, 4.0, 60.0  # of the table; of -log survival
+LOG_SURVIVAL = -np.concatenate(
+    [
+        np.linspace(0.0, COARSE_FROM, FINE_STEPS + 1)[1:],
+        np.linspace(COARSE_FROM, LEAST_LOG_SURVIVAL, COARSE_STEPS + 1)[1:],
+    ]
+)
 TINY = 1e-300  # seconds
 
 
@@ -48,7 +54,32 @@ class SurvivalTable(NamedTuple):
         return np.where(t <= 0, 1.0, np.exp(np.interp(log_t, self.log_time, self.log_survival, right=-700.0)))
 
     def isf(self, s: Array) -> Array:
-        return np.exp(np.interp(-np.log(s), -self.log_survival, self.log_time))
+        """Time of a survival above exp(-60)."""
+        x = -np.log(s)
+        coarse = COARSE_STEPS / (LEAST_LOG_SURVIVAL - COARSE_FROM)
+        place = np.where(
+            x < COARSE_FROM, x * (FINE_STEPS / COARSE_FROM), FINE_STEPS + (x - COARSE_FROM) * coarse
+        )  # in the table
+        i = place.astype(np.intp)
+        return np.exp(self.log_time[i] + (place - i) * np.diff(self.log_time)[i])
+
+
+class StartRandomness(NamedTuple):
+    """Uniform numbers from which the attempts of equal workers at the start are made, replicates x workers."""
+
+    place: Array  # in the law of the ages, one replicate in each stratum
+    in_block: Array
+    rest: Array
+    fresh: Array | None = None  # delays of fresh attempts, if drawn ahead
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, shape: tuple[int, int], fresh: Delay | None = None) -> "StartRandomness":
+        """Drawn with ``rng``, with delays of fresh attempts if their law is given."""
+        replicates, workers = shape
+        stratum = rng.permuted(np.tile(np.arange(replicates), (workers, 1)), axis=1).T
+        place = (stratum + rng.random(shape)) / replicates
+        in_block, rest = rng.random(shape), rng.random(shape)
+        return cls(place, in_block, rest, None if fresh is None else fresh.sample(rng, place.size))
 
 
 class LongRun(NamedTuple):
@@ -61,25 +92,42 @@ class LongRun(NamedTuple):
     survive: list[Array]  # of each law, at the middle of each block
     tables: list[SurvivalTable]
 
-    def draw(self, rng: np.random.Generator, replicates: int) -> tuple[NDArray[np.int64], Array]:
-        """Age in rounds and seconds left of each worker's attempt at the start of a round, replicates x n."""
+    def draw(
+        self, rng: np.random.Generator, replicates: int, randomness: "StartRandomness | None" = None
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Age in rounds and seconds left of each worker's attempt at the start of a round, replicates x n.
+
+        Equal workers may use ``randomness`` that was drawn before, instead of the ``rng``.
+        """
         age = np.zeros((replicates, self.workers.n), dtype=np.int64)
         left = np.empty(age.shape)
         for g, (law, table) in enumerate(zip(self.workers.laws, self.tables, strict=True)):
             mine = np.flatnonzero(self.workers.group == g)
             weight = np.cumsum(self.survive[g] * self.size)
-            shape = (replicates, mine.size)
-            # one replicate in each stratum
-            stratum = rng.permuted(np.tile(np.arange(replicates), (mine.size, 1)), axis=1).T
-            u = (stratum + rng.random(shape)) / replicates
-            block = np.searchsorted(weight, u * weight[-1], side="right").clip(max=weight.size - 1)
-            ages = self.low[block] + np.floor(rng.random(shape) * self.size[block]).astype(np.int64)
+            drawn = randomness or StartRandomness.of(rng, (replicates, mine.size))
+            block = np.searchsorted(weight, drawn.place * weight[-1], side="right").clip(max=weight.size - 1)
+            ages = self.low[block] + np.floor(drawn.in_block * self.size[block]).astype(np.int64)
             worked = np.asarray(ages * self.round_time, dtype=np.float64)
-            rest = table.isf(np.maximum(table.sf(worked) * (1 - rng.random(shape)), math.exp(-59.0))) - worked
+            by_age = np.arange(float(min(ages.max(initial=0) + 1, ages.size))) * self.round_time
+            survived = table.sf(by_age)[ages] if ages.max(initial=0) < by_age.size else table.sf(worked)
+            rest = table.isf(np.maximum(survived * (1 - drawn.rest), math.exp(-59.0))) - worked
             fresh = ages == 0
-            rest[fresh] = law.sample(rng, int(np.count_nonzero(fresh)))
+            number = int(np.count_nonzero(fresh))
+            rest[fresh] = law.sample(rng, number) if drawn.fresh is None else drawn.fresh[:number]
             age[:, mine], left[:, mine] = ages, np.maximum(rest, 0.0)
         return age, left
+
+    def outlasting(self, age: NDArray[np.int64], seconds: float) -> Array:
+        """Probability that each worker's attempt, drawn at this ``age``, takes more than these ``seconds`` in all."""
+        probability = np.empty(age.shape)
+        for g, (law, table) in enumerate(zip(self.workers.laws, self.tables, strict=True)):
+            mine = np.flatnonzero(self.workers.group == g)
+            ages = age[:, mine]
+            survived = table.sf(np.arange(float(ages.max(initial=0) + 1)) * self.round_time)
+            given = np.minimum(table.sf(np.array(seconds)) / survived, 1.0)
+            given[0] = law.sf(seconds)
+            probability[:, mine] = given[ages]
+        return probability
 
     @property
     def mean_age(self) -> float:

@@ -23,9 +23,9 @@ from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run
 from abs_theory.monte_carlo.memory import in_first_phase, of_either_beginning, remembers
-from abs_theory.monte_carlo.summary import summary
+from abs_theory.monte_carlo.summary import half_widths, summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
-from abs_theory.results import Estimate, SteadyState
+from abs_theory.results import SteadyState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -51,21 +51,42 @@ UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
 MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
+MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absence has a probability of exp(-12)
+RARE_NODES = 60  # of the integral over long rounds
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
 MOST_BEGINNINGS = 40  # of every worker in a warm-up
 STEADY, LINGERING_PROBABILITY = 1e-3, 1e-3  # spread of delays that keep in step for longer; error of a probability then
+FEW = 8  # workers; so few need twice the warm-up of many
 LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
 MIXING_SECONDS = 0.1  # effort for a warm-up in which every worker delivers, under a bound
 MOST_REMEMBERED = 1000  # rounds for which the long tasks are remembered, to be a control variate of the restarts
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
-GROWTH = 0.3, 1.0  # length of the next stretch of rounds, relative to all before: least and most
+GROWTH = 0.3, 3  # length of the next stretch of rounds, relative to all before: least and most
 MARGIN = 1.1  # effort that is added to what the errors so far ask for
 MOST_BEYOND, MOST_TILT = 1e-3, 0.005  # probability in the last entry; change of a probability, to give the law its mean
 LARGEST_EXPONENT = 50.0  # of such a change, so that nothing overflows where it fails
 FORGOTTEN = 0.2  # share of the rounds, at most, that are not used because the start may linger
+
+
+class _Cell(NamedTuple):
+    """What is simulated."""
+
+    workers: Workers
+    k: int
+    bound: float
+    run: LongRun
+    late: Array  # probability that a round is longer than seconds that are ``steps`` apart
+    steps: Array
+
+    def unseen(self, rounds: int) -> float:
+        """Mean seconds per round that rounds too rare to have been seen may add.
+
+        They are E[(X_(k) - t)+], with t exceeded once in all ``rounds``.
+        """
+        return float(np.where(self.late * rounds < MOST_UNSEEN, self.late, 0.0) @ self.steps)
 
 
 class _Stretch(NamedTuple):
@@ -129,6 +150,7 @@ def _to_goal(
         return _plain_to_goal(workers, k, bound, rng, run, quick)
     n = workers.n
     bound = math.inf if max(LATE_ENOUGH, 4 * run.oldest) < bound else bound  # nobody gets so late
+    cell = _Cell(workers, k, bound, run, *_rare_rounds(run, workers, k))
     replicates = _replicates(n)
     seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
     cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
@@ -154,7 +176,8 @@ def _to_goal(
         spent += rounds * cost
         if len(stretches) > 1:
             settled, change = _settled(stretches, last=spent > LAST_SECONDS)
-            state = _state(_joined(settled), workers, k, bound, run, change, computed)
+            watched = _joined(settled)
+            state = _state(watched, cell, change, computed)
             excess = _excess(state, spent, quick)
             if excess <= 1 and len(settled) > 1:
                 played = warmup + sum(stretch.rounds for stretch in settled)
@@ -166,9 +189,9 @@ def _to_goal(
                 fresh.run(max(played, math.ceil(min(SPREAD_BY * n / k, LAST_SECONDS / cost))))
                 cycle = int(bound) + 1  # of long and short rounds
                 stretch = _play(fresh, math.ceil(played / cycle) * cycle, _entries(run, bound), None, every)
-                return of_either_beginning(state, _state(stretch, workers, k, bound, run, np.zeros(5)))
+                return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
             stretches = settled
-            if mean is None and _is_uneven(_joined(settled), pool):
+            if mean is None and _is_uneven(watched, pool):
                 mean = MeanRound(pool, float(state.round_time))
                 if two_ages.applies(mean):
                     computed, rounds = two_ages.mean_round(mean), 2
@@ -176,9 +199,10 @@ def _to_goal(
                 stretches = []
                 every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(mean.seconds / cost)))
                 cost += mean.seconds / every
-            watched = sum(stretch.rounds for stretch in stretches)
-            more = min(max(MARGIN * excess**2 - 1, GROWTH[0]), GROWTH[1])
-            rounds = max(2 * every, math.ceil(more * watched))
+            used = sum(stretch.rounds for stretch in stretches)
+            more = math.ceil(max(MARGIN * excess**2 - 1, GROWTH[0]) * used)
+            before_next_goal = math.ceil((next(most for most, _ in GOALS if spent < most) - spent) / cost)
+            rounds = max(2 * every, min(more, max(used, min(before_next_goal, GROWTH[1] * used))))
 
 
 def _replicates(n: int) -> int:
@@ -211,9 +235,11 @@ def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
 def _warmup(workers: Workers, k: int, bound: float, affordable: float) -> int:
     """Rounds in which every worker delivers or, if that is not ``affordable``, begins several times.
 
-    The more, the steadier its delays, which keep in step.
+    The more, the steadier its delays, which keep in step, and the fewer workers: the start is that of many.  After m
+    tasks each, the phases of two workers differ by a time of variance 2 m Var[X], which leaves a part of
+    exp(-(2 pi)^2 m Var[X] / E[X]^2) of their first harmonic: 4e-4 after as many tasks as two workers have here.
     """
-    times = min(1.5 + 0.04 / max(_spread(workers), 1e-9), MOST_BEGINNINGS)
+    times = min(1.5 + 0.04 / max(_spread(workers), 1e-9), MOST_BEGINNINGS) * (1 + FEW / workers.n)
     begins = max(times, LEAST_BEGINNINGS) * (bound + 1)
     return math.ceil(min(times * workers.n / k, max(begins, affordable)))
 
@@ -237,7 +263,7 @@ def _plain_to_goal(
     while True:
         tally = plain.watch(workers, k, bound, rng, replicates, max(warmup, rounds // 4), rounds, start)
         spent += 1.25 * rounds * cost
-        state = summary(tally, rounds, workers, k, bound, OUTSIDE)
+        state = summary(tally, rounds, workers, k, bound, OUTSIDE, skewed=True)
         if _excess(state, spent, quick) <= 1:
             return replace(state, method="simulation")
         rounds *= 3
@@ -276,6 +302,8 @@ def _compared(stretch: _Stretch) -> Array:
 
 
 def _joined(stretches: list[_Stretch]) -> _Stretch:
+    if len(stretches) == 1:
+        return stretches[0]
     return _Stretch(
         sum(s.rounds for s in stretches),
         Tally.sum([s.tally for s in stretches]),
@@ -285,23 +313,17 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
     )
 
 
-def _state(
-    seen: _Stretch,
-    workers: Workers,
-    k: int,
-    bound: float,
-    run: LongRun,
-    change: Array,
-    computed: tuple[float, float] | None = None,
-) -> SteadyState:
+def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, float] | None = None) -> SteadyState:
     """The steady state of what was ``seen``; a round time that was ``computed`` stands unless it is contradicted."""
-    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls)
+    workers, k, bound = cell.workers, cell.k, cell.bound
+    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls, skewed=True)
     assert state.error is not None
-    unseen = _unseen(run, workers, k, seen.rounds * seen.tally.seconds.size)
+    unseen = cell.unseen(seen.rounds * seen.tally.seconds.size)
     if seen.looks:
-        given = Estimate.of(seen.expected / seen.looks)
-        if (error := given.half_width(1 - OUTSIDE)) < state.error.round_time:
-            state = _with_round_time(state, given.mean, error)
+        given = seen.expected / seen.looks
+        error = float(half_widths(given - given.mean(), given.size - 1, OUTSIDE, skewed=True))
+        if error < state.error.round_time:
+            state = _with_round_time(state, float(given.mean()), error)
     assert state.error is not None
     if computed is not None and abs(computed[0] - state.round_time) <= CONTRADICTED * state.error.round_time:
         state, unseen, change = _with_round_time(state, *computed), 0.0, np.append(0.0, change[1:])
@@ -371,14 +393,20 @@ def _entries(run: LongRun, bound: float) -> int:
     return int(min(bound + 1, MOST_ENTRIES, run.low[last] + run.size[last] + 1))
 
 
-def _unseen(run: LongRun, workers: Workers, k: int, rounds: int) -> float:
-    """Mean seconds per round that rounds too rare to have been seen may add: E[(X_(k) - t)+], t once in all rounds.
+def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array]:
+    """Bounds on the probability that a round is longer than t, and dt, on a grid of t from its mean on.
 
     Source: Hoeffding (1956), On the distribution of the number of successes in independent trials, for unequal workers.
     """
-    log_t = np.linspace(math.log(run.round_time), max(table.log_time[-1] for table in run.tables), 150)
+    log_t = np.linspace(math.log(run.round_time), max(table.log_time[-1] for table in run.tables), RARE_NODES)
+    t, worked = np.exp(log_t), (run.low + (run.size - 1) / 2) * run.round_time
     # of unequal workers the tail is no heavier than that of equal ones with the mean of their probabilities
-    survive = np.average([table.sf(np.exp(log_t)) for table in run.tables], axis=0, weights=workers.counts)
-    late = special.betainc(workers.n - k + 1, k, survive)
-    rare = np.where(late * rounds < 12, late, 0.0)
-    return float(np.trapezoid(rare * np.exp(log_t), log_t))
+    survive = np.average(
+        [
+            run.size @ table.sf(worked[:, None] + t) / (run.size @ s)
+            for table, s in zip(run.tables, run.survive, strict=True)
+        ],
+        axis=0,
+        weights=workers.counts,
+    )
+    return special.betainc(workers.n - k + 1, k, np.minimum(survive, 1.0)), t * (log_t[1] - log_t[0])

@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from abs_theory.monte_carlo.tally import Tally
@@ -20,12 +19,13 @@ from abs_theory.results import SteadyState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["summary"]
+__all__ = ["half_widths", "summary"]
 
 
 ROUNDING = 1e-14  # relative, of a share
 MOST_STANDARD_ERRORS = 4.5  # of the mean of a control from 0, exceeded by chance in one of 100 000
 LEAST_SHARE_OF_ITS_OWN = 0.05  # of the deviation of a replicate, that the regression through it does not explain
+LEAST_FREEDOM = 7.0  # where one replicate has all the variance: t is then that of a Poisson number of which 1 was seen
 LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
 
 
@@ -37,11 +37,13 @@ def summary(
     bound: float,
     outside: float,
     controls: Array | None = None,
+    skewed: bool = False,
 ) -> SteadyState:
     """Means over the replicates of ``tally``, with half-widths that are exceeded with probability ``outside``.
 
     Given ``controls``, sums of mean 0 with shape replicates x any, regression on them and on what is conserved in the
     long run reduces the noise.  Else the errors of staleness and restarts cover how far they are from conservation.
+    If replicates may be ``skewed``, errors have the degrees of freedom that their kurtosis leaves.
     """
     n = workers.n
     by_worker = tally.delivered.shape[1] > len(workers.laws)
@@ -56,23 +58,22 @@ def summary(
             due = k * rounds * means[0] if workers.equal else due
             known.append(n * tally.seconds - tally.idle - due)
     known = np.column_stack(known) / rounds
-    mean, residual, freedom = _regressed(np.column_stack(sums) / rounds, known)
-    unit = _student(outside, freedom) / math.sqrt(freedom)
+    histogram = tally.histogram[:, : int(np.flatnonzero(tally.histogram.any(axis=0))[-1]) + 1]
+    columns, frequencies = np.column_stack(sums) / rounds, histogram / histogram.sum(axis=1, keepdims=True)
+    together, number = len(frequencies) == len(known), columns.shape[1]
+    mean, residual, freedom = _regressed(np.hstack([columns, frequencies]) if together else columns, known)
 
-    def half_width(values: Array) -> float:
-        return unit * float(np.sqrt(np.mean(values**2)))
-
-    seconds = float(mean[0])
+    seconds, restarts = float(mean[0]), max(float(mean[3]), 0.0)
+    shares = np.maximum(mean[1:3], 0.0) / (n * seconds)  # idle and wasted: ratios of sums
+    residual[:, 1:3] -= shares * n * residual[:, :1]
+    widths = half_widths(residual, freedom, outside, skewed)
+    shares_error = np.maximum(widths[1:3] / (n * seconds), ROUNDING * shares)
     numbers: dict[str, Any] = {"round_time": seconds, "uplinks": float(k)}
-    errors: dict[str, Any] = {"round_time": half_width(residual[:, 0]), "uplinks": 0.0}
-    for column, name in ((1, "idle_fraction"), (2, "wasted_fraction")):
-        share = max(float(mean[column]), 0.0) / (n * seconds)
-        numbers[name] = share
-        error = half_width(residual[:, column] - share * n * residual[:, 0]) / (n * seconds)
-        errors[name] = max(error, ROUNDING * share)
-    restarts, error = max(float(mean[3]), 0.0), half_width(residual[:, 3])
+    errors: dict[str, Any] = {"round_time": float(widths[0]), "uplinks": 0.0}
+    numbers |= {"idle_fraction": float(shares[0]), "wasted_fraction": float(shares[1])}
+    errors |= {"idle_fraction": float(shares_error[0]), "wasted_fraction": float(shares_error[1])}
     numbers |= {"restarts": restarts, "downlinks": k + restarts, "mean_staleness": float(mean[4]) / k}
-    errors |= {"restarts": error, "downlinks": error, "mean_staleness": half_width(residual[:, 4]) / k}
+    errors |= {"restarts": float(widths[3]), "downlinks": float(widths[3]), "mean_staleness": float(widths[4]) / k}
     unseen = -math.log(outside) / (rounds * tally.seconds.size)  # how often per round what was never seen may happen
     if controls is None:  # from a start that is not forgotten
         drift = abs(float(tally.aged.mean())) - 3 * float(tally.aged.std()) / math.sqrt(tally.aged.size)
@@ -89,9 +90,17 @@ def summary(
             errors["wasted_fraction"] += unseen * missed / n
         numbers["restarts"] = min(restarts, (n - k) / missed) if missed else 0.0
         numbers["mean_staleness"] = (n - k - missed * numbers["restarts"]) / k
-    numbers["staleness_pmf"], errors["staleness_pmf"] = _pmf(tally.histogram, known, outside)
+    probabilities, pmf_error = mean[number:], widths[number:]
+    if not together:  # parts of the replicates
+        parts = known.reshape(len(frequencies), -1, known.shape[1]).sum(axis=1)
+        probabilities, part_residual, part_freedom = _regressed(frequencies, parts)
+        pmf_error = half_widths(part_residual, part_freedom, outside, skewed)
+    probabilities = np.maximum(probabilities, 0.0)
+    numbers["staleness_pmf"] = probabilities / probabilities.sum()
+    never_seen = -math.log(outside) / int(histogram.sum())  # frequency of what was seen nowhere
+    errors["staleness_pmf"] = np.maximum(pmf_error, never_seen)
     column = np.arange(n) if by_worker else workers.group
-    share, error = mean[5:] / sizes, np.array([half_width(values) for values in residual[:, 5:].T]) / sizes
+    share, error = mean[5:number] / sizes, widths[5:number] / sizes
     if controls is not None:
         error = error + LINGERING_SHARE + unseen
     if workers.equal and not by_worker:
@@ -135,22 +144,16 @@ def _regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:
     return mean, left_out - bias, replicates - 1 - controls.shape[1]
 
 
-def _student(outside: float, freedom: int) -> float:
-    """What Student's t exceeds in size with probability ``outside``."""
-    return -float(special.stdtrit(freedom, outside / 2))
+def half_widths(residual: Array, freedom: int, outside: float, skewed: bool) -> Array:
+    """Half-widths of means from deviations, replicates x any, that are exceeded with probability ``outside``.
 
-
-def _pmf(histogram: NDArray[np.int64], controls: Array, outside: float) -> tuple[Array, Array]:
-    """Frequencies, with errors over the rows, which are parts of the replicates of the ``controls``."""
-    histogram = histogram[:, : int(np.flatnonzero(histogram.any(axis=0))[-1]) + 1]
-    rows, total = len(histogram), int(histogram.sum())
-    unseen = -math.log(outside) / total  # frequency of what was seen nowhere
-    if controls.shape[1] == 0:
-        unit = _student(outside, rows - 1) / math.sqrt(rows)
-        spread = (histogram / histogram.sum(axis=1, keepdims=True)).std(axis=0, ddof=1)
-        return histogram.sum(axis=0) / total, np.maximum(unit * spread, unseen)
-    parts = controls.reshape(rows, -1, controls.shape[1]).sum(axis=1)
-    mean, residual, freedom = _regressed(histogram / histogram.sum(axis=1, keepdims=True), parts)
-    error = _student(outside, freedom) * np.sqrt(np.mean(residual**2, axis=0) / freedom)
-    pmf = np.maximum(mean, 0.0)
-    return pmf / pmf.sum(), np.maximum(error, unseen)
+    The squared standard error has a relative variance of (kurtosis - 1) / replicates.  If it is ``skewed``, Student's t
+    has the degrees of freedom of a chi-squared number of this variance: few where few replicates saw rare events.
+    Source: Satterthwaite (1946), An approximate distribution of estimates of variance components.
+    """
+    deviation = np.sqrt(np.mean(residual**2, axis=0))
+    left = np.full(deviation.shape, float(freedom))
+    if skewed:
+        kurtosis = np.mean((residual / np.where(deviation > 0, deviation, 1.0)) ** 4, axis=0)
+        left = np.clip(2 * freedom / np.maximum(kurtosis - 1, 1.0), LEAST_FREEDOM, freedom)
+    return -special.stdtrit(left, outside / 2) / math.sqrt(freedom) * deviation

@@ -1,7 +1,9 @@
 """What a simulation has counted: sums over the rounds it watched, for each replicate."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Self
 
 import numpy as np
@@ -48,7 +50,7 @@ class Tally:
     @classmethod
     def sum(cls, parts: Sequence[Self]) -> Self:
         """What the same replicates did in all ``parts``, one after another."""
-        return cls(*(np.sum([getattr(part, f.name) for part in parts], axis=0) for f in fields(cls)))
+        return cls(*(reduce(operator.add, [getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     def add_staleness(self, staleness: Ints, rows: slice | NDArray[np.intp] = slice(None)) -> None:
         """Count applied gradients of this ``staleness``, shape ``replicates x any``, or of the ``rows`` alone."""

@@ -21,7 +21,7 @@ from abs_theory.delays import (
     Pareto,
     as_delay,
 )
-from abs_theory.monte_carlo import memory, summary
+from abs_theory.monte_carlo import memory, precise, summary
 from abs_theory.monte_carlo.conditional import MeanRound
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
@@ -127,6 +127,19 @@ def test_the_controls_have_mean_zero(shared):
         assert np.all(controls.sums.std(axis=0) > 0)
 
 
+@pytest.mark.parametrize("delay", [STALLS, [SHIFTED] * 3 + [Pareto(1.0, 0.9)] * 3], ids=["equal", "unequal"])
+def test_tasks_at_the_start_are_in_the_control_of_restarts(delay):
+    """Within the first rounds all that are due began before; their surplus has mean 0, and is nearly the restarts."""
+    workers = as_workers(delay, 6)
+    run = long_run(workers, 2, 3)
+    controls = Controls(workers, 3000, (4, 4 * run.round_time))
+    pool = TaskPool(workers, 2, 3, np.random.default_rng(0), 3000, 300, run, controls)
+    restarts = pool.watch(4).restarts
+    surplus = controls.sums[:, -1]
+    assert abs(surplus.mean()) <= 5 * surplus.std() / math.sqrt(3000)
+    assert np.corrcoef(surplus, restarts)[0, 1] > 0.4
+
+
 def test_shared_delays_have_the_sums_of_the_controls():
     caps, means = capped_means(as_workers(STALLS, 6))
     shared = SharedDelays(STALLS, caps, means[0], 7, 100)
@@ -181,6 +194,41 @@ def test_the_mean_of_a_round_given_the_state():
     drawn, given = np.array(seconds), np.array(means)
     assert abs(drawn.mean() - given.mean()) <= 5 * drawn.std() / math.sqrt(drawn.size)
     assert given.std() < 0.5 * drawn.std()
+
+
+def test_two_workers_forget_their_phases():
+    """Steady workers that are hardly ever restarted: a round is half a task, whatever their phases were."""
+    delay = Erlang(59, 1.0)
+    states = [to_goal(delay, 1, 2, 8, seed) for seed in range(10)]
+    times = np.array([state.round_time for state in states])
+    noise = times.std() / math.sqrt(len(times) - 1)
+    assert abs(times.mean() - delay.mean / 2) <= 5 * noise
+    assert noise <= states[0].error.round_time / 10
+
+
+def test_long_rounds_that_may_not_be_seen_are_counted_for_workers_of_all_ages():
+    """Both workers stall in one round of 4500, for a stall lasts several rounds; of fresh workers in one of 86 000."""
+    delay = Mixture((0.9966, 0.0034), (Gamma(2.915, 0.0752), Exponential(41.33)))
+    workers = as_workers(delay, 2)
+    late, steps = precise._rare_rounds(long_run(workers, 1, 3), workers, 1)
+    pool = TaskPool(workers, 1, 3, np.random.default_rng(0), 1024, 400)
+    pool.run(30)
+    seconds = np.array([pool.watch(1).seconds for _ in range(100)])
+    long = np.mean(seconds > 5)
+    t = 0.112 + np.cumsum(steps)
+    assert 0.5 * long <= np.interp(5.0, t, late) <= 3 * long
+
+
+def test_errors_of_rare_events_have_few_degrees_of_freedom():
+    """A number that most replicates did not see is exceeded about as often as its error says."""
+    rng, outside, plain = np.random.default_rng(0), 0, 0
+    for _ in range(4000):
+        seen = rng.poisson(0.05, size=(128, 1)) * 1.0
+        left = seen - seen.mean()
+        apart = abs(seen.mean() - 0.05)
+        outside += apart > summary.half_widths(left, 127, 0.001, skewed=True)[0]
+        plain += apart > summary.half_widths(left, 127, 0.001, skewed=False)[0]
+    assert outside <= 12 < 30 < plain
 
 
 IN_PHASE = [LogNormal(0.84, 0.11)] * 19 + [LogNormal(1.73, 0.11)] * 16 + [LogNormal(0.44, 0.11)] * 15
