@@ -133,8 +133,8 @@ def write_table(content: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cells", type=int, default=700, help="random cells to fit")
-    parser.add_argument("--check", type=int, default=500, help="random cells to check")
+    parser.add_argument("--cells", type=int, default=1400, help="random cells to fit")
+    parser.add_argument("--check", type=int, default=1000, help="random cells to check")
     parser.add_argument("--seed", type=int, default=1, help="of the cells; the check has the next one")
     arguments = parser.parse_args()
     fitted = fit(differences(ANCHORS), differences(random_cells(arguments.cells, arguments.seed)))
