@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def discrete():
 
 
 def nodes_of(low, high, middle, number):
-    """Times and seconds of the trapezoid rule between ``low`` and ``high``: in log t, or in a logit if both are finite."""
+    """Times and seconds of the trapezoid rule from ``low`` to ``high``: in log t, or in a logit if both are finite."""
     if math.isinf(high):
         z = np.linspace(math.log(middle - low) - 50.0, 340.0, number)
         return low + np.exp(z), np.exp(z) * (z[1] - z[0])
@@ -77,7 +78,7 @@ def integrals(law, nodes, corners=()):
     low, high = law.support()
     edges = [low, *corners, high]
     middle = max(law.median(), 2 * edges[-2] - low)
-    parts = [nodes_of(a, b, middle, nodes) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [nodes_of(a, b, middle, nodes) for a, b in pairwise(edges)]
     t, seconds = (np.concatenate(part) for part in zip(*parts, strict=True))
     pdf = np.nan_to_num(law.pdf(t), nan=0.0, posinf=0.0)
     density = pdf * seconds
