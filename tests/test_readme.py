@@ -2,10 +2,13 @@
 
 import importlib
 import math
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +34,25 @@ COMMANDS = [
     line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()
     if not line.startswith("#")
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "script, word, completed",
+    [
+        ("abs-theory", "round", "round-time"),
+        ("abs-simulations", "--back", "--backend"),
+        ("abs-figures", "--qu", "--quick"),
+    ],
+)
+def test_the_shell_completes(script, word, completed):
+    package, function = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][script].split(":")
+    asked = {f"_{script.replace('-', '_').upper()}_COMPLETE": "complete_bash", "COMP_WORDS": f"{script} {word}"}
+    code = f"import sys; sys.argv = ['{script}']; from {package} import {function}; {function}()"
+    shell = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | asked | {"COMP_CWORD": "1"}, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert (shell.returncode, shell.stdout, shell.stderr) == (0, f"{completed}\n", "")
 
 
 def test_the_python_example_runs_and_prints_what_it_says(capsys):
