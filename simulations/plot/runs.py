@@ -53,8 +53,8 @@ def _by_cell(name: str, result: Results) -> dict[str, Runs]:
     runs = {}
     for cell, rows in rounds.groupby("cell", sort=True):
         end = list(rows.columns).index("replicate")
-        values = rows.iloc[0, 1:end]
-        words = ", ".join(f"{str(key).rpartition('.')[2]}={value}" for key, value in values.items() if pd.notna(value))
+        values = {str(key): column.iloc[0] for key, column in rows.iloc[:1, 1:end].items()}  # each of its own type
+        words = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items() if pd.notna(value))
         label = words or f"cell {cell}"
         label = f"{name}: {label}" if name else label
         of_cell = None if tasks is None else tasks[tasks["cell"] == cell]

@@ -111,6 +111,9 @@ def test_a_sweep_has_a_line_for_each_cell():
     assert list(plot.named_runs({"small": outcome, "single": outcome.table.drop(columns=["cell", "protocol.k"])})) == [
         "small: k=1", "small: k=2", "small: k=3", "single"
     ]  # fmt: skip
+    table = outcome.table.copy()
+    table.insert(2, "step_size", 0.5)
+    assert next(iter(plot.named_runs(table))) == "k=1, step_size=0.5"  # whole numbers beside others stay whole
 
 
 def test_what_cannot_be_drawn_is_refused_in_words(runs):
