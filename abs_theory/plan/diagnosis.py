@@ -12,16 +12,10 @@ from abs_theory.typing import Array
 
 Names = tuple[int | str, ...]
 
-__all__ = ["MODELS", "REGIMES", "Diagnosis", "diagnose", "slow_workers"]
+__all__ = ["REGIMES", "Diagnosis", "diagnose", "slow_workers"]
 
 
 REGIMES = ("unequal workers", "common slowdowns", "rare stalls", "almost i.i.d.")
-MODELS = {
-    "unequal workers": "a law for each worker",
-    "common slowdowns": "a factor of the round, common to all workers, times a law for what is left",
-    "rare stalls": "one law for all workers, a mixture that has the stalls",
-    "almost i.i.d.": "one law for all workers",
-}
 NOTABLE_SHARE = 0.1  # of the variance, from which a model must contain an effect (a convention)
 TAIL_SHARE = 0.05  # of the delays, from which the tail index is estimated, but at least FEWEST_IN_TAIL
 FEWEST_IN_TAIL = 10
@@ -60,6 +54,15 @@ class Diagnosis:
         return self.round_share >= NOTABLE_SHARE or self.regime == REGIMES[1]
 
     @property
+    def model(self) -> str:
+        """The model that the regime asks for, in words."""
+        law = (
+            "a law for each group of workers of similar speed" if self.has_worker_effect else "one law for all workers"
+        )
+        law = f"a factor of the round, common to all workers, times {law}" if self.has_round_effect else law
+        return f"{law}, with the stalls in its tail" if self.regime == REGIMES[2] else law
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """The diagnosis in words."""
         shares = (
@@ -71,7 +74,7 @@ class Diagnosis:
             for name, has in (("unequal workers", self.has_worker_effect), ("common slowdowns", self.has_round_effect))
             if has and name != self.regime
         ]
-        regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}; model: {MODELS[self.regime]}."
+        regime = f"Regime: {self.regime}{', and ' + ' and '.join(also) if also else ''}; model: {self.model}."
         return (*self._barrier(), regime, shares, self._windows(), self._stalls(), self._shape())
 
     def _barrier(self) -> tuple[str, ...]:

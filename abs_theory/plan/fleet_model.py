@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from abs_theory.delays import Delay, Deterministic, LogNormal, Mixture, ShiftedExponential, Sum
 from abs_theory.delays.text import delay_text
 from abs_theory.plan import fit
-from abs_theory.plan.diagnosis import MODELS, Diagnosis
+from abs_theory.plan.diagnosis import Diagnosis
 from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.plan.fit import Fit
 from abs_theory.typing import Array, DelayLike
@@ -98,7 +98,7 @@ def fleet_model(data: RoundTable, parts: Effects, diagnosis: Diagnosis, n: int) 
             fits.append(fit.laws(typical * residual[np.isfinite(residual)]))
     if n != speed.size:
         group = group[order[np.linspace(0, speed.size - 1, n).round().astype(int)]]
-    words = f"{MODELS[diagnosis.regime]}: {', '.join(sorted({fit.best_fit(of_group).name for of_group in fits}))}"
+    words = f"{diagnosis.model}: {', '.join(sorted({fit.best_fit(of_group).name for of_group in fits}))}"
     mean = float(parts.round[np.isfinite(parts.round)].mean()) if diagnosis.has_round_effect else 1.0
     return FleetModel(tuple(fits), group, mean, words)
 

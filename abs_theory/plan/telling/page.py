@@ -74,12 +74,12 @@ def fragment(plan: Plan) -> str:
 def _pictures(plan: Plan) -> "list[dict[str, str | Markup]]":
     from abs_theory.plan.telling import pictures  # matplotlib takes a while to load
 
-    model = "" if plan.model is None else f" Model: {plan.model.words}."
+    model = "" if plan.model is None else f", and by the model ({plan.model.words})"
     changes = " Orange lines: changes of the level." if plan.changes else ""
     told: list[tuple[Callable[[Plan], Figure], str]] = [
         (
             pictures.curve,
-            "Mean time of the k-th arrival, with its 95 % interval where one is identified, and by the model.",
+            f"Mean time of the k-th arrival, with its 95 % interval where one is identified{model}.",
         ),
         (pictures.rates, "Gradients per second for each k, with the choice."),
         (pictures.heat_map, f"Delay of each worker over time. White: nothing was delivered.{changes}"),
@@ -91,7 +91,7 @@ def _pictures(plan: Plan) -> "list[dict[str, str | Markup]]":
         ),
         (
             pictures.tail,
-            f"Share of delays that are longer than t, by Kaplan and Meier (1958) if some are censored.{model}",
+            "Share of delays that are longer than t, by Kaplan and Meier (1958) if some are censored.",
         ),
     ]
     return [{"svg": inline_svg(draw(plan)), "caption": caption} for draw, caption in told]
