@@ -12,9 +12,10 @@ rounds on:
     400   stalls of 2 % of the attempts, in general 8 that reach the rank
     800   spells of stalls that last eight rounds, in general 100 times what they last
 
-If calls are lost, they mostly hold in as many (``python -m benchmarks coverage``).  They do not where stalls come in
-clusters or spells: there as few as 75 % may hold with 10 % of the calls lost, and a rank at which all stalls were lost
-looks faster than it is.  With common slowdowns, 88 % may hold with 10 % lost.
+They also do if 1 to 20 % of the calls are lost, any or the slowest, at a deadline or without a word of when (``python
+-m benchmarks coverage``).  Lost calls and stalls count together.  Where more of them may meet in a round than did, the
+upper end of the interval is raised by what this may add; there is no interval if this is more than its half-width.
+Otherwise a trace in which they did not meet, by luck, would have narrow intervals around a mean that is too small.
 
 With fewer rounds most intervals are not identified, and the table says so.  Events that never happened in the trace
 cannot be known; if they are missing from a short trace, its intervals are too narrow.
