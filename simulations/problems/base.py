@@ -52,7 +52,7 @@ class DrawnAhead(Problem, Protocol):
     def gradients_from(
         self, params: np.ndarray, workers: Sequence[int], draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """``gradients`` with what they draw, a row of ``draws`` for each job."""
+        """``gradients`` with what they draw, a row of ``draws`` for each job; in new arrays, which are written over."""
         ...
 
 

@@ -66,6 +66,7 @@ class InStep:
         self.replicate = np.arange(rows)  # of each row, among the replicates
         self.updates = 0
         self.params = np.repeat(problem.initial[None], rows, axis=0)
+        self.negative_zeros = bool(np.signbit(problem.initial[problem.initial == 0]).any())
         self.initial_loss = problem.loss(problem.initial)
         self.loss = np.full(rows, float(self.initial_loss))
         most = math.inf if protocol.batch else n
@@ -260,8 +261,10 @@ class InStep:
             rows, losses = walked(params, steps, sizes, lambda going, at: self._gradients(number[going], at))
         shares = self._shares(staleness, rows.dtype)
         if most == 1:
-            step = shares * rows
-            step += 0.0  # a sum of one number is never -0.0
+            own = self.draws is not None and self.meter is None  # new arrays, of which only the step is needed
+            step = np.multiply(shares, rows, out=rows if own else None)
+            if self.negative_zeros:
+                step += 0.0  # a sum of one number is never -0.0, which would change the sign of a parameter -0.0
             return step, losses.astype(float), rows
         if used is None:
             step = np.matmul(shares[:, None], rows.reshape(count, most, rows.shape[1]))[:, 0]
