@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
+# compiled files are kept, or every process of the tests and figures would compile the packages again
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: figures test test-lowest test-newest bench check notebooks docs clean
 
 figures: $(READY)

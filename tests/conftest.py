@@ -1,6 +1,7 @@
 """Settings of hypothesis: no test asserts a time; continuous integration always runs the same examples.
 
-Objects of thousands of tests live as long as the run, and are not searched for garbage again and again.
+Objects of thousands of tests live as long as the run, and are not searched for garbage again and again.  Tests already
+run on all cores, so linear algebra starts no threads of its own.
 """
 
 import gc
@@ -11,6 +12,9 @@ import pytest
 from _pytest.doctest import DoctestModule
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+for library in ("OMP", "OPENBLAS", "MKL"):  # before numpy is loaded, here and in the processes that tests start
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("local", deadline=None, print_blob=True)
