@@ -25,11 +25,13 @@ MAX_BYTES = 1 << 30  # of one thing that a user asks for, so that a computer of 
 
 def is_integer(value: object) -> TypeGuard[int]:
     """True for Python and numpy integers; False for booleans and for all floats, also 2.0."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))  # the first is fast
 
 
 def is_finite(value: object) -> TypeGuard[float]:
     """True for a finite real number that is not a boolean."""
+    if type(value) is float or type(value) is int:  # a fast answer for most
+        return math.isfinite(value)
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 

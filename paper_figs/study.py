@@ -167,6 +167,7 @@ class Limits(TypedDict, total=False):
     time_budget: float
     target: tuple[str, float]
     final_loss_only: bool
+    goes_on_until: float
 
 
 def train(
@@ -260,12 +261,18 @@ def runs_from_theory(
 def tuned_runs(
     name: str, method: Method, law: str, n: int, accuracy: float, replicates: int, tuning: dict[str, int]
 ) -> pd.DataFrame:
-    """Tune a method and run it up to the horizon, or longer if it needs longer to reach ``accuracy``."""
+    """Tune a method and run it up to the horizon, or longer if it needs longer to reach ``accuracy``.
+
+    What comes after both is not shown, so a run ends there.
+    """
     knobs = tune(method, law, n, accuracy, LONGEST_RUN, **tuning)
     own = {key: value for key, value in knobs.items() if key in GRIDS}
     horizon = LAWS[law].horizon
     budget = min(LONGEST_RUN, max(horizon, 2 * knobs["median"]))
-    rounds = train(method, law, n, [own], seed=SHOWN_SEED, replicates=range(replicates), time_budget=budget)[0]
+    rounds = train(
+        method, law, n, [own], seed=SHOWN_SEED, replicates=range(replicates), time_budget=budget,
+        target=(ACCURACY, accuracy), goes_on_until=horizon,
+    )[0]  # fmt: skip
     shown = {f"tuned_{key}": value for key, value in own.items()}
     runs = with_start(thinned(rounds), problem_of(n))
     return runs.assign(method=name, law=law, horizon=horizon, budget=budget, **shown)

@@ -43,14 +43,14 @@ def greedy_k(round_times: ArrayLike, k0: int, loss_ratio: ArrayLike) -> NDArray[
     ratio = np.asarray(loss_ratio, dtype=float)
     if not np.all(ratio >= 0):
         raise ValueError(f"loss_ratio must be >= 0, got {loss_ratio!r}")
-    noise = _noise_per_gradient(times, k0) / np.arange(1, times.size + 1)
-    return np.argmin(ratio[..., None] * times + noise, axis=-1) + 1
+    return np.argmin(ratio[..., None] * times + noise_cost(times, k0), axis=-1) + 1
 
 
-def _noise_per_gradient(times: Array, k0: int) -> float:
+def noise_cost(times: Array, k0: int) -> Array:
+    """The second term of the objective of ``greedy_k``, for k = 1, ..., n; it does not depend on the loss."""
     low, high = max(k0 - 1, 1), min(k0 + 1, times.size)
     slope = (times[high - 1] - times[low - 1]) / max(high - low, 1)
-    return k0**2 * (slope if slope > 0 else times[k0 - 1] / k0)
+    return k0**2 * (slope if slope > 0 else times[k0 - 1] / k0) / np.arange(1, times.size + 1)
 
 
 # ---------------------------------------------------------------- fastest-k: the bound falls fastest at all times

@@ -37,6 +37,7 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
     times = np.asarray(round_times, dtype=float)
     schedules.greedy_k(times, k0, 1.0)  # checks the arguments
     check_nonnegative("interval", interval)
+    noise = schedules.noise_cost(times, k0)
 
     def rule(progress: Progress) -> int:
         if progress.updates == 0:
@@ -47,7 +48,7 @@ def greedy_bound(round_times: ArrayLike, k0: int, interval: float = 0.0) -> Rule
             return progress.k
         # a noisy loss may go below zero
         ratio = max(progress.loss / progress.initial_loss, 0.0)
-        return max(progress.k, int(schedules.greedy_k(times, k0, ratio)))
+        return max(progress.k, int((ratio * times + noise).argmin()) + 1)  # the same as ``schedules.greedy_k``
 
     return rule
 

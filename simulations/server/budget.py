@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from abs_theory.checks import check_count, check_positive, explains_types, is_finite
+from abs_theory.checks import check_count, check_nonnegative, check_positive, explains_types, is_finite
 
 
 @explains_types
@@ -22,6 +22,7 @@ class RunBudget:
     eval_every: float = math.inf  #: seconds between evaluations; inf: only the last model is evaluated
     target: tuple[str, float] | None = None  #: column and value to reach; None: none
     final_loss_only: bool = False  #: whether only the last model's loss is evaluated; metrics are those of all models
+    goes_on_until: float = 0.0  #: seconds before which no run ends because it has reached the target
 
     def __post_init__(self) -> None:
         if self.num_updates is None and self.time_budget is None:
@@ -34,6 +35,7 @@ class RunBudget:
             check_positive("eval_every", self.eval_every)
         if self.target is not None and self.eval_every == math.inf:
             raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
+        check_nonnegative("goes_on_until", self.goes_on_until)
         if self.final_loss_only and self.target is not None and self.target[0] == "loss":
             raise ValueError("a target for the loss needs the loss of all models: leave out final_loss_only")
 

@@ -15,8 +15,9 @@ class Evaluations:
     def __init__(self, run: Run, values: dict[int, dict[str, float]] | None = None, time: float = 0.0):
         self.problem, self.target = run.problem, run.budget.target
         self.every, self.time_limit = run.budget.eval_every, run.budget.time_limit
-        self.with_loss = not run.budget.final_loss_only
+        self.with_loss, self.goes_on_until = not run.budget.final_loss_only, run.budget.goes_on_until
         self.values = values or {}  # by version of the model
+        self.reached = any(map(self._reach_target, self.values.values()))
         self._due = self.every if time == 0 else _grid_point(self.every, time)
         self.pause = min(self._due, self.time_limit)
 
@@ -27,7 +28,8 @@ class Evaluations:
         """
         if self._due < self.time_limit:
             values = self.evaluate(version, params, self.with_loss)
-            if values.get("loss") == math.inf or (self.target and _is_reached(values, *self.target)):
+            self.reached = self.reached or self._reach_target(values)
+            if values.get("loss") == math.inf or (self.reached and self._due >= self.goes_on_until):
                 return False
             self._due = _grid_point(self.every, min(time, self.time_limit))
         if time > self.time_limit:
@@ -57,6 +59,12 @@ class Evaluations:
             values["loss"] = loss if math.isfinite(loss) else math.inf
         return values
 
+    def _reach_target(self, values: dict[str, float]) -> bool:
+        if self.target is None:
+            return False
+        column, level = self.target
+        return values[column] >= level if rises(column) else values[column] <= level
+
     def end(self, version: int, params: np.ndarray, loss: float) -> None:
         """Evaluate the last model; it has diverged if the ``loss`` that the server sees is not finite."""
         values = self.evaluate(version, params, with_loss=True)
@@ -71,7 +79,3 @@ def _grid_point(every: float, time: float) -> float:
     number = math.ceil(time / every)
     point = every * number if every * number >= time else every * (number + 1)  # the quotient may be rounded down
     return max(point, time)
-
-
-def _is_reached(values: dict[str, float], column: str, level: float) -> bool:
-    return values[column] >= level if rises(column) else values[column] <= level

@@ -146,7 +146,7 @@ class InStep:
         if self.updates >= self.least_limit or not np.isfinite(self.loss).all():
             over = (self.updates >= self.update_limit) | ~np.isfinite(self.loss)
             self._end(dict.fromkeys(np.flatnonzero(over).tolist(), 0.0))
-        elif self.moving:
+        elif self.moving and (self.k != k).any():
             self._arrange()
 
     def _first_k(self) -> Arrivals | None:

@@ -367,3 +367,19 @@ def test_without_losses_on_the_way_the_rest_is_the_same(replicates):
         assert rounds.drop(columns="loss").equals(less.drop(columns="loss"))
     with pytest.raises(ValueError, match="leave out final_loss_only"):
         RunBudget(time_budget=8.0, eval_every=1.0, target=("loss", 0.5), final_loss_only=True)
+
+
+@pytest.mark.parametrize("replicates", [[0], [0, 1, 2]])
+def test_a_run_may_go_on_after_its_target(replicates):
+    budget = RunBudget(time_budget=24.0, eval_every=1.0)
+    run = run_of(protocols.k_async(2), PROBLEMS["softmax"], budget=budget)
+    for (whole, _), replicate in zip(run_replicates(run, replicates), replicates, strict=True):
+        level = float(whole["test_accuracy"].dropna().iloc[2])
+        for until, earliest, latest in ((0.0, 1.0, 3.0), (12.0, 12.0, 12.0)):
+            limits = replace(budget, target=("test_accuracy", level), goes_on_until=until)
+            rounds = run_replicates(replace(run, budget=limits), replicates)[replicates.index(replicate)][0]
+            pd.testing.assert_frame_equal(rounds, whole[: len(rounds)], check_exact=True)
+            assert rounds["time"].iloc[-1] <= latest
+            assert whole["time"].iloc[len(rounds)] >= earliest
+    with pytest.raises(ValueError, match="goes_on_until must be a finite number >= 0"):
+        replace(budget, goes_on_until=-1.0)
