@@ -30,8 +30,11 @@ def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.
 
     ``run`` lists the columns that identify a run.  See also ``with_bytes``.
     """
-    sent = table["uplinks"] + table["downlinks"]
-    return table.assign(communication=sent.groupby([table[column] for column in run]).cumsum())
+    return table.assign(communication=_messages(table).groupby([table[column] for column in run]).cumsum())
+
+
+def _messages(table: pd.DataFrame) -> pd.Series:
+    return table["uplinks"] + table["downlinks"]
 
 
 def with_bytes(
@@ -92,23 +95,26 @@ def to_target(
     ``replicates`` says which were run, as in ``simulate``: a replicate that made no update in its budget has no row in
     ``table``, but it did not reach the target either.  See also ``median``, which summarises the result.
     """
-    table = with_totals(table)
-    spent = ["time", "update", "communication"]
-    value = table[column]
-    first = table[value >= level if rises(column) else value <= level].groupby("replicate")[spent].first()
+    places, value = table.groupby("replicate").indices, table[column].to_numpy()
+    reaching = value >= level if rises(column) else value <= level
+    infinite = table["loss"].to_numpy() == math.inf
+    time, update, sent = table["time"].to_numpy(), table["update"].to_numpy(), _messages(table).to_numpy()
     if replicates is None:
         run = table["replicate"].unique().tolist()
     else:
         run = list(range(replicates) if isinstance(replicates, int) else replicates)
-    result = first.astype(float).reindex(run)
-    watched = table.groupby("replicate")["time"].last().reindex(result.index, fill_value=0.0)
-    if time_budget is not None:
-        watched[:] = time_budget
-    watched[diverged(table).reindex(result.index, fill_value=False)] = math.inf
-    reached = result["time"].notna()
-    return (
-        result.fillna({"time": watched}).fillna(math.inf).assign(reached=reached).rename_axis("replicate").reset_index()
-    )
+    spent, reached = np.full((len(run), 3), math.inf), np.zeros(len(run), bool)  # time, update, communication
+    for row, replicate in enumerate(run):
+        own = places.get(replicate, np.zeros(0, int))
+        first = reaching[own].argmax() if len(own) else 0
+        if len(own) and reaching[own[first]]:
+            spent[row] = time[own[first]], update[own[first]], sent[own[: first + 1]].sum()
+            reached[row] = True
+        elif not infinite[own].any():
+            last = time[own[-1]] if len(own) else 0.0
+            spent[row, 0] = last if time_budget is None else time_budget
+    columns = dict(zip(("time", "update", "communication"), spent.T, strict=True))
+    return pd.DataFrame({"replicate": run, **columns, "reached": reached})
 
 
 class Median(NamedTuple):
