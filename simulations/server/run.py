@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -202,7 +203,17 @@ def numbered(rounds: pd.DataFrame, lines: Sequence[list], replicate: int) -> Tab
     >>> rounds["replicate"].item(), tasks["replicate"].item()
     (7, 7)
     """
-    tasks = pd.DataFrame(lines, columns=TASK_COLUMNS)
     rounds.insert(0, "replicate", replicate)
+    if not lines:
+        return rounds, _no_tasks().copy()
+    tasks = pd.DataFrame(lines, columns=TASK_COLUMNS)
     tasks.insert(0, "replicate", replicate)
     return rounds, tasks
+
+
+@cache
+def _no_tasks() -> pd.DataFrame:
+    """A table without tasks; to make it anew for each replicate takes a tenth of a short run."""
+    tasks = pd.DataFrame([], columns=TASK_COLUMNS)
+    tasks.insert(0, "replicate", 0)
+    return tasks
