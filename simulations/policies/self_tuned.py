@@ -6,8 +6,9 @@ squared gradient norm of ABS over that time, while the step condition of stale g
 .. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} (1 + 2 \gamma b\, \tau)
     \quad\text{subject to}\quad \gamma b\, (1 + 2 \tau) \le 1
 
-F is the measured loss, S the measured variance of one gradient, and b the product of the step eta and the measured
-curvature along the steps.  T and tau are round time and mean staleness of ABS under the measured law of the task times.
+F is the measured loss, less the least that can be reached if that is known.  S is the measured variance of one
+gradient, and b the product of the step eta and the measured curvature along the steps.  T and tau are round time and
+mean staleness of ABS under the measured law of the task times.
 A run begins with the guess that b is about 1, as it is where a step is as long as it may be; later b is the mean of
 this guess and the measurement, weighted by their errors.
 Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; our rule, see
@@ -21,7 +22,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from abs_theory.checks import check_positive, explains_types
+from abs_theory.checks import check_positive, explains_types, is_finite
 from abs_theory.typing import Array
 from simulations.measuring import Measured
 from simulations.policies.measured_rounds import Rounds, measured_rounds
@@ -66,6 +67,7 @@ class MeasuredRule:
     noise_share: float = NOISE_SHARE  #: beta
     condition_share: float = CONDITION_SHARE  #: gamma
     curvature: float | None = None  #: along the steps, if it is known; None: it is measured
+    least_loss: float = 0.0  #: that can be reached
 
     def __call__(self, progress: Progress) -> float:
         """The k or the threshold from now on."""
@@ -88,7 +90,7 @@ class MeasuredRule:
             spent, passed = rounds.seconds, progress.time
         else:
             spent, passed = rounds.messages, float(measured.messages)
-        descent = 2 * max(measured.loss.value, 0.0) * spent / (step * self.horizon * passed)
+        descent = 2 * max(measured.loss.value - self.least_loss, 0.0) * spent / (step * self.horizon * passed)
         bend = expected_bend(step, measured) if self.curvature is None else step * self.curvature
         variance = measured.gradient_variance.value
         noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0
@@ -108,15 +110,16 @@ def expected_bend(step_size: float, measured: Measured) -> float:
 
 
 @explains_types
-def self_tuning(objective: str = "time", curvature: float | None = None) -> SelfTuning:
+def self_tuning(objective: str = "time", curvature: float | None = None, least_loss: float = 0.0) -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
     It starts with k = n / 10 and no threshold, and decides again when the time has grown by 15 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
     A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
     step suits more problems, because the first updates are not too cautious.
+    ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.
     Source: our rule, see notebooks/09_self_tuning.ipynb.
-    Raises ValueError for another objective, or unless the curvature is positive.
+    Raises ValueError for another objective, unless the curvature is positive, or unless the least loss is finite.
     See also ``protocols.self_tuning_abs``, the protocol with both; ``choose.best`` and ``choose.timetable``, which know
     the delay law and the constants of the problem.
 
@@ -133,10 +136,12 @@ def self_tuning(objective: str = "time", curvature: float | None = None) -> Self
     """
     if objective != "time" and objective != "messages":
         raise ValueError(f'objective must be "time" or "messages", got {objective!r}')
-    if curvature is None:
-        return SelfTuning(MeasuredRule("k", objective), MeasuredRule("max_staleness", objective))
-    check_positive("curvature", curvature)
-    known: dict[str, float] = {"condition_share": CONDITION_SHARE_IF_KNOWN, "curvature": float(curvature)}
+    if not is_finite(least_loss):
+        raise ValueError(f"least_loss must be a finite number, got {least_loss!r}")
+    known: dict[str, float] = {"least_loss": float(least_loss)}
+    if curvature is not None:
+        check_positive("curvature", curvature)
+        known |= {"condition_share": CONDITION_SHARE_IF_KNOWN, "curvature": float(curvature)}
     return SelfTuning(MeasuredRule("k", objective, **known), MeasuredRule("max_staleness", objective, **known))
 
 

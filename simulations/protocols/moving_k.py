@@ -101,11 +101,11 @@ def fastest_k_pflug(k0: int = 1, raise_by: int = 1, threshold: int = 10, burn_in
 
 
 @explains_types
-def self_tuning_abs(objective: str = "time", curvature: float | None = None) -> Protocol:
+def self_tuning_abs(objective: str = "time", curvature: float | None = None, least_loss: float = 0.0) -> Protocol:
     """ABS whose k and threshold follow from what the server measures during the run (``policies.self_tuning``).
 
     ``objective`` is "time" or "messages".  It is told nothing about the workers or the problem but the step size, and
-    the ``curvature`` along the steps if that is known.
+    the ``curvature`` along the steps and the ``least_loss`` that can be reached, if these are known.
 
     Round: ABS's, k moves; staleness: at most ``max_staleness``; restarts: workers staler than that.
     Source: our rule, derived in the notebook on self-tuning.
@@ -119,5 +119,5 @@ def self_tuning_abs(objective: str = "time", curvature: float | None = None) -> 
     >>> run["k"].iloc[0].item(), bool(run["k"].iloc[-1] > 1)
     (1, True)
     """
-    tuning = self_tuning(objective, curvature)
+    tuning = self_tuning(objective, curvature, least_loss)
     return abs_sgd(tuning.k, tuning.max_staleness)

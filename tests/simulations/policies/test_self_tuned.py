@@ -78,3 +78,28 @@ def test_a_curvature_that_is_none_is_refused(curvature):
 def test_another_objective_is_refused():
     with pytest.raises(ValueError, match='objective must be "time" or "messages", got \'speed\''):
         policies.self_tuning("speed")
+
+
+def test_a_least_loss_that_is_known_lets_k_grow_once_the_rest_is_small():
+    """The loss comes down to 2: what is left is noise, and only the rule that knows this fights the noise."""
+
+    class Raised(NoisyQuadratic):
+        def loss(self, params):
+            return super().loss(params) + 2.0
+
+        def gradients(self, params, workers, rngs):
+            losses, gradients = super().gradients(params, workers, rngs)
+            return losses + 2.0, gradients
+
+    last = {}
+    for least_loss in (0.0, 2.0):
+        problem, protocol = Raised((1.0,) * 5, sigma2=0.2), protocols.self_tuning_abs(least_loss=least_loss)
+        run = simulate(protocol, problem, ShiftedExponential(0.5, 0.5), 10, step_size=0.3, num_updates=300, seed=1)
+        last[least_loss] = run["k"].iloc[-1]
+    assert last[2.0] >= 2 * last[0.0]
+
+
+@pytest.mark.parametrize("least_loss", [math.nan, math.inf, "low"])
+def test_a_least_loss_that_is_none_is_refused(least_loss):
+    with pytest.raises(ValueError, match="least_loss must be a finite number, got"):
+        policies.self_tuning(least_loss=least_loss)
