@@ -29,4 +29,5 @@ NAMES = (  # the files of the figures, in the order of the page
     "budget",
     "all_methods",
     "rollouts",
+    "live",
 )

@@ -21,7 +21,16 @@ from paper_figs.making import sources_of
 
 STUDY = {"loss-time", "loss-communication", "adaptation", "time-to-target", "all-methods"}
 TRAINED = STUDY | {"ablation", "heterogeneity", "bound", "choice", "paper-setting", "robustness"}
-SIMULATED = TRAINED | {"rollouts", "self-tuning", "timeline", "round-time", "staleness", "threshold", "local-steps"}
+SIMULATED = TRAINED | {
+    "rollouts",
+    "self-tuning",
+    "timeline",
+    "round-time",
+    "staleness",
+    "threshold",
+    "local-steps",
+    "live",
+}
 TOOLKIT = Toolkit(ROOT)
 
 
