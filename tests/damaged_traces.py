@@ -76,7 +76,8 @@ def with_other_value(document, rng):
         elif kind < 0.3 and isinstance(here, list):
             here.append(copy.deepcopy(here[key]))
         elif kind < 0.4 and isinstance(here, dict):
-            for other in document["traceEvents"] if isinstance(document, dict) else document:
+            events = document.get("traceEvents", []) if isinstance(document, dict) else document
+            for other in events if isinstance(events, list) else []:
                 if isinstance(other, dict) and key in other:  # the same odd kind in every event
                     other[key] = copy.deepcopy(choose(rng, VALUES))
         else:
@@ -84,10 +85,24 @@ def with_other_value(document, rng):
         return
 
 
+def spans():
+    """The rows as spans of OpenTelemetry."""
+    told = []
+    for row in LONG.to_dict("records"):
+        numbers = [{"key": name, "value": {"intValue": str(row[name])}} for name in ("round", "worker")]
+        times = {"startTimeUnixNano": str(10**18), "endTimeUnixNano": str(10**18 + round(1e9 * row["seconds"]))}
+        told.append({"name": "step", **times, "attributes": numbers, "status": {"code": 1}})
+    return {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": told}]}]}
+
+
 def json_mutant(rng):
-    document = LONG.to_dict("records") if rng.random() < 0.3 else timeline(rng)
+    kind = rng.random()
+    if kind < 0.3:
+        document = choose(rng, [LONG.to_dict("records"), spans(), LONG.to_dict("list"), LONG.to_dict("split")])
+    else:
+        document = timeline(rng)
     for _ in range(rng.integers(1, 5)):
-        if isinstance(document, dict) and not isinstance(document.get("traceEvents"), list):
+        if kind >= 0.3 and isinstance(document, dict) and not isinstance(document.get("traceEvents"), list):
             break
         with_other_value(document, rng)
     text = json.dumps(document, ensure_ascii=rng.random() < 0.9)

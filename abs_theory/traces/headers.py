@@ -39,6 +39,7 @@ from abs_theory.traces.names import (
     START,
     STATUS,
     SUMMARIES,
+    UNIT_AT_END,
     WORKER,
     YES,
     alike,
@@ -407,7 +408,7 @@ def _wide(
         if np.isnan(values).all() and text.any():
             raise ValueError(
                 f"{NEEDED}, or one column of seconds per worker; found {shortened(shown)}, and no number in "
-                f"{shortened(one_line(str(name)))}"
+                f"{shortened(one_line(str(name)))}: leave it out with ignore=..., if it is no worker"
             )
     rounds = np.arange(len(frame)) if index is None else frame[index].to_numpy()
     order = " (rounds are its lines)" if index is None else ""
@@ -624,4 +625,9 @@ def _worker_names(columns: list[str]) -> tuple[list[str], list[str], str | None]
         names = [match[1] for match in bracketed if match]
     if unit is None and all(curves) and len(set(metrics)) == 1:
         unit = base_of(metrics[0])[1]
+    at_end = [UNIT_AT_END.fullmatch(text) for text in shown]
+    if unit is None and not any(curves) and all(at_end):  # rank0_ms, rank1_ms
+        units = {unit_name(match[2] or match[3]) for match in at_end if match}
+        unit = units.pop() if len(units) == 1 else None
+        names = [match[1] for match in at_end if match] if unit is not None else names
     return names, metrics, unit

@@ -20,6 +20,7 @@ __all__ = [
     "START",
     "STATUS",
     "SUMMARIES",
+    "UNIT_AT_END",
     "WORKER",
     "YES",
     "alike",

@@ -1,12 +1,13 @@
-"""Tables from files: CSV of any usual dress, Parquet and spreadsheets."""
+"""Tables from files: CSV of any usual dress, Parquet, spreadsheets and JSON."""
 
 import codecs
 import csv
 import io
+import json
 import re
 import warnings
 import zipfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from abs_theory.files import check_unpacked
 from abs_theory.traces.columns import one_line
 from abs_theory.traces.files import UTF16, Loaded, Source
 
-__all__ = ["read_csv", "read_parquet", "read_spreadsheet"]
+__all__ = ["json_lines", "json_table", "read_csv", "read_parquet", "read_spreadsheet"]
 
 # pandas before 3.1 reads a number of a text file with an error in its last bit, unless it is told not to
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
@@ -274,3 +275,73 @@ def _ends_with_newline(source: Source) -> bool:
     with source.path.open("rb") as file:
         file.seek(-1, io.SEEK_END)
         return file.read(1) in b"\r\n\0"
+
+
+def json_lines(text: bytes) -> list[object] | None:
+    """The values of a file with one in each line; None if it is none."""
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def json_table(document: object) -> Loaded | None:
+    """The table in a JSON document, None if there is none, as in a timeline.
+
+    Records in a list, with nested names joined by a slash; the forms "columns", "split" and "table" of pandas; or the
+    spans of OpenTelemetry (OTLP), one document or several.
+    """
+    documents: list[Any] = document if isinstance(document, list) else [document]
+    if not documents or not all(isinstance(row, dict) for row in documents):
+        return None
+    if all("resourceSpans" in row for row in documents):
+        return Loaded(pd.DataFrame(_spans(documents)), None, ("spans of OpenTelemetry, of each name a data set",))
+    if isinstance(document, list):
+        is_timeline = any("ph" in row or {"ts", "dur"} & set(row) for row in documents)
+        return None if is_timeline else Loaded(pd.json_normalize(documents, sep="/"), None, ())
+    body = documents[0]
+    cells = body.get("data")
+    if isinstance(cells, list) and isinstance(body.get("columns"), list):
+        names = [str(name) for name in body["columns"]]
+        if any(not isinstance(row, list) or len(row) != len(names) for row in cells):
+            raise ValueError(f"each row of data must have {len(names)} cells, as many as there are columns")
+        return Loaded(pd.DataFrame(cells, columns=names), None, ())
+    if isinstance(cells, list) and cells and all(isinstance(row, dict) for row in cells) and "schema" in body:
+        return Loaded(pd.DataFrame(cells), None, ())
+    columns = list(body.values())
+    if all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1:
+        return None if "traceEvents" in body else Loaded(pd.DataFrame(body), None, ())
+    if all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1:
+        return Loaded(pd.DataFrame({name: list(column.values()) for name, column in body.items()}), None, ())
+    return None
+
+
+def _spans(documents: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """A row for each span, with its attributes and those of its resource.  Raises ValueError if one is malformed."""
+    rows: list[dict[str, object]] = []
+    try:
+        for resource in (part for document in documents for part in document["resourceSpans"]):
+            shared = _attributes(resource.get("resource", {}).get("attributes", []))
+            for span in (span for scope in resource["scopeSpans"] for span in scope["spans"]):
+                failed = span.get("status", {}).get("code") in (2, "STATUS_CODE_ERROR")
+                rows.append({
+                    **shared,
+                    **_attributes(span.get("attributes", [])),
+                    "dataset": str(span["name"]),
+                    "start": int(span["startTimeUnixNano"]),
+                    "end": int(span["endTimeUnixNano"]),
+                    "unit": "ns",
+                    "status": "failed" if failed else "ok",
+                })  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as problem:
+        raise ValueError(f"the spans of OpenTelemetry are damaged: {problem!r}") from None
+    return rows
+
+
+def _attributes(pairs: list[dict[str, Any]]) -> dict[str, object]:
+    """Attributes by their keys; whole numbers are text in OTLP."""
+    plain = {}
+    for pair in pairs:
+        (kind, value), *_ = pair["value"].items()
+        plain[str(pair["key"])] = int(str(value)) if kind == "intValue" else value
+    return plain

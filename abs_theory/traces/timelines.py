@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from abs_theory.traces.columns import counted, listed
 from abs_theory.traces.files import Loaded, Source
+from abs_theory.traces.tables import json_lines, json_table
 
 __all__ = ["read_timeline"]
 
@@ -55,16 +56,16 @@ def read_timeline(source: Source) -> Loaded:
     try:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as problem:
-        document = _unclosed(text) or _lines(text)
+        document = _unclosed(text) or json_lines(text)
         if document is None:
             raise ValueError(f"the file is cut short or not JSON: {problem}") from None
-    if (records := _records(document)) is not None:
-        return records
+    if (table := json_table(document)) is not None:
+        return table
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
         raise ValueError(
             "JSON must be a timeline, as those of PyTorch and Ray, that is a list of events or traceEvents; or records "
-            "with round, worker and seconds, in a list or one in each line"
+            "with round, worker and seconds, in a list or one in each line; or spans of OpenTelemetry"
         )
     if any(isinstance(event, dict) and _text(event.get("name", "")).startswith("NEGOTIATE_") for event in events):
         raise ValueError(
@@ -104,23 +105,6 @@ def _unclosed(text: bytes) -> object:
         return json.loads(text.rstrip().rstrip(b",") + b"]")
     except (json.JSONDecodeError, RecursionError):
         return None
-
-
-def _lines(text: bytes) -> list[object] | None:
-    """The objects of a file with one in each line; None if it is none."""
-    try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (json.JSONDecodeError, RecursionError):
-        return None
-
-
-def _records(document: object) -> Loaded | None:
-    """The table of a list of objects that are no events, with nested names joined by a slash; None for a timeline."""
-    if not isinstance(document, list) or not document or not all(isinstance(row, dict) for row in document):
-        return None
-    if any("ph" in row or {"ts", "dur"} & set(row) for row in document):
-        return None
-    return Loaded(pd.json_normalize(document, sep="/"), None, ())
 
 
 def _is_span(event: Event) -> bool:

@@ -324,6 +324,35 @@ def test_records_in_json_are_a_table(tmp_path):
     same(read(tmp_path / "nested.json", columns={"worker": "at/worker", "seconds": "at/seconds"}))
 
 
+@pytest.mark.parametrize("orient", ["records", "columns", "split", "table"])
+def test_the_json_of_pandas_is_a_table(orient, tmp_path):
+    path = tmp_path / "trace.json"
+    good().to_json(path, orient=orient, double_precision=15)
+    assert read(path).complete.to_numpy() == pytest.approx(from_frame(good()).complete.to_numpy())
+
+
+def test_spans_of_opentelemetry(tmp_path):
+    """With a document in each line, as the collector writes them; spans of another name are another data set."""
+    lines = []
+    for row in good().to_dict("records"):
+        start = 1_741_082_400_000_000_000 + 10**10 * row["round"]
+        numbers = [{"key": name, "value": {"intValue": str(row[name])}} for name in ("round", "worker")]
+        span = {"name": "train_step", "startTimeUnixNano": str(start), "attributes": numbers}
+        span["endTimeUnixNano"] = str(start + round(1e9 * row["seconds"]))
+        span["status"] = {"code": 2} if row["round"] == 3 and row["worker"] == 1 else {}
+        scope = {"spans": [span, {**span, "name": "heartbeat"}]}
+        lines.append(json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [scope]}]}))
+    path = tmp_path / "spans.json"
+    path.write_text("\n".join(lines))
+    trace = read(path, dataset="train_step")
+    assert (~trace.attempts["observed"]).sum() == 1
+    right = from_frame(good()).complete.drop(index=3).to_numpy()
+    assert trace.complete.to_numpy() == pytest.approx(right, abs=1e-9)
+    path.write_text(lines[0].replace("startTimeUnixNano", "startTime"))
+    with pytest.raises(ValueError, match="the spans of OpenTelemetry are damaged"):
+        read(path)
+
+
 def test_columns_aligned_by_spaces(tmp_path):
     path = tmp_path / "trace.txt"
     path.write_text(good().to_string(index=False))

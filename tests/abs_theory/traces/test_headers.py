@@ -317,3 +317,9 @@ def test_a_table_with_a_row_for_each_worker_is_to_be_transposed(tmp_path):
     table = pd.DataFrame(SECONDS.T, columns=[f"step{number}" for number in range(30)])
     with pytest.raises(ValueError, match="each row seems to be a worker and each column a round: transpose the table"):
         read_table(table.assign(worker=["a", "b", "c", "d"]), tmp_path)
+
+
+def test_the_unit_at_the_end_of_each_name_of_a_worker(tmp_path):
+    trace = read_table(pd.DataFrame(1000 * SECONDS, columns=[f"rank{i}_ms" for i in range(4)]), tmp_path)
+    same(trace)
+    assert trace.workers == ("rank0", "rank1", "rank2", "rank3")
