@@ -54,7 +54,7 @@ QUICK = {
     "replicates": 3, "data": "digits", "targets": {"digits": 0.85, "IDX files": 0.85, "CIFAR-10": 0.35},
 }  # fmt: skip
 DEFAULT = {
-    "n": 20, "k0": 5, "local_steps": 10, "batch": 16, "hidden": 32, "steps": [0.1, 0.2, 0.4, 0.8, 1.6],
+    "n": 20, "k0": 5, "local_steps": 10, "batch": 16, "hidden": 32, "steps": [0.2, 0.4, 0.8, 1.6],
     "seconds": 40.0, "tuning": 4, "replicates": 10, "data": "digits",
     "targets": {"digits": 0.92, "IDX files": 0.9, "CIFAR-10": 0.4},
 }  # fmt: skip
