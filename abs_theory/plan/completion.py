@@ -21,6 +21,7 @@ __all__ = ["Completed", "complete"]
 
 COPIES = 8  # of the completed trace; divides ``replayed.STARTS``
 MOST_CELLS = 50_000_000  # of all copies together: 0.4 GB
+NOISE_OF_SPREADS = 3.0  # over the root of the number of rounds: relative noise of a squared spread, with a margin
 LATEST_QUANTILE = 1e-4  # survival beyond which the law is not drawn from, so that one draw does not decide a mean
 
 
@@ -126,8 +127,10 @@ def _real_share(parts: Effects, observed: Mask) -> float:
     ]
     if spreads[0] == 0:
         return 1.0
-    noise = math.pi / 2 * spreads[1] ** 2 / float(observed[known].sum(axis=1).mean())  # of a median of normal values
-    return float(np.clip(1 - noise / spreads[0] ** 2, 0.0, 1.0))
+    free = float(observed[known].sum(axis=1).mean()) - 1  # of the workers of a round: the median takes one
+    noise = math.pi / 2 * spreads[1] ** 2 / free  # of a median of normal values
+    most_by_chance = noise * (1 + NOISE_OF_SPREADS / math.sqrt(np.count_nonzero(known)))
+    return float(np.clip(1 - most_by_chance / spreads[0] ** 2, 0.0, 1.0))
 
 
 def _blind(data: RoundTable, last: Array) -> Mask:
