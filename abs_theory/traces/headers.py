@@ -184,6 +184,8 @@ def _synonyms(frame: pd.DataFrame, known: Mapping[str, str], wishes: Wishes, is_
         if role == "round" and len(meant) > 1:
             counters = _finest(frame, meant)
             meant = counters[:1]
+        if role == "worker" and len(meant) > 1:
+            meant = _joined(frame, meant, {**chosen, **known}.get("round"))
         if len(meant) > 1:
             _ask_which(role, meant)
         if meant:
@@ -252,6 +254,17 @@ def _numbered_through(frame: pd.DataFrame, counters: list[str], worker: str) -> 
     return {"round": name}
 
 
+def _joined(frame: pd.DataFrame, names: list[str], of_round: str | None) -> list[str]:
+    """A new column of the names together, as node and GPU, if only together they tell the attempts of a round apart."""
+    if of_round is None or any(not frame.duplicated([name, of_round]).any() for name in names):
+        return names
+    if frame.duplicated([*names, of_round]).any():
+        return names
+    joined = "/".join(one_line(str(name)) for name in names)
+    frame[joined] = ["/".join(map(str, cells)) for cells in frame[names].itertuples(index=False, name=None)]
+    return [joined]
+
+
 def _check_words(name: str, column: pd.Series) -> None:
     """Raise ValueError if some words of a column such as state say what became of an attempt, and some do not."""
     unknown = unknown_statuses(column)
@@ -269,6 +282,8 @@ def _delivered(name: object, column: pd.Series) -> Mask | None:
     Codes are those of HTTP (failed from 400 on), or 0 for success.
     """
     key = key_of(name)
+    if key not in CODES | ERRORS | FLAGS.keys():
+        return None
     texts = column.astype(str).str.strip().str.lower()
     missing = (column.isna() | texts.isin(MISSING)).to_numpy(bool)
     if missing.all():

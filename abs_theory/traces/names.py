@@ -73,7 +73,9 @@ SUMMARIES = {
 }  # fmt: skip
 METRIC = re.compile(
     r"(?<![a-z])(val|train|test|eval)?(loss|accuracy|acc|lr|learningrate|gradnorm|reward|perplexity|throughput"
-    r"|samplespersecond|tokenspersecond|memory)(?![a-z])|(loss|accuracy|reward|entropy|perplexity)$"
+    r"|(samples|tokens|steps|items)per(s|sec|second)|memory)(?![a-z])"
+    r"|(loss|accuracy|reward|entropy|perplexity|utilization|percent|watts|temperature|bytes|flops|mfu)$"
+    r"|^system(gpu|cpu|memory|disk|network|proc)"
 )
 DERIVED = re.compile(r"__(min|max|mean|std)$", re.IGNORECASE)  # columns beside each curve in the export of a tracker
 UNIT_AT_END = re.compile(r"(.*?)(?:[\s_]*[\[(]\s*([a-zA-Z\u00b5\u03bc]+)\s*[\])]|[\s_]+([a-zA-Z\u00b5\u03bc]+))$")

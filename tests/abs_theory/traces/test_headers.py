@@ -323,3 +323,16 @@ def test_the_unit_at_the_end_of_each_name_of_a_worker(tmp_path):
     trace = read_table(pd.DataFrame(1000 * SECONDS, columns=[f"rank{i}_ms" for i in range(4)]), tmp_path)
     same(trace)
     assert trace.workers == ("rank0", "rank1", "rank2", "rank3")
+
+
+def test_workers_are_named_by_node_and_gpu_if_only_both_tell_them_apart(tmp_path):
+    table = LONG.assign(node=LONG["worker"] // 2, gpu=LONG["worker"] % 2).drop(columns="worker")
+    trace = read_table(table, tmp_path)
+    same(trace)
+    assert trace.workers == ("0/0", "0/1", "1/0", "1/1")
+    assert "node/gpu is worker" in trace.report[0]
+
+
+@pytest.mark.parametrize("name", ["system.gpu.0.powerWatts", "gpu utilization", "tokens_per_sec", "perf/mfu"])
+def test_what_a_machine_measures_is_no_worker(name, tmp_path):
+    same(read_table(wide(**{name: SECONDS[::-1, 0]}), tmp_path))
