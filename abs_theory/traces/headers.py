@@ -284,20 +284,29 @@ def _delivered(name: object, column: pd.Series) -> Mask | None:
     key = key_of(name)
     if key not in CODES | ERRORS | FLAGS.keys():
         return None
-    texts = column.astype(str).str.strip().str.lower()
-    missing = (column.isna() | texts.isin(MISSING)).to_numpy(bool)
+    codes, distinct = pd.factorize(column)
+    if not len(distinct):
+        return None
+    verdicts = _verdicts(key, pd.Series(distinct, dtype=object), bool((codes < 0).any()))
+    return None if verdicts is None else np.append(verdicts, True)[codes]
+
+
+def _verdicts(key: str, values: pd.Series, any_empty: bool) -> Mask | None:
+    """The same for the distinct ``values`` of a column, of which others may be empty; an empty one is delivered."""
+    texts = values.astype(str).str.strip().str.lower()
+    missing = texts.isin(MISSING).to_numpy(bool)
     if missing.all():
         return None
     if key in FLAGS and texts[~missing].isin(YES | NO).all():
-        return (texts.isin(YES if FLAGS[key] else NO)).to_numpy(bool) | missing
-    values, _ = numbers(column)
-    if key in CODES and np.all(values[~missing] % 1 == 0):
-        known = values[~missing]
+        return texts.isin(YES if FLAGS[key] else NO).to_numpy(bool) | missing
+    found, _ = numbers(values)
+    if key in CODES and np.all(found[~missing] % 1 == 0):
+        known = found[~missing]
         if known.min() >= 100 and known.max() < 600:
-            return (values < 400) | missing
+            return (found < 400) | missing
         if (known == 0).any():
-            return (values == 0) | missing
-    if key in ERRORS and missing.any() and np.isnan(values).all():
+            return (found == 0) | missing
+    if key in ERRORS and (any_empty or missing.any()) and np.isnan(found).all():
         return missing
     return None
 
