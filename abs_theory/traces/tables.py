@@ -297,7 +297,7 @@ def json_table(document: object) -> Loaded | None:
     if all("resourceSpans" in row for row in documents):
         return Loaded(pd.DataFrame(_spans(documents)), None, ("spans of OpenTelemetry, of each name a data set",))
     if isinstance(document, list):
-        is_timeline = any("ph" in row or {"ts", "dur"} & set(row) for row in documents)
+        is_timeline = any("ph" in row or {"ts", "dur"} <= set(row) for row in documents)
         return None if is_timeline else Loaded(pd.json_normalize(documents, sep="/"), None, ())
     body = documents[0]
     cells = body.get("data")
