@@ -1,15 +1,12 @@
 """The parameter server: a clock, the tasks in progress, and the verbs that protocols use."""
 
-from simulations.server.agenda import Entry
-from simulations.server.books import ServerState
 from simulations.server.budget import RunBudget
-from simulations.server.clock import Engine, EngineFactory, NothingComes, SimulatedClock
 from simulations.server.decisions import Policy, Progress
 from simulations.server.evaluations import Evaluations
-from simulations.server.job import Job, Round
 from simulations.server.run import drive, most_in_step, numbered, run_replicate, run_replicates, run_together
 from simulations.server.server import Family, Protocol, Run, Server, check_protocol
 from simulations.server.steps import contribution
+from simulations.server.tasks import Engine, EngineFactory, Entry, Job, NothingComes, Round, ServerState, SimulatedClock
 
 __all__ = [
     "Engine",

@@ -11,10 +11,10 @@ from abs_theory.checks import explains_types
 from simulations.fleets import Independent
 from simulations.server.evaluations import Evaluations
 from simulations.server.in_step import ChangingPrecision, InStep, kind
-from simulations.server.job import Round
 from simulations.server.next_steps import is_plain, next_steps
 from simulations.server.server import Run, RunEnds, Server
 from simulations.server.tables import TASK_COLUMNS, rounds_table
+from simulations.server.tasks import Round
 from simulations.threads import one_thread
 
 Keep = Callable[[Server, Evaluations], None]

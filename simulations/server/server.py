@@ -23,14 +23,20 @@ from abs_theory.typing import DelayLike
 from simulations.fleets import Fleet
 from simulations.measuring import Meter
 from simulations.problems import Problem, rows_are_exact
-from simulations.server.agenda import Entry
-from simulations.server.books import Books, ServerState
 from simulations.server.budget import RunBudget
-from simulations.server.clock import EngineFactory, NothingComes, SimulatedClock
 from simulations.server.decisions import Decisions, Policy
-from simulations.server.job import Job, Round
 from simulations.server.steps import differences, gradients, remembered, slopes, steps_and_sizes, weighted_sum
-from simulations.server.task_times import TaskPlanner
+from simulations.server.tasks import (
+    Books,
+    EngineFactory,
+    Entry,
+    Job,
+    NothingComes,
+    Round,
+    ServerState,
+    SimulatedClock,
+    TaskPlanner,
+)
 from simulations.streams import streams, task_times
 
 __all__ = ["Protocol", "Run", "Server", "check_protocol"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from abs_theory.checks import explains_types
 from simulations.problems import DrawnAhead, Problem
-from simulations.server.job import Job
+from simulations.server.tasks import Job
 
 Streams = Sequence[np.random.Generator]
 Contributions = tuple[np.ndarray, np.ndarray]  # one row per job, shape (jobs, d), and losses, shape (jobs,)

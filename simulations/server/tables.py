@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from simulations.server.job import Round
 from simulations.server.server import Run
+from simulations.server.tasks import Round
 
 TASK_COLUMNS = ["worker", "start", "end", "read_version", "end_version", "applied_version", "outcome"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from simulations.fleets import Times
-from simulations.server.job import Job
+from simulations.server.tasks.job import Job
 
 
 class TaskPlanner:

@@ -6,8 +6,8 @@ from heapq import heappop, heapreplace
 from typing import ClassVar, Protocol
 
 from abs_theory.checks import explains_types
-from simulations.server.agenda import Agenda, Entry, add, drop_first, retain
-from simulations.server.job import Job
+from simulations.server.tasks.agenda import Agenda, Entry, add, drop_first, retain
+from simulations.server.tasks.job import Job
 
 __all__ = ["Engine", "EngineFactory", "NothingComes", "SimulatedClock"]
 

@@ -8,7 +8,7 @@ which memory does fast.  With n = 10^5 workers a heap of all tasks would mostly 
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 
-from simulations.server.job import Job
+from simulations.server.tasks.job import Job
 
 Entry = tuple[float, int, Job, "list[Entry]"]  # when it ends (s), worker, task, and the later entries of its run
 Agenda = list[Entry]  # a heap

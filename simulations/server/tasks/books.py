@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulations.server.job import Job, Round
+from simulations.server.tasks.job import Job, Round
 
 
 class Books:
