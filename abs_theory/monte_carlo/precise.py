@@ -52,7 +52,7 @@ MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
 MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absence has a probability of exp(-12)
-RARE_NODES = 60  # of the integral over long rounds
+RARE_NODES = 150  # of the integral over long rounds
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
 MOST_BEGINNINGS = 40  # of every worker in a warm-up
@@ -79,14 +79,16 @@ class _Cell(NamedTuple):
     bound: float
     run: LongRun
     late: Array  # probability that a round is longer than seconds that are ``steps`` apart
+    late_if_fresh: Array  # the same of workers that all begin
     steps: Array
 
-    def unseen(self, rounds: int) -> float:
-        """Mean seconds per round that rounds too rare to have been seen may add.
+    def unseen(self, rounds: int, fresh: bool) -> float:
+        """Mean seconds per round that rounds too rare to have been seen may add, of ``fresh`` workers or of all ages.
 
         They are E[(X_(k) - t)+], with t exceeded once in all ``rounds``.
         """
-        return float(np.where(self.late * rounds < MOST_UNSEEN, self.late, 0.0) @ self.steps)
+        late = self.late_if_fresh if fresh else self.late
+        return float(np.where(late * rounds < MOST_UNSEEN, late, 0.0) @ self.steps)
 
 
 class _Stretch(NamedTuple):
@@ -321,12 +323,14 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     workers, k, bound = cell.workers, cell.k, cell.bound
     state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls, skewed=True)
     assert state.error is not None
-    unseen = cell.unseen(seen.rounds * seen.tally.seconds.size)
+    rounds = seen.rounds * seen.tally.seconds.size
+    unseen = cell.unseen(rounds, fresh=False)
     if seen.looks:
         given = seen.expected / seen.looks
-        error = float(half_widths(given - given.mean(), given.size - 1, OUTSIDE, skewed=True))
+        # rare long rounds are in the means of all states, so they need not be seen
+        error = float(half_widths(given - given.mean(), given.size - 1, OUTSIDE, skewed=False))
         if error < state.error.round_time:
-            state = _with_round_time(state, float(given.mean()), error)
+            state, unseen = _with_round_time(state, float(given.mean()), error), cell.unseen(rounds, fresh=True)
     assert state.error is not None
     if computed is not None and abs(computed[0] - state.round_time) <= CONTRADICTED * state.error.round_time:
         state, unseen, change = _with_round_time(state, *computed), 0.0, np.append(0.0, change[1:])
@@ -396,20 +400,18 @@ def _entries(run: LongRun, bound: float) -> int:
     return int(min(bound + 1, MOST_ENTRIES, run.low[last] + run.size[last] + 1))
 
 
-def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array]:
-    """Bounds on the probability that a round is longer than t, and dt, on a grid of t from its mean on.
+def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array, Array]:
+    """Bounds on the probability that a round is longer than t, in the long run and if all workers begin, and dt.
 
     Source: Hoeffding (1956), On the distribution of the number of successes in independent trials, for unequal workers.
     """
     log_t = np.linspace(math.log(run.round_time), max(table.log_time[-1] for table in run.tables), RARE_NODES)
     t, worked = np.exp(log_t), (run.low + (run.size - 1) / 2) * run.round_time
+    survive = [
+        (run.size @ table.sf(worked[:, None] + t) / (run.size @ alive), table.sf(t))
+        for table, alive in zip(run.tables, run.survive, strict=True)
+    ]
     # of unequal workers the tail is no heavier than that of equal ones with the mean of their probabilities
-    survive = np.average(
-        [
-            run.size @ table.sf(worked[:, None] + t) / (run.size @ s)
-            for table, s in zip(run.tables, run.survive, strict=True)
-        ],
-        axis=0,
-        weights=workers.counts,
-    )
-    return special.betainc(workers.n - k + 1, k, np.minimum(survive, 1.0)), t * (log_t[1] - log_t[0])
+    mean = np.average(survive, axis=0, weights=workers.counts)
+    late, late_if_fresh = special.betainc(workers.n - k + 1, k, np.minimum(mean, 1.0))
+    return late, late_if_fresh, t * (log_t[1] - log_t[0])

@@ -210,7 +210,7 @@ def test_long_rounds_that_may_not_be_seen_are_counted_for_workers_of_all_ages():
     """Both workers stall in one round of 4500, for a stall lasts several rounds; of fresh workers in one of 86 000."""
     delay = Mixture((0.9966, 0.0034), (Gamma(2.915, 0.0752), Exponential(41.33)))
     workers = as_workers(delay, 2)
-    late, steps = precise._rare_rounds(long_run(workers, 1, 3), workers, 1)
+    late, _, steps = precise._rare_rounds(long_run(workers, 1, 3), workers, 1)
     pool = TaskPool(workers, 1, 3, np.random.default_rng(0), 1024, 400)
     pool.run(30)
     seconds = np.array([pool.watch(1).seconds for _ in range(100)])
