@@ -54,8 +54,8 @@ def load(path: Path, format: str | None = None, wishes: Wishes | None = None) ->
     """
     wishes = wishes or Wishes()
     if format is not None and format not in FORMATS:
-        otherwise = f"format must be one of {', '.join(FORMATS)} or None"
-        raise ValueError(f"{otherwise}, got {format!r}{instead(format, FORMATS, 'or None')}")
+        known = f"format must be one of {', '.join(FORMATS)} or None"
+        raise ValueError(f"there is no format {format!r}{instead(format, FORMATS, known)}")
     if not path.is_dir():
         return _load_file(path, format, wishes)
     suffixes = tuple(dict.fromkeys(suffix for kind in FORMATS.values() for suffix in kind.suffixes))

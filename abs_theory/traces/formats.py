@@ -32,6 +32,12 @@ FORMATS = {
         (".json", ".json.gz"),
         (b"{", b"["),
     ),
+    "json": Format(
+        "either table as records, or spans of OpenTelemetry",
+        "abs_theory.traces.tables:read_json",
+        (".json", ".json.gz", ".jsonl", ".jsonl.gz"),
+        (b"{", b"["),
+    ),
 }
 
 
@@ -39,7 +45,7 @@ def format_names() -> str:
     """The names of all formats, for a help text.
 
     >>> format_names()
-    'long, wide, parquet, xlsx, kineto or chrome'
+    'long, wide, parquet, xlsx, kineto, chrome or json'
     """
     *names, last = FORMATS
     return f"{', '.join(names)} or {last}"

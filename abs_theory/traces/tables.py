@@ -16,12 +16,16 @@ from abs_theory.files import check_unpacked
 from abs_theory.traces.columns import one_line
 from abs_theory.traces.files import UTF16, Loaded, Source
 
-__all__ = ["json_lines", "json_table", "read_csv", "read_parquet", "read_spreadsheet"]
+__all__ = ["NEITHER", "json_document", "json_table", "read_csv", "read_json", "read_parquet", "read_spreadsheet"]
 
 # pandas before 3.1 reads a number of a text file with an error in its last bit, unless it is told not to
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 EXACT_NUMBERS: dict[str, str] = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
+NEITHER = (
+    "JSON must be a timeline, as those of PyTorch and Ray, that is a list of events or traceEvents; or records with "
+    "round, worker and seconds, in a list or one in each line; or spans of OpenTelemetry"
+)
 WESTERN = "cp1252"  # of text files that are not in Unicode
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r"))  # no text has them
 CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
@@ -277,12 +281,31 @@ def _ends_with_newline(source: Source) -> bool:
         return file.read(1) in b"\r\n\0"
 
 
-def json_lines(text: bytes) -> list[object] | None:
-    """The values of a file with one in each line; None if it is none."""
+def read_json(source: Source) -> Loaded:
+    """The table in a JSON file (``json_table``).  Raises ValueError if it holds none."""
+    table = json_table(json_document(source))
+    if table is None:
+        raise ValueError(NEITHER)
+    return table
+
+
+def json_document(source: Source) -> object:
+    """What a JSON file holds; a list of the values if it has one in each line.
+
+    A list without its closing bracket is read too, as a killed program leaves it.  Raises ValueError for other text.
+    """
+    with source.open() as file:
+        text = file.read()
     try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as problem:
+        message = f"the file is cut short or not JSON: {problem}"
+    try:
+        if text.lstrip().startswith(b"["):
+            return json.loads(text.rstrip().rstrip(b",") + b"]")
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except (json.JSONDecodeError, RecursionError):
-        return None
+        raise ValueError(message) from None
 
 
 def json_table(document: object) -> Loaded | None:

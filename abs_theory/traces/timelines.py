@@ -8,7 +8,6 @@ category ``kernel``, ``distributedInfo``); Ray's ``profiling.py`` (an event ``ta
 ``tid`` for node and worker).
 """
 
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from abs_theory.traces.columns import counted, listed
 from abs_theory.traces.files import Loaded, Source
-from abs_theory.traces.tables import json_lines, json_table
+from abs_theory.traces.tables import NEITHER, json_document, json_table
 
 __all__ = ["read_timeline"]
 
@@ -51,22 +50,12 @@ def read_timeline(source: Source) -> Loaded:
     Without a format by name it is kineto if there are annotations ``ProfilerStep#N``, else chrome.  Raises ValueError
     if the file is not a timeline, or has no events to take for attempts.
     """
-    with source.open() as file:
-        text = file.read()
-    try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as problem:
-        document = _unclosed(text) or json_lines(text)
-        if document is None:
-            raise ValueError(f"the file is cut short or not JSON: {problem}") from None
-    if (table := json_table(document)) is not None:
+    document = json_document(source)
+    if source.format is None and (table := json_table(document)) is not None:
         return table
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
-        raise ValueError(
-            "JSON must be a timeline, as those of PyTorch and Ray, that is a list of events or traceEvents; or records "
-            "with round, worker and seconds, in a list or one in each line; or spans of OpenTelemetry"
-        )
+        raise ValueError(NEITHER)
     if any(isinstance(event, dict) and _text(event.get("name", "")).startswith("NEGOTIATE_") for event in events):
         raise ValueError(
             "a timeline of Horovod says when ranks were ready for each tensor, not how long they computed: record the "
@@ -95,16 +84,6 @@ def read_timeline(source: Source) -> Loaded:
     rank = info.get("rank") if isinstance(info, dict) else None
     loaded = _steps(source.path, spans, steps, rank)
     return loaded._replace(report=(*said, *loaded.report))
-
-
-def _unclosed(text: bytes) -> object:
-    """The events of a list without its closing bracket, as a killed program leaves it; None if it is none."""
-    if not text.lstrip().startswith(b"["):
-        return None
-    try:
-        return json.loads(text.rstrip().rstrip(b",") + b"]")
-    except (json.JSONDecodeError, RecursionError):
-        return None
 
 
 def _is_span(event: Event) -> bool:

@@ -386,3 +386,12 @@ def test_a_timeline_of_horovod_is_refused_by_what_it_is(tmp_path):
     path.write_text(json.dumps([{"ph": "B", "name": "NEGOTIATE_ALLREDUCE", "ts": 1, "pid": 0}]))
     with pytest.raises(ValueError, match="a timeline of Horovod says when ranks were ready"):
         read(path)
+
+
+def test_json_that_is_named_as_records_is_read_as_records(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in good().assign(ts=1.0, dur=2.0).to_dict("records")))
+    same(read(path, format="json"))
+    (tmp_path / "flower.json").write_text(json.dumps({"losses": [[0, 1.0]], "metrics": {}}))
+    with pytest.raises(ValueError, match="JSON must be a timeline"):
+        read(tmp_path / "flower.json", format="json")

@@ -434,7 +434,8 @@ def test_files_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"must hold files named \*\.csv, .*, there are none"):
         read(tmp_path)
     with pytest.raises(
-        ValueError, match="format must be one of long, wide, parquet, xlsx, kineto, chrome or None, got 'xml'"
+        ValueError,
+        match="no format 'xml'; format must be one of long, wide, parquet, xlsx, kineto, chrome, json or None",
     ):
         read(tmp_path, format="xml")
 
