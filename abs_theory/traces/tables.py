@@ -283,7 +283,7 @@ def _ends_with_newline(source: Source) -> bool:
 
 def read_json(source: Source) -> Loaded:
     """The table in a JSON file (``json_table``).  Raises ValueError if it holds none."""
-    table = json_table(json_document(source))
+    table = json_table(json_document(source), perhaps_timeline=False)
     if table is None:
         raise ValueError(NEITHER)
     return table
@@ -308,8 +308,8 @@ def json_document(source: Source) -> object:
         raise ValueError(message) from None
 
 
-def json_table(document: object) -> Loaded | None:
-    """The table in a JSON document, None if there is none, as in a timeline.
+def json_table(document: object, perhaps_timeline: bool = True) -> Loaded | None:
+    """The table in a JSON document, None if there is none, or if records look like events of a timeline.
 
     Records in a list, with nested names joined by a slash; the forms "columns", "split" and "table" of pandas; or the
     spans of OpenTelemetry (OTLP), one document or several.
@@ -320,7 +320,7 @@ def json_table(document: object) -> Loaded | None:
     if all("resourceSpans" in row for row in documents):
         return Loaded(pd.DataFrame(_spans(documents)), None, ("spans of OpenTelemetry, of each name a data set",))
     if isinstance(document, list):
-        is_timeline = any("ph" in row or {"ts", "dur"} <= set(row) for row in documents)
+        is_timeline = perhaps_timeline and any("ph" in row or {"ts", "dur"} <= set(row) for row in documents)
         return None if is_timeline else Loaded(pd.json_normalize(documents, sep="/"), None, ())
     body = documents[0]
     cells = body.get("data")
