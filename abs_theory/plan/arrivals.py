@@ -13,9 +13,11 @@ rounds on:
     800   spells of stalls that last eight rounds, in general 100 times what they last
 
 They also do if 1 to 20 % of the calls are lost, any or the slowest, at a deadline or without a word of when (``python
--m benchmarks coverage``).  Lost calls and stalls count together.  Where more of them may meet in a round than did, the
-upper end of the interval is raised by what this may add; there is no interval if this is more than its half-width.
-Otherwise a trace in which they did not meet, by luck, would have narrow intervals around a mean that is too small.
+-m benchmarks coverage``: 180 traces of each kind; 91 to 99.6 % hold, and 95.5 % of all).  Lost calls and stalls count
+together.  Where more of them may meet in a round than did, the upper end of the interval is raised by what this may
+add; there is no interval if this is more than its half-width.  Otherwise a trace in which they did not meet, by luck,
+would have narrow intervals around a mean that is too small.  If more than MOST_BLIND_CALLS are lost without a word, or
+whole slow rounds, nothing tells how late they were, and there is no interval either.
 
 With fewer rounds most intervals are not identified, and the table says so.  Events that never happened in the trace
 cannot be known; if they are missing from a short trace, its intervals are too narrow.
