@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.checks import explains_types
+from abs_theory.checks import check_flag, explains_types
 from abs_theory.command_line import Command, new_app, option, run_app
 from simulations.explore.setting import LAWS, Setting
 
@@ -54,6 +54,9 @@ def serve(setting: Setting | None = None, port: int = 0, browser: bool = True) -
     """
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be in 0..65535, got {port}")
+    check_flag("browser", browser)
+    if setting is not None and not isinstance(setting, Setting):
+        raise ValueError(f"setting must be a Setting or None, got {setting!r}")
     from simulations.explore.page import Explorer, panel
 
     setting = setting or Setting()

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from abs_theory.checks import explains_types
 from simulations.measuring.quantity import Quantity, weighted_mean
 
 FORGETTING = 5.0  # the mean after t updates is over the last t / 5
@@ -27,6 +28,7 @@ SQUARE, PRODUCT, NOISE, BENT, MOVED = range(5)  # the channels whose means are k
 UNKNOWN = Quantity(math.nan, math.inf)
 
 
+@explains_types
 class GradientMeter:
     """The moments of the gradients of several rows (replicates), the same to the last bit as if each were alone.
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from abs_theory.checks import explains_types
 from abs_theory.typing import Array
 
 BINS_PER_OCTAVE = 8  # a width of 9 %
@@ -75,6 +76,7 @@ class Survival(NamedTuple):
         return float(self.tail()[0])
 
 
+@explains_types
 class LifeTables:
     """The life tables of several rows (replicates), which are the same to the last bit as if each were alone.
 
