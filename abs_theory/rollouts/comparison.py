@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Slowest, as_delay
 from abs_theory.results import TrainerState
-from abs_theory.rollouts.mode import Mode, Setup, modes
+from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Mode, Setup, modes
 
 __all__ = ["Comparison", "Tolerance", "compare"]
 
@@ -84,12 +85,14 @@ class Comparison:
 
 @explains_types
 def compare(
-    setup: Setup, tolerance: Tolerance | None = None, group: int = 1, answer: Delay | None = None, in_order: bool = True
-) -> Comparison:
+    setup: Setup, tolerance: Tolerance | None = None, group: int = 1, answer: Delay | None = None,
+    in_order: bool = True, ahead: Sequence[float] = (), thresholds: Sequence[int] = USUAL_THRESHOLDS,
+) -> Comparison:  # fmt: skip
     """Evaluate all modes of a ``setup``; a task is a group of ``group`` answers, each of the law ``answer``.
 
     The recommended mode trains most rollouts per second among those within the ``tolerance``.  Without ``in_order``
-    the modes that train in order, or in a window, are left out; they are simulated.
+    the modes that train in order, or in a window, are left out; they are simulated.  ``ahead`` and ``thresholds`` are
+    those of ``modes``.
 
     >>> from abs_theory.delays import LogNormal
     >>> compare(Setup(LogNormal(median=1.0, sigma=1.0), batch=16, slots=64)).recommended
@@ -97,7 +100,7 @@ def compare(
     """
     tolerance = tolerance or Tolerance()
     law = as_delay(setup.task)
-    rows = [_row(mode, setup, law, tolerance, group, answer) for mode in modes(setup, in_order=in_order)]
+    rows = [_row(mode, setup, law, tolerance, group, answer) for mode in modes(setup, ahead, thresholds, in_order)]
     table = pd.DataFrame(rows)
     good = table[(table["tolerated"] <= tolerance.most) & (table["longest_10"] >= tolerance.fair)]
     if good.empty:

@@ -21,6 +21,7 @@ IN_ORDER_REPLICATES, IN_ORDER_TASKS = 64, 160_000  # of one that trains in order
 LEAST_ROUNDS = 20
 SPARE_SLOTS = (0.125, 0.25, 0.5, 1.0, 2.0)  # tried in tail batching, as shares of a batch
 USUAL_AHEAD = (0.5, 1.0, 2.0, 4.0, 8.0)  # batches
+USUAL_THRESHOLDS = (1, 2, 4, 8)  # updates
 MOST_AHEAD_IN_ORDER = 4  # batches
 MAX_SIZE = 1e50  # of a number in a setup; products of three are then floating-point numbers
 MAX_UPDATE = 1e6  # mean tasks; equations for the waiting of the slots are singular far beyond
@@ -105,7 +106,10 @@ class Mode:
 
 @explains_types
 def modes(
-    setup: Setup, ahead: Sequence[float] = (), thresholds: Sequence[int] = (1, 2, 4, 8), in_order: bool = True
+    setup: Setup,
+    ahead: Sequence[float] = (),
+    thresholds: Sequence[int] = USUAL_THRESHOLDS,
+    in_order: bool = True,
 ) -> list[Mode]:
     """The modes to compare: three of staleness 0, running ahead, thresholds, and training in order.
 

@@ -8,7 +8,7 @@ import pandas as pd
 from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
 from abs_theory.rollouts.comparison import Tolerance, compare
-from abs_theory.rollouts.mode import Setup
+from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Setup
 
 __all__ = ["Settings", "best_settings"]
 
@@ -27,12 +27,14 @@ class Settings:
 @explains_types
 def best_settings(
     setup: Setup, slots: Sequence[int], batch: Sequence[int] | None = None, tolerance: Tolerance | None = None,
-    group: int = 1, answer: Delay | None = None,
+    group: int = 1, answer: Delay | None = None, in_order: bool = False, thresholds: Sequence[int] = USUAL_THRESHOLDS,
 ) -> Settings:  # fmt: skip
     """Search over numbers of ``slots`` and batch sizes (those of the ``setup``) for the fewest seconds per rollout.
 
     The GPUs stay those of the setup: give their number and the slowdown per task, or more slots always seem better.
-    Modes in order are left out.  Pairs with fewer slots than a batch are skipped.
+    For each pair all modes are tried, with the ``thresholds``; those that train in order, or in a window, only with
+    ``in_order``.  Pairs with fewer slots than a batch are skipped.
+    Cost: about a second for a pair.
     Raises ValueError if no pair is left.
 
     >>> from abs_theory.delays import LogNormal
@@ -47,7 +49,7 @@ def best_settings(
             if count < size:
                 continue
             candidate = replace(setup, slots=count, batch=size)
-            comparison = compare(candidate, tolerance, group, answer, in_order=False)
+            comparison = compare(candidate, tolerance, group, answer, in_order, thresholds=thresholds)
             best = comparison.table.set_index("mode").to_dict("index")[comparison.recommended]
             rows.append({"offered_slots": count, "batch": size, "mode": comparison.recommended, **best})
             found.append((float(best["rollouts_per_second"]), candidate, comparison.recommended))

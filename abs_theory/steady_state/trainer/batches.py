@@ -31,7 +31,7 @@ from abs_theory.checks import check_count, check_max_staleness, check_rng, expla
 from abs_theory.delays import Delay, Exponential
 from abs_theory.order_stats import renewal
 from abs_theory.results import TrainerState
-from abs_theory.steady_state.trainer.arrays import added
+from abs_theory.steady_state.trainer.arrays import added, shares_by_length
 from abs_theory.steady_state.trainer.errors import with_error
 from abs_theory.typing import Array, DelayLike, Laws
 from abs_theory.workers import Workers, as_workers
@@ -45,6 +45,8 @@ WEIGHTS = HERMITE[1] / HERMITE[1].sum()
 GENTLE_SLOPE = 2.5  # growth of the tasks used with the length of a round, both in logarithms
 LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
 ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
+MOST_DISPERSION = 10.0  # variance of a task over the square of its mean; heavier tails do not show in a few rounds
+NEGLIGIBLE_WAIT = 1e-6  # probability that a finished task waits for a further update
 MOST_SUMMED = 128  # tasks of an update; the time of the k-th of all deliveries then takes 2 s or less
 
 
@@ -223,13 +225,42 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
     if T:  # rounds that are now and then bound by the trainer are longer than the mean field says
         rough = 0.03 * math.exp(-10 * (lag / T - 1)) if r == T else rough + 0.03 * (T / r) ** 2
     exact = known is not None
+    queue_error = _queue_updates(workers, k, r, T)[1] if T and math.isinf(theta) else 0.0
     return replace(
         with_error(
-            state, round_time=0.0 if exact else rough * r, mean_staleness=0.03 + 0.03 * float(state.mean_staleness),
+            state, round_time=0.0 if exact else rough * r,
+            mean_staleness=0.03 + 0.03 * float(state.mean_staleness) + queue_error,
             staleness_pmf=0.03,
         ),
         method="mean-field" if known is None else "exact",
     )  # fmt: skip
+
+
+def _queue_updates(workers: Workers, k: int, r: float, T: float) -> tuple[float, float]:
+    """Updates for which a finished task waits because batches come irregularly, without a threshold; and its error.
+
+    The queue of batches is nearly one of fixed service times.  Deliveries are as irregular as the tasks are in the long
+    run, and as a Poisson process in the short run; the waiting is between those of both.
+    Source: Kraemer & Langenbach-Belz (1976).
+    """
+    mean = float(np.average([law.mean for law in workers.laws], weights=workers.counts))
+    var = float(np.average([law.var for law in workers.laws], weights=workers.counts))
+    busy, waits = T / r, []
+    for dispersion in (1.0, min(var / mean**2, MOST_DISPERSION)):
+        irregular = dispersion / k
+        calm = math.exp(-2 * (1 - busy) * (1 - irregular) ** 2 / (3 * busy * irregular)) if irregular < 1 else 1.0
+        waits.append(busy / (1 - busy) * irregular / 2 * calm)
+    estimate = math.sqrt(waits[0] * waits[1])
+    return estimate, max(max(waits) - estimate, estimate - min(waits))
+
+
+def _delayed(pmf: Array, updates: float) -> Array:
+    """The law of the staleness if tasks wait for a geometric number of ``updates`` more."""
+    again = updates / (1 + updates)
+    if again < NEGLIGIBLE_WAIT:
+        return pmf
+    more = again ** np.arange(min(math.ceil(math.log(NEGLIGIBLE_WAIT) / math.log(again)), ROUNDS_SEEN))
+    return np.convolve(pmf, more / more.sum()).astype(float)
 
 
 def _described(
@@ -259,6 +290,8 @@ def _described(
         else:
             length += starts * law.mean
     pmf = -np.diff(np.append(above, 0.0)) / above[0]
+    if T and math.isinf(theta):
+        pmf = _delayed(pmf, _queue_updates(workers, k, r, T)[0])
     tau = float(pmf @ np.arange(pmf.size))
     if not T and (lost or math.isinf(theta)):  # conserved
         tau = max((n - 1 - (lost * (theta + 1) if lost else 0.0)) / k, 0.0)
@@ -268,16 +301,6 @@ def _described(
         round_time=r, mean_staleness=tau, staleness_pmf=pmf, restarts=lost, uplinks=k + dropped,
         downlinks=k + dropped + lost, idle_fraction=0.0, wasted_fraction=max(worked - length, 0.0) / (n * r),
         participation=share * k / share.sum(), queued_staleness=max(tau - later / k, 0.0) if T else 0.0,
-        dropped=dropped, trainer_busy=min(T / r, 1.0), trained_length=length / k, shares=_shares(deadlines, weights),
+        dropped=dropped, trainer_busy=min(T / r, 1.0), trained_length=length / k,
+        shares=shares_by_length(deadlines, weights),
     )  # fmt: skip
-
-
-def _shares(deadlines: list[Array], weights: list[Array]) -> tuple[Array, Array]:
-    """Lengths, and the probability that a task has a deadline beyond."""
-    if not deadlines:
-        return np.zeros(1), np.ones(1)
-    at, weight = np.concatenate(deadlines), np.concatenate(weights)
-    order = np.argsort(at)
-    at, weight = at[order], weight[order] / weight.sum()
-    beyond = 1 - np.cumsum(weight) + weight / 2
-    return np.concatenate([[0.0], at, [at[-1] * (1 + 1e-9)]]), np.concatenate([[1.0], beyond, [0.0]])

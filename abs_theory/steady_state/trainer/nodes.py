@@ -10,18 +10,18 @@ __all__ = ["of_law", "of_quantiles"]
 NODES = 64
 
 
-def of_quantiles() -> tuple[Array, Array]:
+def of_quantiles(count: int = NODES) -> tuple[Array, Array]:
     """Quantiles and weights of an average over any continuous law.
 
     >>> quantiles, weights = of_quantiles()
     >>> round(float(weights @ quantiles), 12)  # of a uniform law
     0.5
     """
-    x, w = np.polynomial.legendre.leggauss(NODES)
+    x, w = np.polynomial.legendre.leggauss(count)
     return (1 + x) / 2, w / 2
 
 
-def of_law(law: Delay) -> tuple[Array, Array]:
+def of_law(law: Delay, count: int = NODES) -> tuple[Array, Array]:
     """Times and weights of an average over ``law``; a single time if it is constant.
 
     >>> from abs_theory.delays import Deterministic
@@ -30,5 +30,5 @@ def of_law(law: Delay) -> tuple[Array, Array]:
     """
     if law.var == 0:
         return np.array([float(law.mean)]), np.ones(1)
-    quantiles, weights = of_quantiles()
+    quantiles, weights = of_quantiles(count)
     return np.asarray(law.ppf(quantiles)), weights

@@ -10,7 +10,8 @@ without a threshold with F = 1 and the sum over all j.  If the trainer is the bo
 has a root t < 0: -t is the time that tasks wait behind earlier ones.
 
 With few slots the number of finished tasks fluctuates.  Given the ages, it is a sum of binomial numbers at s seconds
-after an update; t is the mean time at which it reaches k, with a binomial number of the same mean and variance.
+after an update; t is the mean time at which it reaches k, with a binomial number of the same mean and variance.  If a
+batch often waits when an update is over, or the time of an update is random, t is a random number (``queue_chain``).
 Exact: k = n and max_staleness = 0 (a round is the k-th order statistic and T), exponential tasks without a threshold
 (``memoryless``), and the mean staleness, because k tau + R (theta + 1) = n - k.
 Source: derived in notebooks/07_rollouts.ipynb.
@@ -28,8 +29,9 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer import memoryless
-from abs_theory.steady_state.trainer.arrays import added
+from abs_theory.steady_state.trainer.arrays import added, shares_by_length
 from abs_theory.steady_state.trainer.errors import with_error
+from abs_theory.steady_state.trainer.queue_chain import gathered, waiting_tasks
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -40,7 +42,9 @@ NEGLIGIBLE = 1e-7  # survival probability below which later rounds do not count
 SMALLEST_TIME = 1e-9  # of a mean task, the least time between an update and the next batch
 NODES, STEPS = 160, 30  # of the integral over the next batch's time, and of the iteration
 CLOSE = 1e-5  # relative change of a round at which the iteration ends
+OFTEN = 0.02  # probability that a batch waits when an update is over, above which this makes rounds differ
 LONGEST_PMF = 1024  # entries
+AGES_FLUCTUATE = 0.7  # of a round over n, what it is longer because ages do; fitted to 160 cells of 6 laws, n < 500
 
 
 @explains_types
@@ -56,19 +60,24 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     (1.0, 3.0)
     """
     n, T = workers.n, float(update_seconds.mean)
-    exact, tight = True, 0.0
+    exact, batch = True, (np.zeros(1), np.ones(1))
     if k == n or max_staleness == 0:
         r = T + order_stats.mean(list(workers), k, n)
     elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
         r = memoryless.round_time(workers.laws[0], k, n, update_seconds)
     else:
         exact = False
-        r, tight = _finite_round(workers, k, max_staleness, T)
-    state = _described(workers, k, max_staleness, r, T)
+        r, waits, batch = _finite_round(workers, k, max_staleness, T)
+        if waits > OFTEN or update_seconds.var > 0:
+            r, *batch = waiting_tasks(workers, k, max_staleness, update_seconds, r)
+        ageing = sum(c for law, c in zip(workers.laws, workers.counts, strict=True) if law.ageing != "constant") / n
+        r *= 1 + AGES_FLUCTUATE * ageing * (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
+    state = _described(workers, k, max_staleness, r, T, *batch)
     bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
-    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n + 0.1 * tight) * r
+    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n) * r
     bounded = 0 < max_staleness < math.inf
     lost = (0.01 + 0.1 / n) * float(state.uplinks) if bounded and k < n else 0.0
+    lost *= max(1.0, 0.5 / (1 - state.lost_share) ** 2)  # restarts for each update, from their share of all tasks
     return replace(
         with_error(
             state, round_time=error, mean_staleness=lost * (max_staleness + 1) / k if bounded else 0.0,
@@ -80,13 +89,14 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     )  # fmt: skip
 
 
-def _sum(law: Delay, t: float, r: float, terms: float) -> float:
-    """Sum over j < ``terms`` of S(t + jr)."""
-    last = int(min(terms, MOST_AGES, _rounds_alive(law, t, r)))
-    total = float(law.sf(t + r * np.arange(last)).sum())
+def _sum(law: Delay, t: Array, share: Array, r: float, terms: float) -> float:
+    """Sum over j < ``terms`` of S(t + jr), the mean over ``t``."""
+    first = float(share @ t)
+    last = int(min(terms, MOST_AGES, _rounds_alive(law, float(t.min()), r)))
+    total = float(share @ law.sf(t[:, None] + r * np.arange(last)).sum(axis=1))
     if last == MOST_AGES and terms > last:
-        beyond = 0.0 if math.isinf(terms) else float(law.integrated_tail(t + (terms - 0.5) * r))
-        total += (float(law.integrated_tail(t + (last - 0.5) * r)) - beyond) / r
+        beyond = 0.0 if math.isinf(terms) else float(law.integrated_tail(first + (terms - 0.5) * r))
+        total += (float(law.integrated_tail(first + (last - 0.5) * r)) - beyond) / r
     return total
 
 
@@ -94,12 +104,12 @@ def _rounds_alive(law: Delay, t: float, r: float) -> float:
     return max((float(law.isf(NEGLIGIBLE)) - t) / r, 0.0) + 2
 
 
-def _uses(workers: Workers, theta: float, t: float, r: float) -> float:
-    """Tasks used per round if a round takes r and the batch is complete t after an update."""
+def _uses(workers: Workers, theta: float, t: Array, share: Array, r: float) -> float:
+    """Tasks used per round if a round takes r and the batch is complete ``t`` after an update, with these shares."""
     total = 0.0
     for law, count in zip(workers.laws, workers.counts, strict=True):
-        done = 1.0 if math.isinf(theta) else float(law.cdf(t + theta * r))
-        total += count * done / (1 + _sum(law, t, r, theta))
+        done = 1.0 if math.isinf(theta) else float(share @ law.cdf(t + theta * r))
+        total += count * done / (1 + _sum(law, t, share, r, theta))
     return total
 
 
@@ -114,17 +124,16 @@ def _limit(workers: Workers, k: int, theta: float, T: float) -> float:
     """The t of many slots; 0 if the trainer is the bottleneck."""
     mean = float(np.average([law.ppf(0.5) for law in workers.laws], weights=workers.counts))
     least = SMALLEST_TIME * mean
-    if T > 0 and _uses(workers, theta, least, least + T) >= k:
-        return 0.0
-    return _root(lambda t: _uses(workers, theta, t, t + T) - k, least, mean)
+
+    def excess(t: float) -> float:
+        return _uses(workers, theta, np.array([t]), np.ones(1), t + T) - k
+
+    return 0.0 if T > 0 and excess(least) >= 0 else _root(excess, least, mean)
 
 
-def _finite_round(workers: Workers, k: int, theta: float, T: float) -> tuple[float, float]:
-    """The round time of ``n`` slots, the mean time at which k tasks are finished and T; how tight the bottleneck is.
-
-    Tight, 0 to 1: 1 if as often as not a batch waits when an update is over, which then takes more than k.
-    """
-    t, late = _limit(workers, k, theta, T), np.ones(1)
+def _finite_round(workers: Workers, k: int, theta: float, T: float) -> tuple[float, float, tuple[Array, Array]]:
+    """The round time of ``n`` slots, T and the mean time until k tasks are finished; how often they are at once."""
+    t, late, s = _limit(workers, k, theta, T), np.ones(1), np.zeros(1)
     shape = np.exp(np.linspace(-7.0, 3.0, NODES))
     for _ in range(STEPS):
         r = t + T
@@ -139,7 +148,9 @@ def _finite_round(workers: Workers, k: int, theta: float, T: float) -> tuple[flo
         change, t = following - t, (t + following) / 2
         if abs(change) < CLOSE * (t + T):
             break
-    return t + T, float(4 * late[0] * (1 - late[0]))
+    share = -np.diff(late, prepend=1.0, append=0.0)
+    times = np.concatenate([s[:1], (s[1:] + s[:-1]) / 2, s[-1:]])
+    return t + T, float(1 - late[0]), gathered(times, share)
 
 
 def _cohorts(workers: Workers, k: int, theta: float, t: float, T: float, s: Array) -> list[tuple[Array, Array]]:
@@ -149,7 +160,7 @@ def _cohorts(workers: Workers, k: int, theta: float, t: float, T: float, s: Arra
         last = int(max(1, min(theta, MOST_AGES, _rounds_alive(law, t, r))))
         seen = np.maximum(t + r * np.arange(last), 0.0)  # ages j = 1, 2, ... when the last batch was complete
         alive = law.sf(seen)
-        fresh = count / (1 + _sum(law, t, r, theta))
+        fresh = count / (1 + _sum(law, np.array([t]), np.ones(1), r, theta))
         busy = 1 - law.sf((seen + T)[:, None] + s) / np.maximum(alive, 1e-300)[:, None]
         groups.append(np.vstack([law.cdf(s), np.clip(busy, 0.0, 1.0)]))
         weights.append((fresh, fresh * alive))
@@ -163,51 +174,50 @@ def _cohorts(workers: Workers, k: int, theta: float, t: float, T: float, s: Arra
     return [(np.append(f, c), done) for (f, c), done in zip(weights, groups, strict=True)]
 
 
-def _described(workers: Workers, k: int, theta: float, r: float, T: float) -> TrainerState:
-    """All quantities, given the round time: t is such that k tasks are used in it."""
-    n = workers.n
-    if k == n:
-        t = math.inf
-    elif theta == 0:
-        t = (
-            float(workers.laws[0].ppf(k / n))
-            if workers.equal
-            else _root(lambda t: _uses(workers, 0.0, t, r) - k, 0.0, float(workers.laws[0].ppf(0.5)))
-        )
-    else:
-        low = -r * (n / k + 1)
-        t = _root(lambda t: _uses(workers, theta, t, r) - k, low, max(r, 1e-12))
-    survive, in_flight, length, share = np.zeros(1), 0.0, 0.0, np.zeros(n)
+def _described(
+    workers: Workers, k: int, theta: float, r: float, T: float, times: Array, share: Array
+) -> TrainerState:  # fmt: skip
+    """All quantities, given the round time.
+
+    A batch is complete ``times`` after an update, with these shares, all later by what makes it use k tasks.
+    """
+    n, bounded = workers.n, theta < math.inf and k < workers.n
+    if theta == 0 and k < n and workers.equal:
+        times = np.array([float(workers.laws[0].ppf(k / n))])
+    elif k < n:
+        low = -r * (n / k + 1) - float(times.max())
+        times = times + _root(lambda t: _uses(workers, theta, times + t, share, r) - k, low, max(r, 1e-12))
+    survive, in_flight, length, trained = np.zeros(1), 0.0, 0.0, np.zeros(n)
     lost = worked = 0.0
-    lengths, trained = np.zeros(1), np.ones(1)
+    deadlines = np.maximum(times + theta * r, 0.0) if bounded else np.full(1, math.inf)
     for g, (law, count) in enumerate(zip(workers.laws, workers.counts, strict=True)):
-        deadline = math.inf if math.isinf(theta) or k == n else t + theta * r
-        used = 1.0 if math.isinf(deadline) else float(law.cdf(deadline))
+        unused = law.sf(deadlines) if bounded else np.zeros(share.size)
+        used = 1 - float(share @ unused)
         if k == n:
             starts, above = count * 1.0, np.zeros(0)
         else:
-            starts = count / (1 + _sum(law, t, r, theta))
-            last = int(min(theta, LONGEST_PMF, _rounds_alive(law, t, r)))
-            above = np.maximum(law.sf(t + r * np.arange(last)) - (1 - used), 0.0)
+            starts = count / (1 + _sum(law, times, share, r, theta))
+            last = int(min(theta, LONGEST_PMF, _rounds_alive(law, float(times.min()), r)))
+            above = np.maximum(share @ law.sf(times[:, None] + r * np.arange(last)) - (1 - used), 0.0)
             j = r * np.arange(1, last + 1)
-            in_flight += starts * float(np.maximum(law.sf(np.minimum(j, deadline)) - (1 - used), 0.0).sum())
+            runs = law.sf(np.minimum(j, deadlines[:, None])) - unused[:, None]
+            in_flight += starts * float((share @ np.maximum(runs, 0.0)).sum())
         survive = added(survive, starts * np.append(used, above))
-        share[workers.group == g] = starts * used / count
+        trained[workers.group == g] = starts * used / count
         lost += starts * (1 - used)
-        if math.isinf(deadline):
+        if not bounded:
             length += starts * law.mean
             worked += starts * law.mean
         else:  # stopped when the update is over
-            length += starts * (law.mean - float(law.integrated_tail(deadline)) - deadline * (1 - used))
+            length += starts * float(law.mean - share @ (law.integrated_tail(deadlines) + deadlines * unused))
             worked += starts * (law.mean - float(law.integrated_tail((theta + 1) * r)))
-        if math.isfinite(deadline):
-            lengths, trained = np.array([0.0, deadline, deadline * (1 + 1e-9)]), np.array([1.0, 1.0, 0.0])
-    tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if math.isfinite(theta) else 0.0)) / k
+    tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if bounded else 0.0)) / k
     pmf = -np.diff(np.append(survive, 0.0)) / k
     return TrainerState(
         round_time=r, mean_staleness=max(tau, 0.0), staleness_pmf=np.maximum(pmf, 0.0) / max(pmf.sum(), 1e-300),
         restarts=lost, uplinks=float(k), downlinks=k + lost,
         idle_fraction=max(1 - worked / (n * r), 0.0), wasted_fraction=max(worked - length, 0.0) / (n * r),
-        participation=share * k / share.sum(), queued_staleness=max(max(tau, 0.0) - in_flight / k, 0.0),
-        trainer_busy=min(T / r, 1.0), trained_length=length / k, shares=(lengths, trained),
+        participation=trained * k / trained.sum(), queued_staleness=max(max(tau, 0.0) - in_flight / k, 0.0),
+        trainer_busy=min(T / r, 1.0), trained_length=length / k,
+        shares=shares_by_length([deadlines] * bounded, [share] * bounded),
     )  # fmt: skip
