@@ -242,6 +242,12 @@ def test_claim_of_rollouts(profile):
     assert (stopped.loc[:8, ["long", "long_simulated"]] < 0.02).all().all()
     in_order = modes["in order"]
     assert (in_order["largest_simulated"] == in_order.index).all()
-    assert (in_order["speed"] < ahead.loc[in_order.index, "speed"] / 3).all()
+    window = modes["in a window"]
+    assert (window["largest_simulated"] <= window.index + 1).all()
+    for rows in (in_order, window):
+        assert (rows["speed"] < ahead.loc[rows.index, "speed"] / 3).all()
+    tail = modes["tail batching"].iloc[0]
+    assert (tail["p99_simulated"], tail["long"]) == (0, 1)
+    assert tail["speed"] < ahead.loc[1, "speed"] / 3
     fair = table[(table["long"] > 0.9) & (table["mode"] != "runs ahead")]
     assert (fair["speed_simulated"] < ahead["speed_simulated"].max()).all()

@@ -140,10 +140,12 @@ class _Fleet:
         # by slot; an idle one never finishes
         self.finish, self.start = np.full((replicates, n), math.inf), np.zeros((replicates, n))
         self.version = np.zeros((replicates, n), np.int64)
+        self.waits = np.zeros((replicates, n), bool)  # for its task to be trained; only if there is no slot to spare
         # by replicate
         self.time, self.until = np.zeros(replicates), np.full(replicates, math.inf)  # until: end of the update
         self.updates, self.open, self.busy = np.zeros((3, replicates), np.int64)
         self.queues = Queues(replicates, 4 * rules.k, FIELDS)
+        self.in_training = np.zeros((replicates, rules.k), np.int64)  # the slots of the tasks of the last batch
         everything, slots = np.nonzero(np.isinf(self.finish))
         few = slots < rules.most_open
         self._begin(everything[few], slots[few])
@@ -194,10 +196,12 @@ class _Fleet:
         """Put the tasks that have ended into the queue, or drop them if they are too stale."""
         version, length = self.version[rows, slots], self.finish[rows, slots] - self.start[rows, slots]
         self.finish[rows, slots] = math.inf
+        self.waits[rows, slots] = self.rules.most_open == self.workers.n
         self.busy[rows] -= 1
         stale = self.updates[rows] - version > self.rules.max_staleness
         if stale.any():
             late = rows[stale]
+            self.waits[late, slots[stale]] = False
             self.open[late] -= 1
             self._count_lost(late, length[stale], length[stale], self.record.dropped, self._watched(late))
             rows, slots, version, length = rows[~stale], slots[~stale], version[~stale], length[~stale]
@@ -214,7 +218,9 @@ class _Fleet:
         rows = rows[np.isinf(self.until[rows]) & (self.queues.waiting[rows] >= self.rules.k)]
         if not rows.size:
             return
-        self._count_trained(rows, self.queues.take(rows, self.rules.k))
+        tasks = self.queues.take(rows, self.rules.k)
+        self._count_trained(rows, tasks)
+        self.in_training[rows] = tasks[2]
         seconds = 0.0 if self.update is None else self.update.sample(self.rng, rows.size)
         self.until[rows] = self.time[rows] + seconds
 
@@ -226,10 +232,12 @@ class _Fleet:
         self.updates[rows] += 1
         self.until[rows] = math.inf
         self.open[rows] -= self.rules.k
+        self.waits[rows[:, None], self.in_training[rows]] = False
         if self.rules.max_staleness < math.inf:
             oldest = self.updates[rows] - self.rules.max_staleness
-            late, (_, _, _, length) = self.queues.remove_older(rows, oldest)
+            late, (_, _, slots, length) = self.queues.remove_older(rows, oldest)
             if late.size:
+                self.waits[late, slots.astype(np.int64)] = False
                 self.open -= np.bincount(late, minlength=self.rows.size)
                 self._count_lost(late, length, length, self.record.dropped, watched[late])
             if self.rules.in_flight:
@@ -243,7 +251,7 @@ class _Fleet:
                 order = np.lexsort((slots, late))
                 self._begin(late[order], slots[order])
         if self.rules.most_open < math.inf:
-            idle = np.isinf(self.finish[rows])
+            idle = np.isinf(self.finish[rows]) & ~self.waits[rows]
             free = (self.rules.most_open - self.open[rows])[:, None]
             row, slots = np.nonzero(idle & (idle.cumsum(axis=1) <= free))
             order = np.lexsort((slots, rows[row]))
