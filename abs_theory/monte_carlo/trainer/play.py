@@ -239,7 +239,9 @@ class _Fleet:
             if late.size:
                 self.waits[late, slots.astype(np.int64)] = False
                 self.open -= np.bincount(late, minlength=self.rows.size)
-                self._count_lost(late, length, length, self.record.dropped, watched[late])
+                restarts = self.rules.most_open == self.workers.n  # a slot that waits for its task starts it again
+                tally = self.record.aborted if restarts else self.record.dropped
+                self._count_lost(late, length, length, tally, watched[late])
             if self.rules.in_flight:
                 stale, slots = np.nonzero((self.version[rows] < oldest[:, None]) & np.isfinite(self.finish[rows]))
                 late = rows[stale]

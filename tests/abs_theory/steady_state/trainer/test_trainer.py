@@ -78,6 +78,10 @@ def test_what_is_conserved_if_updates_take_no_time(bound):
     assert 16 * waits.mean_staleness + (bound + 1) * waits.restarts == pytest.approx(48)
     if bound != 2:
         return
+    law, n, k = as_workers(LOGNORMAL, 64), 64, 16
+    waiting = played(law, Rules(k, n, bound), update_law(0.3), np.random.default_rng(1), 100, 8)
+    assert k * waiting.mean_staleness + (bound + 1) * waiting.restarts == pytest.approx(n - k, abs=0.5)
+    assert (waiting.uplinks, waiting.dropped) == (k, 0)
     played_state = played(as_workers(LOGNORMAL, 64), Rules(16, math.inf, bound), None, np.random.default_rng(1), 100, 8)
     assert 16 * played_state.mean_staleness + (bound + 1) * played_state.restarts == pytest.approx(63, abs=0.7)
 
