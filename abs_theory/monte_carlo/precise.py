@@ -55,6 +55,7 @@ MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absenc
 RARE_NODES = 150  # of the integral over long rounds
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
+FRESH_SECONDS = 0.1  # effort until then, and half of it to watch them
 MOST_BEGINNINGS = 40  # of every worker in a warm-up
 STEADY, LINGERING_PROBABILITY = 1e-3, 1e-3  # spread of delays that keep in step for longer; error of a probability then
 FEW = 8  # workers; so few need twice the warm-up of many
@@ -188,9 +189,11 @@ def _to_goal(
                 if not remembers(begun, in_first_phase(pool)):
                     return state
                 fresh = pool_from(None)
-                fresh.run(max(played, math.ceil(min(SPREAD_BY * n / k, LAST_SECONDS / cost))))
+                affordable = FRESH_SECONDS / cost
+                fresh.run(math.ceil(min(max(played, SPREAD_BY * n / k), affordable)))
                 cycle = int(bound) + 1  # of long and short rounds
-                stretch = _play(fresh, math.ceil(played / cycle) * cycle, _entries(run, bound), None, every)
+                rounds = max(cycle, min(played, affordable / 2))
+                stretch = _play(fresh, math.ceil(rounds / cycle) * cycle, _entries(run, bound), None, every)
                 return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
             stretches = settled
             if mean is None and _is_uneven(watched, pool):
