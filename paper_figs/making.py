@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # loaded when something is computed or drawn
 
 __all__ = ["make", "state_in_words", "toolkit_for"]
 
+FEW_FIGURES = 3  # to compute, for which no process is started ahead
 PARTS_OF_DRAWING = ("draw", "summarise", "numbers")
 
 
@@ -49,6 +50,8 @@ def _make(names: list[str], size: str, out: Path, width: str, svg: bool, data: P
     from paper_figs import page
 
     toolkit = toolkit_for(out)
+    if sum(not cache.entry(out / ".cache", stored_as(name, size)).exists() for name in names) > FEW_FIGURES:
+        _start(toolkit)
     results = {name: tabulate(toolkit, name, size, config_of(name, size, data), out, width, svg) for name in names}
     drawn = {name: result for name, result in results.items() if result is not None}
     longest_first = sorted(drawn, key=lambda name: -len(drawn[name][0]))
@@ -59,6 +62,15 @@ def _make(names: list[str], size: str, out: Path, width: str, svg: bool, data: P
         for call in calls:
             call()
     return [*(path for name in names for path in pictures_of(out, name, svg)), page.write(out)]
+
+
+def _start(toolkit: Toolkit) -> None:
+    """Start the processes that will compute, and read the source meanwhile."""
+    from paper_figs.parallel import started_processes
+
+    processes = started_processes()
+    _ = toolkit.modules
+    list(processes)
 
 
 def _draw_in_parallel(calls: list[Callable[[], None]]) -> None:
