@@ -383,3 +383,17 @@ def test_a_run_may_go_on_after_its_target(replicates):
             assert whole["time"].iloc[len(rounds)] >= earliest
     with pytest.raises(ValueError, match="goes_on_until must be a finite number >= 0"):
         replace(budget, goes_on_until=-1.0)
+
+
+class FromNegativeZero(NoisyQuadratic):
+    """Its metric tells -0.0 from 0.0."""
+
+    initial = np.array([-0.0, 1.0])
+
+    def metrics(self, params):
+        return {"sign": float(np.copysign(1.0, params[0]))}
+
+
+def test_a_parameter_of_negative_zero_keeps_its_sign():
+    budget = RunBudget(num_updates=5, eval_every=0.5)
+    assert_equal(run_of(protocols.asynchronous(), FromNegativeZero((1.0, 0.5), sigma2=0.0), budget=budget))
