@@ -137,11 +137,11 @@ def test_findings_on_the_default_runs(default_runs):
     assert within(1.0, "increasing hazard", "Ringmaster", "K-sync")
     assert interval("increasing hazard", "K-sync", "ABS, chosen")[1] < 1
     assert interval("increasing hazard", "Ringmaster", "ABS, chosen")[1] < 1
-    fastest = {"increasing hazard": "K-sync", stalls: best, "lognormal": "ABS, chosen"}
-    for law, reference in fastest.items():
-        for method in ("ABS, self-tuning", "ABS, timetable"):
-            assert within(1.0, law, method, reference), (law, method)
-            assert law != "increasing hazard" or interval(law, method, "ABS, chosen")[1] < 1, method
+    for law, reference in {"increasing hazard": "K-sync", stalls: best, "lognormal": "Ringmaster"}.items():
+        assert within(1.0, law, "ABS, timetable", reference), law
+        assert within(1.2 if law == stalls else 1.0, law, "ABS, self-tuning", reference), law
+    for method in ("ABS, self-tuning", "ABS, timetable"):
+        assert interval("increasing hazard", method, "ABS, chosen")[1] < 1, method
     for method in ("K-sync", "Ringmaster"):
         assert within(1.0, "lognormal", method, "ABS, chosen")
     spent = of_hard(default_runs)["communication"]
