@@ -64,7 +64,7 @@ def mean_arrivals(
     - nobody waited so long, or rounds lost calls at that rank;
     - the mean depends on few rounds;
     - the rank has seen few stalls and lost calls, and more of them at once, or rounds in which nothing arrived, would
-      move its mean by more than noise does (``_later``; where they may move it by less, ``high`` is that much higher).
+      move its mean by more than noise does (``_unseen_delay``; where they may move it by less, ``high`` is that much higher).
     """
     completed = complete(data, parts, rng) if completed is None else completed
     arrivals = completed.arrivals
@@ -79,7 +79,7 @@ def mean_arrivals(
     for i in np.flatnonzero(~np.isfinite(high - low) & ~unseen):
         reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(enough[i], estimates.rounds[i] + 1):.0f} needed"
     half = np.min([of.high - of.low for of in readings], axis=0) / 2
-    late, needed = _later(data, parts, estimates.mean)
+    late, needed = _unseen_delay(data, parts, estimates.mean)
     usual = float(np.nanmedian(parts.worker))
     empty = data.empty / (rounds + data.empty) * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
     for i in np.flatnonzero((late + empty > MOST_WIDENING * half) & (reason == "")):
@@ -122,7 +122,7 @@ def _at_least(data: RoundTable, rows: NDArray[np.bool_]) -> float:
     return float(np.nanmax(data.seconds[rows], axis=1).mean())
 
 
-def _later(data: RoundTable, parts: Effects, mean: Array) -> tuple[Array, Array]:
+def _unseen_delay(data: RoundTable, parts: Effects, mean: Array) -> tuple[Array, Array]:
     """Seconds by which stalls and lost calls of more workers at once than were seen may move the means, for each k.
 
     The upper end of a 90 % interval of their share counts; 0 where enough rounds saw so many.  Also the rounds that
