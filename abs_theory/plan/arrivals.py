@@ -64,7 +64,8 @@ def mean_arrivals(
     - nobody waited so long, or rounds lost calls at that rank;
     - the mean depends on few rounds;
     - the rank has seen few stalls and lost calls, and more of them at once, or rounds in which nothing arrived, would
-      move its mean by more than noise does (``_unseen_delay``; where they may move it by less, ``high`` is that much higher).
+      move its mean by more than noise does (``_unseen_delay``).  Where they may move it by less, ``high`` is raised by
+      that much.
     """
     completed = complete(data, parts, rng) if completed is None else completed
     arrivals = completed.arrivals
