@@ -36,7 +36,7 @@ from abs_theory.plan.effects import Effects, RoundTable
 from abs_theory.traces import counted
 from abs_theory.typing import Array
 
-__all__ = ["LONGEST_STALL", "MEAN_STALL", "full_wait_every", "mean_arrivals"]
+__all__ = ["LONGEST_STALL", "full_wait_every", "mean_arrivals"]
 
 
 # Chosen so that the intervals hold their level in the regimes above.

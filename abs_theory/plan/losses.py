@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from abs_theory.plan.arrivals import LONGEST_STALL, MEAN_STALL
+from abs_theory.plan.arrivals import LONGEST_STALL
 from abs_theory.plan.effects import effects, of_those_asked
 from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.intervals import FEWEST, FEWEST_BLOCKS, block_averages
@@ -70,8 +70,10 @@ class PlausibleMeans:
         self.usual = float(np.nanmedian(parts.worker))
         stall_seconds = evidence.measured.seconds[parts.stalled]
         if data.lost.any():  # a lost call is a stall: without it, losing calls would make the choice safer
-            lost_seconds = np.maximum(data.seconds[data.lost], MEAN_STALL * self.usual)
-            stall_seconds = np.concatenate([stall_seconds, lost_seconds])
+            drawn = evidence.completed.copies
+            as_drawn = drawn.shape[1:] == data.seconds.shape  # else the plan is for another number of workers
+            late = drawn[:, data.lost].mean(axis=0) if as_drawn else np.maximum(data.seconds[data.lost], self.usual)
+            stall_seconds = np.concatenate([stall_seconds, late])
         self.stalls = stall_seconds.size
         self.stall_seconds = float(stall_seconds.mean()) if self.stalls else self.usual
         self.uniform = rng.random((3, COPIES))  # for the number, the kind and the length of stalls

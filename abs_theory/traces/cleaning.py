@@ -11,6 +11,7 @@ from abs_theory.traces.columns import (
     Floats,
     Mask,
     Names,
+    check_since_1970,
     counted,
     delivers_not,
     durations,
@@ -80,6 +81,7 @@ def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
 def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple[pd.DataFrame, Names]:
     """Seconds, whether delivered, and whether usable; lost calls have NaN seconds until their round is known."""
     worker, workers = _worker_codes(frame["worker"])
+    check_since_1970(frame, unit)
     factor = unit_factors(frame, unit, report)
     seconds, text, start = durations(frame, factor)
     status = statuses(frame)
@@ -91,6 +93,7 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     delivered &= ~failed_words
     unknown = ~np.isfinite(seconds) & ~text
     _check_text(frame, text & ~not_asked, worker, workers)
+    _check_text(frame, (seconds <= 0) & ~unknown & ~not_asked, worker, workers, "a number <= 0")
     reasons = {
         "text": text,
         "zero": seconds == 0,
@@ -144,8 +147,11 @@ def _is_impossible(seconds: Floats) -> Mask:
         return np.isfinite(seconds) & (seconds > 0) & ((seconds < SHORTEST_S) | (seconds > LONGEST_S))
 
 
-def _check_text(frame: pd.DataFrame, text: Mask, worker: NDArray[np.int64], workers: Names) -> None:
-    """Raise ValueError if text stands for the time in more than a few rows, or mostly in those of one worker."""
+def _check_text(frame: pd.DataFrame, text: Mask, worker: NDArray[np.int64], workers: Names, what: str = "text") -> None:
+    """Raise ValueError if text stands for the time in more than a few rows, or mostly in those of one worker.
+
+    ``text`` may also mark something else that is no duration, which ``what`` names, as -1 where a call failed.
+    """
     count = int(text.sum())
     if count <= FEW_TEXTS:
         return
@@ -159,8 +165,8 @@ def _check_text(frame: pd.DataFrame, text: Mask, worker: NDArray[np.int64], work
     else:
         return
     raise ValueError(
-        f"seconds must be numbers, but {count} of {len(text)} rows hold text{who}, such as {examples}: mend it, or "
-        "leave the cell empty where the worker did not deliver"
+        f"seconds must be numbers{'' if what == 'text' else ' > 0'}, but {count} of {len(text)} rows hold {what}{who}, "
+        f"such as {examples}: mend it, or leave the cell empty where the worker did not deliver"
     )
 
 

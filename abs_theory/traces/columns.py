@@ -10,6 +10,7 @@ from abs_theory.traces.numerals import FAILED, MISSING, seconds_of_durations
 __all__ = [
     "STATUSES",
     "UNITS",
+    "check_since_1970",
     "counted",
     "delivers_not",
     "durations",
@@ -49,6 +50,8 @@ _STATUS_NAMES = {
 
 # Day or month, the mark between them, month or day, year; the time, perhaps with AM or PM.
 DATE = r"^(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{4}[ T,]+\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?: ?[AaPp][Mm])?$"
+# Counts since 1970 of 2001 to 2099 in units smaller than seconds; a clock that starts elsewhere may show them too.
+SINCE_1970 = {"ms": (1e12, 4.1e12), "us": (1e15, 4.1e15), "ns": (1e18, 4.1e18)}
 LARGEST_WHOLE = 2**1000  # that a float holds, with room to spare
 Names = tuple[int | str, ...]  # of workers, in the order of their numbers
 Mask = NDArray[np.bool_]
@@ -105,6 +108,23 @@ def unit_factors(frame: pd.DataFrame, unit: str | None, report: list[str]) -> fl
             f"rows have different units, each converted: {', '.join(f'{c} in {u}' for u, c in counts.items())}"
         )
     return np.asarray(column.map({name: UNITS[plain] for name, plain in known.items()}), dtype=np.float64)
+
+
+def check_since_1970(frame: pd.DataFrame, unit: str | None) -> None:
+    """Raise the question for the unit of ``start`` if nobody says it and its values look like smaller ones."""
+    if unit is not None or "unit" in frame or "start" not in frame or "seconds" in frame:
+        return
+    start = _exact(frame["start"])
+    if not pd.api.types.is_numeric_dtype(start):
+        return  # dates
+    values, _ = numbers(start)
+    known = values[np.isfinite(values)]
+    for name, (least, most) in SINCE_1970.items() if known.size else ():
+        if least <= known.min() and known.max() <= most:
+            raise ValueError(
+                f"start {known.min():.0f} may count {name} since 1970 (say unit={name}), or seconds of another clock "
+                "(say unit=s)"
+            )
 
 
 def _unit(name: object) -> str:

@@ -37,7 +37,7 @@ def _set_of(text: str) -> frozenset[str]:
 # Names without spaces, underscores, hyphens, slashes and dots, in lower case.
 ROUND = _set_of(
     "round step iteration iter globalstep trainingstep trainstep trainerglobalstep epoch batch trial t # schritt runde "
-    "roundid roundnumber stepid communicationround"
+    "roundid roundnumber stepid communicationround serverround currentround globalround updatestep"
 )
 ROW_NUMBER = frozenset(["", "index", "row", "#"])
 WORKER = _set_of(
@@ -47,7 +47,7 @@ WORKER = _set_of(
 )
 SECONDS = _set_of(
     "seconds duration steptime elapsed elapsedtime latency runtime delay delays tasktime iterationtime itertime "
-    "batchtime dauer sekunden"
+    "batchtime timetaken traintime trainingtime fittime fitduration dauer sekunden"
 )
 START = _set_of("start starttime started startedat starttimestamp startts begin begintime beginn")
 END = _set_of("end endtime ended endedat endtimestamp endts finish finishtime finished finishedat stop stoptime ende")

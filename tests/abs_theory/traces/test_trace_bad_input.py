@@ -63,7 +63,9 @@ def test_a_delivery_of_unknown_time_is_left_out():
 
 
 def test_nothing_usable_is_refused():
-    with pytest.raises(ValueError, match=r"no attempt was delivered.*seconds must be a number > 0: zero 80"):
+    with pytest.raises(
+        ValueError, match=r"seconds must be numbers > 0, but 80 of 80 rows hold a number <= 0, such as 0\.0"
+    ):
         from_frame(good().assign(seconds=0.0))
     with pytest.raises(ValueError, match=r"no attempt was delivered.*80 attempts not delivered \(80 failed\)"):
         from_frame(good().assign(status="failed"))
@@ -462,3 +464,30 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(data, tmp_path_factory):
         assert np.isfinite(trace.attempts["seconds"]).all()
         assert (trace.attempts["seconds"] > 0).all()
         assert trace.attempts["observed"].any()
+
+
+def test_numbers_that_stand_for_failure_are_left_out_of_a_few_rows_only():
+    frame = good()
+    few, many = frame["seconds"].copy(), frame["seconds"].copy()
+    few.iloc[[3, 30]] = -1
+    many.iloc[::9] = -1
+    assert "2 rows left out, seconds must be a number > 0: negative 2" in from_frame(frame.assign(seconds=few)).report
+    with pytest.raises(
+        ValueError, match=r"of 80 rows hold a number <= 0, such as -1\.0: mend it, or leave the cell empty"
+    ):
+        from_frame(frame.assign(seconds=many))
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_counts_since_1970_without_a_unit_are_a_question(unit):
+    frame = good()
+    scale = {"ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
+    start = 1_741_082_400 + 10 * frame["round"]
+    times = frame.drop(columns="seconds").assign(
+        start=(scale * start).astype("int64"),
+        end=(scale * start).astype("int64") + (scale * frame["seconds"]).astype(int),
+    )
+    with pytest.raises(ValueError, match=f"may count {unit} since 1970 .say unit={unit}., or seconds of another clock"):
+        from_frame(times)
+    right = from_frame(frame).complete.to_numpy()
+    assert from_frame(times, unit=unit).complete.to_numpy() == pytest.approx(right, abs=2 / scale)
