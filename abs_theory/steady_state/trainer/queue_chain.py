@@ -77,7 +77,7 @@ def waiting_tasks(workers: Workers, k: int, theta: float, update: Delay, round_t
     for step in range(STEPS):
         if step > 2 and change < CLOSE:
             break
-        starts, running = _running(workers, theta, r, T, waiting)
+        starts, running = _running(workers, theta, r, T, float(update.mean), waiting)
         times = _batch_times(workers.n, k, w, running, r)
         pi = _long_run(_moves(workers.n, k, w, times, running, T_weights, dropped), pi)
         waiting = float(pi @ w)
@@ -97,7 +97,9 @@ def waiting_tasks(workers: Workers, k: int, theta: float, update: Delay, round_t
     return WaitingTasks(r, times, pi)
 
 
-def _running(workers: Workers, theta: float, r: float, T: Array, waiting: float) -> tuple[list[float], _Running]:
+def _running(
+    workers: Workers, theta: float, r: float, T: Array, mean_update: float, waiting: float
+) -> tuple[list[float], _Running]:
     """Tasks of each group that start per round, and those that run when an update is over."""
     n, survival, ages = workers.n, [], []
     for law in workers.laws:
@@ -111,7 +113,7 @@ def _running(workers: Workers, theta: float, r: float, T: Array, waiting: float)
         starts = [count / (rounds + held) for count, rounds in zip(workers.counts, alive, strict=True)]
         held = waiting / sum(starts)
     starts = [count / (rounds + held) for count, rounds in zip(workers.counts, alive, strict=True)]
-    s = TIMES * max(r - float(np.mean(T)), LEAST_WAIT * r)
+    s = TIMES * max(r - mean_update, LEAST_WAIT * r)
     share = np.concatenate([count * values for count, values in zip(starts, survival, strict=True)])
     share /= share.sum()
     at = np.concatenate([s, *(s + seconds for seconds in T)])

@@ -42,6 +42,7 @@ NEGLIGIBLE = 1e-7  # survival probability below which later rounds do not count
 SMALLEST_TIME = 1e-9  # of a mean task, the least time between an update and the next batch
 NODES, STEPS = 160, 30  # of the integral over the next batch's time, and of the iteration
 CLOSE = 1e-5  # relative change of a round at which the iteration ends
+MOST_STATES = 1000  # of the chain of the tasks that wait for the trainer, which then takes seconds
 OFTEN = 0.02  # probability that a batch waits when an update is over, above which this makes rounds differ
 LONGEST_PMF = 1024  # entries
 AGES_FLUCTUATE = 0.7  # of a round over n, what it is longer because ages do; fitted to 160 cells of 6 laws, n < 500
@@ -51,7 +52,7 @@ AGES_FLUCTUATE = 0.7  # of a round over n, what it is longer because ages do; fi
 def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds: Delay) -> TrainerState:
     """Steady state if updates take ``update_seconds``; ``max_staleness`` inf is no bound.
 
-    Exact where the module says so, else the mean field with the mean update time.
+    Exact where the module says so, else the mean field; of more than ``MOST_STATES`` slots with the mean update time.
 
     >>> from abs_theory.delays import Deterministic
     >>> from abs_theory.workers import as_workers
@@ -60,7 +61,7 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     (1.0, 3.0)
     """
     n, T = workers.n, float(update_seconds.mean)
-    exact, batch = True, (np.zeros(1), np.ones(1))
+    exact, tight, batch = True, 0.0, (np.zeros(1), np.ones(1))
     if k == n or max_staleness == 0:
         r = T + order_stats.mean(list(workers), k, n)
     elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
@@ -68,13 +69,16 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     else:
         exact = False
         r, waits, batch = _finite_round(workers, k, max_staleness, T)
-        if waits > OFTEN or update_seconds.var > 0:
+        tight = 4 * waits * (1 - waits)
+        fluctuates = update_seconds.var > 0 or (waits > OFTEN and any(law.var > 0 for law in workers.laws))
+        if n - k <= MOST_STATES and fluctuates:
+            tight = 0.0
             r, *batch = waiting_tasks(workers, k, max_staleness, update_seconds, r)
         ageing = sum(c for law, c in zip(workers.laws, workers.counts, strict=True) if law.ageing != "constant") / n
         r *= 1 + AGES_FLUCTUATE * ageing * (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
     state = _described(workers, k, max_staleness, r, T, *batch)
     bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
-    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n) * r
+    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n + 0.1 * tight) * r
     bounded = 0 < max_staleness < math.inf
     lost = (0.01 + 0.1 / n) * float(state.uplinks) if bounded and k < n else 0.0
     lost *= max(1.0, 0.5 / (1 - state.lost_share) ** 2)  # restarts for each update, from their share of all tasks
