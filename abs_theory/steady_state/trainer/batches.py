@@ -223,7 +223,9 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
         slope = (excess(r * (1 + step), lag) - excess(r * (1 - step), lag)) / (2 * step)
         rough += 0.015 * max(slope - GENTLE_SLOPE, 0.0)
     if T:  # rounds that are now and then bound by the trainer are longer than the mean field says
-        rough = 0.03 * math.exp(-10 * (lag / T - 1)) if r == T else rough + 0.03 * (T / r) ** 2
+        # the time of the deliveries for which a task may wait, over that of a batch
+        varies = max(math.sqrt((1 - k / n) * max(theta, 1) / k), 0.1) if theta < math.inf else 0.1
+        rough = 0.03 * math.exp(-(lag / T - 1) / varies) if r == T else rough + 0.03 * (T / r) ** 2
     exact = known is not None
     queue_error = _queue_updates(workers, k, r, T)[1] if T and math.isinf(theta) else 0.0
     return replace(
