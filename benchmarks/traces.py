@@ -52,6 +52,8 @@ def data_sets(folder: Path) -> Iterator[tuple[str, Trace]]:
     """Every data set of the folder with enough complete rounds."""
     for path in sorted(folder.glob("*.csv*")):
         frame = pd.read_csv(path)
+        if not {"dataset", "round", "worker", "seconds"} <= set(frame):
+            continue  # another kind of data
         for name, part in frame.groupby("dataset"):
             trace = traces.from_frame(part.drop(columns="dataset"), warmup=0)
             if len(trace.complete) >= FEWEST_ROUNDS:

@@ -170,7 +170,7 @@ def test_the_first_line_says_what_a_choice_rests_on():
     whole = traces.from_frame(synthetic_traces.almost_iid(np.random.default_rng(0), num=60, sigma=0.6), warmup=0)
     first = str(plan(whole.waiting_for(3))).splitlines()[0]
     assert first.endswith("unless a k above 3 is better: no round waited for more."), first
-    seconds = stalls(np.random.default_rng(1), num=400, n=4, share=0.02)
+    seconds = stalls(np.random.default_rng(1), num=100, n=4, share=0.02)
     first = str(plan(traces.from_frame(at_deadline(seconds, 1.8), warmup=0))).splitlines()[0]
     assert first.endswith("if the lost calls were late.") or first.startswith("Not enough data"), first
 
