@@ -55,9 +55,11 @@ MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absenc
 RARE_NODES = 150  # of the integral over long rounds
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
-FRESH_SECONDS = 0.1  # effort until then, and half of it to watch them
+FRESH_SECONDS = 0.05  # effort to watch them then
 MOST_BEGINNINGS = 40  # of every worker in a warm-up
-STEADY, LINGERING_PROBABILITY = 1e-3, 1e-3  # spread of delays that keep in step for longer; error of a probability then
+# errors where the phases of workers are not mixed by the warm-up: of the probability of a staleness; under a bound
+# of the idle fraction and, relative, of the round time, in coefficients of variation of steady delays
+LINGERING_PROBABILITY, LINGERING_DEVIATIONS, STEADY = 2e-3, 0.2, 0.05
 FEW = 8  # workers; so few need twice the warm-up of many
 LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
@@ -82,6 +84,7 @@ class _Cell(NamedTuple):
     late: Array  # probability that a round is longer than seconds that are ``steps`` apart
     late_if_fresh: Array  # the same of workers that all begin
     steps: Array
+    unmixed: bool  # whether phases may differ from those of the long run for longer than the warm-up
 
     def unseen(self, rounds: int, fresh: bool) -> float:
         """Mean seconds per round that rounds too rare to have been seen may add, of ``fresh`` workers or of all ages.
@@ -153,7 +156,6 @@ def _to_goal(
         return _plain_to_goal(workers, k, bound, rng, run, quick)
     n = workers.n
     bound = math.inf if max(LATE_ENOUGH, 4 * run.oldest) < bound else bound  # nobody gets so late
-    cell = _Cell(workers, k, bound, run, *_rare_rounds(run, workers, k))
     replicates = _replicates(n)
     seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
     cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
@@ -166,6 +168,8 @@ def _to_goal(
     pool = pool_from(run)
     begun = in_first_phase(pool) if bound < MOST_REMEMBERED else None
     warmup = _warmup(workers, k, bound, MIXING_SECONDS / cost)
+    unmixed = warmup < _warmup(workers, k, bound, math.inf)
+    cell = _Cell(workers, k, bound, run, *_rare_rounds(run, workers, k), unmixed)
     warmup = max(warmup, math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
     pool.run(warmup)
     stretches: list[_Stretch] = []
@@ -186,13 +190,13 @@ def _to_goal(
                 played = warmup + sum(stretch.rounds for stretch in settled)
                 if begun is None or computed is not None or played < LIVES_REMEMBERED * (bound + 1):
                     return state
-                if not remembers(begun, in_first_phase(pool)):
+                spread = math.ceil(max(played, SPREAD_BY * n / k))
+                if spread * cost > LAST_SECONDS or not remembers(begun, in_first_phase(pool)):
                     return state
                 fresh = pool_from(None)
-                affordable = FRESH_SECONDS / cost
-                fresh.run(math.ceil(min(max(played, SPREAD_BY * n / k), affordable)))
+                fresh.run(spread)
                 cycle = int(bound) + 1  # of long and short rounds
-                rounds = max(cycle, min(played, affordable / 2))
+                rounds = max(cycle, min(played, FRESH_SECONDS / cost))
                 stretch = _play(fresh, math.ceil(rounds / cycle) * cycle, _entries(run, bound), None, every)
                 return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
             stretches = settled
@@ -348,8 +352,13 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
         "restarts": change[3],
         "downlinks": change[3],
         "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
-        "staleness_pmf": change[4] + (LINGERING_PROBABILITY if _spread(workers) < STEADY else 0.0),
+        "staleness_pmf": change[4],
     }
+    if cell.unmixed:
+        more["staleness_pmf"] += LINGERING_PROBABILITY
+        if math.isfinite(bound) and (deviation := math.sqrt(_spread(workers))) < STEADY:
+            more["idle_fraction"] += LINGERING_DEVIATIONS * deviation
+            more["round_time"] += LINGERING_DEVIATIONS * deviation * state.round_time
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
