@@ -182,7 +182,8 @@ class NumericalSum(Delay):
     def _table(self) -> Any:
         (first, _), *others = self.parts
         if not isinstance(first, Discrete):
-            quick = [(convolution.table(law) if isinstance(law, Mixture | HyperExponential) else law, n) for law, n in self.parts]
+            slow = Mixture, HyperExponential  # quantiles
+            quick = [(convolution.table(law) if isinstance(law, slow) else law, n) for law, n in self.parts]
             return convolution.sum_of_laws(quick)
         other = NumericalSum(tuple(others)) if len(others) > 1 or others[0][1] > 1 else others[0][0]
         return atoms.plus_continuous(first, other)
