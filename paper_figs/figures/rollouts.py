@@ -142,7 +142,7 @@ def simulated(
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    fig = Figure(figsize=(style.PAGE, 3.0), layout="constrained")
+    fig = Figure(figsize=(style.PAGE, 3.3), layout="constrained")
     axes = fig.subplots(1, 2, sharey=True)
     for mode, rows in table.groupby("mode", sort=False):
         color, marker, dashes = LOOKS[str(mode)]
@@ -165,7 +165,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for mode, (color, marker, dashes) in LOOKS.items()
     ]
     fig.legend(
-        handles=handles, loc="outside upper center", ncols=7, columnspacing=1.0, title="lines: theory (in order and in "
-        "a window of one batch: Monte Carlo); points: event simulation with 95 % intervals",
+        handles=handles, loc="outside upper center", ncols=4, title="lines: theory (in order, in a window of one "
+        "batch: Monte Carlo); points: event simulation with 95 % intervals",
     )  # fmt: skip
     return fig
