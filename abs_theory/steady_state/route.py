@@ -63,7 +63,7 @@ def abs_sgd(
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
     is over, and the result is a ``TrainerState``, of one k and one bound.  "auto" is then exact where that is known,
-    else the mean field (of the mean update time).
+    else the mean field; a grid of k and bound with update times is that of ``rollouts.best_settings``.
 
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for
     a chance of 1e-5.  If the k-th delay has an infinite mean, so has an exact round time.

@@ -22,11 +22,12 @@ LAWS = {
 }
 
 
-def compare(theory, simulated, replicates=32):
+def compare(theory, simulated, replicates=32, cap=0.13):
     """Round time within its stated error, which is small; staleness within one update; lost within .01."""
     unit = Estimate(0.0, 1.0, replicates).half_width()
     found = Estimate(simulated.round_time, simulated.error.round_time / unit, replicates)
-    assert_within(found, theory.round_time, theory.error.round_time, cap=0.13 * found.mean, resolution=0.1 * found.mean)
+    stated = theory.error.round_time + 1e-12 * found.mean  # a round that lasts as long as an update, but for rounding
+    assert_within(found, theory.round_time, stated, cap=cap * found.mean, resolution=0.1 * found.mean)
     for q in (0.5, 0.9, 0.99):
         assert abs(theory.staleness_quantile(q) - simulated.staleness_quantile(q)) <= 1
     assert theory.lost_share == pytest.approx(simulated.lost_share, abs=0.01)
@@ -200,7 +201,7 @@ def test_theory_against_simulation_in_random_cells(seed):
     rounds = min(200, max(20, 120_000 // (REPLICATES * k)))
     rng = np.random.default_rng(seed)
     simulated = played(as_workers(law, n), rules, update_law(seconds), rng, rounds, REPLICATES, warmup)
-    compare(theory, simulated, REPLICATES)
+    compare(theory, simulated, REPLICATES, cap=0.13 if n >= 32 else 0.25)
     if n >= 32:
         assert abs(theory.round_time / simulated.round_time - 1) <= 0.02 + 1.5 * (
             simulated.error.round_time / simulated.round_time
