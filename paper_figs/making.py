@@ -5,12 +5,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, filterwarnings
 
 from abs_theory.command_line import warn
 from abs_theory.files import locked, replacing
@@ -68,9 +69,10 @@ def _start(toolkit: Toolkit) -> None:
     """Start the processes that will compute, and read the source meanwhile."""
     from paper_figs.parallel import started_processes
 
-    processes = started_processes()
-    _ = toolkit.modules
-    list(processes)
+    with catch_warnings(), closing(started_processes()) as processes:
+        filterwarnings("ignore", message=".* tasks which were still being processed")  # an interruption is meant to
+        _ = toolkit.modules
+        list(processes)
 
 
 def _draw_in_parallel(calls: list[Callable[[], None]]) -> None:

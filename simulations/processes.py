@@ -5,10 +5,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
+from multiprocessing import resource_tracker
 from types import ModuleType
 from typing import Any, Literal
 
 import joblib
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 from abs_theory.checks import check_n_jobs, explains_types
 
@@ -41,6 +43,8 @@ class _Parallel(joblib.Parallel):
     def __call__(self, iterable: Iterable[object]) -> Any:
         if not self.return_generator or not hasattr(signal, "pthread_sigmask"):
             return super().__call__(iterable)
+        for helper in (loky_tracker, resource_tracker):  # when they start, they let Ctrl-C through again
+            helper.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return super().__call__(iterable)  # starts the processes; the results come later

@@ -55,3 +55,19 @@ def command(pid):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+ASK_PROCESSES = """
+import signal
+import joblib
+from simulations.processes import parallel
+ask = joblib.delayed(signal.pthread_sigmask)(signal.SIG_BLOCK, [])
+print(all(signal.SIGINT in blocked for blocked in parallel(2, "generator")([ask, ask])))
+"""
+
+
+@pytest.mark.slow
+def test_processes_do_not_see_ctrl_c_while_they_start():
+    """They inherit what is blocked, also those that are the first to start."""
+    output = subprocess.run([sys.executable, "-c", ASK_PROCESSES], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "True"
