@@ -210,8 +210,12 @@ def _to_goal(
                 cost += mean.seconds / every
             used = sum(stretch.rounds for stretch in stretches)
             more = math.ceil(max(MARGIN * excess**2 - 1, GROWTH[0]) * used)
-            before_next_goal = math.ceil((next(most for most, _ in GOALS if spent < most) - spent) / cost)
-            rounds = max(2 * every, min(more, max(used, min(before_next_goal, GROWTH[1] * used))))
+            next_goal = next((most for most, _ in GOALS if spent < most), spent)
+            before_next_goal = math.ceil((next_goal - spent) / cost)
+            most = before_next_goal
+            if spent < GOALS[-2][0]:
+                most = max(used, min(most, GROWTH[1] * used))
+            rounds = max(2 * every, min(more, most))
 
 
 def _replicates(n: int) -> int:

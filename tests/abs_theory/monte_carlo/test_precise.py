@@ -219,6 +219,11 @@ def test_long_rounds_that_may_not_be_seen_are_counted_for_workers_of_all_ages():
     assert 0.5 * long <= np.interp(5.0, t, late) <= 3 * long
 
 
+def test_the_effort_ends_before_the_goal_of_heavy_tails():
+    state = to_goal(Pareto(1.19, 1.746), 87, 88, None)
+    assert 0.03 * state.round_time < state.error.round_time < 0.1 * state.round_time
+
+
 def test_errors_of_rare_events_have_few_degrees_of_freedom():
     """A number that most replicates did not see is exceeded about as often as its error says."""
     rng, outside, plain = np.random.default_rng(0), 0, 0
