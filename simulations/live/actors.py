@@ -30,6 +30,7 @@ from simulations.server import Job, contribution
 from simulations.threads import one_thread
 
 START_SECONDS = 300.0  # in which all actors must have started
+MOST_IN_A_MESSAGE = 1 << 16  # bytes of a model that is sent with each task; Ray itself does so up to 100 kB
 LOCAL = "local"  # as an address: a new cluster on this computer
 TELL = "tell"  # the thread of an actor that hears of new tasks while another one computes
 
@@ -42,6 +43,7 @@ class ActorWork:
     def __init__(self, number: int, problem: Problem):
         self.number, self.problem, self.rng = number, problem, np.random.default_rng(0)
         self.newest, self.changed = 0, threading.Condition()
+        self.node = node_of_this_process()
 
     def ready(self) -> AnswerMessage:
         """Say so: what the server waits for."""
@@ -61,7 +63,7 @@ class ActorWork:
         None if the task was dropped.  Its times are comparable if the ``server`` is on the same machine, else 0.
         """
         began, task = time.monotonic(), TaskMessage.unpacked(packed)
-        if task.kind == REST or self.newest > task.number:
+        if self.newest > task.number:
             return None
         set_stream(self.rng, task.stream)
         job = Job(self.number, 0, 0.0, params.copy(), task.local_steps, task.step_size)
@@ -78,8 +80,7 @@ class ActorWork:
             if self.newest > task.number:
                 return None
         ended = time.monotonic()
-        same_machine = server == node_of_this_process()
-        times = (began, computed, ended) if same_machine else (0.0, 0.0, 0.0)
+        times = (began, computed, ended) if server == self.node else (0.0, 0.0, 0.0)
         return AnswerMessage(DONE, task.number, float(loss), *times, packed_stream(self.rng)), row, ""
 
 
@@ -146,10 +147,13 @@ class Actors:
     # ------------------------------------------------------------------ the verbs of a crew
     def send(self, worker: int, task: TaskMessage, params: np.ndarray, version: int) -> None:
         """Give a worker a task on these parameters, which are the same for the same ``version``."""
-        if self._params is None or self._params[0] != version:
-            self._params = version, self.ray.put(params)
         actor = self._actors[worker]
-        actor.supersede.remote(task.number)  # once per task; what it drops ends by itself
+        if worker in self._pending.values():
+            actor.supersede.remote(task.number)  # once per task; what it drops ends by itself
+        if task.kind == REST:
+            return
+        if self._params is None or self._params[0] != version:
+            self._params = version, self.ray.put(params) if params.nbytes > MOST_IN_A_MESSAGE else params.copy()
         seconds = min(task.deadline - time.monotonic(), threading.TIMEOUT_MAX)
         self._pending[actor.do.remote(task.packed(), seconds, self._params[1], self._node)] = worker
 
@@ -159,15 +163,12 @@ class Actors:
         if not ready and seconds > 0:
             ready = self._ready(seconds, 1) and self._ready(0.0, len(self._pending))
         answers = []
-        for reference in ready:
+        for reference, result in zip(ready, self._results(ready), strict=True):
             worker, received = self._pending.pop(reference), time.monotonic()
-            try:
-                result = self.ray.get(reference)
-            except self.ray.exceptions.RayError as problem:
-                if not any(other == worker for other in self._pending.values()):  # the last word of this actor
-                    answers.append(Answer(worker, None, received, words=str(problem).strip().rpartition("\n")[2]))
-                continue
-            if isinstance(result, AnswerMessage):
+            if isinstance(result, Exception):
+                if worker not in self._pending.values():  # the last word of this actor
+                    answers.append(Answer(worker, None, received, words=str(result).strip().rpartition("\n")[2]))
+            elif isinstance(result, AnswerMessage):
                 answers.append(Answer(worker, result, received))
             elif result is not None:
                 message, row, words = result
@@ -202,6 +203,19 @@ class Actors:
             time.sleep(min(seconds, 0.01))
             return []
         return self.ray.wait(list(self._pending), num_returns=most, timeout=seconds)[0]
+
+    def _results(self, ready: list[Any]) -> list[Any]:
+        """What the actors have returned, or the error of one that has ended."""
+        try:
+            return self.ray.get(ready)  # all at once
+        except self.ray.exceptions.RayError:
+            return [self._result(reference) for reference in ready]
+
+    def _result(self, reference: Any) -> Any:
+        try:
+            return self.ray.get(reference)
+        except self.ray.exceptions.RayError as problem:
+            return problem
 
 
 def _with_group(ray: Any) -> type:
