@@ -46,6 +46,7 @@ GENTLE_SLOPE = 2.5  # growth of the tasks used with the length of a round, both 
 LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
 ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
 MOST_DISPERSION = 10.0  # variance of a task over the square of its mean; heavier tails do not show in a few rounds
+MOST_QUEUED = 0.1  # of the threshold: the wait for an idle trainer that is busy now and then
 NEGLIGIBLE_WAIT = 1e-6  # probability that a finished task waits for a further update
 MOST_SUMMED = 128  # tasks of an update; the time of the k-th of all deliveries then takes 2 s or less
 
@@ -218,6 +219,8 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
     clock, found = chains(r, lag)
     state = _described(workers, clock, found, theta, r, T, lag)
     rough = 0.015 + 0.1 / math.sqrt(k * n) + (0.0 if in_flight else 0.1 / k)
+    if theta == 0 and any(law.has_atoms for law in workers.laws):  # a common length may decide when a round ends
+        rough += 0.015
     if known is None:  # few tasks are done in time, and many would be if there were a little more
         step = 0.02
         slope = (excess(r * (1 + step), lag) - excess(r * (1 - step), lag)) / (2 * step)
@@ -227,7 +230,11 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
         varies = max(math.sqrt((1 - k / n) * max(theta, 1) / k), 0.1) if theta < math.inf else 0.1
         rough = 0.03 * math.exp(-(lag / T - 1) / varies) if r == T else rough + 0.03 * (T / r) ** 2
     exact = known is not None
-    queue_error = _queue_updates(workers, k, r, T)[1] if T and math.isinf(theta) else 0.0
+    queue_error = 0.0
+    if T and math.isinf(theta):
+        queue_error = _queue_updates(workers, k, r, T)[1]
+    elif r > T:  # the mean field has no queue then
+        queue_error = min(_queue_updates(workers, k, r, T)[0], MOST_QUEUED * theta) if T else 0.0
     return replace(
         with_error(
             state, round_time=0.0 if exact else rough * r,

@@ -197,6 +197,9 @@ def _described(
     for g, (law, count) in enumerate(zip(workers.laws, workers.counts, strict=True)):
         unused = law.sf(deadlines) if bounded else np.zeros(share.size)
         used = 1 - float(share @ unused)
+        if theta == 0 and k < n:  # lengths may be so common that F jumps over k / n
+            used *= k / sum(c * float(x.cdf(deadlines[0])) for x, c in zip(workers.laws, workers.counts, strict=True))
+            unused = np.array([1 - used])
         if k == n:
             starts, above = count * 1.0, np.zeros(0)
         else:
@@ -215,6 +218,8 @@ def _described(
         else:  # stopped when the update is over
             length += starts * float(law.mean - share @ (law.integrated_tail(deadlines) + deadlines * unused))
             worked += starts * (law.mean - float(law.integrated_tail((theta + 1) * r)))
+    if theta == 0 and k < n:
+        lost = float(n - k)
     tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if bounded else 0.0)) / k
     pmf = -np.diff(np.append(survive, 0.0)) / k
     return TrainerState(

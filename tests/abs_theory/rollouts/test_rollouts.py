@@ -105,6 +105,13 @@ def test_over_sampling_waits_for_the_first_of_all_and_trains_on_nothing_stale():
     assert (state.mean_staleness, state.restarts) == (0, 48)
 
 
+def test_over_sampling_loses_the_late_ones_of_lengths_that_are_common():
+    law = Empirical([1.0, 2.0, 4.0])
+    state = over_sampling(Setup(law, 8, 32)).solve(law, 0.1)
+    assert (state.restarts, state.lost_share) == (24, pytest.approx(0.75))
+    assert float(state.participation.sum()) == pytest.approx(8)
+
+
 def test_slots_that_share_gpus_are_a_fixed_point():
     setup = Setup(LAW, 8, 32, trainer_seconds=0.1, seconds_per_token=0.5, slowdown=0.1, gpus=4)
     for mode in (synchronous(setup), batches(setup, 4), admission(setup, 1.0)):
