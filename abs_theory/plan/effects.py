@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
 
-__all__ = ["Effects", "RoundTable", "asked_per_round", "effects", "medians", "of_those_asked", "table"]
+__all__ = ["Effects", "Mask", "RoundTable", "asked_per_round", "effects", "medians", "of_those_asked", "table"]
 
 Mask = NDArray[np.bool_]
 

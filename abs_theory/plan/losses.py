@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from abs_theory.plan.arrivals import LONGEST_STALL
-from abs_theory.plan.effects import effects, of_those_asked
+from abs_theory.plan.effects import Mask, RoundTable, effects, of_those_asked
 from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.intervals import FEWEST, FEWEST_BLOCKS, block_averages
 from abs_theory.typing import Array
@@ -66,13 +66,14 @@ class PlausibleMeans:
     def __init__(self, evidence: Evidence, rng: np.random.Generator) -> None:
         data, parts, n = of_those_asked(evidence.measured, evidence.asked), evidence.effects, evidence.n
         self.rounds = len(data.seconds)
-        self.delays = int(np.count_nonzero(data.observed | data.lost))
+        lost = _stalled_by_loss(data)
+        self.delays = int(np.count_nonzero(data.observed | lost))
         self.usual = float(np.nanmedian(parts.worker))
         stall_seconds = evidence.measured.seconds[parts.stalled]
-        if data.lost.any():  # a lost call is a stall: without it, losing calls would make the choice safer
+        if lost.any():  # a lost call is a stall: without it, losing calls would make the choice safer
             drawn = evidence.completed.copies
             as_drawn = drawn.shape[1:] == data.seconds.shape  # else the plan is for another number of workers
-            late = drawn[:, data.lost].mean(axis=0) if as_drawn else np.maximum(data.seconds[data.lost], self.usual)
+            late = drawn[:, lost].mean(axis=0) if as_drawn else np.maximum(data.seconds[lost], self.usual)
             stall_seconds = np.concatenate([stall_seconds, late])
         self.stalls = stall_seconds.size
         self.stall_seconds = float(stall_seconds.mean()) if self.stalls else self.usual
@@ -87,7 +88,7 @@ class PlausibleMeans:
             seen = np.isfinite(arrivals)
             self.mean = np.where(seen, arrivals, 0.0).sum(axis=0) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
             self.ratios = _of_blocks(arrivals, self.mean, evidence.rounds.window, rng)
-            at_once = (evidence.round_effects.stalled | evidence.rounds.lost).sum(axis=1)
+            at_once = (evidence.round_effects.stalled | _stalled_by_loss(evidence.rounds)).sum(axis=1)
             self.stalled = (at_once[:, None] > n - np.arange(1, n + 1)).mean(axis=0)
             self.moved = _one_stall(arrivals)
 
@@ -175,6 +176,11 @@ def exchangeable(seconds: Array) -> bool:
             dispersion = float(((count - count.mean()) ** 2).sum()) / (count.mean() * (1 - stalled.mean()))
             unlike.append(stats.chi2.sf(dispersion, count.size - 1))
     return float(min(unlike)) >= EXCHANGEABLE
+
+
+def _stalled_by_loss(data: RoundTable) -> Mask:
+    """Lost calls of workers that deliver mostly; one that hardly ever does is slow, which is no stall of others."""
+    return data.lost & (data.lost.sum(axis=0) <= data.observed.sum(axis=0))
 
 
 def _share_hit(share: Array, n: int) -> Array:

@@ -153,7 +153,8 @@ def test_a_censored_trace_that_settles_it_says_so():
     frame["status"] = np.where(frame["worker"] == 4, "cancelled", "ok")
     found = plan(traces.from_frame(frame, warmup=0))
     assert found.k == 4
-    assert not found.identified, "the fifth may have come just after the fourth"
+    assert found.curve.loc[5, "at_least"] == pytest.approx(9.0)
+    assert found.identified, "the fifth came after 9 s at least: 5 / 9 gradients per second at most"
 
 
 def test_lost_attempts_of_long_rounds_are_not_left_out_in_silence():
