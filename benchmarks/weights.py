@@ -1,4 +1,4 @@
-"""Fit the numbers by which the fast route is weighed: in the mean field, and in the search for a choice.
+"""Find the best numbers to weigh the fast route by, in the mean field and in the search, beside those in use.
 
     python -m benchmarks.weights [--cells N] [--seed S]
 

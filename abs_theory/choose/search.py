@@ -27,7 +27,8 @@ __all__ = ["best", "best_k", "timetable"]
 
 SETTLED_AT_ONCE = 4  # candidates, best first, whose accurate steady states are computed before the next look
 MOST_SETTLED = 24  # candidates by an accurate but inexact steady state, some .05 s each
-LEAST_ERROR, MOST_ERROR = 0.05, 0.3  # of an objective by the fast route, taken for its stated error
+# of an objective by the fast route, taken for its stated error; ``benchmarks.weights`` shows how often they hold
+LEAST_ERROR, MOST_ERROR = 0.05, 0.3
 
 
 @explains_types

@@ -38,7 +38,8 @@ __all__ = ["limit_round_time", "steady_state"]
 
 
 NEGLIGIBLE_MASS, MOST_ENTRIES = 1e-9, 4096  # a staleness law ends where less mass remains, or after so many entries
-TRUST_IN_WORK = {"increasing": 0.85, "constant": 0.5, "decreasing": 0.25, "neither": 0.6}  # in the conservation of work
+# trust in the conservation of work; ``benchmarks.weights`` compares other values of these two
+TRUST_IN_WORK = {"increasing": 0.85, "constant": 0.5, "decreasing": 0.25, "neither": 0.6}
 LOGS_APART = 0.25  # distance of its two estimates, in logarithms, from which on they are replaced by the limit
 FEW_RANKS = 0.002  # times n; the means of fewer order statistics are computed one by one, which is then faster
 BOUNDS_APART = (6.0, 24.0, math.inf)  # between them the roots are found together, with the ages of the largest bound
