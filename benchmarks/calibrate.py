@@ -65,13 +65,14 @@ def differences(cells: list[Cell]) -> pd.DataFrame:
         error = errors.stated(workers, state, np.array([k]), theta, signs)
         share = (bound + 1) / n if bound is not None else 0.0
         size = min(state.staleness_pmf.shape[1], truth.staleness_pmf.size) - 1
+        known = k == 1 and bound is None  # asynchronous SGD has exact times and participation
         apart = {
-            "round_time": abs(state.round_time[0] / truth.round_time - 1) if k > 1 or bound is not None else 0.0,
+            "round_time": 0.0 if known else abs(state.round_time[0] / truth.round_time - 1),
             "restarts": abs(state.restarts[0] - truth.restarts) * share,
             "wasted_fraction": abs(state.wasted_fraction[0] - truth.wasted_fraction),
             "idle_fraction": abs(state.idle_fraction[0] - truth.idle_fraction),
             "staleness_pmf": np.abs(state.staleness_pmf[0, :size] - truth.staleness_pmf[:size]).max(initial=0.0),
-            "participation": np.abs(state.participation[0] - truth.participation).max(),
+            "participation": 0.0 if known else np.abs(state.participation[0] - truth.participation).max(),
         }
         largest = {f"{name} ±": float(np.max(getattr(error, name))) for name in errors.QUANTITIES}
         largest["round_time ±"] /= float(state.round_time[0])
