@@ -36,7 +36,10 @@ def main(
 ) -> None:
     unknown = [name for name in names or [] if name not in FIGURES]
     if unknown:
-        raise typer.BadParameter(f"no figure named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+        from abs_theory.checks import instead  # loads numpy, which the list does not need
+
+        there_are = f"there are {', '.join(FIGURES)}"
+        raise typer.BadParameter(f"no figure named {', '.join(unknown)}{instead(unknown[0], FIGURES, there_are)}")
     if quick and full:
         raise typer.BadParameter("--quick and --full are two sizes, give one of them or neither")
     if width not in WIDTHS:

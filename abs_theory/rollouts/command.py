@@ -19,9 +19,9 @@ def rollouts(  # noqa: PLR0913
     group: Annotated[int, option("N", "answers to a prompt; batch and slots then count prompts", min=1)] = 1,
     trainer_seconds: Annotated[float, option("SECONDS", "of an update", min=0)] = 0.0,
     seconds_per_token: Annotated[
-        float | None, option("SECONDS", "of one answer [those of the file, else 0.02]", min=0)
+        float | None, option("SECONDS", "of one answer, > 0 [those of the file, else 0.02]")
     ] = None,
-    gpus: Annotated[float | None, option("N", "for generation", min=0)] = None,
+    gpus: Annotated[float | None, option("N", "for generation, > 0")] = None,
     slowdown: Annotated[float, option("SECONDS", "per token for each further task on the same GPU", min=0)] = 0.0,
     tolerance: Annotated[str, option("WHAT:UPDATES", "staleness: p99:8, mean:2 or max:4")] = "p99:8",
     fair: Annotated[float, option("SHARE", "of its fair share that the longest tenth must keep", min=0, max=1)] = 0.9,
@@ -30,6 +30,7 @@ def rollouts(  # noqa: PLR0913
     page: Annotated[Path | None, option("FILE", "write a page with pictures to this file, .html")] = None,
 ) -> None:
     """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which."""
+    from abs_theory.checks import check_positive
     from abs_theory.rollouts import Setup, Tolerance, compare, read_lengths
 
     check_file("--csv", csv)
@@ -37,11 +38,21 @@ def rollouts(  # noqa: PLR0913
     check_file("--page", page, (".html",))
     tolerated = Tolerance.of(tolerance, fair)
     data = read_lengths(lengths, group)
+    if seconds_per_token is not None:
+        check_positive("--seconds-per-token", seconds_per_token)
+    if gpus is not None:
+        check_positive("--gpus", gpus)
     speed = seconds_per_token or data.seconds_per_token or 0.02
     setup = Setup(data.task(group), batch, slots, trainer_seconds, speed, slowdown, gpus)
     comparison = compare(setup, tolerated, group, data.law)
     written = _write(comparison, data.words, csv, json, page)
-    print(_heading(data.words, group, setup_words=f"batch {batch}, {slots} slots, trainer {trainer_seconds:g} s"))
+    print(
+        _heading(
+            data.words,
+            group,
+            setup_words=f"batch {batch}, {slots} slots, trainer {trainer_seconds:g} s, {speed:.3g} s per token",
+        )
+    )
     print(readable(comparison))
     print()
     print(wrapped(f"Recommended: {comparison.why}"))

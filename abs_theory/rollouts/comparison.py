@@ -75,7 +75,8 @@ class Comparison:
     def to_json(self) -> str:
         """Table, advice and settings; infinite numbers are null."""
         settings = {
-            name: getattr(self.setup, name) for name in ("batch", "slots", "seconds_per_token", "slowdown", "gpus")
+            name: getattr(self.setup, name)
+            for name in ("batch", "slots", "trainer_seconds", "seconds_per_token", "slowdown", "gpus")
         }
         rows = self.table.replace({math.inf: None}).to_dict("records")
         tolerance = {name: getattr(self.tolerance, name) for name in ("quantity", "most", "fair")}

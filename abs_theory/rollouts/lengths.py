@@ -54,7 +54,9 @@ def read_lengths(text: str, group: int = 1) -> Lengths:
     path = Path(text)
     if not path.exists():
         if ":" not in text:
-            raise ValueError(f"--lengths must be a file or a law such as lognormal:median=800,sigma=1, got {text!r}")
+            raise ValueError(
+                f"no file is named {text!r}, and --lengths must be one, or a law: lognormal:median=800,sigma=1"
+            )
         law = delay_law(text)
         return Lengths(law, text)
     check_input_file(path)

@@ -179,6 +179,7 @@ def command(monkeypatch, capsys):
     "arguments, words",
     [
         (["nonsense"], "no figure named nonsense; there are timeline, round-time"),
+        (["timelin"], "no figure named timelin; did you mean 'timeline'? there are"),
         (["--nonsense"], "No such option"),
         (["--out"], "requires an argument"),
         (["--quick", "--full"], "two sizes"),

@@ -54,7 +54,8 @@ def recipe(plan: Plan, name: str) -> Recipe:
 def _values(plan: Plan) -> dict[str, str]:
     """What the templates say of a plan."""
     n, k, bound = plan.n, plan.k, plan.max_staleness
-    no_bound = bound is None or math.isinf(bound)
+    bound = math.inf if bound is None else bound
+    no_bound = math.isinf(bound)
     grace = float(plan.curve["mean"][k] - plan.curve["mean"][1])
     quorum = max(k, n // 2 + 1)
     ahead = n / k - 1
@@ -63,7 +64,7 @@ def _values(plan: Plan) -> dict[str, str]:
         "k": str(k),
         "bound": "math.inf" if no_bound else f"{bound:.0f}",
         "bound_words": "without a limit" if no_bound else f"at most {bound:.0f}",
-        "off_policy": "a large number" if no_bound else f"{bound:.0f}",
+        "off_policy": "a large number" if no_bound else f"{max(bound - 1, 0):.0f}",
         "grace_ms": str(max(round(1000 * grace), 1)),
         "quorum": str(quorum),
         "more_than_half": ""
@@ -236,13 +237,15 @@ ROLLOUTS = Recipe(
 # n = $n slots, k = $k rollouts per weight update; n / k - 1 = $ahead
 verl       async_training.staleness_threshold=$ahead
            # and require_batches * ppo_mini_batch_size * trigger_parameter_sync_step = $k
+# AReaL and Tinker take whole numbers; 0 waits for each update before the next rollouts begin
 AReaL      rollout.max_head_offpolicyness=$ahead_whole  rollout.max_concurrent_rollouts=$n
 Tinker     AsyncConfig(sampling_steps_ahead=$ahead_whole, groups_per_batch=$k)
-prime-rl   orchestrator.max_off_policy_steps=$off_policy  # the max_staleness of the plan
+prime-rl   orchestrator.max_off_policy_steps=$off_policy  # it cancels one update later than it says
 slime      --rollout-batch-size $k --over-sampling-batch-size $n  # synchronous, late ones are aborted
 """,
     can="All of them train as soon as $k rollouts are there. verl, AReaL and Tinker bound how far generation runs "
-    "ahead: mean staleness is then $ahead updates. prime-rl cancels what is older than max_off_policy_steps.",
+    "ahead: mean staleness is then $ahead updates, or that whole number. prime-rl cancels a rollout whose staleness "
+    "exceeds max_off_policy_steps + 1.",
     cannot="max_head_offpolicyness, staleness_threshold and sampling_steps_ahead do not bound the staleness of a "
     "single rollout. A slot that delivers starts its next rollout at once there, while the plan lets it wait.",
     restart="prime-rl cancels the rollout and starts another one, which makes long answers rare. With partial rollouts "
