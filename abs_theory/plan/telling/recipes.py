@@ -140,8 +140,12 @@ def train(model, apply, updates):
         idle, gradients = [], []
         while len(gradients) < K:  # one at a time: in the order of arrival
             (first, *_), _ = ray.wait(list(running), num_returns=1)
-            gradients.append(ray.get(first))
-            idle.append(running.pop(first)[0])
+            worker, _ = running.pop(first)
+            try:
+                gradients.append(ray.get(first))
+                idle.append(worker)
+            except ray.exceptions.RayError:  # the task failed, or its machine was lost: it begins again
+                running[gradient.remote(shared, worker)] = worker, version
         model = apply(model, gradients)
         for late, (worker, start) in list(running.items()):
             if version + 1 - start > MAX_STALENESS:
@@ -153,7 +157,7 @@ def train(model, apply, updates):
     can="The server goes on after $k of $n results. ray.wait(references, num_returns=$k) would return $k at once, but "
     "in the order of the list, and with several ready it prefers the first of the list; the loop therefore asks for "
     "one at a time, the longest-running first.",
-    cannot="ray.get raises an error if a task failed or its machine was lost: catch it and put the worker into idle. "
+    cannot="A worker whose tasks always fail is tried again and again: count the failures, and leave it out. "
     "Methods of an actor cannot be cancelled by force; ray.kill ends the actor and its state.",
     restart="ray.cancel(force=True) kills the process of the late task, and a new process starts: count its start-up "
     "(imports, CUDA, loading data). Without force a KeyboardInterrupt is raised, which waits for native code.",

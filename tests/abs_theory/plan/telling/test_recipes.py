@@ -89,6 +89,8 @@ def test_the_recipe_for_threads_waits_for_k_and_restarts_whoever_is_too_stale(an
 class RayOnThreads:
     """The functions of Ray that the recipe calls, with threads; a cancelled task is never ready."""
 
+    exceptions = SimpleNamespace(RayError=ConnectionError)
+
     def __init__(self):
         self.pool, self.cancelled = ThreadPoolExecutor(16), []
 
@@ -130,6 +132,23 @@ def test_the_recipe_for_ray_waits_for_k_and_cancels_whoever_is_too_stale(answer,
     end.set()
     assert all(len(update) == 3 and {worker for _, worker in update} == {1, 2, 3} for update in fleet.used)
     assert len(ray.cancelled) == {0.0: 4, 1.0: 2, math.inf: 0}[bound]
+
+
+def test_the_recipe_for_ray_starts_a_failed_task_again(answer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", RayOnThreads())
+    failed = []
+
+    def body(model, worker):
+        if model == len(failed) < 3:  # the first task of each update that asks fails
+            failed.append(worker)
+            raise ConnectionError
+        return model, worker
+
+    names = {"body": body}
+    code = recipe(replace(answer, max_staleness=math.inf), "ray").code
+    exec(code.replace("...  # your", "return body(model, worker)  # your"), names)
+    assert names["train"](0, lambda model, gradients: model + (len(gradients) == answer.k), 5) == 5
+    assert len(failed) == 3
 
 
 def test_the_recipe_for_flower_returns_after_k_good_replies(answer):
