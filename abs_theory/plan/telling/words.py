@@ -69,8 +69,12 @@ def advice(plan: Plan) -> list[str]:
     lines.append(alike + ".")
     if k < n:
         lines.append(_restart(plan))
+    quantity = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
+    if k < n and plan.savings is None and (reason := row_of(plan, n)["reason"]):
+        lines.append(
+            f"{quantity}, compared with waiting for everybody: not identified{_at_least(plan)} (k = {n}: {reason})."
+        )
     if plan.savings is not None and k < n:
-        quantity = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
         lines.append(f"{quantity}, compared with waiting for everybody: {plan.savings}{_at_least(plan)}.")
         if plan.savings.ratio > 1 and plan.rounds_needed:
             lines.append(
@@ -176,7 +180,7 @@ def _at_least(plan: Plan) -> str:
     if not lost_later or "lost a call" in here["reason"] or not plan.objective.startswith("gradients"):
         return ""
     least = 1 - here["mean"] / plan.k / (all_["at_least"] / plan.n)
-    return f", at least {least:.1%} by the times at which lost calls were given up" if least > 0 else ""
+    return f", at least {least:.1%} less by the times at which lost calls were given up" if least > 0 else ""
 
 
 def _faster(plan: Plan) -> list[str]:

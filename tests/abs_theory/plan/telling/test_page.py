@@ -13,6 +13,7 @@ from abs_theory.delays.text import delay_laws
 from abs_theory.plan import Change, Origin, cost, plan, price, write
 from abs_theory.plan.effects import RoundTable
 from abs_theory.plan.telling import pictures
+from abs_theory.plan.telling.words import advice
 
 NAMES = {i: f"gpu-{'abcdefgh'[i]}" for i in range(8)}
 
@@ -97,3 +98,16 @@ def test_long_traces_are_aggregated_in_pictures(answer):
         assert len(line.get_xdata()) <= pictures.MOST_POINTS
     assert len(pictures.per_worker(big).axes[0].get_yticks()) <= pictures.MOST_LABELS
     assert len(pictures.tail(big).axes[0].lines[0].get_xdata()) <= 3 * pictures.MOST_POINTS
+
+
+def test_a_saving_that_is_not_identified_is_bounded_by_the_times_given_up():
+    """The time of a full wait has no interval, but is at least 8 s: k = 3 of 4 at .5 s per gradient saves 75 %."""
+    frame = synthetic_traces.unequal_workers(np.random.default_rng(0), num=30, n=4, slowest=5.0)
+    answer = plan(traces.from_frame(frame, warmup=0))
+    assert answer.k == 3
+    curve = answer.curve.assign(at_least=0.0)
+    curve.loc[3, "mean"], curve.loc[4, "at_least"] = 1.5, 8.0
+    curve.loc[4, "reason"] = "5 rounds lost a call: at least 8 s"
+    text = " ".join(advice(replace(answer, savings=None, curve=curve)))
+    assert "compared with waiting for everybody: not identified, at least 75.0% less by the times at which" in text
+    assert "given up (k = 4: 5 rounds lost a call: at least 8 s)." in text
