@@ -5,7 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.checks import is_integer
-from abs_theory.traces.clocks import check_clocks
+from abs_theory.traces.cleaning.clocks import check_clocks
+from abs_theory.traces.cleaning.lost import with_lost_calls
+from abs_theory.traces.cleaning.notices import notices
 from abs_theory.traces.columns import (
     NOT_ASKED,
     Floats,
@@ -22,8 +24,6 @@ from abs_theory.traces.columns import (
     statuses,
     unit_factors,
 )
-from abs_theory.traces.lost import with_lost_calls
-from abs_theory.traces.notices import notices
 
 __all__ = ["clean", "warmup_rounds", "windows"]
 
@@ -43,7 +43,16 @@ WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 def clean(
     frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
 ) -> tuple[pd.DataFrame, Names, list[str], tuple[int, ...]]:
-    """Attempts as ``traces.Trace`` has them, names of workers, the report, and the rounds in which nothing arrived."""
+    """Attempts as ``traces.Trace`` has them, names of workers, the report, and the rounds in which nothing arrived.
+
+    Raises ValueError if a column is not what its name says, or nothing was delivered.
+
+    >>> seconds = [1.0, 2.0, 1.5, "failed"]
+    >>> frame = pd.DataFrame({"round": [0, 0, 1, 1], "worker": ["a", "b", "a", "b"], "seconds": seconds})
+    >>> attempts, workers, report, empty = clean(frame, "s", 0, None)
+    >>> list(workers), attempts["observed"].tolist(), empty
+    (['a', 'b'], [True, True, True, False], ())
+    """
     if not (warmup == "auto" or (is_integer(warmup) and int(warmup) >= 0)):
         raise ValueError(f'warmup must be "auto" or a number of rounds >= 0, got {warmup!r}')
     report: list[str] = []

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from abs_theory.traces.cleaning.lost import membership
 from abs_theory.traces.columns import Names, counted, listed, numbered
-from abs_theory.traces.lost import membership
 
 __all__ = ["notices"]
 
