@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 PICTURES = (".pdf", ".png", ".svg")
 RECIPE_NAMES = ("ray", "pytorch", "flower", "rollouts", "python")  # keys of ``plan.RECIPES``, which is slow to load
 MOST_WORKERS = 10**6  # each takes some hundred bytes
+MOST_PROBABILITIES = 10**7  # of a staleness, for all k together
 
 app = new_app("Round times, staleness and the best choices for SGD with stragglers. Nothing is trained.")
 
@@ -87,20 +88,27 @@ def round_time(
     check_file("--csv", csv)
     check_file("--picture", picture, PICTURES)
     laws, ks = delay_laws(delay, n), np.array(k) if k else candidates.coarse(n)
-    state = steady_state.abs_sgd(laws, ks, n, _threshold(max_staleness), method, _rng(laws, n, method, seed))
-    table = pd.DataFrame(
-        {
-            "k": ks,
-            "round_time": state.round_time,
-            "error": state.error.round_time,
-            "mean_staleness": state.mean_staleness,
-            "restarts": state.restarts,
-            "messages": state.uplinks + state.downlinks,
-            "idle_share": state.idle_fraction,
-            "wasted_share": state.wasted_fraction,
-            "method": state.method,
-        }
-    )
+    rng = _rng(laws, n, method, seed)
+
+    def rows(ks: "np.ndarray") -> pd.DataFrame:
+        state = steady_state.abs_sgd(laws, ks, n, _threshold(max_staleness), method, rng)
+        return pd.DataFrame(
+            {
+                "k": ks,
+                "round_time": state.round_time,
+                "error": state.error.round_time,
+                "mean_staleness": state.mean_staleness,
+                "restarts": state.restarts,
+                "messages": state.uplinks + state.downlinks,
+                "idle_share": state.idle_fraction,
+                "wasted_share": state.wasted_fraction,
+                "method": state.method,
+            }
+        )
+
+    # the laws of the staleness, up to n updates for each k, are not kept for all k at once
+    parts = math.ceil(ks.size * n / MOST_PROBABILITIES)
+    table = pd.concat([rows(part) for part in np.array_split(ks, parts)], ignore_index=True)
     written = _write(table, csv)  # before anything is printed: a reader such as head may close the pipe
     if picture is not None:
         with replacing(picture) as file:

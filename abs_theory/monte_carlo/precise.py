@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from abs_theory.checks import explains_types
+from abs_theory.checks import check_memory, explains_types
 from abs_theory.monte_carlo import plain, two_ages
 from abs_theory.monte_carlo.conditional import MeanRound
 from abs_theory.monte_carlo.controls import Controls, capped_means
@@ -71,6 +71,7 @@ GROWTH = 0.3, 3  # length of the next stretch of rounds, relative to all before:
 MARGIN = 1.1  # effort that is added to what the errors so far ask for
 MOST_BEYOND, MOST_TILT = 1e-3, 0.005  # probability in the last entry; change of a probability, to give the law its mean
 LARGEST_EXPONENT = 50.0  # of such a change, so that nothing overflows where it fails
+BYTES_PER_TASK = 128.0  # delays in blocks of twice the tasks, sums of four controls of each, times and versions
 FORGOTTEN = 0.2  # share of the rounds, at most, that are not used because the start may linger
 
 
@@ -121,11 +122,13 @@ def steady_states_to_goal(
     >>> [round(float(state.uplinks)) for state in states]
     [1, 2]
     """
+    tasks = _replicates(workers.n) * workers.n
+    check_memory(f"a simulation of n={workers.n} workers", BYTES_PER_TASK * tasks)
     seed = int(rng.integers(1 << 62))
     shared = None
     if workers.equal and not workers.has_atoms:
         caps, means = capped_means(workers)
-        shared = SharedDelays(workers.laws[0], caps, means[0], seed, _replicates(workers.n) * workers.n)
+        shared = SharedDelays(workers.laws[0], caps, means[0], seed, tasks)
     return [_to_goal(workers, k, bound, np.random.default_rng(seed), quick, shared) for k, bound in cells]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from abs_theory.checks import check_k, explains_types
+from abs_theory.checks import check_k, check_memory, explains_types
 from abs_theory.delays.numerics import binomial
 from abs_theory.delays.numerics.bisection import first_time
 from abs_theory.order_stats import counts, over_time
@@ -218,6 +218,8 @@ def first_k_probabilities(delay: Laws, k: int, n: int) -> Array:
 def _among_first_k_at_ties(workers: Workers, k: int) -> Array:
     """The part of ``first_k_probabilities`` from finishing at an atom: there, lower indices go first."""
     times, sizes = over_time.jumps(workers)
+    counted = (workers.n - min(k, workers.n) / 2) * k * min(times.size, ATOMS_AT_ONCE)
+    check_memory(f"the order of n={workers.n} workers that finish at the same time, for k={k},", 8.0 * counted)
     p = np.zeros(workers.n)
     for start in range(0, times.size, ATOMS_AT_ONCE):
         t, size = times[start : start + ATOMS_AT_ONCE], sizes[:, start : start + ATOMS_AT_ONCE]

@@ -179,7 +179,7 @@ def _grid(k: Any, n: Any, max_staleness: Any) -> tuple[NDArray[np.int64], Array]
 def _route(workers: Workers, k: int, theta: float, method: str, chain: bool = True) -> str:
     """How to solve one cell, with or without a Markov chain where it is small enough."""
     finite_mean = all(math.isfinite(law.mean) for law in workers.laws)
-    steady = math.isfinite(theta) or finite_mean
+    steady, few = math.isfinite(theta) or finite_mean, workers.n <= MOST_SIMULATED
     if method == "monte-carlo":
         return method
     if k == workers.n or theta == 0 or (method != "mean-field" and closed_form.applies(workers, k, theta)):
@@ -188,7 +188,7 @@ def _route(workers: Workers, k: int, theta: float, method: str, chain: bool = Tr
         most = markov_chain.MOST_STATES if method == "exact" else MOST_STATES_UNASKED
         if chain and markov_chain.number_of_states(workers, k, theta) <= most:
             return "chain"
-        if k == 1 and math.isinf(theta) and finite_mean and method != "fast":
+        if k == 1 and math.isinf(theta) and finite_mean and method != "fast" and few:
             return "asynchronous"
     laws = repr(workers.laws[0]) if workers.equal else f"{workers.n} workers of {len(workers.laws)} laws"
     cell = f"{laws} with k={k} of n={workers.n} and max_staleness={theta:g}"
@@ -201,7 +201,7 @@ def _route(workers: Workers, k: int, theta: float, method: str, chain: bool = Tr
         raise ValueError(f"no steady state for {cell}: E[X] is infinite and there is no bound; give a max_staleness")
     if method == "mean-field" and workers.has_atoms:
         raise ValueError(f'no mean field for {cell}: the law has atoms; use method="auto", which simulates')
-    small = workers.n <= MOST_SIMULATED and (math.isinf(theta) or theta <= LONGEST_SIMULATED)
+    small = few and (math.isinf(theta) or theta <= LONGEST_SIMULATED)
     return "simulation" if workers.has_atoms or (method == "auto" and small) else "mean-field"
 
 

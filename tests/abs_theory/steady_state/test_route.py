@@ -389,3 +389,23 @@ def test_asynchronous_checks_its_arguments():
 def test_the_limit_checks_its_arguments(delay, share, theta):
     with pytest.raises(ValueError, match=r"must be in|no mean field"):
         mean_field.limit_round_time(delay, share, theta)
+
+
+def test_very_many_workers_are_never_simulated(monkeypatch):
+    """Not even for the staleness of asynchronous SGD: the delays of all replicates would not fit into memory."""
+    monkeypatch.setattr(monte_carlo, "steady_states_to_goal", lambda *_: pytest.fail("simulated"))
+    state = steady_state.abs_sgd(LOGNORMAL, 1, 10_000, None)
+    assert state.method == "exact"
+    assert state.round_time == pytest.approx(LOGNORMAL.mean / 10_000, rel=1e-12)
+    assert float(state.mean_staleness) == pytest.approx(9_999, rel=1e-9)
+
+
+def test_what_can_only_be_simulated_is_refused_before_it_takes_all_memory():
+    with pytest.raises(
+        ValueError, match=r"a simulation of n=1000000 workers would take 15\.3 GiB of memory, more than"
+    ):
+        steady_state.abs_sgd(Deterministic(1.0), 10, 10**6, 3)
+    with pytest.raises(
+        ValueError, match="the order of n=1000000 workers that finish at the same time, for k=1000, would"
+    ):
+        order_stats.first_k_probabilities(Deterministic(1.0), 1000, 10**6)
