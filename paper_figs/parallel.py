@@ -18,7 +18,7 @@ def in_parallel(what: str, calls: list) -> list:
 
 
 def started_processes() -> Generator[None]:
-    """Start the processes that ``in_parallel`` will use, each of which loads what most figures need.
+    """Start the processes that ``in_parallel`` will use.  Each loads what most figures need.
 
     They are ready when the result is exhausted; until then this process can do something else.
     """

@@ -25,7 +25,7 @@ __all__ = ["half_widths", "summary"]
 ROUNDING = 1e-14  # relative, of a share
 MOST_STANDARD_ERRORS = 4.5  # of the mean of a control from 0, exceeded by chance in one of 100 000
 LEAST_SHARE_OF_ITS_OWN = 0.05  # of the deviation of a replicate, that the regression through it does not explain
-LEAST_FREEDOM = 7.0  # where one replicate has all the variance: t is then that of a Poisson number of which 1 was seen
+LEAST_FREEDOM = 7.0  # if one replicate has all the variance: t is then the quantile for a Poisson count of 1
 LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
 
 

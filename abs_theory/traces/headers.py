@@ -292,7 +292,7 @@ def _delivered(name: object, column: pd.Series) -> Mask | None:
 
 
 def _verdicts(key: str, values: pd.Series, any_empty: bool) -> Mask | None:
-    """The same for the distinct ``values`` of a column, of which others may be empty; an empty one is delivered."""
+    """The same for the distinct ``values`` of a column.  A column may have empty cells; an empty one is delivered."""
     texts = values.astype(str).str.strip().str.lower()
     missing = texts.isin(MISSING).to_numpy(bool)
     if missing.all():

@@ -16,16 +16,13 @@ import math
 import numpy as np
 
 from abs_theory.checks import explains_types
-from simulations.measuring.quantity import Quantity, weighted_mean
+from simulations.measuring.quantity import UNKNOWN, Quantity, weighted_mean
 
 FORGETTING = 5.0  # the mean after t updates is over the last t / 5
 DEPTH = 32  # steps that are remembered; products with older ones are not measured
 LAG = 10  # updates after which a single fresh gradient has forgotten most of a step's effect; our choice
 OF_SINGLE = 1.5  # the true drop over the one seen by single fresh gradients: 1 far from equilibrium, 2 - eta h in it
 SQUARE, PRODUCT, NOISE, BENT, MOVED = range(5)  # the channels whose means are kept
-
-
-UNKNOWN = Quantity(math.nan, math.inf)
 
 
 @explains_types
@@ -139,5 +136,7 @@ class GradientMeter:
 
     def _quantity(self, channel: int, row: int) -> Quantity:
         weight = self.weight[channel, row]
-        mean, square = (sums[channel, row] / max(weight, math.ulp(0.0)) for sums in (self.sums, self.squares))
+        if weight <= 0:
+            return UNKNOWN
+        mean, square = self.sums[channel, row] / weight, self.squares[channel, row] / weight
         return weighted_mean(mean, square, weight, self.weight2[channel, row])

@@ -15,13 +15,16 @@ class Quantity(NamedTuple):
     stderr: float  #: its standard error
 
 
+UNKNOWN = Quantity(math.nan, math.inf)
+
+
 def weighted_mean(mean: float, square: float, weight: float, weight2: float) -> Quantity:
     """The mean of weighted values: theirs, that of their squares, the sum of the weights and of their squares.
 
     The weight is as good as that of weight^2 / weight2 equal values.
     """
     if weight <= 0:
-        return Quantity(math.nan, math.inf)
+        return UNKNOWN
     effective = weight * weight / weight2
     if effective < 2:  # one value has no spread
         return Quantity(float(mean), math.inf)
