@@ -85,3 +85,14 @@ CASES = (
         "stsyn": Case(protocols.stsyn(3), local_steps=3),
     }
 )
+
+WHOLE = [name for name, case in CASES.items() if not case.protocol.keeps_going]  # they ask for no partial work
+
+
+def same_iterates(run, tasks):
+    """Whether a live run must have the models of the simulated one, whose ``tasks`` these are.
+
+    Tasks of several steps of one worker in one update draw their mini-batches in turn when they are simulated.
+    """
+    applied = tasks[tasks["applied_version"] > 0]
+    return run.one_step or not applied.duplicated(["applied_version", "worker"]).any()

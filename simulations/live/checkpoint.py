@@ -1,5 +1,6 @@
-"""What is kept of a live run every few seconds, so that it can go on: the model, the books, and where the draws are.
+"""What is kept of a live run every few seconds, so that it can go on.
 
+That is the model, the books, what protocol and policies remember, and where the draws of mini-batches are.
 It is plain data with a digest.  Reading it runs no code.
 """
 
@@ -9,15 +10,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from abs_theory.files import DamagedFileError, read_sealed, write_sealed
+from simulations.live import plain_data
 from simulations.live.engine import LiveEngine, Measured, Message
-from simulations.server import Evaluations, Round, Server, ServerState
+from simulations.server import Evaluations, Remembered, Round, Server, ServerState
 
+FORMAT = 2  # of a checkpoint; one of another format is refused
 MOST_OF_THE_TIME = 0.05  # spent on writing checkpoints; large ones are written less often
 
 
@@ -28,6 +31,13 @@ class Kept(NamedTuple):
     values: dict[int, dict[str, float]]  #: evaluations so far, by version of the model
     streams: list[bytes]  #: of the mini-batches of each worker
     measured: Measured  #: so far
+    forgotten: str  #: why what protocol and policies remember could not be kept; "" if it was
+
+    @property
+    def words(self) -> str:
+        """Where the run goes on, and whether protocol and policies start afresh."""
+        afresh = f"; protocol and policies started afresh: {self.forgotten}" if self.forgotten else ""
+        return f"t={self.state.time:.4g} s, after {self.state.updates} updates{afresh}"
 
 
 class Finished(NamedTuple):
@@ -45,7 +55,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, key: str, every: float):
-        self.folder, self.key, self.every = folder, key, every
+        self.folder, self.key, self.every = folder, f"{FORMAT}\n{key}", every
         self._next = time.monotonic() + every
 
     def load(self, replicate: int) -> Kept | Finished | None:
@@ -65,9 +75,13 @@ class Checkpoints:
         state = kept["state"]
         params = np.frombuffer(base64.b64decode(state["params"]), kept["dtype"])
         rounds = [Round(*row) for row in state["rounds"]]
+        remembered, forgotten = kept["remembered"], kept["forgotten"]
+        if remembered is not None:
+            remembered = Remembered(**cast(Any, plain_data.read(remembered, state["tasks"] or [])))
+        state |= {"params": params, "rounds": rounds, "remembered": remembered}
         values = {int(version): row for version, row in kept["values"].items()}
         streams = [base64.b64decode(text) for text in kept["streams"]]
-        return Kept(ServerState(**{**state, "params": params, "rounds": rounds}), values, streams, measured)
+        return Kept(ServerState(**state), values, streams, measured, forgotten)
 
     def keep(self, replicate: int, server: Server, evaluations: Evaluations, engine: LiveEngine) -> None:
         """Write what the replicate can go on from, if it is time."""
@@ -76,8 +90,15 @@ class Checkpoints:
             return
         state = server.state()
         measured = engine.measured_so_far()
-        plain = {name: getattr(state, name) for name in ServerState.__dataclass_fields__}
+        plain = {name: getattr(state, name) for name in ServerState.__dataclass_fields__ if name != "remembered"}
+        remembered, forgotten = None, ""
+        try:
+            remembered = plain_data.written(vars(state.remembered), state.tasks or [])
+        except plain_data.NotPlainError as problem:
+            forgotten = str(problem)
         kept = {
+            "remembered": remembered,
+            "forgotten": forgotten,
             "state": {**plain, "params": base64.b64encode(state.params.tobytes()).decode()},
             "dtype": state.params.dtype.str,
             "values": evaluations.values,

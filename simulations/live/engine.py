@@ -100,6 +100,7 @@ class Measured:
     planned_seconds: float = 0.0  #: the same by the tables: the time of the last arrival, times ``time_scale``
     late_answers: int = 0  #: answers to tasks that had been dropped
     deaths: int = 0  #: worker processes that ended, hung, or sent numbers that were not finite, and were replaced
+    resumed: list[str] = field(default_factory=list)  #: where it went on from a checkpoint, and what was not kept
 
 
 class LiveEngine(Engine):

@@ -122,6 +122,8 @@ def _one_replicate(
     emulated, most = not isinstance(run.fleet, Real), run.budget.num_updates
     at_first = map(packed_stream, streams(run.seed, replicate, "batch", crew.n))
     crew.forget()
+    if before is not None:
+        before.measured.resumed.append(before.words)
     with tqdm(total=most, unit="update", disable=None, leave=False) as bar:
 
         def engine(jobs: Mapping[int, Job]) -> LiveEngine:

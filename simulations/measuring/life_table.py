@@ -100,7 +100,7 @@ class LifeTables:
 
     def of(self, row: int, running: np.ndarray, time: float) -> Survival:
         """The law of one row; its ``running`` tasks have these ages in seconds."""
-        self._count()
+        self.count()
         delivered, ended, beyond = self.delivered[row], self.ended[row].copy(), self.beyond[row].copy()
         weight = time**FORGETTING
         place = _bins(running)
@@ -131,11 +131,11 @@ class LifeTables:
 
     def keep(self, rows: np.ndarray) -> None:
         """Forget all but these rows, which are numbered anew."""
-        self._count()
+        self.count()
         for name in ("delivered", "ended", "beyond", "squares"):
             setattr(self, name, getattr(self, name)[rows])
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """Count what has been noted; one after the other, so that it does not matter when."""
         if not self._waiting:
             return

@@ -1,7 +1,8 @@
 """All that a server measures, for several rows (replicates) at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from simulations.measuring.life_table import LifeTables, Survival
 from simulations.measuring.losses import LossMeter
 from simulations.measuring.quantity import Quantity
 
+_PARTS = ("tables", "gradients", "losses")  # of a Meter
 Ages = Callable[[], Sequence[float] | np.ndarray]  # of the running tasks, in seconds
 
 
@@ -103,6 +105,17 @@ class Meter:
     def of(self, row: int, time: float, ages: Ages) -> Measured:
         """What has been measured of a row up to ``time``; ``ages`` are those of its running tasks."""
         return Measured(self, row, time, ages)
+
+    def state(self) -> dict[str, object]:
+        """All numbers that it keeps, by part and name; ``go_on_from`` takes them."""
+        self.tables.count()
+        return {**{name: dict(vars(getattr(self, name))) for name in _PARTS}, "messages": self.messages}
+
+    def go_on_from(self, state: Mapping[str, object]) -> None:
+        """Take over what another meter has measured."""
+        for name in _PARTS:
+            vars(getattr(self, name)).update(cast(dict, state[name]))
+        self.messages = cast(np.ndarray, state["messages"])
 
     def keep(self, rows: np.ndarray) -> None:
         """Forget all but these rows, which are numbered anew."""

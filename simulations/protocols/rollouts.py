@@ -78,10 +78,10 @@ def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
     if window is not None:
         check_count("window", window)
 
-    def start(server: Server, workers: list[int]) -> None:
-        """Let as many of these idle workers start as may."""
+    def may_start(server: Server, workers: list[int]) -> list[int]:
+        """As many of these idle workers as may start."""
         started = len(server.jobs) + len(server.accepted) + len(server.queued) + len(server.notes.finished)
-        server.assign(sorted(workers)[: max(most - started, 0)])
+        return sorted(workers)[: max(most - started, 0)]
 
     def on_arrival(server: Server, job: Job) -> None:
         finished: list[Job] = server.notes.finished
@@ -94,18 +94,21 @@ def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
             if (usable := _usable(server, window)) is not None:  # the first of the next batch is there already
                 finished.remove(usable)
                 server.queued.appendleft(usable)
-            start(server, server.idle)
+            server.assign(may_start(server, server.idle))
         elif job.worker not in server.jobs:
-            start(server, [job.worker])
+            server.assign(may_start(server, [job.worker]))
 
     def meanwhile(server: Server, job: Job) -> None:
-        start(server, [job.worker])
+        server.assign(may_start(server, [job.worker]))
 
     def notes() -> SimpleNamespace:
-        return SimpleNamespace(finished=[], places={})
+        return SimpleNamespace(finished=[], places={}, started=0)
 
     bound = None if window is None else (most + window - 2) // k
-    return Protocol(on_arrival, k, bound, batch=True, notes=notes, meanwhile=meanwhile, starters=most)
+    return Protocol(
+        on_arrival, k, bound, batch=True, notes=notes, meanwhile=meanwhile,
+        starters=lambda server: may_start(server, server.idle),
+    )  # fmt: skip
 
 
 def _usable(server: Server, window: int | None) -> Job | None:
@@ -113,11 +116,12 @@ def _usable(server: Server, window: int | None) -> Job | None:
     finished: list[Job] = server.notes.finished
     if window is None or not finished:
         return finished[0] if finished else None
-    places: dict[Job, int] = server.notes.places
-    unused = [*server.jobs.values(), *server.queued, *finished]
-    new = [job for job in unused if job not in places]
-    for job in sorted(new, key=lambda job: (job.start, job.worker)):
-        places[job] = len(places)
+    notes, unused = server.notes, [*server.jobs.values(), *server.queued, *finished]
+    known: dict[Job, int] = notes.places  # in the order of their starts
+    new = sorted((job for job in unused if job not in known), key=lambda job: (job.start, job.worker))
+    places = {job: known[job] for job in unused if job in known}  # those that were used are forgotten
+    places |= zip(new, range(notes.started, notes.started + len(new)), strict=True)
+    notes.places, notes.started = places, notes.started + len(new)
     first = min(finished, key=places.__getitem__)
     return first if places[first] < min(map(places.__getitem__, unused)) + window else None
 

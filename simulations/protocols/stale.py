@@ -37,15 +37,18 @@ def ssp(slack: int) -> Protocol:
     if slack != math.inf:
         check_nonnegative("slack", slack)
 
+    def may_begin(server: Server) -> list[int]:
+        done = server.notes.done
+        most = min(done[worker] for worker in server.workers) + slack
+        return [worker for worker in server.idle if done[worker] <= most]
+
     def on_arrival(server: Server, job: Job) -> None:
         server.accept(job)
         server.update()
-        done = server.notes.done
-        done[job.worker] += 1
-        most = min(done[worker] for worker in server.workers) + slack
-        server.assign(worker for worker in server.idle if done[worker] <= most)
+        server.notes.done[job.worker] += 1
+        server.assign(may_begin(server))
 
-    return Protocol(on_arrival, uses_all=True, notes=lambda: SimpleNamespace(done=Counter()))
+    return Protocol(on_arrival, uses_all=True, starters=may_begin, notes=lambda: SimpleNamespace(done=Counter()))
 
 
 def staleness_aware(k: Policy = 1) -> Protocol:

@@ -91,14 +91,17 @@ def inverse_participation(protocol: Protocol, shares: Sequence[float] | None = N
         told, mean = shares, sum(shares) / server.n
         return lambda worker: mean / told[worker]
 
+    def view(server: Server) -> Server:
+        """What ``protocol`` sees of the server."""
+        return cast(Server, _Weighing(server, weights_of(server), server.notes.own))
+
     def weighing(act: Callable[[Server, Job], None]) -> Callable[[Server, Job], None]:
-        def on_arrival(server: Server, job: Job) -> None:
-            act(cast(Server, _Weighing(server, weights_of(server), server.notes.own)), job)
+        return lambda server, job: act(view(server), job)
 
-        return on_arrival
-
+    starters = protocol.starters
     return replace(
         protocol, on_arrival=weighing(protocol.on_arrival), family=None,
         meanwhile=None if protocol.meanwhile is None else weighing(protocol.meanwhile),
+        starters=None if starters is None else lambda server: starters(view(server)),
         notes=lambda: SimpleNamespace(own=protocol.notes(), heard=Counter()),
     )  # fmt: skip

@@ -6,7 +6,17 @@ from simulations.server.evaluations import Evaluations
 from simulations.server.run import drive, most_in_step, numbered, run_replicate, run_replicates, run_together
 from simulations.server.server import Family, Protocol, Run, Server, check_protocol
 from simulations.server.steps import contribution
-from simulations.server.tasks import Engine, EngineFactory, Entry, Job, NothingComes, Round, ServerState, SimulatedClock
+from simulations.server.tasks import (
+    Engine,
+    EngineFactory,
+    Entry,
+    Job,
+    NothingComes,
+    Remembered,
+    Round,
+    ServerState,
+    SimulatedClock,
+)
 
 __all__ = [
     "Engine",
@@ -19,6 +29,7 @@ __all__ = [
     "Policy",
     "Progress",
     "Protocol",
+    "Remembered",
     "Round",
     "Run",
     "RunBudget",

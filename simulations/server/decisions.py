@@ -53,7 +53,7 @@ class Decisions:
         self.k, self.max_staleness, self.step_size, self.local_steps = 1, math.inf, 0.0, 1
         self.decided = 0.0
         self.k_updates = self.k_reversals = 0
-        self._last: np.ndarray | None = None  # step
+        self.last_step: np.ndarray | None = None  # if a policy may ask about it
 
     @property
     def in_force(self) -> tuple[float, ...]:
@@ -77,10 +77,10 @@ class Decisions:
         """Note whether this step opposes the previous one; only policies that are functions can ask."""
         if not self.moving:
             return
-        if self._last is not None:
-            product = float(np.dot(step, self._last))
+        if self.last_step is not None:
+            product = float(np.dot(step, self.last_step))
             self.k_reversals += (product < 0) - (product > 0)
-        self._last = step
+        self.last_step = step
         self.k_updates += 1
 
     def decide(

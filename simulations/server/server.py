@@ -32,6 +32,7 @@ from simulations.server.tasks import (
     Entry,
     Job,
     NothingComes,
+    Remembered,
     Round,
     ServerState,
     SimulatedClock,
@@ -85,7 +86,8 @@ class Protocol:
     meanwhile: Callable[["Server", Job], None] | None = None
     #: no task is stopped, and every gradient goes into one update: so gradients may be computed before they arrive
     uses_all: bool = False
-    starters: float = math.inf  #: workers that receive the first model; the others wait to be assigned
+    #: the workers that begin when a run begins, or goes on after an interruption; None: all
+    starters: Callable[["Server"], Iterable[int]] | None = None
     cut_off: Sequence[float] | None = None  #: seconds after which each worker gives a task up; None: never
     notes: Callable[[], SimpleNamespace] = SimpleNamespace  #: makes what it remembers during one run
     family: Family | None = None  #: what ``on_arrival`` does, if it is of the ABS family; None: it may do anything
@@ -271,7 +273,7 @@ class Server:
             self._decide(mean_staleness=0.0)
         else:
             self._go_on_from(state)
-        self.assign(self.workers[: int(min(protocol.starters, self.n))])
+        self.assign(self.workers if protocol.starters is None else protocol.starters(self))
 
     # ------------------------------------------------------------------ the clock
     def next_arrival(self, until: float = math.inf) -> Job | None:
@@ -485,6 +487,10 @@ class Server:
         return ServerState(
             self.params, self.time, self.updates, self.loss, self._decisions.in_force, self.books.rounds,
             self.books.tasks, in_progress, self._idle_since,
+            Remembered(
+                self.notes, self.accepted, self._weights, list(self.queued), self._decisions.last_step,
+                None if self._meter is None else self._meter.state(),
+            ),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ inside
@@ -494,6 +500,12 @@ class Server:
         self.books = Books(self.run.keep_tasks, state.rounds, state.tasks)
         self._decisions.in_force = state.decisions
         self._take_decisions()
+        if (remembered := state.remembered) is not None:
+            self.notes, self.accepted, self._weights = remembered.notes, remembered.accepted, remembered.weights
+            self.queued.extend(remembered.queued)
+            self._decisions.last_step = remembered.last_step
+            if self._meter is not None and remembered.measured is not None:
+                self._meter.go_on_from(remembered.measured)
         drawn = Counter(line[0] for line in state.tasks or ())
         for worker, start, version, lost_at in state.in_progress:
             drawn[worker] += 1
@@ -506,6 +518,9 @@ class Server:
         for worker, tasks in drawn.items():
             for _ in range(tasks * self.local_steps):  # the next task takes the next draw
                 self.times[worker].step(0.0, 0)
+        self._planner.go_on_from(self.time, drawn)
+        if self._update_times is not None:
+            deque(islice(self._update_times, state.updates), maxlen=0)
 
     def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
         contributions = gradients if self._single else differences

@@ -1,6 +1,7 @@
 """The books of a run: what was sent, computed, used and lost between two updates, and what became of every task."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -114,11 +115,22 @@ class Books:
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """What a server knows beside the model and the books; another protocol may remember anything in its notes."""
+
+    notes: SimpleNamespace  #: of the protocol
+    accepted: list[Job]  #: gradients delivered since the last update
+    weights: list[float]  #: of these
+    queued: list[Job]  #: gradients that came while the server updated
+    last_step: np.ndarray | None  #: of the model, if a policy may ask whether steps oppose each other
+    measured: dict[str, object] | None  #: for a policy that asks, as ``Meter.state`` gives it
+
+
+@dataclass(frozen=True)
 class ServerState:
     """The model and the books after an update, and what each worker was doing: another server can go on from it.
 
-    Gradients that were delivered and not applied, what the protocol remembers, and what was measured for a policy are
-    not part of it.
+    It is that of the server, which changes it when it goes on.
     """
 
     params: np.ndarray  #: the model
@@ -130,3 +142,4 @@ class ServerState:
     tasks: list[list] | None  #: lines of the table of tasks, if they are kept
     in_progress: list[tuple[int, float, int, float]]  #: worker, start (s), version, lost at (s) of each task
     idle_since: list[float]  #: seconds, for each worker
+    remembered: Remembered | None  #: None: it could not be kept, and protocol and policies start afresh

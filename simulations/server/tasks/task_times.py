@@ -1,6 +1,8 @@
 """When a task will end if it is more than one step: links, local steps, cut-offs, absences."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from simulations.fleets import Times
 from simulations.server.tasks.job import Job
@@ -12,6 +14,16 @@ class TaskPlanner:
     def __init__(self, times: Sequence[Times], cut_off: Sequence[float] | None):
         self.times, self.cut_off = times, cut_off
         self._absence = [None if t.absences is None else next(t.absences, None) for t in times]
+
+    def go_on_from(self, time: float, tasks: Mapping[int, int]) -> None:
+        """Pass what was drawn up to ``time``, at which so many ``tasks`` of each worker had been planned."""
+        for worker, count in tasks.items():
+            for draws in (self.times[worker].download, self.times[worker].upload):
+                if draws is not None:
+                    deque(islice(draws, count), maxlen=0)
+        for worker, absence in enumerate(self._absence):
+            while absence is not None and absence[1] <= time:
+                absence = self._next_absence(worker)
 
     def plan(self, job: Job) -> float:
         """Set when the local steps of a job end, whether it is given up or lost, and when it finishes: the result.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from all_protocols import CASES, N
+from all_protocols import CASES, WHOLE, N, same_iterates
 from cases import every_case
 from scripted import Scripted
 
@@ -18,7 +18,6 @@ from simulations.server import Run, RunBudget, run_replicate
 
 GRACE = 60.0  # seconds; however busy the machine is, a task counts as having ended when it was planned
 FAST = LiveSettings(time_scale=0.0005, grace=GRACE, patience=120.0)
-WHOLE = [name for name, case in CASES.items() if not case.protocol.keeps_going]  # they ask for no partial work
 
 
 def a_run(protocol, fleet, local_steps=1, **options):
@@ -31,24 +30,16 @@ def assert_same(run, crew, iterates=True):
     rounds, tasks = run_replicate(run, 0)
     live = train(run, [0], FAST, crew)
     assert live.tasks.equals(tasks)
+    iterates = iterates and same_iterates(run, tasks)
     columns = list(rounds.columns) if iterates else list(rounds.columns)[: rounds.columns.get_loc("loss")]
     assert live.rounds[columns].equals(rounds[columns])
-
-
-def one_worker_delivers_twice(tasks):
-    """Whether an update has several tasks of one worker."""
-    applied = tasks[tasks["applied_version"] > 0]
-    return applied.duplicated(["applied_version", "worker"]).any()
 
 
 @every_case("name", WHOLE)
 def test_a_live_run_is_the_simulated_one_to_the_last_bit(name, crew):
     case = CASES[name]
     run = a_run(case.protocol, as_fleet(contract.LAWS[1], N), case.local_steps)
-    _, tasks = run_replicate(run, 0)
-    # tasks of several steps of one worker in one update draw their mini-batches in turn when they are simulated
-    in_turn = not run.one_step and one_worker_delivers_twice(tasks)
-    assert_same(run, crew, iterates=not in_turn)
+    assert_same(run, crew)
 
 
 def test_equal_finish_times_are_ordered_by_worker(crew):
