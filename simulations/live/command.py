@@ -1,7 +1,8 @@
 """The command ``python -m simulations live``: run what a TOML file describes on real workers, and compare."""
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -9,6 +10,8 @@ from abs_theory.command_line import Interrupted, check_folder, complaint, new_ap
 from abs_theory.files import locked, replacing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from simulations.experiment import Experiment
     from simulations.live.training import LiveTables
     from simulations.server import Run
@@ -34,7 +37,7 @@ def main(  # noqa: PLR0913
     allow: Annotated[list[str] | None, option("MODULE", "module that FILE may name, and that may run code")] = None,
 ) -> None:
     check_folder("--out", out)
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     from abs_theory.checks import check_positive
     from simulations.experiment import Experiment
@@ -61,31 +64,48 @@ def main(  # noqa: PLR0913
             raise Interrupted(f"interrupted; {goes_on}") from None
         except OSError as problem:
             raise OSError(f"{complaint(problem)}; {goes_on}") from None
-        write_results(out, file, experiment, run, live)
+        how = f"{run.fleet.n} workers ({engine}), {'real delays' if real else f'delays emulated, times {time_scale:g}'}"
+        again = [str(file), "--out", str(out), *["--real"] * real, *(f"--allow={module}" for module in allow or ())]
+        defaults = asdict(LiveSettings())
+        chosen = {name: value for name, value in asdict(settings).items() if value != defaults[name]}
+        again += [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
+        write_results(out, file, experiment, run, live, how, again)
 
 
-def write_results(out: Path, file: Path, experiment: "Experiment", run: "Run", live: "LiveTables") -> None:
-    """Write the tables and the report, and print them."""
+def write_results(
+    out: Path, file: Path, experiment: "Experiment", run: "Run", live: "LiveTables", how: str, again: list[str]
+) -> None:
+    """Write the tables, the report and its page, and print them; ``again`` are the arguments of the command."""
+    from dataclasses import replace
+
     from simulations.live import report
+    from simulations.live.page import page
     from simulations.live.trace import as_trace
+    from simulations.plot import Runs
 
-    simulated = experiment.run(n_jobs=1)
-    simulated = simulated[0] if isinstance(simulated, tuple) else simulated
-    if live.rounds.empty or simulated.empty:
+    tables = cast("tuple[pd.DataFrame, pd.DataFrame]", replace(experiment, jobs=True).run(n_jobs=1))
+    simulated = Runs(*tables)
+    if live.rounds.empty or simulated.rounds.empty:
         raise ValueError(f"{file}: the budget ends before the first update: there is nothing to write")
     messages = report.messages_table(experiment.which, live.measured)
     first = experiment.which[0]
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))
     tables = {"table": live.rounds, "tasks": live.tasks, "trace": trace, "messages": messages}
-    for name, table in tables.items():
-        with replacing(out / f"{name}.csv") as written:
-            written.write(table.to_csv(index=False).encode())
-        print(out / f"{name}.csv")
-    comparison = report.comparison(run, live.rounds, simulated, report.predicted(run, simulated))
-    words = report.text(comparison, messages, live.measured, len(experiment.which))
-    with replacing(out / "report.txt") as written:
-        written.write(f"{words}\n".encode())
-    print(out / "report.txt")
+    texts = {f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
+    theory = report.predicted(run, simulated.rounds)
+    comparison = report.comparison(run, live.rounds, simulated.rounds, theory)
+    overheads, events = report.overheads(messages), report.events(experiment.which, live.measured)
+    words = report.text(comparison, overheads, events, len(experiment.which))
+    runs = {"simulated": simulated, "live": Runs(live.rounds, live.tasks)}
+    texts["report.txt"] = f"{words}\n"
+    texts["report.html"] = page(
+        file.name, how, runs, theory, run.fleet.n, comparison, overheads, events,
+        f"python -m simulations live {shlex.join(again)}", experiment.to_toml(),
+    )  # fmt: skip
+    for name, text in texts.items():
+        with replacing(out / name) as written:
+            written.write(text.encode())
+        print(out / name)
     print(printable(f"\n{words}"))
 
 

@@ -17,8 +17,16 @@ from simulations.server import Run
 
 BATCHES = 10  # of successive rounds of a replicate, whose means are taken as independent
 FEWEST_ROUNDS = 5  # of a batch
+ROUND_TIME = "round time (s)"
+
+
+def round_times(rounds: pd.DataFrame) -> pd.Series:
+    """Seconds of each round of a replicate."""
+    return rounds["time"].diff().fillna(rounds["time"])
+
+
 QUANTITIES: dict[str, Callable[[pd.DataFrame, int], pd.Series]] = {  # of each round, from the table of a replicate
-    "round time (s)": lambda rounds, n: rounds["time"].diff().fillna(rounds["time"]),
+    ROUND_TIME: lambda rounds, n: round_times(rounds),
     "mean staleness": lambda rounds, n: rounds["mean_staleness"],
     "restarts per round": lambda rounds, n: rounds["restarts"],
     "messages per round": lambda rounds, n: rounds["uplinks"] + rounds["downlinks"],
@@ -82,31 +90,42 @@ OVERHEADS = {
 }
 
 
-def overhead_text(messages: pd.DataFrame, measured: Sequence[Measured]) -> str:
-    """The measured time of messages in milliseconds of the clock, and the faults that happened."""
-    lines = ["Measured per task, in milliseconds of the clock: median, and 95 % are below"]
+def overheads(messages: pd.DataFrame) -> pd.DataFrame:
+    """The measured time of tasks and messages, in milliseconds of the clock: one row for each of the OVERHEADS."""
+    rows = []
     for column, words in OVERHEADS.items():
         values = 1e3 * messages[column].dropna().to_numpy()
         if len(values):
-            lines.append(f"  {words:<56} {np.median(values):8.3f} {np.quantile(values, 0.95):8.3f}")
+            rows.append((words, float(np.median(values)), float(np.quantile(values, 0.95))))
+    return pd.DataFrame(rows, columns=["per task (ms)", "median", "95 % are below"])
+
+
+def events(replicates: Sequence[int], measured: Sequence[Measured]) -> list[str]:
+    """What happened to workers and to the run, and how long it took; one line each."""
     deaths, late = (sum(getattr(part, name) for part in measured) for name in ("deaths", "late_answers"))
-    lines.append(f"Workers replaced: {deaths}; answers to tasks that had been dropped, not used: {late}.")
+    lines = [f"Workers replaced: {deaths}; answers to tasks that had been dropped, not used: {late}."]
+    for number, part in zip(replicates, measured, strict=True):
+        lines += [f"Replicate {number} was interrupted, and went on from a checkpoint at {at}." for at in part.resumed]
     seconds, planned = (sum(getattr(part, name) for part in measured) for name in ("clock_seconds", "planned_seconds"))
-    lines.append(f"By the clock of the machine the run took {seconds:.3f} s, by its tables {planned:.3f} s.")
-    return "\n".join(lines)
+    return [*lines, f"By the clock of the machine the run took {seconds:.3f} s, by its tables {planned:.3f} s."]
 
 
-def text(table: pd.DataFrame, messages: pd.DataFrame, measured: Sequence[Measured], replicates: int) -> str:
-    """The report in plain text."""
-    runs = "1 run" if replicates == 1 else f"{replicates} runs"
+def text(table: pd.DataFrame, costs: pd.DataFrame, lines: Sequence[str], runs: int) -> str:
+    """The report in plain text: the comparison, the overheads, the events."""
     shown = table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
-    return f"Predicted, simulated with the same seeds, and live: {runs}\n{shown}\n\n{overhead_text(messages, measured)}"
+    measured = [
+        f"  {words:<56} {median:8.3f} {most:8.3f}" for words, median, most in costs.itertuples(index=False, name=None)
+    ]
+    return "\n".join([
+        f"Predicted, simulated with the same seeds, and live: {runs} run{'s' * (runs > 1)}", shown, "",
+        "Measured per task, in milliseconds of the clock: median, and 95 % are below", *measured, *lines,
+    ])  # fmt: skip
 
 
 def _of_theory(theory: SteadyState, quantity: str, n: int) -> float:
     worker_seconds = n * float(theory.round_time)
     values = {
-        "round time (s)": theory.round_time,
+        ROUND_TIME: theory.round_time,
         "mean staleness": theory.mean_staleness,
         "restarts per round": theory.restarts,
         "messages per round": cast(float, theory.uplinks) + cast(float, theory.downlinks),

@@ -40,13 +40,23 @@ def test_it_writes_the_table_of_a_simulation_a_trace_and_a_report(run):
     trace = traces.read(out / "trace.csv")
     assert trace.n == 3
     assert not trace.attempts["observed"].all()  # restarted tasks are censored
-    assert printed.split()[:5] == [str(out / name) for name in OUTPUT]
+    assert printed.split()[:6] == [str(out / name) for name in OUTPUT]
     report = (out / "report.txt").read_text()
     for words in "round time (s)", "theory", "simulated", "live", "Workers replaced: 0":
         assert words in report
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 1
+    for words in (
+        "round time (s)",
+        "the gradient",
+        "Workers replaced: 0",
+        "--time-scale=0.001 --grace=60.0",
+        "[protocol]",
+    ):
+        assert words in page
 
 
-OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt"]
+OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt", "report.html"]
 
 
 @pytest.mark.parametrize(
