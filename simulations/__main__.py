@@ -18,7 +18,7 @@ from abs_theory.command_line import Interrupted, new_app, option, printable, run
 from simulations.sweeps import BACKENDS, FORMATS
 
 if TYPE_CHECKING:  # loading it takes long
-    import pandas as pd
+    from simulations.sweeps import Sweep
 
 app = new_app()
 COMMANDS = {  # beside the one that takes a file
@@ -65,8 +65,7 @@ def main(  # noqa: PLR0913
     )
 
     execution.check_backend(backend)
-    if target is not None:
-        _read_target(target)
+    asked = None if target is None else _read_target(target)
     sweep = Sweep.from_toml(file, allow or ())
     if list_:
         for line in report.finished_lines(sweep, out):
@@ -76,6 +75,8 @@ def main(  # noqa: PLR0913
         refused = sweep.check()
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None
+    if asked is not None:
+        _check_column(sweep, asked[0])
     with Store(out) as store:  # one lock: results of one sweep are never under the configuration of another
         note = folder.claim(store, sweep)
         if refused:
@@ -87,11 +88,7 @@ def main(  # noqa: PLR0913
             for path in [*folder.write_tables(store, outcome, format), note]:
                 print(path)
             if not outcome.table.empty:
-                aim, words = summary.target_of(sweep, outcome) if target is None else (_read_target(target), "as asked")
-                if aim is not None and aim[0] not in outcome.table:
-                    raise ValueError(
-                        f"--target must name a column of the table, got {aim[0]!r}: {_columns(outcome.table)}"
-                    )
+                aim, words = summary.target_of(sweep, outcome) if asked is None else (asked, "as asked")
                 table = summary.results(sweep, outcome, aim)
                 # a target that is made from the results is missed by some, which is no news
                 notices = summary.notices(sweep, outcome, aim if target or words == summary.CONFIGURED else None)
@@ -113,10 +110,18 @@ def main(  # noqa: PLR0913
     return int(outcome.cells["error"].any())
 
 
-def _columns(table: "pd.DataFrame") -> str:
-    """The names of the columns with evaluations of the model."""
-    names = list(table.columns)
-    return ", ".join(names[names.index("loss") :])
+def _check_column(sweep: "Sweep", column: str) -> None:
+    """Raise ValueError unless a cell evaluates this column."""
+    evaluated: dict[str, None] = {}
+    for _, experiment in sweep.experiments:
+        try:
+            columns = experiment.as_run.evaluated
+        except (Exception, SystemExit):  # of a cell that is refused
+            continue
+        if column in columns:
+            return
+        evaluated |= dict.fromkeys(columns)
+    raise ValueError(f"--target must name an evaluated column, got {column!r}: {', '.join(evaluated)}")
 
 
 def _read_target(text: str) -> tuple[str, float]:

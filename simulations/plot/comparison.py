@@ -43,7 +43,7 @@ def compare(
     "update" and "communication".  With a ``target``, a column and a value to reach, a last row of panels has the
     median time, rounds and messages to it with 95 % intervals; runs that miss it count as longer than they were
     watched (``record.to_target``, which explains ``time_budget``).  A run reaches the target when its curve first does.
-    Intervals of less than 6 runs are too narrow (``record.median``).  ``axes`` are panels to draw in, row by row.
+    Of fewer than 6 runs these are their range (``record.median``).  ``axes`` are panels to draw in, row by row.
 
     Raises ValueError if runs were evaluated less than twice: give ``eval_every`` to ``simulate``.
 

@@ -28,9 +28,10 @@ def to_targets(
     """Seconds, rounds and messages until the runs first reach ``target``, one row for each name.
 
     ``target`` is a column and a value: a loss or norm to fall to, an accuracy to rise to.  Each quantity has its
-    Kaplan-Meier median and the ends of its 95 % interval (``time``, ``time_low``, ``time_high`` ...); inf is "not
-    reached".  ``reached`` of ``replicates`` runs reached the target.  ``time_budget`` and ``replicates`` are as in
-    ``record.to_target``: with them, runs that ended early or made no update count as misses of full length.
+    Kaplan-Meier median and the ends of its 95 % interval (``time``, ``time_low``, ``time_high`` ...), of fewer than 6
+    runs the ends of their range.  inf is "not reached".  ``reached`` of ``replicates`` runs reached the target.
+    ``time_budget`` and ``replicates`` are as in ``record.to_target``: with them, runs that ended early or made no
+    update count as misses of full length.
 
     >>> from simulations.experiment import simulate
     >>> from simulations.problems import NoisyQuadratic

@@ -16,9 +16,10 @@ __all__ = ["CONFIGURED", "CellRuns", "cells_of", "results", "results_text", "tar
 
 MOST_LETTERS = 20  # of one value in a picture
 CONFIGURED = "the target of the configuration"
+FEWEST_RUNS = 6  # of a 95 % interval; the range of r runs holds the median with probability 1 - 2**(1 - r)
 Target = tuple[str, float]  # a column and the value to reach
 NAMES = {  # what the printed table calls its columns
-    "reached": "reached", "time": "seconds", "interval": "95 % interval", "update": "rounds",
+    "reached": "reached", "time": "seconds", "update": "rounds",
     "communication": "messages", "loss": "final loss", "staleness": "staleness", "restarts": "restarts",
     "unused": "unused",
 }  # fmt: skip
@@ -95,8 +96,8 @@ def results(sweep: Sweep, outcome: execution.Outcome, target: Target | None = No
     - ``cell`` is its number, ``name`` says in which values it differs from the others;
     - ``reached`` of ``finished`` runs reached the ``target``, a column and a value (None: these columns are left out);
       ``time`` (s), ``update`` and ``communication`` (messages) are Kaplan-Meier medians over all of them, with
-      ``time_low`` and ``time_high`` the 95 % interval; inf: not reached.  A run that missed the target counts as longer
-      than it was watched, and a run that made no update is a miss, too;
+      ``time_low`` and ``time_high`` the 95 % interval, of fewer than 6 runs their range; inf: not reached.  A run that
+      missed the target counts as longer than it was watched, and a run that made no update is a miss, too;
     - ``loss``: median over runs of the loss at their end, inf if half of them diverged (``diverged`` counts them);
     - ``staleness``: mean over the gradients applied, in updates; ``restarts``: workers per update;
     - ``unused``: share of the seconds that workers computed whose result was not used.
@@ -155,7 +156,7 @@ def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
             shown[column] = [_number(value) if math.isfinite(value) else "not" for value in table[column]]
             if column == "time":
                 ends = table[["time_low", "time_high"]].to_numpy()
-                shown["interval"] = [f"{_number(low)} to {_number(high)}" for low, high in ends]
+                shown[interval_name(table)] = [f"{_number(low)} to {_number(high)}" for low, high in ends]
     for column in ("loss", "staleness", "restarts"):
         if column in table:
             shown[column] = [_number(value) if math.isfinite(value) else _missing(value) for value in table[column]]
@@ -168,6 +169,18 @@ def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
         lines.insert(0, f"seconds, rounds and messages to {in_words(target)}, {words}: medians")
     cells = [f"cell {cell}: {name}" for cell, name in table[["cell", "name"]].to_numpy()] if len(table) > 1 else []
     return "\n".join([*cells, *lines, shown.rename(columns=NAMES).to_string(index=False)])
+
+
+def interval_name(table: pd.DataFrame) -> str:
+    """What ``time_low`` to ``time_high`` is, for the runs of all cells of this table."""
+    counts = set(table["finished"])
+    if min(counts) >= FEWEST_RUNS:
+        return "95 % interval"
+    if len(counts) == 1:
+        (runs,) = counts
+        return f"range of {runs} run{'s' * (runs != 1)}"
+    few = f"range of fewer than {FEWEST_RUNS} runs"
+    return few if max(counts) < FEWEST_RUNS else f"95 % interval, or {few}"
 
 
 def in_words(target: Target) -> str:

@@ -1,5 +1,6 @@
 """Notices where a run is likely to disappoint: what was seen, and what usually helps."""
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import explains_types
+from simulations import protocols
 from simulations.record import diverged, rises
 from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words, unused_share
 from simulations.sweeps import Sweep, execution
@@ -37,7 +39,7 @@ def notices(sweep: Sweep, outcome: execution.Outcome, target: Target | None = No
     >>> sweep = Sweep(base)
     >>> print(*notices(sweep, run_sweep(sweep, n_jobs=1)))
     k_sync: no gradient of worker 4 was applied in the first 100 updates: its data is not learned from; raise \
-max_staleness or k, or leave it out
+k, or leave it out
     """
     lines: dict[str, list[str]] = {}
     for cell in cells_of(sweep, outcome):
@@ -66,17 +68,19 @@ def _of_cell(cell: CellRuns, target: Target | None) -> Iterator[str]:
     rounds, runs = cell.rounds, len(cell.finished)
     if rounds.empty:
         return
+    to_wait, to_bound = _knobs(cell)
     if infinite := int(diverged(rounds).sum()):
-        yield f"{infinite} of {runs} runs diverged: lower step_size, or raise k, or lower max_staleness"
+        more = (f"raise {to_wait}" if to_wait else "", f"lower {to_bound}" if to_bound else "")
+        yield f"{infinite} of {runs} runs diverged: {', or '.join(filter(None, ('lower step_size', *more)))}"
     losses = rounds.dropna(subset="loss").groupby("replicate")["loss"]
     rose = int((np.isfinite(losses.last()) & (losses.last() > RISE * losses.first())).sum())
     if rose:
         yield f"in {rose} of {runs} runs the loss rose, to more than {RISE:g} times its first value: lower step_size"
     share = unused_share(rounds, cell.experiment.n)
     if share > MUCH_UNUSED:
-        cures = [word for word, column in _CURES.items() if rounds[column].sum() > 0] or [
-            "check how long workers stay, and what is cut off"
-        ]
+        happened = [column for column in ("restarts", "discarded") if rounds[column].sum() > 0]
+        cures = [_cure(column, to_wait, to_bound) for column in happened]
+        cures = cures or ["check how long workers stay, and what is cut off"]
         yield f"{100 * share:.0f} % of the computing was not used: {'; '.join(cures)}"
     yield from _unheard(cell)
     if target is not None and target[0] in rounds:
@@ -91,10 +95,28 @@ def _of_cell(cell: CellRuns, target: Target | None) -> Iterator[str]:
             )
 
 
-_CURES = {  # what may help if this happened
-    "workers restart; where stalls are rare and long this saves time, else raise max_staleness": "restarts",
-    "gradients are discarded; raise k, or the staleness that the protocol allows": "discarded",
-}
+TO_WAIT = ("k", "batch", "buffer")  # what protocols call the gradients that an update waits for
+TO_BOUND = {"ringmaster": "threshold"}  # and the staleness that they allow; others: max_staleness
+
+
+def _knobs(cell: CellRuns) -> tuple[str, str]:
+    """What the protocol calls the number of gradients to wait for, and the staleness it allows; "" if it has none."""
+    table = cell.experiment.protocol
+    name, arguments = (table, {}) if isinstance(table, str) else (str(table["name"]), table)
+    factory = getattr(protocols, name, None)
+    known = {*arguments, *(inspect.signature(factory).parameters if callable(factory) else ())}
+    to_bound = TO_BOUND.get(name, "max_staleness")
+    return next((knob for knob in TO_WAIT if knob in known), ""), to_bound if to_bound in known else ""
+
+
+def _cure(column: str, to_wait: str, to_bound: str) -> str:
+    """What may help if this happened."""
+    if column == "restarts":
+        knob = to_bound or to_wait
+        otherwise = f", else raise {knob}" if knob else ""
+        return f"workers restart; where stalls are rare and long this saves time{otherwise}"
+    knobs = " or ".join(filter(None, (to_wait, to_bound)))
+    return f"gradients are discarded; raise {knobs}" if knobs else "gradients are discarded, as the protocol demands"
 
 
 def _unheard(cell: CellRuns) -> Iterator[str]:
@@ -110,9 +132,11 @@ def _unheard(cell: CellRuns) -> Iterator[str]:
         numbers = [str(worker + 1) for worker in unheard[:5]] + (["..."] if len(unheard) > 5 else [])
         which = f"worker {numbers[0]}" if len(unheard) == 1 else f"{len(unheard)} workers ({', '.join(numbers)})"
         data, one = ("its data is", "it") if len(unheard) == 1 else ("their data are", "them")
+        to_wait, to_bound = _knobs(cell)
+        cures = [f"raise {' or '.join(filter(None, (to_bound, to_wait)))}, or "] if to_wait or to_bound else []
         yield (
-            f"no gradient of {which} was applied in the first {len(rounds)} updates: {data} not learned from; raise "
-            f"max_staleness or k, or leave {one} out"
+            f"no gradient of {which} was applied in the first {len(rounds)} updates: {data} not learned from; "
+            f"{''.join(cures)}leave {one} out"
         )
 
 

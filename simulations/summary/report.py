@@ -12,7 +12,7 @@ from abs_theory.files import replacing
 from abs_theory.pages import inline_svg, render
 from simulations import plot
 from simulations.plot import Runs
-from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words
+from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words, interval_name
 from simulations.summary.noticed import first_tasks
 from simulations.sweeps import Store, Sweep, execution, versions
 
@@ -90,7 +90,7 @@ def _rows(table: pd.DataFrame, target: Target | None) -> list[dict[str, str]]:
         if target is not None:
             shown["reached"] = f"{row['reached']} of {row['finished']}"
             shown["seconds"] = _number(row["time"], "not reached")
-            shown["95 % interval"] = f"{_number(row['time_low'])} to {_number(row['time_high'], 'never')}"
+            shown[interval_name(table)] = f"{_number(row['time_low'])} to {_number(row['time_high'], 'never')}"
             shown["rounds"], shown["messages"] = _number(row["update"]), _number(row["communication"])
         shown["final loss"] = _number(row.get("loss"), "diverged")
         for key in ("staleness", "restarts"):

@@ -151,11 +151,12 @@ def test_times_are_measured_to_the_target_that_is_asked_for(run, toml, tmp_path)
     assert "messages to loss <= 0.4, as asked" in printed
     for words, message in (
         ("loss", "must be COLUMN=VALUE"),
-        ("zeal=1", "must name a column of the table, got 'zeal': loss"),
+        ("zeal=1", "must name an evaluated column, got 'zeal': loss"),
     ):
-        status, _, complained = run(path, "--out", tmp_path / "out", "--jobs", 1, "--target", words)
+        status, _, complained = run(path, "--out", tmp_path / "other", "--jobs", 1, "--target", words)
         assert (status, complained.count("\n")) == (2, 1)
         assert message in complained
+        assert not (tmp_path / "other").exists()  # before anything is run
 
 
 # ---------------------------------------------------------------------- what it says

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from simulations import summary
 from simulations.record import median, to_target
-from simulations.summary.cell_results import cells_of
+from simulations.summary.cell_results import cells_of, interval_name
 from simulations.sweeps import Sweep, run_sweep
 
 BASE = {
@@ -112,6 +113,38 @@ def test_no_notice_where_all_is_well():
 )  # fmt: skip
 def test_what_is_likely_to_disappoint_is_said(words, changes):
     assert sum(words in line for line in notices(**changes)) == 1
+
+
+def test_a_notice_names_only_what_the_protocol_can_be_told():
+    def told(protocol, **changes):
+        return next(line.partition(": ")[2] for line in notices(protocol=protocol, **changes))
+
+    unused, wild = {"eval_every": 30.0}, {"step_size": 1e30, "time_budget": 5.0}
+    restarts = "workers restart; where stalls are rare and long this saves time"
+    assert told({"name": "k_sync", "k": 1}, **unused).endswith(f"not used: {restarts}, else raise k")
+    assert told({"name": "abs_sgd", "k": 1, "max_staleness": 0}, **unused).endswith(
+        f"{restarts}, else raise max_staleness"
+    )
+    assert told({"name": "ringmaster", "threshold": 1}, **unused).endswith(f"{restarts}, else raise threshold")
+    assert told({"name": "rennala", "batch": 1}, **unused).endswith("not used: gradients are discarded; raise batch")
+    diverged = "5 of 5 runs diverged: lower step_size"
+    assert told("asynchronous", **wild) == diverged
+    assert told({"name": "k_async", "k": 2}, **wild) == f"{diverged}, or raise k"
+    assert told({"name": "ringmaster", "threshold": 3}, **wild) == f"{diverged}, or lower threshold"
+    assert told({"name": "fedbuff", "buffer": 2}, **wild) == f"{diverged}, or raise buffer"
+
+
+def test_the_ends_of_an_interval_are_called_what_they_are():
+    names = {(1, 1): "range of 1 run", (3, 3): "range of 3 runs", (6, 9): "95 % interval",
+             (2, 4): "range of fewer than 6 runs", (5, 6): "95 % interval, or range of fewer than 6 runs"}  # fmt: skip
+    for finished, name in names.items():
+        assert interval_name(pd.DataFrame({"finished": finished})) == name
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3, 4, 5])
+def test_the_interval_of_few_runs_is_their_range(runs):
+    values = pd.Series(np.random.default_rng(runs).permutation(runs) + 1.0)
+    assert median(values, pd.Series([True] * runs))[1:3] == (1.0, runs)
 
 
 def test_a_worker_is_heard_of_once_the_server_waits_for_it():

@@ -29,7 +29,14 @@ def text():
 
 def test_the_page_has_table_curves_timeline_configuration_versions_and_the_command(text):
     assert text.count("<svg") == 2
-    for part in ("&lt;b&gt; is no tag", "95 % interval", "k=3", "python -m simulations run.toml", "numpy 2", "[sweep]"):
+    for part in (
+        "&lt;b&gt; is no tag",
+        "range of 2 runs",
+        "k=3",
+        "python -m simulations run.toml",
+        "numpy 2",
+        "[sweep]",
+    ):
         assert part in text
     assert "has delivered, waits" in text or "<use" in text
 
