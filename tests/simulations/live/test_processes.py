@@ -6,11 +6,10 @@ import subprocess
 import sys
 import time
 import types
-from pathlib import Path
 
 import pytest
 from cases import every_case
-from faults import ROOT, WITHIN
+from faults import ROOT, WITHIN, descendants, is_running
 
 from abs_theory.delays import Deterministic, ShiftedExponential
 from simulations import contract, live, protocols
@@ -130,28 +129,6 @@ problem = Faulty((1.0,), 0.1, mark=sys.argv[1])
 live.run(protocols.asynchronous(), problem, Deterministic(1.0), 4, step_size=.1, num_updates=10**6, seed=0,
          time_scale=.01)
 """
-
-
-def descendants(process):
-    """The processes that this one has started, and those that they have started."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has ended meanwhile
-            continue
-    found, new = set(), {process}
-    while new:
-        new = {child for child, parent in parents.items() if parent in new} - found
-        found |= new
-    return found
-
-
-def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.slow
