@@ -20,8 +20,10 @@ from abs_theory.bounds import Constants
 from abs_theory.choose import Budget, Goal, Search, Target
 from abs_theory.command_line import (
     Command,
+    all_or_none,
     check_file,
     check_folder,
+    column_roles,
     new_app,
     one_line,
     option,
@@ -256,16 +258,12 @@ def plan_(  # noqa: PLR0913
     of_one = {**given, "-n": n, "--rounds": rounds, "--price": price, "--for": recipe_for, "--since": since}
     if after is not None and (used := [name for name, value in of_one.items() if value is not None]):
         raise ValueError(f"two traces are compared without a plan: leave out {', '.join(used)}, or AFTER")
-    if missing := [name for name, value in given.items() if value is None]:
-        if len(missing) < len(given):
-            raise ValueError(f"the time to a target takes --L, --sigma2, --gap and --target; {missing[0]} is missing")
-        constants = None
-    else:
-        constants = Constants(L, sigma2, gap)  # pyright: ignore[reportArgumentType]
+    known = all_or_none("the time to a target", given)
+    constants = Constants(L, sigma2, gap) if known else None  # pyright: ignore[reportArgumentType]
     if warmup != "auto" and not warmup.isdecimal():
         raise ValueError(f'warmup must be a whole number >= 0, or "auto", got {warmup!r}')
     skip = warmup if warmup == "auto" else int(warmup)
-    roles = _roles(columns or [])
+    roles = column_roles(columns or [], several="worker")
 
     def read(path: Path) -> traces.Trace:
         working_on(f"reading {path.name}")
@@ -317,21 +315,6 @@ def _print_recipe(result: "Plan", name: str | None) -> None:
 app.command("rollouts", cls=Command, short_help="Modes of asynchronous RL of language models, and which to use.")(
     rollouts.rollouts
 )
-
-
-def _roles(options: list[str]) -> dict[str, str | list[str]]:
-    """The value of --columns: the column of each role, or all columns with the role worker."""
-    pairs = [pair.partition("=") for text in options for pair in text.split(",")]
-    if wrong := [role for role, equals, name in pairs if not (role and equals and name)]:
-        raise ValueError(f"--columns must be pairs ROLE=NAME with commas between them, got {wrong[0]!r}")
-    roles: dict[str, str | list[str]] = {}
-    for role, _, name in pairs:
-        earlier = roles.get(role.strip(), [])
-        names = [*([earlier] if isinstance(earlier, str) else earlier), name.strip()]
-        roles[role.strip()] = names if len(names) > 1 else names[0]
-    if twice := [role for role, names in roles.items() if isinstance(names, list) and role != "worker"]:
-        raise ValueError(f"--columns must name one column for each role but worker, got {twice[0]} twice")
-    return roles
 
 
 def _as_options(text: str) -> str:

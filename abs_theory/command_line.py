@@ -12,7 +12,7 @@ import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from errno import ENOSPC
@@ -26,8 +26,8 @@ from typer.models import OptionInfo
 from abs_theory import __version__
 
 __all__ = [
-    "INTERRUPTED", "Command", "Interrupted", "check_file", "check_folder", "complaint", "new_app", "one_line",
-    "option", "option_of", "printable", "run_app", "warn", "working_on", "wrapped",
+    "INTERRUPTED", "Command", "Interrupted", "all_or_none", "check_file", "check_folder", "column_roles", "complaint",
+    "new_app", "one_line", "option", "option_of", "printable", "run_app", "warn", "working_on", "wrapped",
 ]  # fmt: skip
 
 CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE
@@ -195,6 +195,42 @@ def _interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# ---------------------------------------------------------------- options that belong together
+
+
+def column_roles(options: Iterable[str], several: str = "") -> dict[str, str | list[str]]:
+    """The values of --columns, ROLE=NAME with commas between: the column of each role, all of the role ``several``.
+
+    >>> column_roles(["round=step,worker=a", "worker=b"], several="worker")
+    {'round': 'step', 'worker': ['a', 'b']}
+    """
+    pairs = [pair.partition("=") for text in options for pair in text.split(",")]
+    if wrong := [role for role, equals, name in pairs if not (role and equals and name)]:
+        raise ValueError(f"--columns must be pairs ROLE=NAME with commas between them, got {wrong[0]!r}")
+    roles: dict[str, str | list[str]] = {}
+    for role, _, name in pairs:
+        earlier = roles.get(role.strip(), [])
+        names = [*([earlier] if isinstance(earlier, str) else earlier), name.strip()]
+        roles[role.strip()] = names if len(names) > 1 else names[0]
+    if twice := [role for role, names in roles.items() if isinstance(names, list) and role != several]:
+        but = f" but {several}" if several else ""
+        raise ValueError(f"--columns must name one column for each role{but}, got {twice[0]} twice")
+    return roles
+
+
+def all_or_none(what: str, options: Mapping[str, object]) -> bool:
+    """Whether the ``options`` of ``what`` are given; raises ValueError if only some are.
+
+    >>> all_or_none("the time to a target", {"--L": 1.0, "--gap": 2.0})
+    True
+    """
+    missing = [name for name, value in options.items() if value is None]
+    if missing and len(missing) < len(options):
+        *first, last = options
+        raise ValueError(f"{what} takes {', '.join(first)} and {last}; {missing[0]} is missing")
+    return not missing
 
 
 # ---------------------------------------------------------------- text for the terminal

@@ -88,7 +88,11 @@ def key_of(name: object) -> str:
 
 
 def base_of(name: object) -> tuple[str, str | None]:
-    """The key of a name without the unit at its end, and that unit."""
+    """The key of a name without the unit at its end, and that unit.
+
+    >>> base_of("Step time (ms)"), base_of("num_tokens")
+    (('steptime', 'ms'), ('numtokens', None))
+    """
     match = UNIT_AT_END.fullmatch(str(name).strip())
     if match:
         unit = unit_name((match[2] or match[3]).lower())
