@@ -163,28 +163,36 @@ class TrainerState(SteadyState):
     (0.62, [1.0, 0.0])
     """
 
-    queued_staleness: float = 0.0  #: the part of the mean staleness that passes in the queue; the rest in flight
-    dropped: float = 0.0  #: finished tasks that no update uses
-    trainer_busy: float = 0.0  #: share of time in which the trainer is busy
-    trained_length: float = 0.0  #: mean seconds of a trained task
-    #: lengths in seconds, and the probability that a started task of this length is trained
+    queued_staleness: Values = 0.0  #: the part of the mean staleness that passes in the queue; the rest in flight
+    dropped: Values = 0.0  #: finished tasks that no update uses
+    trainer_busy: Values = 0.0  #: share of time in which the trainer is busy
+    trained_length: Values = 0.0  #: mean seconds of a trained task
+    #: lengths in seconds, and the probability that a started task of this length is trained; shape (..., lengths)
     shares: tuple[Array, Array] = (np.zeros(1), np.ones(1))
 
     @property
-    def lost_share(self) -> float:
+    def lost_share(self) -> Values:
         """Share of the tasks that are not trained, among those that end in any way."""
-        lost = float(self.restarts) + self.dropped
-        return lost / (float(self.uplinks) + float(self.restarts))
+        return (self.restarts + self.dropped) / (self.uplinks + self.restarts)
 
     def trained_share(self, at: ArrayLike) -> Array:
-        """Probability that a started task of this length in seconds is trained: 1 for all if nothing is lost."""
-        return np.interp(np.asarray(at, float), *self.shares)
+        """Probability that a started task of this length in seconds is trained: 1 for all if nothing is lost.
 
-    def long_share(self, law: Law, longest: float) -> float:
+        A grid has one row for each cell: the axes of the lengths ``at`` come last.
+        """
+        at, (lengths, shares) = np.asarray(at, float), self.shares
+        if lengths.ndim == 1:
+            return np.interp(at, lengths, shares)
+        cells = np.broadcast_arrays(lengths, shares)
+        rows = [np.interp(at, *row) for row in zip(*(cell.reshape(-1, cell.shape[-1]) for cell in cells), strict=True)]
+        return np.reshape(rows, (*lengths.shape[:-1], *at.shape))
+
+    def long_share(self, law: Law, longest: float) -> Values:
         """Share of the ``longest`` tasks (.1 is the longest tenth) among the trained ones, over their share of all.
 
         1 is fair; 0 says that none of them is trained.
         """
         middle = (np.arange(QUANTILES_OF_LENGTH) + 0.5) / QUANTILES_OF_LENGTH
-        of_long, of_all = (self.trained_share(law.isf(part * middle)).mean() for part in (longest, 1.0))
-        return float(of_long / of_all) if of_all else 0.0
+        of_long, of_all = (self.trained_share(law.isf(part * middle)).mean(axis=-1) for part in (longest, 1.0))
+        share = np.divide(of_long, of_all, out=np.zeros_like(of_all), where=of_all > 0)
+        return share if share.ndim else float(share)

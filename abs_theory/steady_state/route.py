@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from abs_theory import monte_carlo
 from abs_theory.checks import check_k, check_max_staleness, explains_types
-from abs_theory.results import SteadyState
+from abs_theory.delays import Delay
+from abs_theory.monte_carlo import Rules
+from abs_theory.results import SteadyState, TrainerState
 from abs_theory.steady_state import closed_form, markov_chain, mean_field, trainer
 from abs_theory.steady_state.methods import METHODS
 from abs_theory.typing import Array, DelayLike, Laws
@@ -62,8 +64,9 @@ def abs_sgd(
       field.
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
-    is over, and the result is a ``TrainerState``, of one k and one bound.  "auto" is then exact where that is known,
-    else the mean field; a grid of k and bound with update times is that of ``rollouts.best_settings``.
+    is over, and the result is a ``TrainerState``.  "mean-field" and "fast" are then the same: exact where that is
+    known.  "auto" simulates, in about 1 s, where they state an error of the round above 2 %.  A grid is computed one
+    cell after another.
 
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for
     a chance of 1e-5.  If the k-th delay has an infinite mean, so has an exact round time.
@@ -83,12 +86,7 @@ def abs_sgd(
         raise ValueError('method="monte-carlo" needs rng, such as np.random.default_rng(0)')
     k, theta = _grid(k, n, max_staleness)
     if (update := monte_carlo.update_law(update_seconds)) is not None:
-        if k.ndim:
-            raise ValueError(f"with update_seconds give one k and one max_staleness, got a grid of shape {k.shape}")
-        if method == "monte-carlo":
-            assert rng is not None
-            return monte_carlo.abs_sgd(workers, int(k), n, float(theta), rng, 200, 32, None, update)
-        return trainer.steady_state(workers, int(k), float(theta), update)
+        return trainer.over_cells(lambda k, bound: _with_updates(workers, k, bound, update, method, rng), k, theta)
     shape, k, theta = k.shape, k.ravel(), theta.ravel()
     cells = zip(k.tolist(), theta.tolist(), strict=True)
     routes = np.array([_route(workers, *cell, method) for cell in cells], dtype=object)
@@ -117,6 +115,24 @@ def abs_sgd(
     labels = np.where(exact, "exact", routes).astype(str).reshape(shape)
     error = SteadyState(**_joined([(cells, part.error) for cells, part in parts], shape))
     return SteadyState(**_joined(parts, shape), method=labels if shape else str(labels), error=error)
+
+
+def _with_updates(
+    workers: Workers, k: int, bound: float, update: Delay, method: str, rng: np.random.Generator | None
+) -> TrainerState:
+    """The steady state of one cell if an update takes time."""
+    if method != "monte-carlo":
+        state = trainer.steady_state(workers, k, bound, update)
+        if method == "exact" and state.method != "exact":
+            raise ValueError(
+                f"no exact steady state is known for k={k} of n={workers.n} and max_staleness={bound:g} if updates "
+                'take time; use method="auto"'
+            )
+        return trainer.accurate(state, workers, Rules(k, workers.n, bound), update) if method == "auto" else state
+    assert rng is not None
+    state = monte_carlo.abs_sgd(workers, k, workers.n, bound, rng, 200, 32, None, update)
+    assert isinstance(state, TrainerState)
+    return state
 
 
 def _one_cell(workers: Workers, k: int, bound: float, route: str, rng: np.random.Generator | None) -> SteadyState:

@@ -12,6 +12,9 @@ has a root t < 0: -t is the time that tasks wait behind earlier ones.
 With few slots the number of finished tasks fluctuates.  Given the ages, it is a sum of binomial numbers at s seconds
 after an update; t is the mean time at which it reaches k, with a binomial number of the same mean and variance.  If a
 batch often waits when an update is over, or the time of an update is random, t is a random number (``queue_chain``).
+Times that are recorded, and so may be common, make rounds end at these times as far as rounds do not fluctuate.  The
+round is computed with such times, and with everything between them (``spread``); it is taken in the middle, and half
+of the difference is in its error.
 Exact: k = n and max_staleness = 0 (a round is the k-th order statistic and T), exponential tasks without a threshold
 (``memoryless``), and the mean staleness, because k tau + R (theta + 1) = n - k.
 Source: derived in notebooks/07_rollouts.ipynb.
@@ -32,6 +35,7 @@ from abs_theory.steady_state.trainer import memoryless
 from abs_theory.steady_state.trainer.arrays import added, shares_by_length
 from abs_theory.steady_state.trainer.errors import with_error
 from abs_theory.steady_state.trainer.queue_chain import gathered, waiting_tasks
+from abs_theory.steady_state.trainer.spread import spread
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -61,27 +65,24 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     (1.0, 3.0)
     """
     n, T = workers.n, float(update_seconds.mean)
-    exact, tight, batch = True, 0.0, (np.zeros(1), np.ones(1))
+    exact, tight, steps, batch = True, 0.0, 0.0, (np.zeros(1), np.ones(1))
     if k == n or max_staleness == 0:
         r = T + order_stats.mean(list(workers), k, n)
     elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
         r = memoryless.round_time(workers.laws[0], k, n, update_seconds)
     else:
-        exact = False
-        r, waits, batch = _finite_round(workers, k, max_staleness, T)
-        tight = 4 * waits * (1 - waits)
-        fluctuates = update_seconds.var > 0 or (waits > OFTEN and any(law.var > 0 for law in workers.laws))
-        if n - k <= MOST_STATES and fluctuates:
-            tight = 0.0
-            r, *batch = waiting_tasks(workers, k, max_staleness, update_seconds, r)
-        ageing = sum(c for law, c in zip(workers.laws, workers.counts, strict=True) if law.ageing != "constant") / n
-        r *= 1 + AGES_FLUCTUATE * ageing * (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
+        exact, recorded, workers = False, workers, spread(workers)
+        r, tight, batch = _approximate(workers, k, max_staleness, update_seconds)
+        if workers.laws != recorded.laws:
+            locked = _approximate(recorded, k, max_staleness, update_seconds)[0]
+            r, steps = (r + locked) / 2, abs(r - locked) / 2
     state = _described(workers, k, max_staleness, r, T, *batch)
     bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
-    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n + 0.1 * tight) * r
+    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n + 0.1 * tight) * r + steps
     bounded = 0 < max_staleness < math.inf
     lost = (0.01 + 0.1 / n) * float(state.uplinks) if bounded and k < n else 0.0
-    lost *= max(1.0, 0.5 / (1 - state.lost_share) ** 2)  # restarts for each update, from their share of all tasks
+    trained = 1 - float(state.lost_share)
+    lost *= max(1.0, 0.5 / trained**2)  # restarts for each update, from their share of all tasks
     return replace(
         with_error(
             state, round_time=error, mean_staleness=lost * (max_staleness + 1) / k if bounded else 0.0,
@@ -91,6 +92,22 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
         ),
         method="exact" if exact else "mean-field",
     )  # fmt: skip
+
+
+def _approximate(
+    workers: Workers, k: int, theta: float, update_seconds: Delay
+) -> tuple[float, float, tuple[Array, Array]]:
+    """The round time; how close it is to that of the bottleneck; and ``gathered`` times at which batches complete."""
+    n, T = workers.n, float(update_seconds.mean)
+    r, waits, batch = _finite_round(workers, k, theta, T)
+    tight = 4 * waits * (1 - waits)
+    fluctuates = update_seconds.var > 0 or (waits > OFTEN and any(law.var > 0 for law in workers.laws))
+    if n - k <= MOST_STATES and fluctuates:
+        tight = 0.0
+        r, *batch = waiting_tasks(workers, k, theta, update_seconds, r)
+    ageing = sum(c for law, c in zip(workers.laws, workers.counts, strict=True) if law.ageing != "constant") / n
+    r *= 1 + AGES_FLUCTUATE * ageing * (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
+    return r, tight, (batch[0], batch[1])
 
 
 def _sum(law: Delay, t: Array, share: Array, r: float, terms: float) -> float:

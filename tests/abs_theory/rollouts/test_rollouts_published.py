@@ -53,7 +53,9 @@ def test_verl_with_one_published_time_for_the_unit_of_time_and_nothing_fitted():
             assert number(here) == pytest.approx(wait + update, abs=0.51)
             continue
         T = number(seconds)
-        state = steady_state.abs_sgd(law, k, round((1 + number(threshold)) * k), update_seconds=T * second)
+        state = steady_state.abs_sgd(
+            law, k, round((1 + number(threshold)) * k), None, "mean-field", update_seconds=T * second
+        )
         assert isinstance(state, TrainerState)
         step = float(state.round_time) / second
         assert step == pytest.approx(number(here), abs=0.51)
@@ -76,6 +78,6 @@ def test_first_numbers_for_long_answers():
         assert (state.staleness_quantile(0.9), state.staleness_quantile(0.99)) == (p90, pytest.approx(p99, abs=1))
         assert state.mean_staleness == pytest.approx(ahead, rel=1e-3)
     for bound, (seconds, stopped) in ABORT.items():
-        state = steady_state.abs_batch(LENGTHS, 64, 128, bound)
+        state = steady_state.abs_batch(LENGTHS, 64, 128, bound, method="mean-field")
         assert float(state.round_time) * tokens == pytest.approx(seconds, rel=0.02)
         assert state.lost_share == pytest.approx(stopped, abs=0.01)

@@ -202,10 +202,10 @@ def test_theory_against_simulation(row, effort):
     k, bound, seconds, waits, in_flight = row
     n = 32
     if waits:
-        theory = steady_state.abs_sgd(LOGNORMAL, k, n, bound, update_seconds=seconds)
+        theory = steady_state.abs_sgd(LOGNORMAL, k, n, bound, "mean-field", update_seconds=seconds)
         protocol = protocols.k_async(k) if bound is None else protocols.abs_sgd(k, bound)
     else:
-        theory = steady_state.abs_batch(LOGNORMAL, k, n, bound, seconds, in_flight)
+        theory = steady_state.abs_batch(LOGNORMAL, k, n, bound, seconds, in_flight, "mean-field")
         protocol = protocols.abs_batch(k, bound, in_flight)
     found, means = averages(protocol, LOGNORMAL, n, seconds, *effort)
     stated = theory.error.round_time
