@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from abs_theory.command_line import check_file, option, wrapped
+from abs_theory.bounds import Constants
+from abs_theory.choose import Target
+from abs_theory.command_line import all_or_none, check_file, column_roles, option, option_of, wrapped
 from abs_theory.rollouts.names import HEADINGS
 
 if TYPE_CHECKING:
@@ -23,28 +25,45 @@ def rollouts(  # noqa: PLR0913
     ] = None,
     gpus: Annotated[float | None, option("N", "for generation, > 0")] = None,
     slowdown: Annotated[float, option("SECONDS", "per token for each further task on the same GPU", min=0)] = 0.0,
+    columns: Annotated[
+        list[str] | None, option("ROLE=NAME,...", "of the file, where names are not the usual: tokens=n_out,group=pid")
+    ] = None,
     tolerance: Annotated[str, option("WHAT:UPDATES", "staleness: p99:8, mean:2 or max:4")] = "p99:8",
     fair: Annotated[float, option("SHARE", "of its fair share that the longest tenth must keep", min=0, max=1)] = 0.9,
+    L: Annotated[
+        float | None, option("NUMBER", "smoothness; with the next 3: minimise the time to a target", "--L")
+    ] = None,
+    sigma2: Annotated[float | None, option("NUMBER", "noise variance of the gradient of one rollout, or group")] = None,
+    gap: Annotated[float | None, option_of(Constants, "gap")] = None,
+    target: Annotated[float | None, option_of(Target, "error", "--target")] = None,
     csv: Annotated[Path | None, option("FILE", "write the whole table to this file")] = None,
     json: Annotated[Path | None, option("FILE", "write table, advice and settings to this file")] = None,
     page: Annotated[Path | None, option("FILE", "write a page with pictures to this file, .html")] = None,
 ) -> None:
-    """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which."""
+    """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which.
+
+    A file has a column of tokens. Optional columns: probability, weight or count; group, the prompt of an answer;
+    seconds. Usual names of logs are known, such as response_length, completion_tokens, prompt_id and latency_ms.
+    """
     from abs_theory.checks import check_positive
-    from abs_theory.rollouts import Setup, Tolerance, compare, read_lengths
+    from abs_theory.rollouts import Objective, Setup, Tolerance, compare, read_lengths
 
     check_file("--csv", csv)
     check_file("--json", json)
     check_file("--page", page, (".html",))
     tolerated = Tolerance.of(tolerance, fair)
-    data = read_lengths(lengths, group)
+    objective = None
+    if all_or_none("the time to a target", {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}):
+        objective = Objective(Constants(L, sigma2, gap), Target(target))  # pyright: ignore[reportArgumentType]
+    roles = {role: str(name) for role, name in column_roles(columns or []).items()}
+    data = read_lengths(lengths, group, roles)
     if seconds_per_token is not None:
         check_positive("--seconds-per-token", seconds_per_token)
     if gpus is not None:
         check_positive("--gpus", gpus)
     speed = seconds_per_token or data.seconds_per_token or 0.02
     setup = Setup(data.task(group), batch, slots, trainer_seconds, speed, slowdown, gpus)
-    comparison = compare(setup, tolerated, group, data.law)
+    comparison = compare(setup, tolerated, group, data.law, objective=objective)
     written = _write(comparison, data.words, csv, json, page)
     print(
         _heading(
@@ -55,7 +74,7 @@ def rollouts(  # noqa: PLR0913
     )
     print(readable(comparison))
     print()
-    print(wrapped(f"Recommended: {comparison.why}"))
+    print(wrapped(f"Recommended: {comparison.why}\n{comparison.what_to_type}"))
     for path in written:
         print(path)
 

@@ -12,6 +12,7 @@ from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Slowest, as_delay
 from abs_theory.results import TrainerState
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Mode, Setup, modes
+from abs_theory.rollouts.progress import Objective, to_target
 
 __all__ = ["Comparison", "Tolerance", "compare"]
 
@@ -68,9 +69,17 @@ class Comparison:
 
     table: pd.DataFrame  #: one row per mode
     recommended: str  #: the name of a mode
-    why: str  #: one or two sentences
+    why: str  #: which mode, with how many slots, and why: one to three sentences
     setup: Setup  #: what was compared
     tolerance: Tolerance  #: what is tolerated
+    settings: tuple[str, ...] = ()  #: what to type for the recommended mode, in the trainers that are known to have it
+
+    @property
+    def what_to_type(self) -> str:
+        """The settings in one sentence."""
+        if not self.settings:
+            return f"No setting of a trainer is known for the mode {self.recommended}."
+        return f"What to type, depending on your trainer: {'; '.join(self.settings)}."
 
     def to_json(self) -> str:
         """Table, advice and settings; infinite numbers are null."""
@@ -80,41 +89,57 @@ class Comparison:
         }
         rows = self.table.replace({math.inf: None}).to_dict("records")
         tolerance = {name: getattr(self.tolerance, name) for name in ("quantity", "most", "fair")}
-        content = {"recommended": self.recommended, "why": self.why, "setup": settings, "tolerance": tolerance}
-        return json.dumps(content | {"modes": rows}, indent=1) + "\n"
+        content = {
+            "recommended": self.recommended, "why": self.why, "what_to_type": list(self.settings),
+            "setup": settings, "tolerance": tolerance, "modes": rows,
+        }  # fmt: skip
+        return json.dumps(content, indent=1) + "\n"
 
 
 @explains_types
 def compare(
     setup: Setup, tolerance: Tolerance | None = None, group: int = 1, answer: Delay | None = None,
     in_order: bool = True, ahead: Sequence[float] = (), thresholds: Sequence[int] = USUAL_THRESHOLDS,
+    objective: Objective | None = None,
 ) -> Comparison:  # fmt: skip
     """Evaluate all modes of a ``setup``; a task is a group of ``group`` answers, each of the law ``answer``.
 
-    The recommended mode trains most rollouts per second among those within the ``tolerance``.  Without ``in_order``
-    the modes that train in order, or in a window, are left out; they are simulated.  ``ahead`` and ``thresholds`` are
-    those of ``modes``.
+    The recommended mode trains most rollouts per second among those within the ``tolerance``.  With an ``objective`` it
+    is the one that reaches the target soonest, each mode at its best step, as in ``choose.best``; the start of a run is
+    left out.  Without ``in_order`` the modes that train in order, or in a window, are left out; they are simulated.
+    ``ahead`` and ``thresholds`` are those of ``modes``.
 
+    >>> from abs_theory.bounds import Constants
+    >>> from abs_theory.choose import Target
     >>> from abs_theory.delays import LogNormal
-    >>> compare(Setup(LogNormal(median=1.0, sigma=1.0), batch=16, slots=64)).recommended
+    >>> setup = Setup(LogNormal(median=1.0, sigma=1.0), batch=16, slots=64)
+    >>> compare(setup).recommended
     'ahead 0.5'
+    >>> objective = Objective(Constants(L=1.0, sigma2=5.0, gap=10.0), Target(0.3))
+    >>> compare(setup, Tolerance("max", 8, fair=0.0), in_order=False, objective=objective).recommended
+    'abort 1'
     """
     tolerance = tolerance or Tolerance()
     law = as_delay(setup.task)
-    rows = [_row(mode, setup, law, tolerance, group, answer) for mode in modes(setup, ahead, thresholds, in_order)]
+    compared = modes(setup, ahead, thresholds, in_order)
+    rows = [_row(mode, setup, law, tolerance, group, answer, objective) for mode in compared]
     table = pd.DataFrame(rows)
     good = table[(table["tolerated"] <= tolerance.most) & (table["longest_10"] >= tolerance.fair)]
     if good.empty:
         good = table[table["mode"] == "synchronous"]
-    best = good.iloc[int(good["rollouts_per_second"].argmax())]
+    speed = good["rollouts_per_second"] if objective is None else 1 / good["seconds_to_target"]
+    best = good.iloc[int(speed.argmax())]
+    table["recommended"] = table["mode"] == best["mode"]
     return Comparison(
-        table.drop(columns="tolerated"), str(best["mode"]), _why(table, best, tolerance), setup, tolerance
-    )
+        table.drop(columns="tolerated"), str(best["mode"]), _why(table, best, tolerance, setup, group), setup,
+        tolerance, next(mode.settings for mode in compared if mode.name == best["mode"]),
+    )  # fmt: skip
 
 
 def _row(
-    mode: Mode, setup: Setup, law: Delay, tolerance: Tolerance, group: int, answer: Delay | None
-) -> dict[str, float | str]:
+    mode: Mode, setup: Setup, law: Delay, tolerance: Tolerance, group: int, answer: Delay | None,
+    objective: Objective | None,
+) -> dict[str, float | str]:  # fmt: skip
     state, unit = mode.state(setup, law)
     seconds = float(state.round_time) * unit
     tokens = _tokens(state, law, group, answer) * setup.batch
@@ -125,21 +150,23 @@ def _row(
         "rollouts_per_second": setup.batch * group / seconds,
         "tokens_per_second": tokens / seconds,
         "slots_busy": 1 - float(state.idle_fraction),
-        "trainer_busy": state.trainer_busy,
+        "trainer_busy": float(state.trainer_busy),
         "staleness_mean": float(state.mean_staleness),
         "staleness_p90": float(state.staleness_quantile(0.9)),
         "staleness_p99": float(state.staleness_quantile(0.99)),
         "staleness_largest": mode.largest,
-        "lost_share": state.lost_share,
-        "longest_10": state.long_share(law, 0.1),
-        "longest_1": state.long_share(law, 0.01),
+        "lost_share": float(state.lost_share),
+        "longest_10": float(state.long_share(law, 0.1)),
+        "longest_1": float(state.long_share(law, 0.01)),
         "method": str(state.method),
         "error": float(state.error.round_time) / float(state.round_time),
         "tolerated": tolerance.staleness(state, mode.largest),
     }
     if setup.gpus is not None:
         row["tokens_per_second_per_gpu"] = tokens / seconds / setup.gpus
-    return row
+    if objective is not None:
+        row |= to_target(objective, setup.batch, mode.slots, state, seconds, mode.largest)
+    return row | {"what_to_type": "; ".join(mode.settings)}
 
 
 def _tokens(state: TrainerState, law: Delay, group: int, answer: Delay | None) -> float:
@@ -157,15 +184,23 @@ def _tokens(state: TrainerState, law: Delay, group: int, answer: Delay | None) -
     return float(share @ (longest + (group - 1) * shorter / np.maximum(done, 1e-12)))
 
 
-def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance) -> str:
-    synchronous = table[table["mode"] == "synchronous"].iloc[0]
-    gain = best["rollouts_per_second"] / synchronous["rollouts_per_second"]
+def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance, setup: Setup, group: int) -> str:
+    what = "rollouts" if group == 1 else f"groups of {group} rollouts"
+    speed, aim = table["rollouts_per_second"], "trains {:.2f} times as many rollouts per second as"
+    if "seconds_to_target" in table:
+        speed, aim = 1 / table["seconds_to_target"], "reaches the target {:.2f} times as fast as"
+    own, base = (float(speed[table["mode"] == mode].iloc[0]) for mode in (best["mode"], "synchronous"))
     words = (
-        f"{best['mode']} trains {gain:.2f} times as many rollouts per second as the synchronous mode, with "
-        f"{tolerance.quantity} staleness {best['tolerated']:.3g} (tolerated: {tolerance.most:g}) and "
-        f"{best['longest_10']:.0%} of the fair share for the longest tenth."
+        f"{best['mode']}, with {best['slots']} slots and batches of {setup.batch} {what}. It {aim.format(own / base)} "
+        f"the synchronous mode, with {tolerance.quantity} staleness {best['tolerated']:.3g} (tolerated: "
+        f"{tolerance.most:g}) and {best['longest_10']:.0%} of the fair share for the longest tenth."
     )
-    faster = table[table["rollouts_per_second"] > best["rollouts_per_second"]]
+    if "seconds_to_target" in table:
+        words += (
+            f" That takes {math.ceil(best['updates_to_target'])} updates and {best['seconds_to_target']:.3g} s, at a "
+            f"step of {best['step_size']:.3g}."
+        )
+    faster = table[speed > own]
     if faster.empty:
         return words
     stale = faster[faster["tolerated"] > tolerance.most]["mode"].tolist()

@@ -1,6 +1,6 @@
 """Lengths of answers in tokens: from a training log, or from a law as text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -8,11 +8,12 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
-from abs_theory.checks import check_input_file, explains_types
+from abs_theory.checks import check_input_file, explains_types, instead
 from abs_theory.delays import Delay, Empirical, Slowest
 from abs_theory.delays.text import delay_law
 from abs_theory.files import open_input
-from abs_theory.traces import read_table
+from abs_theory.rollouts.names import ROLES
+from abs_theory.traces import UNITS, base_of, read_table
 from abs_theory.typing import Array, Ints
 
 __all__ = ["Lengths", "read_lengths", "slowest_of_prompt"]
@@ -40,12 +41,13 @@ class Lengths:
 
 
 @explains_types
-def read_lengths(text: str, group: int = 1) -> Lengths:
+def read_lengths(text: str, group: int = 1, columns: Mapping[str, str] | None = None) -> Lengths:
     """Lengths from a file (CSV, Parquet or JSON lines) or a law such as "lognormal:median=800,sigma=1".
 
     A file needs a column ``tokens``, or has one column.  Optional columns: ``probability``, ``weight`` or ``count``;
-    ``group``, the prompt of an answer; ``seconds``.  With ``group`` > 1 answers to a prompt are drawn from its own
-    answers, so that those that resemble each other still do.
+    ``group``, the prompt of an answer; ``seconds``.  Their usual other names are known, such as response_length,
+    prompt_id and latency_ms; ``columns`` says the others, as {"tokens": "n_out"}.  With ``group`` > 1 answers to a
+    prompt are drawn from its own answers, so that those that resemble each other still do.
     Raises ValueError for anything else, and OSError if a file cannot be read.
 
     >>> read_lengths("exponential:mean=1000").law.mean
@@ -57,6 +59,8 @@ def read_lengths(text: str, group: int = 1) -> Lengths:
             raise ValueError(
                 f"no file is named {text!r}, and --lengths must be one, or a law: lognormal:median=800,sigma=1"
             )
+        if columns:
+            raise ValueError(f"columns are those of a file, but the lengths are the law {text!r}: leave them out")
         law = delay_law(text)
         return Lengths(law, text)
     check_input_file(path)
@@ -64,7 +68,7 @@ def read_lengths(text: str, group: int = 1) -> Lengths:
         raise ValueError(f"--lengths must be a file or a law such as lognormal:median=800,sigma=1, {path} is a folder")
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name} must have a column of token lengths, it is empty")
-    return _of_table(_table(path), path.name, group)
+    return _of_table(_table(path), path.name, group, columns or {})
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -92,34 +96,74 @@ def _read(path: Path, parse: Callable[[IO[bytes]], pd.DataFrame]) -> pd.DataFram
     return table
 
 
-def _of_table(table: pd.DataFrame, name: str, group: int) -> Lengths:
-    table = table.rename(columns={column: str(column).strip().lower() for column in table.columns})
-    if twice := table.columns[table.columns.duplicated()].tolist():
+def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, str]) -> Lengths:
+    table = table.rename(columns={column: str(column).strip() for column in table.columns})
+    if twice := table.columns[table.columns.str.lower().duplicated()].tolist():
         raise ValueError(f"the columns of {name} must have different names, it has {twice[0]} twice (case is ignored)")
-    if "tokens" not in table and table.shape[1] == 1:
+    if table.shape[1] == 1 and not columns:
         table = table.set_axis(["tokens"], axis=1)
-    if "tokens" not in table:
-        raise ValueError(f"{name} must have a column tokens, it has {', '.join(map(str, table.columns))}")
-    if "dataset" in table and table["dataset"].nunique() > 1:
-        raise ValueError(f"{name} has {table['dataset'].nunique()} datasets: keep the rows of one of them")
-    tokens = pd.to_numeric(table["tokens"], errors="coerce").to_numpy(float)
-    if not (tokens.size and np.all(np.isfinite(tokens) & (tokens > 0))):
-        raise ValueError(f"the column tokens of {name} must have finite numbers > 0 only, and at least one")
-    column = next((column for column in WEIGHTS if column in table), None)
-    weights = np.ones(tokens.size) if column is None else pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-    if not np.all(np.isfinite(weights) & (weights > 0)):
-        raise ValueError(f"the column {column} of {name} must have finite numbers > 0 only")
+    place = _places(table, name, columns)
+    if "tokens" not in place:
+        raise ValueError(
+            f"{name} must have a column tokens, it has {', '.join(table.columns)}; say which one: --columns tokens=NAME"
+        )
+    if "dataset" in place and table[place["dataset"]].nunique() > 1:
+        raise ValueError(f"{name} has {table[place['dataset']].nunique()} datasets: keep the rows of one of them")
+    tokens = _positive(table, place["tokens"], name)
+    if not tokens.size:
+        raise ValueError(f"the column {place['tokens']} of {name} must have finite numbers > 0 only, and at least one")
+    weighed = next((place[role] for role in WEIGHTS if role in place), None)
+    weights = np.ones(tokens.size) if weighed is None else _positive(table, weighed, name)
     law = _law(tokens, weights)
     slowest = seconds_per_token = None
-    if group > 1 and "group" in table:
-        slowest = slowest_of_prompt(tokens, table["group"].factorize()[0], group)
-    if "seconds" in table:
-        seconds = pd.to_numeric(table["seconds"], errors="coerce").to_numpy(float)
-        if not np.all(np.isfinite(seconds) & (seconds > 0)):
-            raise ValueError(f"the column seconds of {name} must have finite numbers > 0 only")
+    if group > 1 and "group" in place:
+        prompts = table[place["group"]].factorize()[0]
+        if np.unique(prompts).size == tokens.size > 1:
+            raise ValueError(
+                f"the column {place['group']} of {name} must say which answers have the same prompt, but each answer "
+                "has one of its own: name another with --columns group=NAME, or leave the column out of the file"
+            )
+        slowest = slowest_of_prompt(tokens, prompts, group)
+    if "seconds" in place:
+        unit = base_of(place["seconds"])[1]
+        seconds = _positive(table, place["seconds"], name) * UNITS[unit or "s"]
         seconds_per_token = float(weights @ seconds / (weights @ tokens))
-    words = f"{tokens.size} lengths of {name}"
+    renamed = ", ".join(f"{role} are {column}" for role, column in place.items() if role != column.lower())
+    words = f"{tokens.size} lengths of {name}{f' ({renamed})' * bool(renamed)}"
     return Lengths(law, words, slowest, seconds_per_token)
+
+
+def _places(table: pd.DataFrame, name: str, columns: Mapping[str, str]) -> dict[str, str]:
+    """The column of each role: the one that ``columns`` says, that is called like the role, or has a usual name."""
+    given = {column.lower(): column for column in table.columns}
+    place = {}
+    for role, column in columns.items():
+        if role not in ROLES:
+            raise ValueError(f"no column has the role {role!r}{instead(role, ROLES, 'roles: ' + ', '.join(ROLES))}")
+        if column.lower() not in given:
+            there = f"there are {', '.join(table.columns)}"
+            raise ValueError(f"{name} has no column {column!r}{instead(column, table.columns, there)}")
+        place[role] = given[column.lower()]
+    for role, names in ROLES.items():
+        usual = [column for column in table.columns if base_of(column)[0] in names and column not in place.values()]
+        usual.sort(key=lambda column: names.index(base_of(column)[0]))
+        if role in place or not usual:
+            continue
+        if role not in given and len(usual) > 1 and role in ("tokens", "seconds"):
+            raise ValueError(
+                f"{usual[0]} and {usual[1]} of {name} may each be the {role}: say which one, "
+                f"--columns {role}={usual[0]} or --columns {role}={usual[1]}"
+            )
+        place[role] = given.get(role, usual[0])
+    return place
+
+
+def _positive(table: pd.DataFrame, column: str, name: str) -> Array:
+    """The numbers of a column; raises ValueError unless they are finite and > 0."""
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    if not np.all(np.isfinite(values) & (values > 0)):
+        raise ValueError(f"the column {column} of {name} must have finite numbers > 0 only")
+    return values
 
 
 @explains_types

@@ -80,6 +80,8 @@ class Mode:
     largest: float  #: staleness that it never exceeds; inf if there is none
     #: the steady state for a law of task lengths and the time of an update, both in the unit of time of the law
     solve: Callable[[Delay, float], TrainerState]
+    #: what to type in trainers that have this mode, as read in their sources (docs/knobs.md); none if none is known
+    settings: tuple[str, ...] = ()
 
     def state(self, setup: Setup, law: Delay) -> tuple[TrainerState, float]:
         """The steady state in units of one token's time, and the seconds per token at which it runs.
@@ -146,7 +148,8 @@ def synchronous(setup: Setup) -> Mode:
     1.5
     """
     k = setup.batch
-    return Mode("synchronous", k, 0, lambda law, T: _abs_sgd(law, k, k, None, T))
+    settings = ("AReaL max_head_offpolicyness=0",)
+    return Mode("synchronous", k, 0, lambda law, T: _abs_sgd(law, k, k, None, T), settings)
 
 
 @explains_types
@@ -159,7 +162,8 @@ def over_sampling(setup: Setup) -> Mode:
     0.583333
     """
     k, n = setup.batch, setup.slots
-    return Mode("over-sampling", n, 0, lambda law, T: _abs_sgd(law, k, n, 0, T))
+    settings = (f"slime --rollout-batch-size {k} --over-sampling-batch-size {n}",)
+    return Mode("over-sampling", n, 0, lambda law, T: _abs_sgd(law, k, n, 0, T), settings)
 
 
 @explains_types
@@ -190,9 +194,13 @@ def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
     k, n = setup.batch, setup.slots
 
     def solve(law: Delay, seconds: float) -> TrainerState:
-        return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight)
+        return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight, "mean-field")
 
-    return Mode(f"{'abort' if in_flight else 'drop'} {max_staleness:g}", n, max_staleness, solve)
+    if in_flight:  # prime-rl counts one update less
+        settings = (f"prime-rl max_off_policy_steps={max_staleness - 1}",) * (max_staleness > 0)
+        return Mode(f"abort {max_staleness:g}", n, max_staleness, solve, settings)
+    settings = f"TRL max_staleness={max_staleness} max_inflight_tasks={n}", f"open-instruct async_steps={max_staleness}"
+    return Mode(f"drop {max_staleness:g}", n, max_staleness, solve, settings)
 
 
 @explains_types
@@ -211,16 +219,35 @@ def admission(setup: Setup, ahead: float, window: int | None = None) -> Mode:
     k, n = setup.batch, setup.slots
     most = int((ahead + 1) * k + 1e-9)
     slots = min(n, most)
-    if window is None and most <= n:
-        return Mode(f"ahead {ahead:g}", most, math.inf, lambda law, T: _abs_sgd(law, k, most, None, T))
-    rules = Rules(k, most, window=math.inf if window is None else window)
-    order = "" if window is None else "in order, " if window == 1 else f"window {window}, "
-    largest = math.inf if window is None else (most + window - 2) // k
-    return Mode(f"{order}ahead {ahead:g}", slots, largest, lambda law, T: _simulated(law, slots, rules, T))
+    if window is None:
+        settings = _ahead_settings(ahead, slots)
+        if most <= n:
+            return Mode(f"ahead {ahead:g}", most, math.inf, lambda law, T: _abs_sgd(law, k, most, None, T), settings)
+        rules = Rules(k, most)
+        return Mode(f"ahead {ahead:g}", slots, math.inf, lambda law, T: _simulated(law, slots, rules, T), settings)
+    rules, largest = Rules(k, most, window=window), (most + window - 2) // k
+    order, settings = f"window {window}", ()
+    if window == 1:
+        order, settings = "in order", (f"NeMo-RL InOrderSampler max_trajectory_age_steps={ahead:g}",)
+    return Mode(f"{order}, ahead {ahead:g}", slots, largest, lambda law, T: _simulated(law, slots, rules, T), settings)
+
+
+def _ahead_settings(ahead: float, slots: int) -> tuple[str, ...]:
+    """What to type to run ahead; most trainers take whole numbers only."""
+    verl = f"verl staleness_threshold={ahead:.3g} partial_rollout=True"
+    if ahead != int(ahead):
+        return (verl,)
+    return (
+        f"AReaL max_head_offpolicyness={ahead:g} max_concurrent_rollouts={slots}",
+        f"SkyRL max_staleness_steps={ahead:g}",
+        f"Tinker sampling_steps_ahead={ahead:g}",
+        f"ROLL async_generation_ratio={ahead:g}",
+        verl,
+    )
 
 
 def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float) -> TrainerState:
-    state = steady_state.abs_sgd(law, k, n, bound, update_seconds=max(seconds, INSTANT * law.mean))
+    state = steady_state.abs_sgd(law, k, n, bound, "mean-field", update_seconds=max(seconds, INSTANT * law.mean))
     assert isinstance(state, TrainerState)
     return state
 

@@ -36,7 +36,8 @@ def page(comparison: Comparison, lengths: str) -> str:
     words = f"{lengths}; batches of {setup.batch}, {setup.slots} slots, updates of {setup.trainer_seconds:g} s"
     return render(
         Path(__file__).with_name("page.html"), title="Which mode of generation", words=words, why=comparison.why,
-        headings=[HEADINGS[name] for name in columns], rows=rows, pictures=inline_svg(_pictures(comparison)),
+        what_to_type=comparison.what_to_type, headings=[HEADINGS[name] for name in columns], rows=rows,
+        pictures=inline_svg(_pictures(comparison)),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Which number of slots, batch size and mode train most rollouts per second."""
+"""Which number of slots, batch size and mode train most rollouts per second, or reach a target soonest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
 from abs_theory.rollouts.comparison import Tolerance, compare
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Setup
+from abs_theory.rollouts.progress import Objective
 
 __all__ = ["Settings", "best_settings"]
 
@@ -22,38 +23,58 @@ class Settings:
     setup: Setup  #: with the slots and the batch to use
     mode: str  #: the mode to use
     seconds_per_rollout: float  #: for each trained rollout, in the long run
+    seconds_to_target: float | None = None  #: if a target was given
+    settings: tuple[str, ...] = ()  #: what to type, in the trainers that are known to have the mode
 
 
 @explains_types
-def best_settings(
+def best_settings(  # noqa: PLR0913
     setup: Setup, slots: Sequence[int], batch: Sequence[int] | None = None, tolerance: Tolerance | None = None,
     group: int = 1, answer: Delay | None = None, in_order: bool = False, thresholds: Sequence[int] = USUAL_THRESHOLDS,
+    objective: Objective | None = None,
 ) -> Settings:  # fmt: skip
     """Search over numbers of ``slots`` and batch sizes (those of the ``setup``) for the fewest seconds per rollout.
 
-    The GPUs stay those of the setup: give their number and the slowdown per task, or more slots always seem better.
+    With an ``objective``, for the fewest seconds until its target is reached instead: a larger batch or fresher
+    rollouts then need fewer updates.  The GPUs stay those of the setup: give their number and
+    the slowdown per task, or more slots always seem better.
     For each pair all modes are tried, with the ``thresholds``; those that train in order, or in a window, only with
     ``in_order``.  Pairs with fewer slots than a batch are skipped.
     Cost: about a second for a pair.
     Raises ValueError if no pair is left.
 
+    See also: ``choose.best``, for workers that wait for the update and share no GPUs.
+
+    >>> from abs_theory.bounds import Constants
+    >>> from abs_theory.choose import Target
     >>> from abs_theory.delays import LogNormal
     >>> setup = Setup(LogNormal(median=1.0, sigma=1.0), 8, 16, seconds_per_token=0.5, slowdown=0.2, gpus=4)
-    >>> found = best_settings(setup, slots=[16, 32, 64], batch=[8, 16], tolerance=Tolerance("mean", 2.0))
-    >>> found.mode, found.setup.slots, found.setup.batch
+    >>> search = {"slots": [16, 32, 64], "batch": [8, 16], "tolerance": Tolerance("mean", 2.0)}
+    >>> fastest = best_settings(setup, **search)
+    >>> fastest.mode, fastest.setup.slots, fastest.setup.batch
     ('ahead 2', 64, 16)
+    >>> objective = Objective(Constants(L=1.0, sigma2=5.0, gap=10.0), Target(0.3))
+    >>> soonest = best_settings(setup, **search, objective=objective)
+    >>> soonest.mode, soonest.setup.slots, soonest.setup.batch
+    ('ahead 1', 32, 16)
     """
-    rows, found = [], []
+    rows, compared = [], []
     for size in batch or [setup.batch]:
         for count in slots:
             if count < size:
                 continue
             candidate = replace(setup, slots=count, batch=size)
-            comparison = compare(candidate, tolerance, group, answer, in_order, thresholds=thresholds)
+            comparison = compare(candidate, tolerance, group, answer, in_order, (), thresholds, objective=objective)
             best = comparison.table.set_index("mode").to_dict("index")[comparison.recommended]
             rows.append({"offered_slots": count, "batch": size, "mode": comparison.recommended, **best})
-            found.append((float(best["rollouts_per_second"]), candidate, comparison.recommended))
-    if not found:
+            compared.append(comparison)
+    if not rows:
         raise ValueError(f"slots must be at least a batch, got slots={list(slots)} and batch={batch or [setup.batch]}")
-    speed, chosen, mode = max(found, key=lambda row: row[0])
-    return Settings(pd.DataFrame(rows), chosen, mode, 1 / speed)
+    table = pd.DataFrame(rows).drop(columns="recommended")
+    cost = 1 / table["rollouts_per_second"] if objective is None else table["seconds_to_target"]
+    place = int(cost.argmin())
+    chosen = compared[place]
+    return Settings(
+        table, chosen.setup, chosen.recommended, 1 / float(table["rollouts_per_second"].iloc[place]),
+        None if objective is None else float(cost.iloc[place]), chosen.settings,
+    )  # fmt: skip

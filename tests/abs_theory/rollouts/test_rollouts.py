@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from abs_theory import order_stats
+from abs_theory.bounds import Constants, expected
+from abs_theory.choose import Target
 from abs_theory.delays import Empirical, Exponential, LogNormal, Slowest
 from abs_theory.rollouts import (
+    Objective,
     Setup,
     Tolerance,
     admission,
@@ -51,6 +54,40 @@ def test_weights_seconds_and_groups_of_a_log(tmp_path):
     assert lengths.seconds_per_token == pytest.approx(16 / 4700)
     # of each prompt the longest of two draws: the shorter one once in four
     assert lengths.task(2).mean == pytest.approx((100 / 4 + 200 * 3 / 4 + 400 / 4 + 800 * 3 / 4) / 2)
+
+
+@pytest.mark.parametrize(
+    "names, columns",
+    [
+        (("response_length", "prompt_id", "latency_ms"), None),
+        (("completion_tokens", "Question", "generation time [ms]"), None),
+        (("n_out", "pid", "took_ms"), {"tokens": "n_out", "group": "pid", "seconds": "took_ms"}),
+    ],
+)
+def test_columns_are_known_by_the_names_of_usual_logs(tmp_path, names, columns):
+    table = pd.DataFrame(dict(zip(names, [TOKENS, ["a", "a", "b", "b"], [2000.0] * 4], strict=True)))
+    table["prompt_tokens"] = 7
+    table.to_csv(tmp_path / "log.csv", index=False)
+    lengths = read_lengths(str(tmp_path / "log.csv"), group=2, columns=columns)
+    assert lengths.law == Empirical(TOKENS, np.ones(4))
+    assert lengths.seconds_per_token == pytest.approx(8 / 1500)
+    assert lengths.task(2).mean == pytest.approx((100 / 4 + 200 * 3 / 4 + 400 / 4 + 800 * 3 / 4) / 2)
+    assert names[0] in lengths.words
+
+
+@pytest.mark.parametrize(
+    "text, columns, message",
+    [
+        ("output_tokens,length\n1,2\n", {}, "say which one, --columns tokens=length or --columns tokens=output_tokens"),
+        ("tokens,who\n1,2\n", {"prompt": "who"}, "no column has the role 'prompt'; roles: tokens, probability"),
+        ("tokens,who\n1,2\n", {"group": "whom"}, "has no column 'whom'; did you mean 'who'?"),
+        ("tokens,prompt\n1,a\n2,b\n", {}, "each answer has one of its own"),
+    ],
+)
+def test_columns_that_are_not_clear_are_asked_for(tmp_path, text, columns, message):
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_lengths(str(tmp_path / "log.csv"), 2, columns)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +201,48 @@ def test_more_slots_on_the_same_gpus_need_not_pay():
         best_settings(setup, slots=[4])
 
 
+def test_the_time_to_a_target_counts_the_updates_that_staleness_costs():
+    """The noise of a small batch needs more updates, whose staleness a long step would feel."""
+    objective = Objective(Constants(L=1.0, sigma2=5.0, gap=10.0), Target(0.3))
+    found = compare(Setup(LAW, 8, 32), Tolerance("max", 8, 0.0), in_order=False, objective=objective)
+    rows = found.table.set_index("mode")
+    assert found.recommended == rows["seconds_to_target"][rows["staleness_largest"] <= 8].idxmin()
+    for mode in ("synchronous", "ahead 1", "abort 2"):
+        terms = expected.tradeoff(objective.constants, 8, rows["staleness_mean"][mode])
+        updates = float(terms.updates_to(0.3, terms.best_step_to(0.3)))
+        assert rows["updates_to_target"][mode] == pytest.approx(updates)
+        assert rows["seconds_to_target"][mode] == pytest.approx(updates * rows["seconds_per_update"][mode])
+    assert rows["updates_to_target"]["synchronous"] < rows["updates_to_target"]["ahead 3"]
+    assert f"{rows['seconds_to_target'][found.recommended]:.3g} s" in found.why
+    with pytest.raises(ValueError, match='must have the objective "time"'):
+        Objective(objective.constants, Target(0.3, objective="communication"))
+
+
+def test_an_easy_target_asks_for_smaller_batches_than_speed_does():
+    """With little noise an update counts, not how many rollouts it takes."""
+    setup, sizes = Setup(LAW, 2, 16), {"slots": [16], "batch": [2, 8], "tolerance": Tolerance("max", 4, 0.0)}
+    quiet = Objective(Constants(L=1.0, sigma2=0.1, gap=1.0), Target(0.3))
+    fastest, soonest = best_settings(setup, **sizes), best_settings(setup, **sizes, objective=quiet)
+    assert fastest.seconds_to_target is None
+    assert soonest.seconds_to_target == soonest.table["seconds_to_target"].min()
+    assert (fastest.setup.batch, soonest.setup.batch) == (8, 2)
+    assert soonest.settings
+
+
+@pytest.mark.parametrize(
+    "mode, typed",
+    [
+        (admission(Setup(LAW, 8, 32), 2.0), "AReaL max_head_offpolicyness=2 max_concurrent_rollouts=24"),
+        (admission(Setup(LAW, 8, 32), 0.5), "verl staleness_threshold=0.5 partial_rollout=True"),
+        (batches(Setup(LAW, 8, 32), 3), "prime-rl max_off_policy_steps=2"),
+        (batches(Setup(LAW, 8, 32), 3, in_flight=False), "TRL max_staleness=3 max_inflight_tasks=32"),
+        (over_sampling(Setup(LAW, 8, 32)), "slime --rollout-batch-size 8 --over-sampling-batch-size 32"),
+    ],
+)
+def test_what_to_type_in_a_trainer(mode, typed):
+    assert mode.settings[0] == typed
+
+
 def test_every_mode_has_a_name_of_its_own():
     names = [mode.name for mode in modes(Setup(Exponential(1.0), 4, 24))]
     assert len(set(names)) == len(names)
@@ -181,11 +260,28 @@ def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
     files = {name: tmp_path / f"modes.{kind}" for name, kind in (("csv", "csv"), ("json", "json"), ("page", "html"))}
     options = ["--lengths", "exponential:mean=500", "--batch", "4", "--slots", "8", "--trainer-seconds", "2"]
     assert not run(monkeypatch, *options, *(text for name, path in files.items() for text in (f"--{name}", str(path))))
-    assert "Recommended: " in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     table, content = pd.read_csv(files["csv"]), json.loads(files["json"].read_text())
     assert content["recommended"] in table["mode"].tolist()
     assert len(content["modes"]) == len(table)
+    chosen = table[table["recommended"]].squeeze()
+    assert f"Recommended: {content['recommended']}, with {chosen['slots']} slots and batches of 4 rollouts. " in printed
+    assert chosen["mode"] == content["recommended"]
+    assert "; ".join(content["what_to_type"]) == chosen["what_to_type"]
+    assert chosen["what_to_type"] in printed
     assert "<svg" in files["page"].read_text()
+    assert chosen["what_to_type"] in files["page"].read_text()
+
+
+def test_the_command_finds_the_mode_that_reaches_a_target_soonest(tmp_path, monkeypatch, capsys):
+    pd.DataFrame({"n_out": TOKENS}).assign(other=1).to_csv(tmp_path / "log.csv", index=False)
+    options = ["--lengths", str(tmp_path / "log.csv"), "--columns", "tokens=n_out", "--batch", "2", "--slots", "4"]
+    target = ["--L", "1", "--sigma2", "5", "--gap", "10", "--target", ".3"]
+    assert not run(monkeypatch, *options, *target)
+    assert "s to target" in (printed := capsys.readouterr().out)
+    assert "reaches the target" in " ".join(printed.split())
+    assert run(monkeypatch, *options, *target[:2]) == 2
+    assert "takes --L, --sigma2, --gap and --target; --sigma2 is missing" in capsys.readouterr().err
 
 
 def test_a_mistake_is_one_line(monkeypatch, capsys):
