@@ -1,17 +1,24 @@
-r"""Mean length of the next round given the state of the server, for small k: an integral instead of a draw.
+r"""Means of the next round given the state of the server, for small k: integrals instead of draws.
 
 At the start of a round the task of a worker has run for a seconds, 0 if it is fresh, and P(it lasts t more) =
-S(a+t)/S(a).  The round lasts longer than t if fewer than k tasks end by then, so
+S(a+t)/S(a).  The round lasts longer than t if N_t, the number of tasks that end by then, is below k, so
 
 .. math:: E[T \mid state] = \int_0^\infty P(N_t < k)\,dt, \qquad
           P(N_t < k) = \sum_{i<k} [z^i] \prod_c (q_c + (1 - q_c) z)^{m_c}
 
-over the classes c of tasks of one law and age, m_c of them, q_c = S_c(a_c+t)/S_c(a_c).  Where many workers have a
-density that is infinite at 0, the lengths of single rounds differ by many orders of magnitude, these means do not.
+over the classes c of tasks of one law and age, m_c of them, q_c = S_c(a_c+t)/S_c(a_c).  The workers who are done idle
+for the integral of E[N_t; N_t < k].  With h the hazard, and L_t tasks of a class at work after t seconds, the work of
+the tasks that are delivered is
+
+.. math:: E[useful \mid state] = \sum_c \int_0^\infty E[L_t; N_t < k] \, (a_c + t) \, h_c(a_c + t) \, dt
+
+What is neither idle nor useful is wasted, in the long run.  Where many workers have a density that is infinite at 0,
+the lengths of single rounds differ by many orders of magnitude, these means do not.
 Source: Asmussen & Glynn (2007), Stochastic Simulation, ch. 5.4, for conditional Monte Carlo.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -19,19 +26,39 @@ from scipy import special
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.tally import counts
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Ints
 
-__all__ = ["LEAST_LOG_SURVIVAL", "MeanRound"]
+__all__ = ["LEAST_LOG_SURVIVAL", "MOST_DELIVERED", "AgeState", "MeanRound", "age_state"]
 
 NODES, LOG_STEP = 4096, 0.02  # of a table of log survival, and between its times; times before are linear in t
-LEAST_LOG_SURVIVAL = -100.0
-INTEGRAL_STEP = 0.4  # between the nodes of the integral, in log t
-SPAN_IN_LOGS = -14.0, 25.0  # its range around the round time
-TERM_SECONDS = 40e-9
+LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 6  # deliveries k: exp(100)^(k-1) must not overflow
+INTEGRAL_STEP = 2.0  # between the nodes of the integral, in log t; their random offset keeps its mean right
+SPAN_IN_LOGS = -9.0, 25.0  # its range around the round time
+NODES_AT_ONCE, NEGLIGIBLE_PART = 4, 1e-6  # it ends where so many nodes add no more than this part of it
+TERM_SECONDS, USUAL_NODES = 40e-9, 10
+
+
+class AgeState(NamedTuple):
+    """Tasks at the start of a round, of many replicates."""
+
+    numbers: Array  # laws x ages x replicates
+    worked: Array  # seconds that tasks of each age have run, ages x replicates
+
+
+def age_state(pool: TaskPool) -> AgeState:
+    """The state of the replicates of a pool."""
+    ages, laws = int(pool.late), len(pool.workers.laws)
+    age = np.minimum(pool.updates - (pool.tasks & pool.version), ages - 1)
+    group = (pool.tasks & pool.group) >> pool.shift
+    numbers = counts(age + ages * group, ages * laws).T.reshape(laws, ages, -1)
+    begun = pool.updated[np.arange(pool.updates, pool.updates - ages, -1) % len(pool.updated)]
+    worked = np.maximum(pool.elapsed + pool.now - begun, 0.0)
+    worked[0] = 0.0
+    return AgeState(numbers.astype(float), worked)
 
 
 class MeanRound:
-    """E[T | state] of the replicates of a pool."""
+    """E[T | state], idle time and useful work of a server like that of a pool."""
 
     def __init__(self, pool: TaskPool, about: float) -> None:
         """Tables of the laws; ``about`` is a round time."""
@@ -44,47 +71,66 @@ class MeanRound:
         nodes = math.ceil((math.log(last) - self.log_first) / self.step) + 2
         times = np.exp(self.log_first + self.step * np.arange(nodes))
         self.tables = [_log_survival(law, times) for law in laws]
+        self.slopes = [np.diff(table, append=table[-1]) / self.step for table in self.tables]
         low, high = (math.log(about) + shift for shift in SPAN_IN_LOGS)
-        self.log_t = np.arange(max(self.log_first, low), min(math.log(last), high), INTEGRAL_STEP)
-        terms = self.log_t.size * pool.now.size * int(pool.late) * len(laws) * pool.k
+        self.log_t = np.arange(max(self.log_first, low), min(math.log(last), high) + INTEGRAL_STEP, INTEGRAL_STEP)
+        terms = USUAL_NODES * pool.now.size * int(pool.late) * len(laws) * pool.k
         self.seconds = TERM_SECONDS * terms  # rough cost of a call
 
-    def __call__(self) -> Array:
-        """One mean for each replicate, in its state now."""
-        pool, t = self.pool, np.exp(self.log_t)
-        classes = int(pool.late)
-        age = np.minimum(pool.updates - (pool.tasks & pool.version), classes - 1)
-        group = (pool.tasks & pool.group) >> pool.shift
-        number = counts(age + classes * group, classes * len(self.tables))
-        now = pool.elapsed + pool.now
-        begun = pool.updated[np.arange(pool.updates, pool.updates - classes, -1) % len(pool.updated)]
-        worked = np.maximum(now - begun, 0.0)  # ages x replicates
-        worked[0] = 0.0
-        log_none = np.zeros((now.size, t.size))
-        ways = np.zeros((pool.k, now.size, t.size))
+    def __call__(self, state: AgeState, rng: np.random.Generator) -> Array:
+        """Means of the seconds, and of the idle and the useful worker-seconds, 3 x replicates.
+
+        The nodes of the integrals have a random offset in each replicate; together they are dense.
+        """
+        replicates = state.worked.shape[1]
+        offset = INTEGRAL_STEP * ((np.arange(replicates) / replicates + rng.random()) % 1.0)[:, None]
+        before = np.array([[self.log_survival(table, worked) for worked in state.worked] for table in self.tables])
+        means = np.zeros((3, replicates))
+        for start in range(0, self.log_t.size, NODES_AT_ONCE):
+            t = np.exp(self.log_t[start : start + NODES_AT_ONCE] + offset)
+            weight = INTEGRAL_STEP * t
+            if start == 0:  # all is constant before the first node
+                weight[:, 0] /= -math.expm1(-INTEGRAL_STEP)
+            parts = np.array([np.sum(values * weight, axis=1) for values in self._integrands(state, before, t)])
+            means += parts
+            if np.all(parts[0] <= NEGLIGIBLE_PART * means[0]):
+                break
+        return means
+
+    def _integrands(self, state: AgeState, before: Array, t: Array) -> tuple[Array, Array, Array]:
+        """P(N_t < k), E[N_t; N_t < k] and the useful work per second, replicates x times."""
+        k = self.pool.k
+        log_none, ways = np.zeros_like(t), np.zeros((k, *t.shape))
         ways[0] = 1.0
-        for g, table in enumerate(self.tables):
-            for j in range(classes):
-                m = number[:, g * classes + j].astype(float)
-                if not m.any():
-                    continue
-                log_q = self.log_survival(table, worked[j][:, None] + t) - self.log_survival(table, worked[j])[:, None]
-                log_q = np.clip(log_q, LEAST_LOG_SURVIVAL, 0.0)
+        classes = []  # number times age x hazard, and odds to end
+        for table, slope, numbers, started in zip(self.tables, self.slopes, state.numbers, before, strict=True):
+            for worked, m, log_start in zip(state.worked, numbers, started, strict=True):
+                node, part = self._place(worked[:, None] + t)
+                log_q = table[node] * (1 - part) + table[node + 1] * part
+                log_q = np.clip(log_q - log_start[:, None], LEAST_LOG_SURVIVAL, 0.0)
                 log_none += m[:, None] * log_q
-                if pool.k > 1:
-                    ways = _times(ways, m, np.expm1(-log_q))
-        fewer = np.minimum(np.exp(log_none) * ways.sum(axis=0), 1.0)
-        weight = t * INTEGRAL_STEP
-        return t[0] + fewer @ weight - (fewer[:, 0] * weight[0] + fewer[:, -1] * weight[-1]) / 2
+                odds = np.expm1(-log_q) if k > 1 else log_q
+                if k > 1:
+                    ways = _times(ways, m, odds)
+                classes.append((-m[:, None] * slope[node], odds))
+        ways *= np.exp(log_none)  # P(N_t = i)
+        useful = np.zeros_like(t)
+        for ends, odds in classes:
+            useful += ends * _without_one(ways, odds)
+        return np.minimum(ways.sum(axis=0), 1.0), np.tensordot(np.arange(float(k)), ways, 1), useful
 
     def log_survival(self, table: Array, t: Array) -> Array:
         """Log survival at ``t``, linear in log t between the nodes; before the first proportional to t."""
+        node, part = self._place(t)
+        return table[node] * (1 - part) + table[node + 1] * part
+
+    def _place(self, t: Array) -> tuple[Ints, Array]:
+        """The node before each of the times, and the part of the step beyond it."""
         with np.errstate(divide="ignore"):
             place = (np.log(t) - self.log_first) / self.step
-        place = np.clip(place, 0.0, table.size - 1.000001)
-        i = place.astype(int)
-        part = place - i
-        return table[i] * (1 - part) + table[i + 1] * part
+        place = np.clip(place, 0.0, self.tables[0].size - 1.000001)
+        node = place.astype(int)
+        return node, place - node
 
 
 def _log_survival(law: Delay, times: Array) -> Array:
@@ -101,3 +147,12 @@ def _times(ways: Array, m: Array, odds: Array) -> Array:
     for i in range(1, k):
         power.append(special.binom(m, i)[:, None] * odds**i)
     return np.array([sum(ways[i - j] * power[j] for j in range(i + 1)) for i in range(k)])
+
+
+def _without_one(ways: Array, odds: Array) -> Array:
+    """Sum of the coefficients of ``ways`` / (1 + odds z): the same ways if one task is known not to end."""
+    without = total = ways[0]
+    for more in ways[1:]:
+        without = more - odds * without
+        total = total + without
+    return total

@@ -4,6 +4,8 @@ The replicates start in a state of the long run (``long_run``), and the rest of 
 They are played in stretches until the goals are met or the effort is spent; the first fifth of the rounds is not used.
 Regression on control variates reduces the noise: the growth of the ages in flight, which is 0 in the long run, and
 capped delays of the tasks that begin (``controls``).  The first makes the results obey the conservation of staleness.
+Where single rounds differ by orders of magnitude the replicates go on as numbers of tasks by age (``by_age``), which is
+faster, and the means of the next rounds are averaged instead of their lengths (``conditional``).
 Where the beginning is remembered for longer than that, the errors also cover workers that began fresh (``memory``).
 """
 
@@ -17,7 +19,8 @@ from scipy import special
 
 from abs_theory.checks import check_memory, explains_types
 from abs_theory.monte_carlo import plain, two_ages
-from abs_theory.monte_carlo.conditional import MeanRound
+from abs_theory.monte_carlo.by_age import AgePool
+from abs_theory.monte_carlo.conditional import MOST_DELIVERED, MeanRound
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
@@ -26,7 +29,7 @@ from abs_theory.monte_carlo.memory import in_first_phase, of_either_beginning, r
 from abs_theory.monte_carlo.summary import half_widths, summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
 from abs_theory.results import SteadyState
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Ints
 from abs_theory.workers import Workers
 
 __all__ = ["steady_state_to_goal", "steady_states_to_goal"]
@@ -49,7 +52,7 @@ NEGLIGIBLE_MASS = 1e-8  # the staleness law ends where less remains
 MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
-MOST_TERMS = 8  # k times the classes of tasks of one law and age, for which the mean of a round is computed
+MOST_TERMS = 24  # k times the classes of tasks of one law and age, for which numbers of tasks are simulated
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absence has a probability of exp(-12)
 RARE_NODES = 150  # of the integral over long rounds
@@ -102,8 +105,9 @@ class _Stretch(NamedTuple):
     rounds: int
     tally: Tally
     controls: Array
-    expected: Array  # sum of the means of the next round, given the state
+    expected: Array  # means of the next round given the state, summed over looks; seconds, idle, useful x replicates
     looks: int  # at the state
+    copies: int = 1  # of each replicate, all of which played so many rounds
 
 
 @explains_types
@@ -168,7 +172,7 @@ def _to_goal(
         controls = Controls(workers, replicates, restart, None if shared is None else SharedDraws(shared))
         return TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, start, controls)
 
-    pool = pool_from(run)
+    pool: TaskPool | AgePool = pool_from(run)
     begun = in_first_phase(pool) if bound < MOST_REMEMBERED else None
     warmup = _warmup(workers, k, bound, MIXING_SECONDS / cost)
     unmixed = warmup < _warmup(workers, k, bound, math.inf)
@@ -177,15 +181,13 @@ def _to_goal(
     pool.run(warmup)
     stretches: list[_Stretch] = []
     spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
-    mean: MeanRound | None = None
     computed: tuple[float, float] | None = None  # round time and its error
     every = 2
     while True:
-        looked_at = None if computed else mean
-        stretches.append(_play(pool, rounds, _entries(run, bound), looked_at, every))
+        stretches.append(_play(pool, rounds, _entries(run, bound), every))
         spent += rounds * cost
         if len(stretches) > 1:
-            settled, change = _settled(stretches, last=spent > LAST_SECONDS)
+            settled, change = _settled(stretches, n, last=spent > LAST_SECONDS)
             watched = _joined(settled)
             state = _state(watched, cell, change, computed)
             excess = _excess(state, spent, quick)
@@ -194,23 +196,23 @@ def _to_goal(
                 if begun is None or computed is not None or played < LIVES_REMEMBERED * (bound + 1):
                     return state
                 spread = math.ceil(max(played, SPREAD_BY * n / k))
-                if spread * cost > LAST_SECONDS or not remembers(begun, in_first_phase(pool)):
+                if spread * cost > LAST_SECONDS or not remembers(begun, _in_first_phase(pool)):
                     return state
                 fresh = pool_from(None)
                 fresh.run(spread)
                 cycle = int(bound) + 1  # of long and short rounds
                 rounds = max(cycle, min(played, FRESH_SECONDS / cost))
-                stretch = _play(fresh, math.ceil(rounds / cycle) * cycle, _entries(run, bound), None, every)
+                stretch = _play(fresh, math.ceil(rounds / cycle) * cycle, _entries(run, bound), every)
                 return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
             stretches = settled
-            if mean is None and _is_uneven(watched, pool):
+            if isinstance(pool, TaskPool) and computed is None and _is_uneven(watched, pool):
                 mean = MeanRound(pool, float(state.round_time))
                 if two_ages.applies(mean):
                     computed, rounds = two_ages.mean_round(mean), 2
                     continue
-                stretches = []
-                every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(mean.seconds / cost)))
-                cost += mean.seconds / every
+                stretches, pool = [], AgePool(pool, mean, rng)
+                every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(pool.looking_seconds / pool.seconds)))
+                cost = pool.seconds + pool.looking_seconds / every
             used = sum(stretch.rounds for stretch in stretches)
             more = math.ceil(max(MARGIN * excess**2 - 1, GROWTH[0]) * used)
             next_goal = next((most for most, _ in GOALS if spent < most), spent)
@@ -225,25 +227,27 @@ def _replicates(n: int) -> int:
     return max(FEWEST, min(MOST, TASKS_TOGETHER // n)) // PARTS * PARTS
 
 
-def _play(pool: TaskPool, rounds: int, entries: int, mean: MeanRound | None, every: int) -> _Stretch:
-    """Play and watch so many rounds, and look ``every`` few rounds at the state of the server."""
+def _play(pool: TaskPool | AgePool, rounds: int, entries: int, every: int) -> _Stretch:
+    """Play and watch so many rounds; ``every`` few of them numbers of tasks are looked at."""
+    if isinstance(pool, AgePool):
+        looks = max(1, rounds // every)
+        return _Stretch(looks * every, *pool.watch(looks * every, every, PARTS), looks, pool.copies)
     assert pool.controls is not None
     pool.controls.sums[:] = 0.0
-    if mean is None:
-        tally = pool.watch(rounds, entries - 1, PARTS)
-        return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros(tally.seconds.size), 0)
-    looks, parts, expected = max(1, rounds // every), [], np.zeros(pool.now.size)
-    for _ in range(looks):
-        parts.append(pool.watch(every, entries - 1, PARTS))
-        expected += mean()
-    return _Stretch(looks * every, Tally.sum(parts), pool.controls.sums.copy(), expected, looks)
+    tally = pool.watch(rounds, entries - 1, PARTS)
+    return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros((3, tally.seconds.size)), 0)
+
+
+def _in_first_phase(pool: TaskPool | AgePool) -> Ints:
+    return pool.in_first_phase() if isinstance(pool, AgePool) else in_first_phase(pool)
 
 
 def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
-    """Whether the lengths of single rounds vary so much that their means given the state are worth their cost."""
+    """Whether single rounds differ so much in length that numbers of tasks and their means are worth their cost."""
     laws = pool.workers.laws
-    if pool.k * pool.late * len(laws) > MOST_TERMS or any(0 < t < math.inf for law in laws for t in law.breaks):
-        return False  # the integral would be long, or not smooth
+    many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > MOST_TERMS
+    if many or any(0 < t < math.inf for law in laws for t in law.breaks):
+        return False  # there would be as many numbers as tasks, or the integral would not be smooth
     seconds = seen.tally.seconds
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
@@ -288,7 +292,7 @@ def _plain_to_goal(
         rounds *= 3
 
 
-def _settled(stretches: list[_Stretch], last: bool) -> tuple[list[_Stretch], Array]:
+def _settled(stretches: list[_Stretch], n: int, last: bool) -> tuple[list[_Stretch], Array]:
     """Those at the end that are alike, without the first fifth of the rounds; and how much they still change.
 
     Seconds, idle and wasted time, restarts and the share of fresh gradients in the last stretch are compared with those
@@ -303,7 +307,7 @@ def _settled(stretches: list[_Stretch], last: bool) -> tuple[list[_Stretch], Arr
             used.append(stretch)
     if len(used) < 2:
         return used, np.zeros(5)
-    before, after = (_compared(part) for part in (_joined(used[:-1]), used[-1]))
+    before, after = (_compared(part, n) for part in (_joined(used[:-1]), used[-1]))
     difference = (after - before).mean(axis=0)
     noise = (after - before).std(axis=0) / math.sqrt(len(after))
     change = np.where(np.abs(difference) > ALIKE * noise + 1e-9 * np.abs(after).mean(axis=0), np.abs(difference), 0.0)
@@ -312,12 +316,16 @@ def _settled(stretches: list[_Stretch], last: bool) -> tuple[list[_Stretch], Arr
     return used, change
 
 
-def _compared(stretch: _Stretch) -> Array:
+def _compared(stretch: _Stretch, n: int) -> Array:
     """Seconds, idle and wasted time and restarts per round, and the share of fresh gradients; parts x 5."""
     tally, parts = stretch.tally, len(stretch.tally.histogram)
-    sums = np.stack([tally.seconds, tally.idle, tally.wasted, tally.restarts], axis=1)
-    per_round = sums.reshape(parts, -1, 4).mean(axis=1) / stretch.rounds
-    return np.column_stack([per_round, tally.histogram[:, 0] / tally.histogram.sum(axis=1)])
+    times = [tally.seconds, tally.idle, tally.wasted]
+    per_round = np.array([*times, tally.restarts]) / stretch.rounds
+    if stretch.looks:  # means vary less than what was drawn
+        seconds, idle, useful = stretch.expected / stretch.looks
+        per_round[:3] = seconds, idle, n * seconds - idle - useful
+    by_part = per_round.reshape(4, parts, -1).mean(axis=2).T
+    return np.column_stack([by_part, tally.histogram[:, 0] / tally.histogram.sum(axis=1)])
 
 
 def _joined(stretches: list[_Stretch]) -> _Stretch:
@@ -329,6 +337,7 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
         np.sum([s.controls for s in stretches], axis=0),
         np.sum([s.expected for s in stretches], axis=0),
         sum(s.looks for s in stretches),
+        stretches[0].copies,
     )
 
 
@@ -337,14 +346,15 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     workers, k, bound = cell.workers, cell.k, cell.bound
     state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls, skewed=True)
     assert state.error is not None
-    rounds = seen.rounds * seen.tally.seconds.size
+    rounds = seen.rounds * seen.tally.seconds.size * seen.copies
     unseen = cell.unseen(rounds, fresh=False)
     if seen.looks:
-        given = seen.expected / seen.looks
+        given, means_error = _of_means(seen.expected / seen.looks, workers.n)
         # rare long rounds are in the means of all states, so they need not be seen
-        error = float(half_widths(given - given.mean(), given.size - 1, OUTSIDE, skewed=False))
-        if error < state.error.round_time:
-            state, unseen = _with_round_time(state, float(given.mean()), error), cell.unseen(rounds, fresh=True)
+        unseen = cell.unseen(rounds, fresh=means_error["round_time"] < state.error.round_time)
+        better = {name: given[name] for name, error in means_error.items() if error < getattr(state.error, name)}
+        errors = replace(state.error, **{name: means_error[name] for name in better})
+        state = replace(state, **better, error=errors)
     assert state.error is not None
     if computed is not None and abs(computed[0] - state.round_time) <= CONTRADICTED * state.error.round_time:
         state, unseen, change = _with_round_time(state, *computed), 0.0, np.append(0.0, change[1:])
@@ -369,6 +379,20 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
+
+
+def _of_means(expected: Array, n: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Round time and shares of time from means of seconds, idle and useful time, 3 x replicates, and their errors."""
+    seconds, idle, useful = expected
+    sums = np.column_stack([seconds, idle, n * seconds - idle - useful])
+    seconds, idle, wasted = (float(mean) for mean in sums.mean(axis=0))
+    shares = np.array([idle, wasted]) / (n * seconds)
+    residual = sums - sums.mean(axis=0)
+    residual[:, 1:] = (residual[:, 1:] - shares * n * residual[:, :1]) / (n * seconds)
+    errors = half_widths(residual, len(residual) - 1, OUTSIDE, skewed=False)
+    names = ("round_time", "idle_fraction", "wasted_fraction")
+    values = dict(zip(names, (seconds, *shares.tolist()), strict=True))
+    return values, dict(zip(names, errors.tolist(), strict=True))
 
 
 def _with_round_time(state: SteadyState, seconds: float, error: float) -> SteadyState:

@@ -22,7 +22,7 @@ from abs_theory.delays import (
     as_delay,
 )
 from abs_theory.monte_carlo import memory, precise, summary
-from abs_theory.monte_carlo.conditional import MeanRound
+from abs_theory.monte_carlo.conditional import MeanRound, age_state
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
@@ -184,12 +184,13 @@ def test_the_mean_of_a_round_given_the_state():
         for k in (1, 2, 4):
             pool = TaskPool(as_workers(delay, 8), k, 1, np.random.default_rng(0), 256, 200)
             expected = order_stats.mean(delay, k, 8)
-            np.testing.assert_allclose(MeanRound(pool, expected)(), expected, rtol=2e-3)
+            seconds = MeanRound(pool, expected)(age_state(pool), np.random.default_rng(2))[0].mean()
+            np.testing.assert_allclose(seconds, expected, rtol=2e-3)
     pool = TaskPool(as_workers([Gamma(0.3, 1.0)] * 6 + [STALLS] * 6, 12), 1, 2, np.random.default_rng(1), 512, 400)
     pool.run(50)
     mean, means, seconds = MeanRound(pool, 1e-3), [], []
     for _ in range(40):
-        means.append(mean())
+        means.append(mean(age_state(pool), np.random.default_rng(3))[0])
         seconds.append(pool.watch(1).seconds)
     drawn, given = np.array(seconds), np.array(means)
     assert abs(drawn.mean() - given.mean()) <= 5 * drawn.std() / math.sqrt(drawn.size)

@@ -1,0 +1,131 @@
+r"""Simulation of the numbers of tasks of each law and age, for few deliveries per round and small thresholds.
+
+Workers of one law whose tasks began at the same update are alike.  So it is enough to know how many tasks m there are
+of each law and age, and how long each age has worked, a seconds.  With H the cumulative hazard -log S of the law, the
+first, second, ... of these tasks end at the times
+
+.. math:: H^{-1}\Big(H(a) + \frac{E_1}{m} + \frac{E_2}{m-1} + \dots\Big) - a
+
+for independent exponential numbers E.  A round costs as much for a thousand workers as for ten.  Means of the next
+round given the state (``conditional``) replace its draws, which vary by orders of magnitude.
+Source: Renyi (1953), On the theory of order statistics, for the gaps of exponential order statistics.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from abs_theory.monte_carlo.conditional import AgeState, MeanRound, age_state
+from abs_theory.monte_carlo.fast import TaskPool
+from abs_theory.monte_carlo.tally import Tally
+from abs_theory.typing import Array, Ints
+
+__all__ = ["AgePool", "Played"]
+
+CALL_SECONDS, CLASS_SECONDS = 60e-6, 0.1e-6  # cost of a round, and of each delivery and class of a replicate; rough
+ROWS = 512  # replicates and copies of them, at least
+FAR = 50.0  # logs of time, by which the table of the hazard is extended to later times
+LEAST_LOG_TIME = -690.0
+
+
+class Played(NamedTuple):
+    """What some rounds did, one row or column for each replicate."""
+
+    tally: Tally
+    controls: Array  # replicates x any, of mean 0
+    expected: Array  # sums of the means of the next round: seconds, idle and useful worker-seconds
+
+
+class AgePool:
+    """The replicates of a ``TaskPool`` from their states now on, by numbers of tasks.
+
+    Each replicate goes on as several independent copies; what is counted is their mean.
+    """
+
+    def __init__(self, pool: TaskPool, mean: MeanRound, rng: np.random.Generator) -> None:
+        self.mean, self.rng, self.k = mean, rng, pool.k
+        self.replicates, self.late, self.updates = pool.now.size, int(pool.late), pool.updates
+        self.copies = -(-ROWS // self.replicates)
+        state = age_state(pool)
+        self.numbers = np.tile(state.numbers, self.copies).astype(float)
+        self.worked = np.tile(state.worked, self.copies)
+        self.tables = [self._hazard(table) for table in mean.tables]
+        groups, ages, rows = self.numbers.shape
+        self.seconds = CALL_SECONDS + CLASS_SECONDS * self.k * groups * ages * rows  # rough cost of a round
+        self.looking_seconds = mean.seconds * rows / self.replicates
+
+    def watch(self, rounds: int, every: int, parts: int) -> Played:
+        """Play ``rounds`` rounds and look at the state after ``every`` few of them."""
+        groups, ages, rows = self.numbers.shape
+        sums = np.zeros((4, rows))  # seconds, idle, wasted, restarts
+        delivered = np.zeros((groups, ages, rows))
+        expected = np.zeros((3, rows))
+        age = np.arange(ages)
+        before = age @ self.numbers.sum(axis=0)
+        for played in range(1, rounds + 1):
+            delivered += self._round(sums)
+            if played % every == 0:
+                expected += self.mean(AgeState(self.numbers, self.worked), self.rng)
+        grown = age @ self.numbers.sum(axis=0) - before
+        by_age = delivered.sum(axis=0)
+        histogram = self._of_replicates(by_age).T.reshape(parts, -1, ages).sum(axis=1)
+        seconds, idle, wasted, restarts, staleness, grown = self._of_replicates(np.vstack([sums, age @ by_age, grown]))
+        by_group = self._of_replicates(delivered.sum(axis=1)).T
+        tally = Tally(seconds, idle, wasted, restarts, staleness, grown, histogram, by_group)
+        return Played(tally, np.zeros((self.replicates, 0)), self._of_replicates(expected))
+
+    def in_first_phase(self) -> Ints:
+        """Tasks at work that began at a multiple of theta + 1 updates, of one copy; replicates x groups."""
+        return self.numbers[:, self.updates % self.late, : self.replicates].T.astype(np.int64)
+
+    def _of_replicates(self, rows: Array) -> Array:
+        """Means over the copies of each replicate."""
+        return rows.reshape(len(rows), self.copies, self.replicates).mean(axis=1)
+
+    def _round(self, sums: Array) -> Array:
+        """Play one round and add what it did to ``sums``; the deliveries of each law and age."""
+        ends = self._ends()
+        left = ends.reshape(-1, ends.shape[-1]).copy()
+        length = left.min(axis=0)
+        for _ in range(self.k - 1):
+            left[left <= length] = math.inf
+            length = left.min(axis=0)
+        done = ends <= length
+        if self.k > 1:
+            sums[1] += np.where(done, length - ends, 0.0).sum(axis=(0, 1, 2))
+        delivered = done.sum(axis=0)
+        stay = self.numbers - delivered
+        restarts = stay[:, -1].sum(axis=0)
+        sums[0] += length
+        sums[2] += restarts * (self.worked[-1] + length)
+        sums[3] += restarts
+        self.numbers = np.roll(stay, 1, axis=1)
+        self.numbers[:, 0] += delivered.sum(axis=1)
+        self.worked[1:] = self.worked[:-1] + length
+        self.updates += 1
+        return delivered
+
+    def _ends(self) -> Array:
+        """Seconds until the first k tasks of each law and age end, k x laws x ages x rows; inf if there are fewer."""
+        ends = np.empty((self.k, *self.numbers.shape))
+        gaps = self.rng.standard_exponential(ends.shape)
+        log_worked = np.log(np.maximum(self.worked[1:], math.exp(LEAST_LOG_TIME)))
+        for g, (log_time, hazard) in enumerate(self.tables):
+            numbers = self.numbers[g]
+            total = np.zeros_like(numbers)
+            total[1:] = np.interp(log_worked, log_time, hazard)
+            for i in range(self.k):
+                some = numbers > i
+                total = total + gaps[i, g] / np.where(some, numbers - i, 1.0)
+                ends[i, g] = np.where(some, np.exp(np.interp(total, hazard, log_time)) - self.worked, math.inf)
+        return np.maximum(ends, 0.0, out=ends)
+
+    def _hazard(self, log_survival: Array) -> tuple[Array, Array]:
+        """Log times and cumulative hazards, increasing and far enough for all that is drawn."""
+        log_time, hazard = self.mean.log_first + self.mean.step * np.arange(log_survival.size), -log_survival
+        grows = np.append(np.diff(hazard) > 0, True)
+        log_time, hazard = log_time[grows], hazard[grows]
+        slope = (hazard[-1] - hazard[-2]) / (log_time[-1] - log_time[-2])
+        log_time = np.concatenate([[LEAST_LOG_TIME], log_time, [log_time[-1] + FAR]])
+        return log_time, np.concatenate([[0.0], hazard, [hazard[-1] + FAR * slope]])
