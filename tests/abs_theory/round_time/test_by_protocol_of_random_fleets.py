@@ -19,6 +19,7 @@ PROTOCOLS = ("synchronous", "k_sync", "k_batch_sync", "k_batch_async", "asynchro
 OF_SUMS = ("k_batch_sync", "local_sgd", "stsyn")
 FORGETFUL = ("k_batch_async", "asynchronous", "ssp")  # their brute force begins afresh, and must forget it
 MOST_WORKERS = 6
+PERIODS = 4
 
 
 def gamma_law(rng):
@@ -55,14 +56,19 @@ def ticks(fleet, lead, rng, samples, number):
 
 
 def arrivals_per_second(fleet, rng, samples):
-    """Gradients per second where nobody waits, from workers that have long been at work."""
+    """Gradients per second where nobody waits, from workers that have long been at work.
+
+    Steady workers keep in step for very long, so each is watched from a random time within ``PERIODS`` of its tasks on.
+    """
     begin = max(12 * (law.var / law.mean + law.mean) for law in fleet)  # 24 mean residual times
     end = begin + max(40 * law.mean for law in fleet)
     total = np.zeros(samples)
     for law in fleet:
-        steps = math.ceil(end / law.mean + 12 * math.sqrt(end * law.var / law.mean**3)) + 20
+        later = PERIODS * law.mean
+        steps = math.ceil((end + later) / law.mean + 12 * math.sqrt((end + later) * law.var / law.mean**3)) + 20
         times = law.sample(rng, (samples, steps)).cumsum(axis=1)
-        assert times[:, -1].min() > end
+        assert times[:, -1].min() > end + later
+        times -= later * rng.random((samples, 1))
         total += ((times > begin) & (times <= end)).sum(axis=1) / (end - begin)
     return total
 
