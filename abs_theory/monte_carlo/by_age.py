@@ -40,7 +40,7 @@ class Played(NamedTuple):
 class AgePool:
     """The replicates of a ``TaskPool`` from their states now on, by numbers of tasks.
 
-    Each replicate goes on as several independent copies; what is counted is their mean.
+    Each replicate goes on as several independent copies.  What is counted is their mean, in the histogram their sum.
     """
 
     def __init__(self, pool: TaskPool, mean: MeanRound, rng: np.random.Generator) -> None:
@@ -69,7 +69,7 @@ class AgePool:
                 expected += self.mean(AgeState(self.numbers, self.worked), self.rng)
         grown = age @ self.numbers.sum(axis=0) - before
         by_age = delivered.sum(axis=0)
-        histogram = self._of_replicates(by_age).T.reshape(parts, -1, ages).sum(axis=1)
+        histogram = by_age.T.reshape(self.copies, parts, -1, ages).sum(axis=(0, 2)).astype(np.int64)
         seconds, idle, wasted, restarts, staleness, grown = self._of_replicates(np.vstack([sums, age @ by_age, grown]))
         by_group = self._of_replicates(delivered.sum(axis=1)).T
         tally = Tally(seconds, idle, wasted, restarts, staleness, grown, histogram, by_group)

@@ -351,7 +351,7 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     if seen.looks:
         given, means_error = _of_means(seen.expected / seen.looks, workers.n)
         # rare long rounds are in the means of all states, so they need not be seen
-        unseen = cell.unseen(rounds, fresh=means_error["round_time"] < state.error.round_time)
+        unseen = cell.unseen(rounds, fresh=bool(means_error["round_time"] < state.error.round_time))
         better = {name: given[name] for name, error in means_error.items() if error < getattr(state.error, name)}
         errors = replace(state.error, **{name: means_error[name] for name in better})
         state = replace(state, **better, error=errors)
@@ -385,14 +385,15 @@ def _of_means(expected: Array, n: int) -> tuple[dict[str, float], dict[str, floa
     """Round time and shares of time from means of seconds, idle and useful time, 3 x replicates, and their errors."""
     seconds, idle, useful = expected
     sums = np.column_stack([seconds, idle, n * seconds - idle - useful])
-    seconds, idle, wasted = (float(mean) for mean in sums.mean(axis=0))
-    shares = np.array([idle, wasted]) / (n * seconds)
-    residual = sums - sums.mean(axis=0)
-    residual[:, 1:] = (residual[:, 1:] - shares * n * residual[:, :1]) / (n * seconds)
+    mean = sums.mean(axis=0)
+    shares = mean[1:] / (n * mean[0])
+    residual = sums - mean
+    residual[:, 1:] = (residual[:, 1:] - shares * n * residual[:, :1]) / (n * mean[0])
     errors = half_widths(residual, len(residual) - 1, OUTSIDE, skewed=False)
-    names = ("round_time", "idle_fraction", "wasted_fraction")
-    values = dict(zip(names, (seconds, *shares.tolist()), strict=True))
-    return values, dict(zip(names, errors.tolist(), strict=True))
+    names: list[str] = ["round_time", "idle_fraction", "wasted_fraction"]
+    return dict(zip(names, [float(mean[0]), *shares.tolist()], strict=True)), dict(
+        zip(names, errors.tolist(), strict=True)
+    )
 
 
 def _with_round_time(state: SteadyState, seconds: float, error: float) -> SteadyState:

@@ -28,7 +28,7 @@ class Tally:
     staleness: Array  # summed over the applied gradients
     aged: Array  # growth of the sum of the ages in flight
     histogram: Ints  # of that staleness, shape replicates x entries, or equal parts of the replicates x entries
-    delivered: Ints  # gradients, one column for each worker or group of workers
+    delivered: Ints | Array  # gradients, one column for each worker or group of workers; or means of several runs
 
     @classmethod
     def of(cls, replicates: int, longest_staleness: float, columns: int, parts: int | None = None) -> Self:
