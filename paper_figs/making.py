@@ -5,13 +5,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-from warnings import catch_warnings, filterwarnings
 
 from abs_theory.command_line import warn
 from abs_theory.files import locked, replacing
@@ -53,15 +52,22 @@ def _make(names: list[str], size: str, out: Path, width: str, svg: bool, data: P
     toolkit = toolkit_for(out)
     if sum(not cache.entry(out / ".cache", stored_as(name, size)).exists() for name in names) > FEW_FIGURES:
         _start(toolkit)
-    results = {name: tabulate(toolkit, name, size, config_of(name, size, data), out, width, svg) for name in names}
-    drawn = {name: result for name, result in results.items() if result is not None}
-    longest_first = sorted(drawn, key=lambda name: -len(drawn[name][0]))
-    calls = [partial(draw, name, *drawn[name], out, width, svg) for name in longest_first]
-    if len(calls) > 1:
-        _draw_in_parallel(calls)
-    else:
-        for call in calls:
-            call()
+    with ExitStack() as stack:
+        drawings = []  # begun while the next figures are computed
+        latest = None  # not begun: a single drawing needs no other process
+        computations = [FIGURES[name].compute for name in names]  # figures that share one come one after another
+        for name in sorted(names, key=lambda name: computations.index(FIGURES[name].compute)):
+            result = tabulate(toolkit, name, size, config_of(name, size, data), out, width, svg)
+            if result is not None:
+                if latest is not None:
+                    drawings.append(_begun(latest, stack))
+                latest = partial(draw, name, *result, out, width, svg)
+        if drawings and latest is not None:
+            drawings.append(_begun(latest, stack))
+        elif latest is not None:
+            latest()
+        for drawing in drawings:
+            list(drawing)
     return [*(path for name in names for path in pictures_of(out, name, svg)), page.write(out)]
 
 
@@ -69,18 +75,18 @@ def _start(toolkit: Toolkit) -> None:
     """Start the processes that will compute, and read the source meanwhile."""
     from paper_figs.parallel import started_processes
 
-    with catch_warnings(), closing(started_processes()) as processes:
-        filterwarnings("ignore", message=".* tasks which were still being processed")  # an interruption is meant to
+    with started_processes() as processes:
         _ = toolkit.modules
         list(processes)
 
 
-def _draw_in_parallel(calls: list[Callable[[], None]]) -> None:
+def _begun(call: Callable[[], None], stack: ExitStack) -> Iterator[None]:
+    """Begin to draw in another process; done when the result is exhausted, given up if ``stack`` ends before."""
     import joblib
 
-    from paper_figs.parallel import in_parallel
+    from paper_figs.parallel import begun
 
-    in_parallel("drawing", [joblib.delayed(call)() for call in calls])
+    return stack.enter_context(begun([joblib.delayed(call)()]))
 
 
 def pictures_of(out: Path, name: str, svg: bool) -> list[Path]:

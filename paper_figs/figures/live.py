@@ -1,5 +1,6 @@
 """Round times and learning curves by theory, in simulation, and with worker processes that compute and wait."""
 
+import joblib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from abs_theory.delays import ShiftedExponential
 from abs_theory.results import Estimate
 from abs_theory.typing import Array
 from paper_figs import style
+from paper_figs.parallel import in_parallel
 from simulations import live, protocols
 from simulations.experiment import simulate
 from simulations.problems import NoisyQuadratic
@@ -30,10 +32,18 @@ PROBLEM = NoisyQuadratic((1.0, 0.3), sigma2=1.0)
 STEP_SIZE = 0.05
 GRACE_SECONDS = 60.0  # more than any machine is late
 POINTS = 13  # of time at which the models are compared
-QUICK = {"n": 4, "ks": [1, 4], "max_staleness": 1, "seconds": 12.0, "replicates": 2, "tables": 100, "time_scale": 0.003}
+QUICK = {
+    "n": 4,
+    "ks": [1, 4],
+    "max_staleness": 1,
+    "seconds": 12.0,
+    "replicates": 2,
+    "tables": 100,
+    "time_scale": 0.0015,
+}
 DEFAULT = {
     "n": 8, "ks": [1, 2, 4, 8], "max_staleness": 2, "seconds": 36.0, "replicates": 6, "tables": 1000,
-    "time_scale": 0.003,
+    "time_scale": 0.0015,
 }  # fmt: skip
 FULL = DEFAULT | {"replicates": 30, "tables": 10_000, "time_scale": 0.01}
 SEED = 23
@@ -43,26 +53,32 @@ def compute(
     n: int, ks: list[int], max_staleness: int, seconds: float, replicates: int, tables: int, time_scale: float
 ) -> pd.DataFrame:
     """Per k: "round_time" (s), and "gradient_norm2" at some times, by theory, simulated and live, with half-widths."""
-    rows = []
+    calls = [joblib.delayed(compared)(k, n, max_staleness, seconds, replicates, tables, time_scale) for k in ks]
+    return pd.concat(in_parallel("live", calls), ignore_index=True)
+
+
+def compared(
+    k: int, n: int, max_staleness: int, seconds: float, replicates: int, tables: int, time_scale: float
+) -> pd.DataFrame:
+    """The rows of one ``k``."""
     grid = np.linspace(0.0, seconds, POINTS)
-    for k in ks:
-        options = {
-            "step_size": STEP_SIZE, "time_budget": seconds, "eval_every": seconds / (POINTS - 1) / 8, "seed": SEED,
-            "replicates": replicates,
-        }  # fmt: skip
-        protocol = protocols.abs_sgd(k, max_staleness)
-        runs = {
-            "simulation": simulate(protocol, PROBLEM, DELAY, n, n_jobs=1, **options),
-            "live": live.run(protocol, PROBLEM, DELAY, n, time_scale=time_scale, grace=GRACE_SECONDS, **options),
-        }
-        state = steady_state.abs_sgd(DELAY, k, n, max_staleness)
-        row = {"quantity": "round_time", "k": k, "x": float(k), "theory": float(state.round_time)}
-        rows.append(row | _measured({name: _round_times(run) for name, run in runs.items()}))
-        curve = np.interp(grid, *_predicted(k, n, max_staleness, float(state.round_time), seconds, tables))
-        norms = {name: _on_grid(run, grid) for name, run in runs.items()}
-        for number, time in enumerate(grid):
-            row = {"quantity": "gradient_norm2", "k": k, "x": time, "theory": curve[number]}
-            rows.append(row | _measured({name: values[:, number] for name, values in norms.items()}))
+    options = {
+        "step_size": STEP_SIZE, "time_budget": seconds, "eval_every": seconds / (POINTS - 1) / 8, "seed": SEED,
+        "replicates": replicates,
+    }  # fmt: skip
+    protocol = protocols.abs_sgd(k, max_staleness)
+    runs = {
+        "simulation": simulate(protocol, PROBLEM, DELAY, n, n_jobs=1, **options),
+        "live": live.run(protocol, PROBLEM, DELAY, n, time_scale=time_scale, grace=GRACE_SECONDS, **options),
+    }
+    state = steady_state.abs_sgd(DELAY, k, n, max_staleness)
+    row = {"quantity": "round_time", "k": k, "x": float(k), "theory": float(state.round_time)}
+    rows = [row | _measured({name: _round_times(run) for name, run in runs.items()})]
+    curve = np.interp(grid, *_predicted(k, n, max_staleness, float(state.round_time), seconds, tables))
+    norms = {name: _on_grid(run, grid) for name, run in runs.items()}
+    for number, time in enumerate(grid):
+        row = {"quantity": "gradient_norm2", "k": k, "x": time, "theory": curve[number]}
+        rows.append(row | _measured({name: values[:, number] for name, values in norms.items()}))
     return pd.DataFrame(rows)
 
 
