@@ -1,6 +1,8 @@
 """Protocols of asynchronous reinforcement learning, where a trainer waits for k of n generation slots."""
 
+from bisect import insort
 from collections import deque
+from itertools import takewhile
 from types import SimpleNamespace
 
 from abs_theory.checks import check_count, check_nonnegative, explains_types
@@ -85,15 +87,17 @@ def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
 
     def on_arrival(server: Server, job: Job) -> None:
         finished: list[Job] = server.notes.finished
-        finished.append(job)
-        while len(server.accepted) < k and (usable := _usable(server, window)) is not None:
-            finished.remove(usable)
-            server.accept(usable)
+        if window is None:
+            finished.append(job)
+        else:
+            _number_starts(server, job)
+            insort(finished, job, key=server.notes.places.__getitem__)
+        while len(server.accepted) < k and _is_usable(server, window):
+            server.accept(finished.pop(0))
         if len(server.accepted) == k:
             server.update()
-            if (usable := _usable(server, window)) is not None:  # the first of the next batch is there already
-                finished.remove(usable)
-                server.queued.appendleft(usable)
+            if _is_usable(server, window):  # the first of the next batch is there already
+                server.queued.appendleft(finished.pop(0))
             server.assign(may_start(server, server.idle))
         elif job.worker not in server.jobs:
             server.assign(may_start(server, [job.worker]))
@@ -111,19 +115,30 @@ def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
     )  # fmt: skip
 
 
-def _usable(server: Server, window: int | None) -> Job | None:
-    """The finished task that an update may use next; None if it has to wait for older ones, or there is none."""
+def _number_starts(server: Server, *arrived: Job) -> None:
+    """Number the tasks in the order of their starts; of those that start together, by worker."""
+    notes = server.notes
+    running = takewhile(lambda job: job not in notes.places, reversed(server.jobs.values()))  # the last to start
+    new = [*running, *(job for job in (*server.queued, *arrived) if job not in notes.places)]
+    for job in sorted(new, key=lambda job: (job.start, job.worker)):
+        notes.places[job] = notes.started
+        notes.started += 1
+
+
+def _is_usable(server: Server, window: int | None) -> bool:
+    """Whether an update may use the first finished task, if there is one; or it has to wait for older ones."""
     finished: list[Job] = server.notes.finished
     if window is None or not finished:
-        return finished[0] if finished else None
-    notes, unused = server.notes, [*server.jobs.values(), *server.queued, *finished]
-    known: dict[Job, int] = notes.places  # in the order of their starts
-    new = sorted((job for job in unused if job not in known), key=lambda job: (job.start, job.worker))
-    places = {job: known[job] for job in unused if job in known}  # those that were used are forgotten
-    places |= zip(new, range(notes.started, notes.started + len(new)), strict=True)
-    notes.places, notes.started = places, notes.started + len(new)
-    first = min(finished, key=places.__getitem__)
-    return first if places[first] < min(map(places.__getitem__, unused)) + window else None
+        return bool(finished)
+    _number_starts(server)
+    places: dict[Job, int] = server.notes.places  # in the order of their starts
+    while not _is_unused(server, oldest := next(iter(places))):
+        del places[oldest]
+    return places[finished[0]] < places[oldest] + window
+
+
+def _is_unused(server: Server, job: Job) -> bool:
+    return server.jobs.get(job.worker) is job or job in server.notes.finished or job in server.queued
 
 
 @explains_types
