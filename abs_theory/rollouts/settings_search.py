@@ -53,10 +53,10 @@ def best_settings(  # noqa: PLR0913
     >>> fastest = best_settings(setup, **search)
     >>> fastest.mode, fastest.setup.slots, fastest.setup.batch
     ('ahead 2', 64, 16)
-    >>> objective = Objective(Constants(L=1.0, sigma2=5.0, gap=10.0), Target(0.3))
+    >>> objective = Objective(Constants(L=1.0, sigma2=0.5, gap=10.0), Target(0.3))
     >>> soonest = best_settings(setup, **search, objective=objective)
     >>> soonest.mode, soonest.setup.slots, soonest.setup.batch
-    ('ahead 1', 32, 16)
+    ('ahead 0.5', 16, 8)
     """
     rows, compared = [], []
     for size in batch or [setup.batch]:

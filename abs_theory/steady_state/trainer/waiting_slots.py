@@ -12,6 +12,7 @@ has a root t < 0: -t is the time that tasks wait behind earlier ones.
 With few slots the number of finished tasks fluctuates.  Given the ages, it is a sum of binomial numbers at s seconds
 after an update; t is the mean time at which it reaches k, with a binomial number of the same mean and variance.  If a
 batch often waits when an update is over, or the time of an update is random, t is a random number (``queue_chain``).
+The ages fluctuate, too.  That matters as far as tasks of unlike ages differ in their chance to be done by t.
 Times that are recorded, and so may be common, make rounds end at these times as far as rounds do not fluctuate.  The
 round is computed with such times, and with everything between them (``spread``); it is taken in the middle, and half
 of the difference is in its error.
@@ -49,7 +50,10 @@ CLOSE = 1e-5  # relative change of a round at which the iteration ends
 MOST_STATES = 1000  # of the chain of the tasks that wait for the trainer, which then takes seconds
 OFTEN = 0.02  # probability that a batch waits when an update is over, above which this makes rounds differ
 LONGEST_PMF = 1024  # entries
-AGES_FLUCTUATE = 0.7  # of a round over n, what it is longer because ages do; fitted to 160 cells of 6 laws, n < 500
+# Rounds are longer because ages fluctuate, by this times h (1 - h) (1 - k / n) / n, with h how unlike the ages are; and
+# the error for that, over h (1 - k / n) / n.  Fitted to 215 cells of 6 laws, n from 16 to 512.
+AGES_FLUCTUATE, AGES_ERROR = 4.0, 2.0
+LEAST_SHARE = 1e-3  # of a round, in place of a shorter time until the batch is complete
 
 
 @explains_types
@@ -65,20 +69,20 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     (1.0, 3.0)
     """
     n, T = workers.n, float(update_seconds.mean)
-    exact, tight, steps, batch = True, 0.0, 0.0, (np.zeros(1), np.ones(1))
+    exact, rough, batch = True, 0.0, (np.zeros(1), np.ones(1))
     if k == n or max_staleness == 0:
         r = T + order_stats.mean(list(workers), k, n)
     elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
         r = memoryless.round_time(workers.laws[0], k, n, update_seconds)
     else:
         exact, recorded, workers = False, workers, spread(workers)
-        r, tight, batch = _approximate(workers, k, max_staleness, update_seconds)
+        r, rough, batch = _approximate(workers, k, max_staleness, update_seconds)
         if workers.laws != recorded.laws:
             locked = _approximate(recorded, k, max_staleness, update_seconds)[0]
-            r, steps = (r + locked) / 2, abs(r - locked) / 2
+            r, rough = (r + locked) / 2, rough + abs(r - locked) / (r + locked)
     state = _described(workers, k, max_staleness, r, T, *batch)
     bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
-    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (0.015 + 0.3 / n + 0.1 * tight) * r + steps
+    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else rough * r
     bounded = 0 < max_staleness < math.inf
     lost = (0.01 + 0.1 / n) * float(state.uplinks) if bounded and k < n else 0.0
     trained = 1 - float(state.lost_share)
@@ -97,7 +101,7 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
 def _approximate(
     workers: Workers, k: int, theta: float, update_seconds: Delay
 ) -> tuple[float, float, tuple[Array, Array]]:
-    """The round time; how close it is to that of the bottleneck; and ``gathered`` times at which batches complete."""
+    """The round time, its relative error, and ``gathered`` times at which batches are complete."""
     n, T = workers.n, float(update_seconds.mean)
     r, waits, batch = _finite_round(workers, k, theta, T)
     tight = 4 * waits * (1 - waits)
@@ -105,9 +109,24 @@ def _approximate(
     if n - k <= MOST_STATES and fluctuates:
         tight = 0.0
         r, *batch = waiting_tasks(workers, k, theta, update_seconds, r)
-    ageing = sum(c for law, c in zip(workers.laws, workers.counts, strict=True) if law.ageing != "constant") / n
-    r *= 1 + AGES_FLUCTUATE * ageing * (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
-    return r, tight, (batch[0], batch[1])
+    t = max(r - T, LEAST_SHARE * r)
+    unlike = _unlike(_cohorts(workers, k, theta, t, T, np.array([t])))
+    few = (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
+    r *= 1 + AGES_FLUCTUATE * unlike * (1 - unlike) * few
+    return r, 0.015 + 0.3 / n + 0.1 * tight + AGES_ERROR * unlike * few, (batch[0], batch[1])
+
+
+def _unlike(groups: list[tuple[Array, Array]]) -> float:
+    """How unlike the ages are: the variance, over the tasks of a group, of the probability p to be finished.
+
+    It is 0 if all ages have the same p, as for exponential tasks, and 1 if each p is 0 or 1.
+    """
+    total, done, inside = np.zeros(3)
+    for count, chance in groups:
+        p = chance[:, 0]
+        mean = (count @ p) / count.sum()
+        total, done, inside = total + count.sum(), done + count @ p, inside + count @ (p - mean) ** 2
+    return float(inside / max(done * (1 - done / total), 1e-300))
 
 
 def _sum(law: Delay, t: Array, share: Array, r: float, terms: float) -> float:

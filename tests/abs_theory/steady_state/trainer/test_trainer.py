@@ -76,7 +76,7 @@ def test_without_a_threshold_and_for_exponential_tasks_a_round_is_that_of_k_batc
 def test_what_is_conserved_if_updates_take_no_time(bound):
     state = steady_state.abs_batch(LOGNORMAL, 16, 64, bound)
     assert 16 * state.mean_staleness + (bound + 1) * state.restarts == pytest.approx(63)
-    waits = steady_state.abs_sgd(LOGNORMAL, 16, 64, bound, update_seconds=0.3)
+    waits = steady_state.abs_sgd(LOGNORMAL, 16, 64, bound, "mean-field", update_seconds=0.3)
     assert 16 * waits.mean_staleness + (bound + 1) * waits.restarts == pytest.approx(48)
     if bound != 2:
         return
