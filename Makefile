@@ -4,6 +4,7 @@
 # make docs [QUICK=1]  the documentation into docs/site
 # make test-lowest [SHORT=1]   the test suite on the lowest versions that pyproject.toml allows
 # make test-newest [SHORT=1]   the test suite on the newest versions
+# make help            this list
 # Each creates its own virtual environment first.  PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ DEV_READY := $(VENV)/.dev-ready
 # compiled files are kept, or every process of the tests and figures would compile the packages again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: figures test test-lowest test-newest bench check notebooks docs clean
+.PHONY: help figures test test-lowest test-newest bench check notebooks docs clean
 
 figures: $(READY)
 	$(BIN)/python -m paper_figs $(if $(QUICK),--quick) $(if $(FULL),--full)
@@ -58,6 +59,9 @@ docs: $(READY)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[docs]"
 	$(if $(QUICK),QUICK=1) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/site
 	@echo docs/site/index.html
+
+help:
+	@sed -n '1,/^[^#]/s/^# //p' Makefile
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-newest figures .cache .pytest_cache .ruff_cache build docs/site docs/reference docs/generated docs/tutorials docs/examples docs/jupyter_execute *.egg-info
