@@ -7,6 +7,7 @@ import json
 import re
 import warnings
 import zipfile
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -283,29 +284,41 @@ def _ends_with_newline(source: Source) -> bool:
 
 def read_json(source: Source) -> Loaded:
     """The table in a JSON file (``json_table``).  Raises ValueError if it holds none."""
-    table = json_table(json_document(source), perhaps_timeline=False)
+    document, report = json_document(source)
+    table = json_table(document, perhaps_timeline=False)
     if table is None:
         raise ValueError(NEITHER)
-    return table
+    return table._replace(report=report + table.report)
 
 
-def json_document(source: Source) -> object:
-    """What a JSON file holds; a list of the values if it has one in each line.
+def json_document(source: Source) -> tuple[object, tuple[str, ...]]:
+    """What a JSON file holds, a list if it has a value in each line; and notes for the report.
 
-    A list without its closing bracket is read too, as a killed program leaves it.  Raises ValueError for other text.
+    A list without its closing bracket and a last line that is cut short are what a killed program leaves: the rest is
+    read.  Raises ValueError for other text.
     """
     with source.open() as file:
         text = file.read()
     try:
-        return json.loads(text)
+        return json.loads(text), ()
     except (json.JSONDecodeError, RecursionError) as problem:
         message = f"the file is cut short or not JSON: {problem}"
-    try:
-        if text.lstrip().startswith(b"["):
-            return json.loads(text.rstrip().rstrip(b",") + b"]")
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (json.JSONDecodeError, RecursionError):
-        raise ValueError(message) from None
+    if text.lstrip().startswith(b"["):
+        with suppress(json.JSONDecodeError, RecursionError):
+            return json.loads(text.rstrip().rstrip(b",") + b"]"), ()
+    lines = text.splitlines(keepends=True)
+    values: list[object] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                values.append(json.loads(line))
+        except (json.JSONDecodeError, RecursionError):
+            if values and number == len(lines) and not line.endswith((b"\n", b"\r")):
+                return values, ("the last line is cut short: left out",)
+            if values:
+                message = f"line {number} is cut short or not JSON"
+            raise ValueError(message) from None
+    return values, ()
 
 
 def json_table(document: object, perhaps_timeline: bool = True) -> Loaded | None:

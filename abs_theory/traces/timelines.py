@@ -50,9 +50,9 @@ def read_timeline(source: Source) -> Loaded:
     Without a format by name it is kineto if there are annotations ``ProfilerStep#N``, else chrome.  Raises ValueError
     if the file is not a timeline, or has no events to take for attempts.
     """
-    document = json_document(source)
+    document, report = json_document(source)
     if source.format is None and (table := json_table(document)) is not None:
-        return table
+        return table._replace(report=report + table.report)
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
         raise ValueError(NEITHER)
@@ -68,7 +68,9 @@ def read_timeline(source: Source) -> Loaded:
     spans = [_plain(event) for event in spans if _is_possible(event)]
     if not spans:
         raise ValueError(f"none of the {impossible} events has a possible ts and dur (finite numbers, dur >= 0)")
-    said = (f"{counted(impossible, 'event')} of impossible duration left out",) if impossible else ()
+    said = report
+    if impossible:
+        said += (f"{counted(impossible, 'event')} of impossible duration left out",)
     steps = [event for event in spans if STEP.search(event["name"])]
     of_pytorch = source.format is None and any(event.get("cat") in PYTORCH_CATEGORIES for event in spans)
     if not steps and (source.format == "kineto" or of_pytorch):

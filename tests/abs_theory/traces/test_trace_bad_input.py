@@ -1,6 +1,7 @@
 """Every kind of bad input: a report of what was done, or a ValueError that says what to do."""
 
 import gzip
+import io
 
 import numpy as np
 import pandas as pd
@@ -390,6 +391,7 @@ LONG = good().to_csv(index=False).encode()
         (b'{"traceEvents": []}', "there are no complete events"),
         (b"[" * 100_000, "is cut short or not JSON"),
         (b"[1, 2, 3]", "there are no complete events"),
+        (b'{"round": 0, "worker": 0, "seconds": 1}\n{"round"\n{"round": 1}\n', "line 2 is cut short or not JSON"),
         (b"Dear colleague,\nhere are the times.\n", "and no number in Dear colleague"),
         (b"name,city\nAnn,Rome\nBob,Oslo\n", "and no number in name"),
         (b"0.9,1.1,1.3\n1,1,1\n", "the first line must name the columns, got numbers: 0.9, 1.1, 1.3"),
@@ -399,7 +401,7 @@ LONG = good().to_csv(index=False).encode()
         (b"round,worker,seconds\n0,M\x81ller,1\n", "the file must be text in UTF-8"),
         (b"round,worker,loss\n0,0,1\n", r"seconds \(or start and end\) not found among round, worker, loss"),
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_foreign_empty_and_damaged_files(content, message, tmp_path):
     path = tmp_path / "trace.csv"
@@ -423,11 +425,13 @@ def test_a_line_break_in_a_name_makes_no_message_of_two_lines(line_break):
 
 
 def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
-    path = tmp_path / "trace.csv"
-    path.write_bytes(LONG[: LONG.rstrip().rindex(b",") + 1])
-    trace = read(path)
-    assert "the last line is cut short: left out" in told(trace)
-    assert trace.attempts["observed"].sum() == 79
+    lines = pd.read_csv(io.BytesIO(LONG)).to_json(orient="records", lines=True).encode()
+    for name, content in (("trace.csv", LONG[: LONG.rstrip().rindex(b",") + 1]), ("trace.jsonl", lines[:-5])):
+        path = tmp_path / name
+        path.write_bytes(content)
+        trace = read(path)
+        assert "the last line is cut short: left out" in told(trace)
+        assert trace.attempts["observed"].sum() == 79
 
 
 def test_files_that_are_not_there(tmp_path):
