@@ -8,6 +8,7 @@ from abs_theory.checks import explains_types, instead
 from abs_theory.traces.numerals import FAILED, MISSING, seconds_of_durations
 
 __all__ = [
+    "FEWEST_FOR_CONTENT",
     "STATUSES",
     "UNITS",
     "check_since_1970",
@@ -52,6 +53,7 @@ _STATUS_NAMES = {
 DATE = r"^(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{4}[ T,]+\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?: ?[AaPp][Mm])?$"
 # Counts since 1970 of 2001 to 2099 in units smaller than seconds; a clock that starts elsewhere may show them too.
 SINCE_1970 = {"ms": (1e12, 4.1e12), "us": (1e15, 4.1e15), "ns": (1e18, 4.1e18)}
+FEWEST_FOR_CONTENT = 5  # rows from which the content of a column may decide what it is
 LARGEST_WHOLE = 2**1000  # that a float holds, with room to spare
 Names = tuple[int | str, ...]  # of workers, in the order of their numbers
 Mask = NDArray[np.bool_]
