@@ -67,7 +67,7 @@ def test_a_large_model_is_stored_once_per_version(actors, monkeypatch):
     monkeypatch.setattr("simulations.live.actors.MOST_IN_A_MESSAGE", 0)
     monkeypatch.setattr(actors.ray, "put", lambda value: stored.append(1) or put(value))
     train(a_run(protocols.k_sync(3)), [0], FAST, actors)
-    assert len(stored) == 10  # the first model, and that of each update but the last
+    assert len(stored) == 11  # the first model, and that of each update
 
 
 def test_the_clock_of_another_machine_is_not_compared(actors):

@@ -12,9 +12,11 @@ from simulations import contract
 from simulations.fleets import as_fleet
 from simulations.live import training
 from simulations.live.checkpoint import Checkpoints, Kept
+from simulations.live.messages import packed_stream
 from simulations.live.report import events
 from simulations.live.training import LiveSettings, train
 from simulations.server import Run, RunBudget, run_replicate
+from simulations.streams import streams
 
 FAST = LiveSettings(time_scale=0.0005, grace=60.0)
 UPDATES, INTERRUPTED_AT = 30, 12
@@ -64,6 +66,17 @@ def test_a_run_goes_on_after_an_interruption(name, crew, tmp_path):
     contract.messages_are_counted(rounds, tasks, comes_back=True)
     contract.staleness_is_bounded(rounds)
     assert whole.measured[0].resumed == [f"t={kept.state.time:.4g} s, after {INTERRUPTED_AT} updates"]
+
+
+@every_case("name", ["abs_sgd", "ssp"])
+def test_mini_batches_go_on_where_those_of_applied_gradients_end(name, crew, tmp_path):
+    run = a_run(CASES[name].protocol)
+    kept = interrupted(run, crew, tmp_path / name)
+    problem, rngs = contract.PROBLEM, streams(run.seed, 0, "batch", N)
+    for worker, *_, outcome in kept.state.tasks:
+        if outcome == "applied":
+            problem.gradients(problem.initial[None], [worker], [rngs[worker]])
+    assert kept.streams == [packed_stream(rng) for rng in rngs]
 
 
 def test_gradients_that_a_protocol_keeps_survive_an_interruption(crew, tmp_path):

@@ -1,5 +1,7 @@
 """``python -m simulations live``: what it writes, and how it ends."""
 
+from contextlib import nullcontext
+
 import pandas as pd
 import pytest
 from in_process import ended
@@ -8,20 +10,23 @@ from abs_theory import traces
 from abs_theory.files import locked
 from simulations import __main__ as command
 from simulations.experiment import Experiment
+from simulations.live import training
 
 RUN = """
-n = 3
+n = 6
 delay = "shifted-exponential:shift=.5,scale=.5"
 step_size = 0.1
 num_updates = 40
 seed = 3
 protocol = { name = "abs_sgd", k = 2, max_staleness = 1 }
-problem = { name = "NoisyQuadratic", curvatures = [1.0], sigma2 = 0.1 }
-"""
+problem = { name = "NoisyQuadratic", curvatures = [1.0, 0.3, 2.0], sigma2 = 0.5 }
+"""  # the workers and the problem of ``contract``, so that those of all tests can do it
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(monkeypatch, capsys, tmp_path, crew):
+    monkeypatch.setattr(training, "_new_crew", lambda run, settings: nullcontext(crew))
+
     def call(*words, text=RUN):
         file = tmp_path / "run.toml"
         file.write_text(text)
@@ -38,7 +43,7 @@ def test_it_writes_the_table_of_a_simulation_a_trace_and_a_report(run):
     simulated = Experiment.from_toml(out.parent / "run.toml").run(n_jobs=1)
     pd.testing.assert_frame_equal(pd.read_csv(out / "table.csv"), simulated, check_dtype=False, rtol=1e-12)
     trace = traces.read(out / "trace.csv")
-    assert trace.n == 3
+    assert trace.n == 6
     assert not trace.attempts["observed"].all()  # restarted tasks are censored
     assert printed.split()[:6] == [str(out / name) for name in OUTPUT]
     report = (out / "report.txt").read_text()
@@ -62,7 +67,7 @@ OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt", "
 @pytest.mark.parametrize(
     "words, text, complaint",
     [
-        ((), RUN.replace("n = 3", "n = 0"), "n must be"),
+        ((), RUN.replace("n = 6", "n = 0"), "n must be"),
         (("--time-scale", "0"), RUN, "time_scale must be"),
         (("--engine", "threads"), RUN, "engine must be one of processes"),
         (("--every", "-1"), RUN, "--every must be"),

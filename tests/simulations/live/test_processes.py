@@ -10,6 +10,8 @@ import types
 import pytest
 from cases import every_case
 from faults import ROOT, WITHIN, descendants, is_running
+from faulty_problems import FAULTY
+from scripted import Scripted
 
 from abs_theory.delays import Deterministic, ShiftedExponential
 from simulations import contract, live, protocols
@@ -68,6 +70,18 @@ def test_a_worker_that_does_not_read_stops_nobody(crew, faulty):
     _, tasks = faulty("stopped", protocols.k_sync(5), ONE_IS_LAST, updates=500, time_scale=1e-6, grace=0.0)
     assert tasks["worker"].nunique() == N
     crew.replace(1)
+
+
+def test_a_restart_takes_effect_at_once(crew):
+    """Worker 1 would wait for 20 s by the clock; it is restarted after .05 s, and then the first to deliver."""
+    times = Scripted(*[[400.0, 0.5, 1.0] if worker == FAULTY else [1.0] * 3 for worker in range(N)])
+    run = Run(
+        protocol=protocols.k_sync(5), problem=contract.PROBLEM, step_size=0.1, seed=0, fleet=times,
+        budget=RunBudget(num_updates=2),
+    )  # fmt: skip
+    measured = train(run, [0], LiveSettings(time_scale=0.05, grace=60.0), crew).measured
+    (message,) = [message for message in measured[0].messages if message.worker == FAULTY]
+    assert message.to_worker < 10
 
 
 def test_an_answer_to_a_dropped_task_is_not_counted(faulty):
