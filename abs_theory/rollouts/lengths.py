@@ -128,7 +128,8 @@ def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, 
         unit = base_of(place["seconds"])[1]
         seconds = _positive(table, place["seconds"], name) * UNITS[unit or "s"]
         seconds_per_token = float(weights @ seconds / (weights @ tokens))
-    renamed = ", ".join(f"{role} are {column}" for role, column in place.items() if role != column.lower())
+    used = {role: column for role, column in place.items() if role != "dataset" and (role != "group" or group > 1)}
+    renamed = ", ".join(f"{role}: {column}" for role, column in used.items() if role != column.lower())
     words = f"{tokens.size} lengths of {name}{f' ({renamed})' * bool(renamed)}"
     return Lengths(law, words, slowest, seconds_per_token)
 

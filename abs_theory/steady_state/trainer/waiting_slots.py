@@ -51,8 +51,8 @@ MOST_STATES = 1000  # of the chain of the tasks that wait for the trainer, which
 OFTEN = 0.02  # probability that a batch waits when an update is over, above which this makes rounds differ
 LONGEST_PMF = 1024  # entries
 # Rounds are longer because ages fluctuate, by this times h (1 - h) (1 - k / n) / n, with h how unlike the ages are; and
-# the error for that, over h (1 - k / n) / n.  Fitted to 215 cells of 6 laws, n from 16 to 512.
-AGES_FLUCTUATE, AGES_ERROR = 4.0, 2.0
+# the error for that, over h^2 (1 - k / n) / n.  Fitted to 250 cells of 6 laws, n from 16 to 512.
+AGES_FLUCTUATE, AGES_ERROR = 4.0, 9.0
 LEAST_SHARE = 1e-3  # of a round, in place of a shorter time until the batch is complete
 
 
@@ -113,7 +113,7 @@ def _approximate(
     unlike = _unlike(_cohorts(workers, k, theta, t, T, np.array([t])))
     few = (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
     r *= 1 + AGES_FLUCTUATE * unlike * (1 - unlike) * few
-    return r, 0.015 + 0.3 / n + 0.1 * tight + AGES_ERROR * unlike * few, (batch[0], batch[1])
+    return r, 0.015 + 0.3 / n + 0.1 * tight + AGES_ERROR * unlike**2 * few, (batch[0], batch[1])
 
 
 def _unlike(groups: list[tuple[Array, Array]]) -> float:
