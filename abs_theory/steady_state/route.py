@@ -65,7 +65,7 @@ def abs_sgd(
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
     is over, and the result is a ``TrainerState``.  "mean-field" and "fast" are then the same: exact where that is
-    known.  "auto" simulates, in about 1 s, where they state an error of the round above 2 %.  A grid is computed one
+    known.  "auto" simulates, mostly in 1 s, where they state an error of the round above 2 %.  A grid is computed one
     cell after another.
 
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for

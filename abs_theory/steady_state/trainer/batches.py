@@ -67,7 +67,7 @@ def abs_batch(
     A running task that is staler than ``max_staleness`` updates restarts at once; with ``in_flight`` False it runs on
     and is dropped when it ends.  While the server updates, for ``update_seconds`` (a number or a law), finished tasks
     queue; those that are too stale after the update are dropped.  ``method``: "mean-field" is exact where known, and
-    takes up to 2 s with ``max_staleness`` 0; "auto" simulates, in about 1 s, where that states an error of the round
+    takes up to 2 s with ``max_staleness`` 0; "auto" simulates, mostly in 1 s, where that states an error of the round
     above 2 %; "monte-carlo" needs ``rng``.  Arrays of ``k`` and ``max_staleness`` (inf, or None, is no bound) broadcast
     to a grid, and so do the fields of the result.
 
