@@ -115,7 +115,7 @@ def stated(
         downlinks=restarts,
         idle_fraction=np.minimum(size["idle_fraction"], 1.0) * several,
         wasted_fraction=np.minimum(size["wasted_fraction"], 1.0) if bounded else none,
-        participation=participation[:, None] + np.zeros((k.size, n)),
+        participation=np.broadcast_to(participation[:, None], (k.size, n)),
     )
 
 

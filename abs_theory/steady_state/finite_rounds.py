@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
 from abs_theory.steady_state.past import FREQUENCIES, RESOLVED_AGES, Ages, Past, ages_to, bin_edges
-from abs_theory.steady_state.survival import survival
+from abs_theory.steady_state.survival import survival, survival_of_sums
 from abs_theory.steady_state.two_moment_count import beyond_two_moments, number
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
@@ -181,7 +181,7 @@ def _round(  # noqa: PLR0913
         alive = np.where(now > NONE_ALIVE, m[:, None, :], 0.0)
         total, alive_total = m.sum(axis=1), alive.sum(axis=2)
         per_survivor = alive / np.where(now > NONE_ALIVE, now, 1.0)
-        later = survival(law, length[:, :, None, :] + x[:, None, :, None])
+        later = survival_of_sums(law, length, x)
         scale = np.where(alive_total > 0, total[:, None] / np.where(alive_total > 0, alive_total, 1.0), 0.0)
         busy = np.matmul(later, (per_survivor * scale[:, :, None])[..., None])[..., 0]
         p_old = np.clip(1 - busy / np.where(total > 0, total, 1.0)[:, None, None], 0.0, 1.0)

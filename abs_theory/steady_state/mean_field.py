@@ -255,7 +255,8 @@ def _busy(law: Delay, past: Past, theta: Array) -> Array:
     """Sum over j = 1..theta of E[S(T_j)]."""
     last = int(min(theta.max(), RESOLVED_AGES))
     j = np.arange(1.0, last + 1)
-    survive = np.einsum("cej,e->cj", survival(law, past.length(j)), past.weights)
+    times, limit = past.length(j), past.deviation.shape[1] == 1  # the limit is exact to rounding
+    survive = np.einsum("cej,e->cj", law.sf(times) if limit else survival(law, times), past.weights)
     total = np.sum(np.where(j <= theta[:, None], survive, 0.0), axis=1)
     if np.any(theta > RESOLVED_AGES):
         far = np.where(theta > RESOLVED_AGES, theta, RESOLVED_AGES + 1.0)

@@ -244,7 +244,8 @@ def _joined(parts: list[Any], shape: tuple[int, ...]) -> dict[str, Any]:
         if name in ("staleness_pmf", "participation"):
             grid = np.zeros((math.prod(shape), max(values.shape[-1] for _, values in rows)))
             for cells, values in rows:
-                grid[cells, : values.shape[-1]] = values
+                if values.any():  # a large array of zeros takes no memory until it is written to
+                    grid[cells, : values.shape[-1]] = values
             joined[name] = grid.reshape(*shape, -1)
         else:
             grid = np.zeros(math.prod(shape))

@@ -2,60 +2,96 @@
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from abs_theory.delays import (
-    Delay,
-    Exponential,
-    HyperExponential,
-    LogNormal,
-    Lomax,
-    Pareto,
-    ShiftedExponential,
-    Uniform,
-    Weibull,
-)
-from abs_theory.typing import Array
+from abs_theory.delays import Delay, Exponential, HyperExponential
+from abs_theory.typing import Array, Ints
 
-__all__ = ["survival"]
+__all__ = ["survival", "survival_of_sums"]
 
-CHEAP = (Exponential, HyperExponential, LogNormal, Lomax, Pareto, ShiftedExponential, Uniform, Weibull)
-MANY_TIMES = 50_000  # from which on a table is made; it costs one value for each node
-NODES = 1 << 14  # a relative error of about 1e-6
+CHEAP = (Exponential, HyperExponential)
+MOST_NODES = 1 << 14  # of a table; it costs one value for each
+# nodes for each factor of 2 in time; with so many survival itself is linear between them, to 1e-5 or so, else its log
+MANY_NODES = 1 << 9
 END_MASS = 1e-12  # that lies before the first node, and beyond the last; there the law itself is asked
+MANTISSA_BITS = 52
+
+
+class Table(NamedTuple):
+    """Survival, or its log, linear between nodes.
+
+    The nodes are the numbers whose last ``shift`` bits are 0, so the place of a time is read from its first bits.
+    """
+
+    shift: int
+    before: int  # place of the entry for times before the table, where nobody is done; the last is for those beyond
+    at_zero: Array  # of the straight line in each interval
+    slope: Array
+    logarithmic: bool
+
+    def places(self, times: Array) -> Ints:
+        """The interval of each of the ``times``, or one beyond the ends of the table."""
+        place = times.view(np.int64) >> self.shift
+        place -= self.before
+        return place
+
+    def at(self, times: Array, places: Ints) -> Array:
+        """Survival in these intervals."""
+        survive = self.slope.take(places, mode="clip")
+        survive *= times
+        survive += self.at_zero.take(places, mode="clip")
+        return np.exp(survive, out=survive) if self.logarithmic else survive
 
 
 def survival(law: Delay, times: Array) -> Array:
-    """P(X > t), for many ``times`` from a table unless the law has a cheap formula."""
-    if times.size < MANY_TIMES or isinstance(law, CHEAP):
-        return law.sf(times)
+    """P(X > t), from a table unless the law has a cheap formula."""
     table = _table(law)
     if table is None:
         return law.sf(times)
-    first, last, scale, log_survival, steps = table
-    within = np.minimum(np.maximum(times, first), last)
-    place = np.log(within)
-    place -= math.log(first)
-    place *= scale
-    node = place.astype(np.int32)
-    place -= node
-    place *= steps.take(node, mode="clip")
-    place += log_survival.take(node)
-    np.exp(place, out=place)
-    if (outside := within != times).any():
-        place[outside] = law.sf(times[outside])
-    return place
+    places = table.places(times)
+    survive = table.at(times, places)
+    outside = (places <= 0) | (places >= table.slope.size - 1)
+    if outside.any():
+        survive[outside] = law.sf(times[outside])
+    return survive
+
+
+def survival_of_sums(law: Delay, some: Array, more: Array) -> Array:
+    """P(X > some + more) for all pairs; cells x bins x ages and cells x nodes make cells x bins x nodes x ages.
+
+    It is not resolved below END_MASS, where it is no part of a sum.
+    """
+    if isinstance(law, HyperExponential):
+        total = np.zeros((*some.shape[:2], more.shape[1], some.shape[2]))
+        for prob, mean in zip(law.probs, law.means, strict=True):
+            total += (prob * np.exp(-some / mean))[:, :, None, :] * np.exp(-more / mean)[:, None, :, None]
+        return total
+    times = some[:, :, None, :] + more[:, None, :, None]
+    table = _table(law)
+    return law.sf(times) if table is None else table.at(times, table.places(times))
 
 
 @lru_cache(maxsize=32)
-def _table(law: Delay) -> tuple[float, float, float, Array, Array] | None:
-    """First and last time, nodes per unit of log time, log survival there, its differences; None if it has no span."""
-    first, last = float(law.ppf(END_MASS)), float(law.isf(END_MASS))
-    if not 0 < first < last < math.inf:
+def _table(law: Delay) -> Table | None:
+    """The table of a law; None if it has no span, or needs none."""
+    if isinstance(law, CHEAP):
         return None
-    log_t = np.linspace(math.log(first), math.log(last), NODES)
-    log_survival = np.log(law.sf(np.exp(log_t)))
-    if not np.isfinite(log_survival).all():
+    ends = np.array([law.ppf(END_MASS), law.isf(END_MASS)], dtype=float)
+    if not 0 < ends[0] < ends[1] < math.inf:
         return None
-    return first, last, (NODES - 1) / math.log(last / first), log_survival, np.diff(log_survival)
+    bits = ends.view(np.int64)
+    shift = next(s for s in range(MANTISSA_BITS + 11) if (bits[1] >> s) - (bits[0] >> s) < MOST_NODES)
+    first, last = bits >> shift
+    nodes = (np.arange(first, last + 2) << shift).view(np.float64)
+    values = np.asarray(law.sf(nodes), dtype=float)
+    if not (np.isfinite(values).all() and values[-1] > 0):
+        return None
+    logarithmic = 1 << (MANTISSA_BITS - min(shift, MANTISSA_BITS)) < MANY_NODES
+    at_ends = [1.0, 0.0]
+    if logarithmic:
+        values, at_ends = np.log(values), [0.0, math.log(END_MASS)]
+    slope = np.diff(values) / np.diff(nodes)
+    at_zero = np.concatenate([at_ends[:1], values[:-1] - slope * nodes[:-1], at_ends[1:]])
+    return Table(shift, int(first) - 1, at_zero, np.concatenate([[0.0], slope, [0.0]]), logarithmic)

@@ -20,8 +20,10 @@ def number(mean: Array, square: Array, k: Array, n: int, exact: bool) -> tuple[A
     one_short = np.exp(xlogy(k - 1, p) + xlogy(trials - k, 1 - p) - _log_beta(above, k)) / trials
     if not exact:
         return _fewer(trials, p, k), np.zeros_like(mean), one_short
-    waiting = np.where(k > 1, mean * betainc(above, np.maximum(k - 1, 1), 1 - p), 0.0)
-    return betainc(above, k, 1 - p), waiting, one_short
+    unfinished = betainc(above, k, 1 - p)
+    # P(N' < k-1) of one trial less is P(N < k) without the ways in which k-1 of the others are done and this one is not
+    waiting = np.where(k > 1, mean * np.maximum(unfinished - (1 - p) * one_short, 0.0), 0.0)
+    return unfinished, waiting, one_short
 
 
 def beyond_two_moments(workers: Workers, done: list[Array], k: Array, n: int) -> tuple[Array, Array]:
