@@ -107,6 +107,14 @@ def is_running(process):
         return False
 
 
+def end_soon(processes):
+    """Whether none of these processes runs any more within a few seconds."""
+    end = time.monotonic() + WITHIN
+    while any(map(is_running, processes)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(is_running, processes))
+
+
 def all_have_ended(group):
     end = time.monotonic() + WITHIN
     while members(group) and time.monotonic() < end:

@@ -70,6 +70,12 @@ def test_a_large_model_is_stored_once_per_version(actors, monkeypatch):
     assert len(stored) == 11  # the first model, and that of each update
 
 
+def test_a_cluster_that_runs_already_is_used_and_goes_on(actors):
+    with Actors(contract.PROBLEM, N) as others:
+        train(a_run(protocols.k_sync(3)), [0], FAST, others)
+    train(a_run(protocols.k_sync(3)), [0], FAST, actors)
+
+
 def test_the_clock_of_another_machine_is_not_compared(actors):
     rng = np.random.default_rng(0)
     task = TaskMessage(GRADIENT, 1, 0.0, 0, 1, 0.1, packed_stream(rng))

@@ -9,7 +9,7 @@ import time
 import faults
 import pandas as pd
 import pytest
-from faults import WITHIN, descendants, ended, is_running
+from faults import descendants, end_soon, ended
 
 from simulations import contract
 
@@ -71,10 +71,7 @@ def test_killed_or_interrupted_it_goes_on_from_the_last_checkpoint(how, file, tm
     assert len(processes) == N + 1  # one that starts the others
     process.send_signal(how)
     status, complained = ended(process)
-    end = time.monotonic() + WITHIN
-    while any(map(is_running, processes)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(map(is_running, processes))
+    assert end_soon(processes)
     if how == signal.SIGINT:
         assert (status, complained.count("\n")) == (130, 1)
         assert "the same command goes on from the last checkpoint" in complained
