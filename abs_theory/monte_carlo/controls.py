@@ -100,12 +100,17 @@ class Controls:
 
 
 def capped_means(workers: Workers) -> tuple[Array, Array]:
-    """Caps c, and E[min(X, c)] of each group, groups x caps."""
-    slowest = max(workers.laws, key=lambda law: float(law.isf(0.01)))
+    """Caps c, and E[min(X, c)] of each group, groups x caps; read only."""
+    return _capped_means(tuple(workers.laws))
+
+
+@lru_cache(maxsize=32)
+def _capped_means(laws: tuple[Delay, ...]) -> tuple[Array, Array]:
+    slowest = max(laws, key=lambda law: float(law.isf(0.01)))
     caps = {float(slowest.isf(q)) for q in CAPS_AT}
-    caps |= {float(law.isf(0.1)) for law in workers.laws} if len(workers.laws) <= 3 else set()
+    caps |= {float(law.isf(0.1)) for law in laws} if len(laws) <= 3 else set()
     caps = sorted(c for c in caps if 0 < c < 1e300)
-    return np.array(caps), np.array([[_capped_mean(law, c) for c in caps] for law in workers.laws])
+    return np.array(caps), np.array([[_capped_mean(law, c) for c in caps] for law in laws])
 
 
 def _sums(values: Array, ends: NDArray[np.intp]) -> Array:
