@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice"]
 
 AS_GOOD = 0.05  # share of the best objective: candidates within it count as equally good
+MOST_GIVEN_UP = 0.01  # share of the best objective, for a candidate whose steady state is known better
 
 LATE = {
     "increasing": "a late worker is nearly done (increasing hazard): restarts cost time, and only freshen gradients",
@@ -59,7 +60,8 @@ class Choice:
     def of(cls, curve: pd.DataFrame, n: int, model: str, minimised: str, ageing: str) -> Self:
         """The settled row of ``curve`` with the least objective, explained by the ``ageing`` of the delays.
 
-        Of rows that the errors of the round times do not tell from it, the one with the least error is taken.
+        Of rows that the errors of the round times do not tell from it, and that are at most 1 % worse, the one with the
+        least error is taken.
         """
         objective = curve["objective"].to_numpy()
         row = curve.iloc[_choice(curve)]
@@ -144,13 +146,14 @@ class Choice:
 
 
 def _choice(curve: pd.DataFrame) -> int:
-    """The row with the least objective; of rows that the error does not tell from it, the one with the least error."""
+    """The row with the least objective; of rows hardly worse that the error does not tell from it, the surest."""
     objective = curve["objective"].to_numpy()
     with np.errstate(invalid="ignore"):
         error = np.where(np.isfinite(objective), objective * curve["round_time_error"] / curve["round_time"], math.inf)
     settled = curve["settled"].to_numpy()
     least = int(np.where(settled, objective, math.inf).argmin())
-    alike = settled & (objective - objective[least] <= np.hypot(error, error[least])) & (error < error[least])
+    within = np.minimum(np.hypot(error, error[least]), MOST_GIVEN_UP * objective[least])
+    alike = settled & (objective - objective[least] <= within) & (error < error[least])
     return int(np.where(alike, error, math.inf).argmin()) if alike.any() else least
 
 

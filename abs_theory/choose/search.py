@@ -55,7 +55,7 @@ def best(
     ``search`` lists the candidates; None is ``Search()``, all of them.  ``delay`` is one law or a sequence of n.
     ``method`` and ``rng`` go to ``steady_state.abs_sgd``.  With "auto" the search is fast, by formulas and the mean
     field; then the leading candidates are settled by the accurate steady state.  A difference within the error of the
-    steady states decides nothing: the candidate of the least error is taken.
+    steady states, and of at most 1 %, decides nothing: the candidate of the least error is taken.
 
     Without a threshold, the bound covers a run with probability 1 - ``goal.delta``: it assumes the staleness that the
     run then does not exceed (``bounds.staleness_quantile``).  For heavy tails this is much, and in simulated cells it
