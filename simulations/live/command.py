@@ -10,6 +10,8 @@ from abs_theory.command_line import Interrupted, check_folder, complaint, new_ap
 from abs_theory.files import locked, replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from simulations.experiment import Experiment
@@ -88,25 +90,27 @@ def write_results(
     if live.rounds.empty or simulated.rounds.empty:
         raise ValueError(f"{file}: the budget ends before the first update: there is nothing to write")
     messages = report.messages_table(experiment.which, live.measured)
-    first = experiment.which[0]
+    first = live.rounds["replicate"].iloc[0]  # that has made an update
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))
-    tables = {"table": live.rounds, "tasks": live.tasks, "trace": trace, "messages": messages}
-    texts = {f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
+    written = {"table": live.rounds, "tasks": live.tasks, "trace": trace, "messages": messages}
+    write(out, {f"{name}.csv": table.to_csv(index=False) for name, table in written.items()})
     theory = report.predicted(run, simulated.rounds)
     comparison = report.comparison(run, live.rounds, simulated.rounds, theory)
     overheads, events = report.overheads(messages), report.events(experiment.which, live.measured)
     words = report.text(comparison, overheads, events, len(experiment.which))
     runs = {"simulated": simulated, "live": Runs(live.rounds, live.tasks)}
-    texts["report.txt"] = f"{words}\n"
-    texts["report.html"] = page(
-        file.name, how, runs, theory, run.fleet.n, comparison, overheads, events,
-        f"python -m simulations live {shlex.join(again)}", experiment.to_toml(),
-    )  # fmt: skip
-    for name, text in texts.items():
-        with replacing(out / name) as written:
-            written.write(text.encode())
-        print(out / name)
+    command = f"python -m simulations live {shlex.join(again)}"
+    html = page(file.name, how, runs, theory, run.fleet.n, comparison, overheads, events, command, experiment.to_toml())
+    write(out, {"report.txt": f"{words}\n", "report.html": html})
     print(printable(f"\n{words}"))
+
+
+def write(out: Path, texts: "Mapping[str, str]") -> None:
+    """Write each text to the file of its name in the folder ``out``, and print its path."""
+    for name, text in texts.items():
+        with replacing(out / name) as file:
+            file.write(text.encode())
+        print(out / name)
 
 
 def run_command() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from abs_theory.pages import inline_svg, render
 from abs_theory.steady_state import SteadyState
 from simulations import plot
-from simulations.live.report import ROUND_TIME, estimates, round_times
+from simulations.live.report import ROUND_TIME, TOO_FEW, estimates, round_times
 from simulations.plot import Look, Runs
 from simulations.sweeps import versions
 
@@ -36,6 +36,7 @@ def page(  # noqa: PLR0913
         Path(__file__).with_name("page.html"), title=title, how=how, comparison=_rows(comparison),
         overheads=_rows(overheads), events=events, pictures=pictures(runs, theory, n), command=command,
         configuration=configuration, versions=versions(), theory=theory is not None,
+        too_few=TOO_FEW,
     )  # fmt: skip
 
 
@@ -71,7 +72,11 @@ def _mean_round_times(ax: "Axes", runs: dict[str, Runs], theory: SteadyState | N
             rows[name] = estimate.mean, estimate.half_width()
     for place, (name, (mean, error)) in enumerate(rows.items()):
         plot.interval(ax, place, (mean, mean - error, mean + error), np.inf, LOOKS[name])
-    ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5), xlabel="mean round time (s)")
+    ends = [end for mean, error in rows.values() for end in (mean - error, mean + error)]
+    if ends:
+        margin = max(0.1 * (max(ends) - min(ends)), 0.02 * max(ends))
+        ax.set(xlim=(min(ends) - margin, max(ends) + margin))
+    ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(2.5, -0.5), xlabel="mean round time (s)")
     ax.grid(axis="y", color="0.92", linewidth=0.6)
 
 

@@ -18,6 +18,7 @@ from simulations.server import Run
 BATCHES = 10  # of successive rounds of a replicate, whose means are taken as independent
 FEWEST_ROUNDS = 5  # of a batch
 ROUND_TIME = "round time (s)"
+TOO_FEW = "There are too few rounds for a comparison."
 
 
 def round_times(rounds: pd.DataFrame) -> pd.Series:
@@ -113,6 +114,7 @@ def events(replicates: Sequence[int], measured: Sequence[Measured]) -> list[str]
 def text(table: pd.DataFrame, costs: pd.DataFrame, lines: Sequence[str], runs: int) -> str:
     """The report in plain text: the comparison, the overheads, the events."""
     shown = table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
+    shown = TOO_FEW if table.empty else shown
     measured = [
         f"  {words:<56} {median:8.3f} {most:8.3f}" for words, median, most in costs.itertuples(index=False, name=None)
     ]

@@ -95,3 +95,25 @@ def test_a_run_without_an_update_says_so_in_one_line(run):
     _, status, _, complained = run("--time-scale", "0.01", text=RUN.replace("num_updates = 40", "time_budget = 0.1"))
     assert (status, complained.count("\n")) == (2, 1)
     assert "before the first update" in complained
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_updates = 40": "num_updates = 1"},
+        {"step_size = 0.1": "step_size = 1e200\neval_every = 1.0"},
+        {'"abs_sgd", k = 2, max_staleness = 1': '"mindflayer", cut_off = 0.6', "seed = 3": "seed = 3\nreplicates = 2"},
+        {"num_updates = 40": "time_budget = 0.7\nreplicates = 3", "k = 2": "k = 1"},
+    ],
+    ids=["one update", "diverged", "no theory", "few updates"],
+)
+def test_a_run_of_which_there_is_little_to_show_has_its_page(run, changes):
+    text = RUN
+    for words, instead in changes.items():
+        text = text.replace(words, instead)
+    out, status, printed, complained = run("--time-scale", "0.001", "--grace", "60", text=text)
+    assert (status, complained) == (0, "")
+    assert (out / "report.html").read_text().count("<svg") == 1
+    if "num_updates = 1\n" in text:
+        assert "too few rounds for a comparison" in printed
