@@ -253,7 +253,7 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
     if T:  # rounds that are now and then bound by the trainer are longer than the mean field says
         # the time of the deliveries for which a task may wait, over that of a batch
         varies = max(math.sqrt((1 - k / n) * max(theta, 1) / k), 0.1) if theta < math.inf else 0.1
-        few = max(0.03, 0.12 * math.sqrt(max(1 - k / n, 0.0) / k))  # the time of a small batch varies most
+        few = max(0.03, 0.14 * math.sqrt(max(1 - k / n, 0.0) / k))  # the time of a small batch varies most
         rough = few * math.exp(-(lag / T - 1) / varies) if r == T else rough + 0.03 * (T / r) ** 2
     exact = known is not None
     queue_error = 0.0

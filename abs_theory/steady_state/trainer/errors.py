@@ -1,4 +1,4 @@
-"""What the mean field with a trainer states as its error: bounds that none of 560 random cells exceeded."""
+"""What the mean field with a trainer states as its error: bounds that none of 750 random cells exceeded."""
 
 from dataclasses import replace
 from typing import Any

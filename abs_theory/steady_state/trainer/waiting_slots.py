@@ -52,7 +52,7 @@ OFTEN = 0.02  # probability that a batch waits when an update is over, above whi
 LONGEST_PMF = 1024  # entries
 # Rounds are longer because ages fluctuate, by this times h (1 - h) (1 - k / n) / n, with h how unlike the ages are; and
 # the error for that, over h^2 (1 - k / n) / n.  Fitted to 250 cells of 6 laws, n from 16 to 512.
-AGES_FLUCTUATE, AGES_ERROR = 4.0, 9.0
+AGES_FLUCTUATE, AGES_ERROR = 4.0, 11.0
 LEAST_SHARE = 1e-3  # of a round, in place of a shorter time until the batch is complete
 
 

@@ -8,9 +8,10 @@ import pytest
 from agreement import assert_within
 
 from abs_theory import round_time, steady_state
-from abs_theory.delays import Exponential, Gamma, LogNormal, Mixture, Slowest
+from abs_theory.delays import Empirical, Exponential, Gamma, LogNormal, Mixture, Slowest
 from abs_theory.monte_carlo import Rules, played, update_law
 from abs_theory.results import Estimate
+from abs_theory.steady_state.trainer.spread import spread
 from abs_theory.workers import as_workers
 from paper_figs.figures import rollouts
 
@@ -239,6 +240,53 @@ def random_cell(seed):
     if math.isinf(bound) and kind == "stopped":
         load = min(load, 0.9 * k / n)
     return law, k, n, bound, load, kind
+
+
+# law, k, n, threshold, update in mean tasks, kind: recorded lengths with gaps, peaked lengths, a batch that is small
+HARD = [
+    ("groups of deepseek_r1", 102, 196, 3, 1e-9, "waits"),
+    ("groups of deepseek_r1", 64, 486, 0, 0.0, "stopped"),
+    ("two peaks", 6, 19, 4, 0.021, "waits"),
+    ("two peaks", 31, 46, 1, 0.75, "stopped"),
+    ("light", 5, 18, 2, 0.584, "stopped"),
+    ("deepseek_r1", 6, 18, None, 0.027, "waits"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", HARD, ids=str)
+def test_cells_that_are_hard_for_a_mean_field(cell):
+    name, k, n, bound, load, kind = cell
+    law, theta, seconds = MANY[name], math.inf if bound is None else bound, load * MANY[name].mean
+
+    def theory(method):
+        if kind == "waits":
+            return steady_state.abs_sgd(law, k, n, bound, method, update_seconds=seconds)
+        return steady_state.abs_batch(law, k, n, bound, seconds, method=method)
+
+    rules, rng = Rules(k, n if kind == "waits" else math.inf, theta), np.random.default_rng(11)
+    simulated = played(as_workers(law, n), rules, update_law(seconds), rng, max(60, 6_000 // k), REPLICATES, 100)
+    rough, accurate = theory("mean-field"), theory("auto")
+    noise = 1.5 * simulated.error.round_time
+    assert rough.round_time == pytest.approx(simulated.round_time, abs=rough.error.round_time + noise)
+    assert accurate.round_time == pytest.approx(simulated.round_time, abs=0.02 * simulated.round_time + noise)
+    assert accurate.lost_share == pytest.approx(simulated.lost_share, abs=0.01)
+    for q in (0.5, 0.9, 0.99):
+        assert abs(accurate.staleness_quantile(q) - simulated.staleness_quantile(q)) <= 1
+
+
+def test_lengths_that_are_close_have_no_steps_between_them():
+    lengths = [1.0, 1.05, 1.1, 1.15, 4.0]
+    (law,) = spread(as_workers(Empirical(lengths, [1, 2, 3, 2, 2]), 4)).laws
+    t = np.linspace(0, 5, 200_001)
+    for start in (0.0, 0.9, 1.07, 2.0, 4.5):
+        tail = np.trapezoid(law.sf(t[t >= start]), t[t >= start])
+        assert float(law.integrated_tail(start)) == pytest.approx(tail, abs=1e-4)
+    assert law.mean == pytest.approx(np.average(lengths, weights=[1, 2, 3, 2, 2]), rel=2e-3)
+    np.testing.assert_allclose(law.sf(law.isf([0.3, 0.5, 0.9])), [0.3, 0.5, 0.9])
+    assert law.sf([1.125, 2.0, 4.0]).tolist() == pytest.approx([0.4, 0.2, 0.0])
+    far = as_workers(Empirical([1.0, 2.0, 4.0]), 4)
+    assert spread(far).laws == far.laws
 
 
 @pytest.mark.slow
