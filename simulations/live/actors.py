@@ -34,8 +34,6 @@ MOST_IN_A_MESSAGE = 1 << 16  # bytes of a model that is sent with each task; Ray
 LOCAL = "local"  # as an address: a new cluster on this computer
 TELL = "tell"  # the thread of an actor that hears of new tasks while another one computes
 
-Said = tuple[AnswerMessage, np.ndarray | None, str]  # the answer to a task, its result, and what went wrong
-
 
 class ActorWork:
     """What an actor does.  A task that has been superseded ends at once if it waits, else after its gradient."""
@@ -75,8 +73,8 @@ class ActorWork:
         computed = time.monotonic()
         with self.changed:
             end = began + seconds
-            while self.newest <= task.number and (rest := end - time.monotonic()) > 0:
-                self.changed.wait(rest)
+            while self.newest <= task.number and (seconds_left := end - time.monotonic()) > 0:
+                self.changed.wait(seconds_left)
             if self.newest > task.number:
                 return None
         ended = time.monotonic()

@@ -67,7 +67,7 @@ class Checkpoints:
             return None
         except DamagedFileError:
             raise ValueError(
-                f"{path} must belong to this run and be whole, it does not or is not: give another folder, or remove it"
+                f"{path} must belong to this run and be whole: give another folder, or remove it"
             ) from None
         measured = Measured(**{**kept["measured"], "messages": [Message(*line) for line in kept["messages"]]})
         if "rounds" in kept:
