@@ -79,7 +79,7 @@ class GradientMeter:
         values = np.array([total / counts, product, total / counts - product, bent, moved])
         known = np.isfinite(product)
         some = np.add.reduceat(measured, begins, dtype=int) > 0
-        self._average(values, np.array([known, known, known, some, some]), t)
+        self._average(values, np.array([np.ones(rows, bool), known, known, some, some]), t)
         self.means[:, t % DEPTH] = mean
         self.moved[:, t % DEPTH] = np.einsum("rd,rd->r", steps, mean)
         self.updates = t
@@ -87,6 +87,10 @@ class GradientMeter:
     def variance(self, row: int) -> Quantity:
         """S = E|g - E g|^2 of one gradient."""
         return self._quantity(NOISE, row)
+
+    def square(self, row: int) -> Quantity:
+        """E|g|^2 of one gradient, S + G."""
+        return self._quantity(SQUARE, row)
 
     def norm2(self, row: int) -> Quantity:
         """G = |E g|^2, the squared norm of the mean gradient."""

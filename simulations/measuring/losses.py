@@ -1,8 +1,9 @@
 r"""The loss from the mini-batches of the gradients that arrive.
 
-The mean forgets as the life table does: an update at time s counts as the number of its gradients times s to the power
-``FORGETTING``.  So the mean is over about the last half of the run, however many updates are made in it.  A mean over
-a fixed number of mini-batches would be late where the loss falls fast, and noisy where it hardly changes.
+The mean forgets as the life table does: an update at time s counts as the number of its gradients times s to a power.
+With the power 1 of the life table the mean is over about the last half of the run, with 5 over about the last sixth,
+however many updates are made in it.  A mean over a fixed number of mini-batches would be late where the loss falls
+fast, and noisy where it hardly changes.
 """
 
 import numpy as np
@@ -22,13 +23,14 @@ class LossMeter:
     (4.65, 1.47)
     """
 
-    def __init__(self, rows: int):
+    def __init__(self, rows: int, forgetting: float = FORGETTING):
+        self.forgetting = forgetting  # the power of time
         self.mean, self.square, self.until = np.zeros(rows), np.zeros(rows), np.zeros(rows)  # until: time of the last
         self.weight, self.weight2 = np.zeros(rows), np.zeros(rows)  # sums of weights, and of their squares
 
     def add(self, losses: np.ndarray, counts: np.ndarray, now: np.ndarray) -> None:
         """Note an update of each row at ``now`` seconds: the mean loss of its ``counts`` mini-batches."""
-        faded = np.divide(self.until, now, out=np.ones(len(now)), where=now > 0) ** FORGETTING
+        faded = np.divide(self.until, now, out=np.ones(len(now)), where=now > 0) ** self.forgetting
         self.weight, self.weight2 = faded * self.weight + counts, faded**2 * self.weight2 + counts**2
         share = counts / self.weight
         self.mean = self.mean + share * (losses - self.mean)

@@ -12,6 +12,8 @@ from simulations.measuring.losses import LossMeter
 from simulations.measuring.quantity import Quantity
 
 _PARTS = ("tables", "gradients", "losses")  # of a Meter
+LATEST = 5.0  # the power of time with which the latest loss forgets
+
 Ages = Callable[[], Sequence[float] | np.ndarray]  # of the running tasks, in seconds
 
 
@@ -44,6 +46,11 @@ class Measured:
         return self._meter.gradients.norm2(self._row)
 
     @cached_property
+    def gradient_square(self) -> Quantity:
+        """E|g|^2 of one gradient, S + G."""
+        return self._meter.gradients.square(self._row)
+
+    @cached_property
     def curvature(self) -> Quantity:
         """g H g / g g along the steps g that were made."""
         return self._meter.gradients.curvature(self._row)
@@ -52,6 +59,11 @@ class Measured:
     def loss(self) -> Quantity:
         """The mean loss of the latest mini-batches, over about the last half of the run."""
         return self._meter.losses.of(self._row)
+
+    @cached_property
+    def latest_loss(self) -> Quantity:
+        """The same over about the last sixth of the run."""
+        return self._meter.latest.of(self._row)
 
     @property
     def messages(self) -> int:
@@ -73,7 +85,7 @@ class Meter:
 
     def __init__(self, rows: int, dimension: int, dtype: np.dtype):
         self.tables, self.gradients = LifeTables(rows), GradientMeter(rows, dimension, dtype)
-        self.losses = LossMeter(rows)
+        self.losses, self.latest = LossMeter(rows), LossMeter(rows, LATEST)
         self.messages = np.zeros(rows, int)
 
     def update(
@@ -93,6 +105,7 @@ class Meter:
         """
         self.gradients.add(gradients, counts, versions, steps)
         self.losses.add(losses, counts, now)
+        self.latest.add(losses, counts, now)
         row = np.repeat(np.arange(len(counts)), counts)
         self.tables.add(row, seconds, now[row], delivered=True)
         self.messages += 2 * counts
@@ -122,4 +135,5 @@ class Meter:
         self.tables.keep(rows)
         self.gradients.keep(rows)
         self.losses.keep(rows)
+        self.latest.keep(rows)
         self.messages = self.messages[rows]

@@ -51,9 +51,9 @@ def measured_rounds(law: Survival, n: int) -> Rounds:
     fading = survival[:, 1:].cumsum(axis=1)[:, finite]  # sum of S(jr), j = 1 .. theta + 1
     stale = (fading - (finite + 1) * survival[:, finite + 1]) / np.maximum(done, NEGLIGIBLE_SURVIVAL)
     # without a threshold: the sum beyond the last multiple is an integral
-    late = times[:, -1] + r / 2
-    beyond = np.interp(late, law.edges, law.tail())
-    beyond = np.where(late > law.edges[-1], law.tail()[-1] * np.exp(-law.hazard[-1] * (late - law.edges[-1])), beyond)
+    late, tail = times[:, -1] + r / 2, law.tail()
+    beyond = np.interp(late, law.edges, tail)
+    beyond = np.where(late > law.edges[-1], tail[-1] * np.exp(-law.hazard[-1] * (late - law.edges[-1])), beyond)
     share = np.column_stack([done / busy, 1 / (survival.sum(axis=1) + beyond / r)])
     seconds, staleness = np.empty((len(numbers), len(THRESHOLDS))), np.empty((len(numbers), len(THRESHOLDS)))
     for column in range(len(THRESHOLDS)):

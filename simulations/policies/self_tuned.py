@@ -9,10 +9,12 @@ squared gradient norm of ABS over that time, while the step condition of stale g
 F is the measured loss, less the least that can be reached if that is known.  S is the measured variance of one
 gradient, and b the product of the step eta and the measured curvature along the steps.  T and tau are round time and
 mean staleness of ABS under the measured law of the task times.
-A run begins with the guess that b is about 1, as it is where a step is as long as it may be; later b is the mean of
-this guess and the measurement, weighted by their errors.
-Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; our rule, see
-notebooks/09_self_tuning.ipynb.
+b is the mean of a guess and the measurement, weighted by their errors.  A run begins with the guess 1, which is right
+where a step is as long as it may be.  Later the guess is eta E|g|^2 / F, which is known much sooner than the curvature.
+
+The step, if it is left to the rule as well, is a share of F / E|g|^2.
+Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; the step of Loizou et
+al. (2021, arXiv 2002.10542) with means; our rule, see notebooks/09_self_tuning.ipynb.
 """
 
 import math
@@ -32,16 +34,19 @@ HORIZON = 0.7  # alpha: seconds planned for, as a share of those that have passe
 NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
 CONDITION_SHARE = 0.5  # gamma: of the measured curvature, in the step condition
 CONDITION_SHARE_IF_KNOWN = 0.35  # the same of a curvature that is known and need not be measured first
-GUESS, GUESS_STDERR = 1.0, 0.25  # of step times curvature, before it is measured
+GUESS, GUESS_ERROR = 1.0, 0.25  # of step times curvature, before it is measured; its relative standard error
+GUESS_UPDATES = 6.0  # as many updates tell as much as the first guess
+STEP_SHARE = 0.5  # of F / E|g|^2, that the step by rule is in the end; half of it in the first update
+FIRST_STEP = 1e-9  # of the step by rule, before any gradient has arrived: too small to change anything
 FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
-GROWTH = 1.15  # of time between decisions
-FIRST_UPDATES = 8  # after each of which it decides
+GROWTH = 1.25  # of time between decisions
+FIRST_UPDATES = 4  # after each of which it decides
 
 Objective = Literal["time", "messages"]
 
 
 class SelfTuning(NamedTuple):
-    """The two policies of ABS that tunes itself: ``abs_sgd(tuning.k, tuning.max_staleness)``.
+    """The policies of ABS that tunes itself: ``abs_sgd(tuning.k, tuning.max_staleness)``, and the step if wanted.
 
     >>> self_tuning().k.decides
     'k'
@@ -49,6 +54,7 @@ class SelfTuning(NamedTuple):
 
     k: "MeasuredRule"  #: gradients to wait for
     max_staleness: "MeasuredRule"  #: the threshold, inf if none
+    step_size: "MeasuredStep"  #: for the ``step_size`` of a run, if this is to be tuned as well
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,10 @@ class MeasuredRule:
         else:
             spent, passed = rounds.messages, float(measured.messages)
         descent = 2 * max(measured.loss.value - self.least_loss, 0.0) * spent / (step * self.horizon * passed)
-        bend = expected_bend(step, measured) if self.curvature is None else step * self.curvature
+        if self.curvature is None:
+            bend = expected_bend(step, measured, progress.updates, self.least_loss)
+        else:
+            bend = step * self.curvature
         variance = measured.gradient_variance.value
         noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0
         stale = self.condition_share * bend * rounds.mean_staleness
@@ -100,21 +109,68 @@ class MeasuredRule:
         return np.where(over <= max(0.0, over.min()), cost, math.inf)
 
 
-def expected_bend(step_size: float, measured: Measured) -> float:
+@dataclass(frozen=True)
+class MeasuredStep:
+    """The step of ``self_tuning``, if nobody gives one: a share of F / E|g|^2 as measured.
+
+    >>> MeasuredStep().measures
+    True
+    """
+
+    measures: ClassVar[bool] = True  #: the server measures for it
+
+    least_loss: float = 0.0  #: that can be reached
+
+    def __call__(self, progress: Progress) -> float:
+        """The step size from now on.  Raises ValueError if the loss is below 0 and below ``least_loss``."""
+        measured = progress.measured
+        if progress.updates == 0 or measured is None:
+            return FIRST_STEP
+        if math.isnan(progress.loss) or not _is_due(progress):
+            return progress.step_size
+        steepness = _steepness(measured, self.least_loss)
+        if not 0 < steepness < math.inf:
+            if measured.latest_loss.value < min(self.least_loss, 0.0):
+                raise ValueError(
+                    f"the step by rule needs a loss above 0 or above least_loss={self.least_loss:g}, got "
+                    f"{measured.latest_loss.value:.3g}; give self_tuning the least_loss, or the run a step_size"
+                )
+            return progress.step_size
+        first_half = (progress.updates + GUESS_UPDATES / 2) / (progress.updates + GUESS_UPDATES)
+        return STEP_SHARE * first_half / (steepness * progress.local_steps)
+
+
+def expected_bend(step_size: float, measured: Measured, updates: int, least_loss: float) -> float:
     """Step times curvature: the mean of guess and measurement, weighted by their errors."""
+    guess = GUESS
+    steepness = _steepness(measured, least_loss)
+    if 0 < steepness < math.inf:
+        later = min(step_size * steepness, GUESS)
+        guess = (GUESS_UPDATES * GUESS + updates * later) / (GUESS_UPDATES + updates)
     bend, stderr = step_size * measured.curvature.value, step_size * measured.curvature.stderr
-    weight, total = GUESS_STDERR**-2, GUESS * GUESS_STDERR**-2
+    weight = (GUESS_ERROR * guess) ** -2
+    total = guess * weight
     if 0 < stderr < math.inf:
         weight, total = weight + stderr**-2, total + bend * stderr**-2
     return max(total / weight, 0.0)
+
+
+def _steepness(measured: Measured, least_loss: float) -> float:
+    """E|g|^2 / F, about the curvature of the noise: one gradient would reduce its loss to 0 in a step of the inverse.
+
+    F is not less than a least loss above 0: gradients of single mini-batches do not see it.
+    """
+    loss = measured.latest_loss.value - min(least_loss, 0.0)
+    return measured.gradient_square.value / loss if loss > 0 else math.nan
 
 
 @explains_types
 def self_tuning(objective: str = "time", curvature: float | None = None, least_loss: float = 0.0) -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
-    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 15 %.  With ``objective``
-    "messages" it saves messages instead of seconds.  The step size is that of the run, which it is not told otherwise.
+    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 25 %.  With ``objective``
+    "messages" it saves messages instead of seconds.  The step size is that of the run.  If nobody knows one, the run
+    can be given the policy ``step_size`` of the result: half of F / E|g|^2, from the first update on.
     A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
     step suits more problems, because the first updates are not too cautious.
     ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.
@@ -142,7 +198,8 @@ def self_tuning(objective: str = "time", curvature: float | None = None, least_l
     if curvature is not None:
         check_positive("curvature", curvature)
         known |= {"condition_share": CONDITION_SHARE_IF_KNOWN, "curvature": float(curvature)}
-    return SelfTuning(MeasuredRule("k", objective, **known), MeasuredRule("max_staleness", objective, **known))
+    k, max_staleness = MeasuredRule("k", objective, **known), MeasuredRule("max_staleness", objective, **known)
+    return SelfTuning(k, max_staleness, MeasuredStep(float(least_loss)))
 
 
 @lru_cache(maxsize=1)

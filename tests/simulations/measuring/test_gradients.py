@@ -25,7 +25,8 @@ class Spy:
     def __call__(self, progress):
         if progress.measured is not None and progress.updates:
             measured = progress.measured
-            self.seen.append((measured.gradient_variance, measured.gradient_norm2, measured.curvature))
+            quantities = measured.gradient_variance, measured.gradient_norm2, measured.curvature
+            self.seen.append((*quantities, measured.gradient_square))
         return self.k
 
 
@@ -54,6 +55,7 @@ def test_noise_and_its_curvature_are_found_where_noise_dominates(way):
     assert variance == pytest.approx(2.0, rel=0.2 if way == "one stale" else 0.05)
     stderr = math.sqrt(np.mean(measured[:, 2, 1] ** 2) / len(measured))
     assert abs(curvature - 0.6) < 4 * stderr < 0.4
+    assert measured[:, 3, 0] == pytest.approx(measured[:, 0, 0] + measured[:, 1, 0])
     assert np.all(np.abs(measured[:, 2, 0] - 0.6) < 5 * measured[:, 2, 1])
 
 
@@ -89,5 +91,6 @@ def test_nothing_is_measured_for_policies_that_do_not_ask():
 def test_a_single_gradient_has_no_variance_yet():
     spy = Spy(1)
     simulate(asynchronous(), NoisyQuadratic((1.0,), 1.0), LAW, 4, step_size=spy, num_updates=1, seed=0)
-    variance, norm2, curvature = spy.seen[-1]
+    variance, norm2, curvature, square = spy.seen[-1]
     assert all(math.isnan(quantity.value) for quantity in (variance, norm2, curvature))
+    assert square.value > 0

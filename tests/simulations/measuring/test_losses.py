@@ -7,8 +7,8 @@ from simulations.measuring import Meter
 from simulations.measuring.losses import LossMeter
 
 
-def noted(times, losses, counts):
-    meter = LossMeter(1)
+def noted(times, losses, counts, forgetting=1.0):
+    meter = LossMeter(1, forgetting)
     for time, loss, count in zip(times, losses, counts, strict=True):
         meter.add(np.array([loss]), np.array([count]), np.array([time]))
     return meter.of(0)
@@ -20,6 +20,7 @@ def test_the_mean_is_over_the_last_part_of_the_run_whatever_the_unit_of_time_and
     expected = 2 / 3  # of the time itself: the mean of s under weights s
     for unit in (1e-6, 1.0, 1e200):
         assert noted(unit * times, times, np.ones(4000)).value == pytest.approx(expected, abs=0.003)
+    assert noted(times, times, np.ones(4000), 5.0).value == pytest.approx(6 / 7, abs=0.003)
     half = times[:2000].tolist() + times[2000::10].tolist()  # ten times fewer updates, of ten gradients each
     counts = [1] * 2000 + [10] * 200
     assert noted(half, half, counts).value == pytest.approx(expected, abs=0.01)

@@ -37,7 +37,7 @@ def test_messages_are_saved_when_they_are_the_objective():
     runs = {
         objective: simulate(
             tuned(objective), problem, STALLS, 10, step_size=0.1, time_budget=20.0, seed=1, eval_every=0.1,
-            target=("loss", 0.3),
+            target=("loss", 0.3), replicates=8, n_jobs=1,
         )
         for objective in ("time", "messages")
     }  # fmt: skip
@@ -45,9 +45,13 @@ def test_messages_are_saved_when_they_are_the_objective():
     assert messages["messages"] < messages["time"]
 
 
-@pytest.mark.parametrize("law", [STALLS, ShiftedExponential(0.5, 0.5)], ids=["stalls", "shifted"])
-def test_a_replicate_alone_is_the_same_as_among_others(law):
-    problem, options = softmax_digits(12), {"step_size": 0.5, "num_updates": 120, "seed": 5, "n_jobs": 1}
+@pytest.mark.parametrize(
+    "law, step",
+    [(STALLS, 0.5), (ShiftedExponential(0.5, 0.5), 0.5), (STALLS, policies.self_tuning().step_size)],
+    ids=["stalls", "shifted", "step by rule"],
+)
+def test_a_replicate_alone_is_the_same_as_among_others(law, step):
+    problem, options = softmax_digits(12), {"step_size": step, "num_updates": 120, "seed": 5, "n_jobs": 1}
     together = simulate(tuned(), problem, law, 12, replicates=5, **options)
     assert together["max_staleness"].nunique() > 1
     for replicate in (0, 3):
@@ -103,3 +107,44 @@ def test_a_least_loss_that_is_known_lets_k_grow_once_the_rest_is_small():
 def test_a_least_loss_that_is_none_is_refused(least_loss):
     with pytest.raises(ValueError, match="least_loss must be a finite number, got"):
         policies.self_tuning(least_loss=least_loss)
+
+
+# ---------------------------------------------------------------------- the step by rule
+def by_rule(problem, least_loss=0.0, **options):
+    tuning = policies.self_tuning(least_loss=least_loss)
+    protocol = protocols.abs_sgd(tuning.k, tuning.max_staleness)
+    options = {"num_updates": 200, "seed": 3, "eval_every": 0.5, "n_jobs": 1} | options
+    return simulate(protocol, problem, ShiftedExponential(0.5, 0.5), 10, step_size=tuning.step_size, **options)
+
+
+def test_without_a_step_it_descends_as_far_as_with_a_good_one():
+    problem = softmax_digits(10)
+    loss = by_rule(problem)["loss"].dropna()
+    given = simulate(
+        tuned(), problem, ShiftedExponential(0.5, 0.5), 10, step_size=1.0, num_updates=200, seed=3, eval_every=0.5,
+    )["loss"].dropna()  # fmt: skip
+    assert loss.iloc[-1] < 1.3 * given.iloc[-1] < 0.3 * loss.iloc[0]
+
+
+def test_the_step_by_rule_follows_the_unit_of_the_loss():
+    """With all losses and gradients times 64 it makes the same run."""
+    unit, other = by_rule(NoisyQuadratic((1.0, 0.25), 0.5)), by_rule(NoisyQuadratic((64.0, 16.0), 64.0**2 * 0.5))
+    assert unit["loss"].dropna().iloc[-1] < 0.1 * unit["loss"].iloc[0]
+    pd.testing.assert_frame_equal(unit[["k", "max_staleness", "time"]], other[["k", "max_staleness", "time"]])
+    pd.testing.assert_series_equal(64 * unit["loss"], other["loss"], rtol=1e-5)
+
+
+class Lowered(NoisyQuadratic):
+    def loss(self, params):
+        return super().loss(params) - 9.0
+
+    def gradients(self, params, workers, rngs):
+        losses, gradients = super().gradients(params, workers, rngs)
+        return losses - 9.0, gradients
+
+
+def test_a_loss_below_zero_needs_its_least_value():
+    problem = Lowered((1.0,) * 4, sigma2=0.1)
+    with pytest.raises(ValueError, match="the step by rule needs a loss above 0 or above least_loss=0, got -"):
+        by_rule(problem)
+    assert by_rule(problem, least_loss=-9.0)["loss"].dropna().iloc[-1] < -8.9
