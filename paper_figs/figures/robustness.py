@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import joblib
 import numpy as np
@@ -15,7 +15,7 @@ from abs_theory.delays import Delay
 from paper_figs import study, style
 from paper_figs.figures.time_to_target import ratio_to
 from paper_figs.parallel import in_parallel
-from simulations import protocols
+from simulations import policies, protocols
 from simulations.fleets import Fleet, Times, as_fleet, one_slow
 from simulations.problems import LeastSquares, Problem, perceptron_digits, random_least_squares, softmax_digits
 from simulations.record import median, to_target
@@ -139,12 +139,13 @@ class Cell:
         self.n, self.problem, self.workers = n, PROBLEMS[problem_name](n), FLEETS[fleet_name]
         self.target = target_of(self.problem, problem_name, accuracies)
 
-    def train(self, method: study.Method, points: Sequence[Knobs], which: range, seconds: float, seed: int):
-        """The runs of each point, as ``simulate`` returns them."""
-        workers, target = self.workers, self.target
-        budget = RunBudget(
-            time_budget=seconds, eval_every=workers.eval_every, target=target, final_loss_only=target[0] != "loss"
-        )
+    def train(
+        self, method: study.Method, points: Sequence[Knobs], which: range, seconds: float, seed: int,
+        every: float | None = None,
+    ):  # fmt: skip
+        """The runs of each point, as ``simulate`` returns them, evaluated every so many seconds."""
+        workers, target, every = self.workers, self.target, every or self.workers.eval_every
+        budget = RunBudget(time_budget=seconds, eval_every=every, target=target, final_loss_only=target[0] != "loss")
         return study.train_on(self.problem, workers.fleet(self.n), workers.told, method, points, budget, seed, which)
 
     def tune(self, method: study.Method, tuning: dict[str, int], longest: float = LONGEST_RUN) -> Found:
@@ -156,16 +157,27 @@ class Cell:
         start = {"step_size": method.step_size, **method.knobs}
         return pattern_search(run, start, study.grids_of(start, self.n), self.target, time_budget=longest, **tuning)
 
-    def show(self, name: str, method: study.Method, found: Found, replicates: int) -> pd.DataFrame:
-        """Run a tuned method on other replicates: one row for each, and for self-tuning another with ``ONE_STEP``."""
-        points = {"tuned": found.best} | ({"one": {"step_size": ONE_STEP}} if name == SELF_TUNING else {})
-        every = self.workers.eval_every
+    def show(
+        self, name: str, method: study.Method, found: Found, which: range, finer: int = 1, by_rule: bool = False,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Run a tuned method on other replicates: one row for each, and for self-tuning another with ``ONE_STEP``.
+
+        The models are evaluated ``finer`` times as often as in the search.  With ``by_rule`` self-tuning has another
+        row with the step that it chooses itself; its ``step_size`` is nan.
+        """
+        points: dict[str, Knobs] = {"tuned": found.best}
+        if name == SELF_TUNING:
+            points["one"] = {"step_size": ONE_STEP}
+            if by_rule:
+                points["rule"] = {"step_size": cast("float", policies.self_tuning().step_size)}  # a step as well
+        every = self.workers.eval_every / finer
         seconds = every * math.ceil(min(LONGEST_RUN, SHOWN_TIMES * found.time) / every)
-        runs = self.train(method, list(points.values()), range(replicates), seconds, SHOWN_SEED)
-        tables = [
-            to_target(table, *self.target, replicates=replicates, time_budget=seconds).assign(step=step, **points[step])
-            for step, table in zip(points, runs, strict=True)
-        ]
+        runs = self.train(method, list(points.values()), which, seconds, SHOWN_SEED, every)
+        tables = []
+        for step, table in zip(points, runs, strict=True):
+            knobs = {name: value for name, value in points[step].items() if not callable(value)}
+            reached = to_target(table, *self.target, replicates=which, time_budget=seconds)
+            tables.append(reached.assign(step=step, **{"step_size": math.nan} | knobs))
         return pd.concat(tables, ignore_index=True).assign(**self.names, method=name, budget=seconds)
 
 
@@ -175,7 +187,7 @@ def reached_by(
 ) -> pd.DataFrame:  # fmt: skip
     """Tune a method on a problem and a fleet and run it: one row per replicate."""
     cell, method = Cell(problem_name, fleet_name, n, accuracies), METHODS[name]
-    return cell.show(name, method, cell.tune(method, tuning), replicates)
+    return cell.show(name, method, cell.tune(method, tuning), range(replicates))
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +197,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         results = {key: rows.reset_index(drop=True) for key, rows in cell.groupby(["method", "step"], sort=False)}
         medians = {key: median(result["time"], result["reached"]).median for key, result in results.items()}
         rival = min((key for key in results if key[0] != SELF_TUNING), key=lambda key: medians[key])
-        for step in ("tuned", "one"):
+        for step in (step for method, step in results if method == SELF_TUNING):
             own = results[SELF_TUNING, step]
             row = {"problem": problem, "fleet": fleet, "step": step, "step_size": own["step_size"].iloc[0]}
             row |= {"time": medians[SELF_TUNING, step], "rival": rival[0], "rival_time": medians[rival]}
