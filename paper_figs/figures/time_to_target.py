@@ -16,8 +16,7 @@ from simulations.record import median, to_target
 CLAIM = (
     "Where stalls make the hazard decrease, ABS with k and threshold chosen from the delay law and estimated "
     "constants is several times as fast as AdaSync and K-async. Where the hazard increases, a tuned K-sync is at "
-    "least as fast as ABS. ABS that tunes itself ties with the fastest method but where the hazard decreases, where it "
-    "takes 1.2 times as long."
+    "least as fast as ABS. ABS that tunes itself ties with the fastest method under each law."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 

@@ -105,7 +105,8 @@ def self_tuning_abs(objective: str = "time", curvature: float | None = None, lea
     """ABS whose k and threshold follow from what the server measures during the run (``policies.self_tuning``).
 
     ``objective`` is "time" or "messages".  It is told nothing about the workers or the problem but the step size, and
-    the ``curvature`` along the steps and the ``least_loss`` that can be reached, if these are known.
+    the ``curvature`` along the steps and the ``least_loss`` that can be reached, if these are known.  Without a step
+    size, give the run that of the rule: ``step_size=policies.self_tuning().step_size``.
 
     Round: ABS's, k moves; staleness: at most ``max_staleness``; restarts: workers staler than that.
     Source: our rule, derived in the notebook on self-tuning.
