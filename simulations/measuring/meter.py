@@ -11,7 +11,7 @@ from simulations.measuring.life_table import LifeTables, Survival
 from simulations.measuring.losses import LossMeter
 from simulations.measuring.quantity import Quantity
 
-_PARTS = ("tables", "gradients", "losses")  # of a Meter
+_PARTS = ("tables", "gradients", "losses", "latest")  # of a Meter
 LATEST = 5.0  # the power of time with which the latest loss forgets
 
 Ages = Callable[[], Sequence[float] | np.ndarray]  # of the running tasks, in seconds
