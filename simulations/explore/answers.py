@@ -62,7 +62,7 @@ def answer(setting: Setting, method: str = "fast") -> Answer:
     """The steady state of a setting by ``steady_state.abs_sgd``, and that of other k as far as time allows.
 
     ``method`` is "fast", for a slider that moves, or "auto", whose errors are small.  Both give the curves up to 24
-    values of k, but begin no further one after .15 s or 1.2 s.
+    values of k, but begin no further one after .15 s or 1.2 s.  With update times both take the mean field.
 
     >>> found = answer(Setting("exponential:mean=1", n=4, k=2, max_staleness=1))
     >>> round(found.numbers["round time (s)"][0], 4), found.curve["k"].tolist(), found.best
@@ -130,6 +130,8 @@ def _others(n: int, own: int, most: int) -> Iterator[int]:
 
 
 def _state(setting: Setting, k: int, method: str) -> SteadyState:
+    if setting.update_seconds:  # "auto" may simulate each k for a second
+        method = "mean-field"
     return _remembered(setting.delay, k, setting.n, setting.max_staleness, setting.update_seconds, method)
 
 

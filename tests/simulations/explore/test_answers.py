@@ -98,7 +98,7 @@ def test_impossible_settings_are_refused_in_words(options, words):
 
 def test_an_update_may_take_time():
     setting = Setting("exponential:mean=1", 8, 3, 2, update_seconds=0.5)
-    state = steady_state.abs_sgd(setting.law, 3, 8, 2, update_seconds=0.5)
+    state = steady_state.abs_sgd(setting.law, 3, 8, 2, "mean-field", update_seconds=0.5)
     assert answer(setting, "auto").numbers["round time (s)"] == (state.round_time, state.error.round_time)
     assert "update_seconds=0.5" in setting.python
     assert np.diff(timeline_of(setting)[1]).min() >= 0.5
