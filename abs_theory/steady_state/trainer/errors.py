@@ -1,4 +1,7 @@
-"""What the mean field with a trainer states as its error: bounds that none of 750 random cells exceeded."""
+"""What the mean field with a trainer states as its error.
+
+Of 810 random cells of 6 laws, n from 16 to 512, the round time was within it in all, the mean staleness in all but 4.
+"""
 
 from dataclasses import replace
 from typing import Any
