@@ -136,8 +136,8 @@ class MeasuredStep:
                     f"{measured.latest_loss.value:.3g}; give self_tuning the least_loss, or the run a step_size"
                 )
             return progress.step_size
-        first_half = (progress.updates + GUESS_UPDATES / 2) / (progress.updates + GUESS_UPDATES)
-        return STEP_SHARE * first_half / (steepness * progress.local_steps)
+        caution = (progress.updates + GUESS_UPDATES / 2) / (progress.updates + GUESS_UPDATES)
+        return STEP_SHARE * caution / (steepness * progress.local_steps)
 
 
 def expected_bend(step_size: float, measured: Measured, updates: int, least_loss: float) -> float:
@@ -156,9 +156,10 @@ def expected_bend(step_size: float, measured: Measured, updates: int, least_loss
 
 
 def _steepness(measured: Measured, least_loss: float) -> float:
-    """E|g|^2 / F, about the curvature of the noise: one gradient would reduce its loss to 0 in a step of the inverse.
+    """E|g|^2 / F, which is about the curvature of the noise.
 
-    F is not less than a least loss above 0: gradients of single mini-batches do not see it.
+    A step of the inverse would bring the loss of one mini-batch to 0, if the gradient did not change.  A least loss
+    above 0 is not subtracted, because a single mini-batch can be fitted better than all of them.
     """
     loss = measured.latest_loss.value - min(least_loss, 0.0)
     return measured.gradient_square.value / loss if loss > 0 else math.nan
@@ -170,7 +171,8 @@ def self_tuning(objective: str = "time", curvature: float | None = None, least_l
 
     It starts with k = n / 10 and no threshold, and decides again when the time has grown by 25 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run.  If nobody knows one, the run
-    can be given the policy ``step_size`` of the result: half of F / E|g|^2, from the first update on.
+    can be given the policy ``step_size`` of the result.  After the first update its step is a half of the loss over the
+    mean square of a gradient, or less.
     A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
     step suits more problems, because the first updates are not too cautious.
     ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.
