@@ -31,7 +31,7 @@ from abs_theory.typing import Array, Ints
 __all__ = ["LEAST_LOG_SURVIVAL", "MOST_DELIVERED", "AgeState", "MeanRound", "age_state"]
 
 NODES, LOG_STEP = 4096, 0.02  # of a table of log survival, and between its times; times before are linear in t
-LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 6  # deliveries k: exp(100)^(k-1) must not overflow
+LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 7  # deliveries k: exp(100)^(k-1) must not overflow
 INTEGRAL_STEP = 2.0  # between the nodes of the integral, in log t; their random offset keeps its mean right
 SPAN_IN_LOGS = -9.0, 25.0  # its range around the round time
 NODES_AT_ONCE, NEGLIGIBLE_PART = 4, 1e-6  # it ends where so many nodes add no more than this part of it

@@ -52,7 +52,9 @@ NEGLIGIBLE_MASS = 1e-8  # the staleness law ends where less remains
 MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
-MOST_TERMS = 24  # k times the classes of tasks of one law and age, for which numbers of tasks are simulated
+# k times the classes of tasks of one law and age, for which numbers of tasks are simulated: always, at most, and for
+# each task that a round touches
+FEW_TERMS, MOST_TERMS, TERMS_PER_TASK = 8, 24, 1.3
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absence has a probability of exp(-12)
 RARE_NODES = 150  # of the integral over long rounds
@@ -245,7 +247,8 @@ def _in_first_phase(pool: TaskPool | AgePool) -> Ints:
 def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     """Whether single rounds differ so much in length that numbers of tasks and their means are worth their cost."""
     laws = pool.workers.laws
-    many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > MOST_TERMS
+    most = min(max(FEW_TERMS, TERMS_PER_TASK * pool.load), MOST_TERMS)
+    many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > most
     if many or any(0 < t < math.inf for law in laws for t in law.breaks):
         return False  # there would be as many numbers as tasks, or the integral would not be smooth
     seconds = seen.tally.seconds

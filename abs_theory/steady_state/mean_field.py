@@ -80,7 +80,7 @@ def steady_state(workers: Workers, k: NDArray[np.int64], max_staleness: ArrayLik
     ``error`` is an empirical bound, fitted to random laws and fleets (``errors``); where it is wide, let
     ``steady_state.abs_sgd`` simulate.
 
-    Cost: .5 to .9 ms for each cell of a grid of 100 k and 20 bounds at n = 1000; for few workers several times as
+    Cost: .3 to .5 ms for each cell of a grid of 100 k and 20 bounds at n = 1000; for few workers several times as
     much, and up to twice as much again for two groups of unequal workers, growing with n and the groups.
     Raises ValueError if a law has atoms (or one at 0 within floating point), or if E[X] is infinite without a bound.
     """
