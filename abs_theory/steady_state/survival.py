@@ -12,7 +12,8 @@ from abs_theory.typing import Array, Ints
 __all__ = ["survival", "survival_of_sums"]
 
 CHEAP = (Exponential, HyperExponential)
-MOST_NODES = 1 << 14  # of a table; it costs one value for each
+MOST_NODES, FEW_NODES = 1 << 14, 1 << 11  # of a table; it costs one value for each, which may take milliseconds
+CLOSED_FORM = 5e-11  # resolution of a law, beyond which its values may be expensive
 # nodes for each factor of 2 in time; with so many survival itself is linear between them, to 1e-5 or so, else its log
 MANY_NODES = 1 << 9
 END_MASS = 1e-12  # that lies before the first node, and beyond the last; there the law itself is asked
@@ -82,7 +83,8 @@ def _table(law: Delay) -> Table | None:
     if not 0 < ends[0] < ends[1] < math.inf:
         return None
     bits = ends.view(np.int64)
-    shift = next(s for s in range(MANTISSA_BITS + 11) if (bits[1] >> s) - (bits[0] >> s) < MOST_NODES)
+    most = MOST_NODES if law.resolution < CLOSED_FORM else FEW_NODES
+    shift = next(s for s in range(MANTISSA_BITS + 11) if (bits[1] >> s) - (bits[0] >> s) < most)
     first, last = bits >> shift
     nodes = (np.arange(first, last + 2) << shift).view(np.float64)
     values = np.asarray(law.sf(nodes), dtype=float)

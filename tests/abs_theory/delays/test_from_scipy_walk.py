@@ -147,3 +147,18 @@ def test_a_discrete_distribution(name, shapes):
     assert delay.var == pytest.approx(float((times - mean) ** 2 @ probability), rel=1e-8)
     assert order_stats.mean(law, N, N) == pytest.approx(low + above[1:].sum(), rel=1e-9)
     assert order_stats.mean(law, 1, 1) == pytest.approx(delay.mean, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "law", [stats.kstwo(10), stats.gausshyper(13.8, 3.12, 2.51, 5.18)], ids=["kstwo", "gausshyper"]
+)
+def test_many_draws_of_a_law_with_slow_quantiles(law):
+    """They come from a table: their quantiles are those of the law, and a hundred thousand do not take a minute."""
+    delay = as_delay(law)
+    draws = delay.sample(np.random.default_rng(0), (100, 1000))
+    assert draws.shape == (100, 1000)
+    levels = np.array([0.001, 0.1, 0.5, 0.9, 0.999])
+    below = np.array([(draws <= t).mean() for t in delay.ppf(levels)])
+    assert np.all(np.abs(below - levels) <= 5 * np.sqrt(levels * (1 - levels) / draws.size))
+    u = np.array([1e-8, 0.03, 0.4, 0.97])
+    np.testing.assert_allclose(delay._quantiles(special.logit(u)), delay.ppf(u), rtol=2e-4)
