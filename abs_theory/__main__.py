@@ -167,12 +167,16 @@ def choose_(  # noqa: PLR0913
 
 def _goal(target: float | None, time_budget: float | None, objective: str, model: str) -> Goal:
     """The goal that the options describe."""
+    from abs_theory.checks import check_positive
+
     if target is not None and time_budget is None:
+        check_positive("target", target)
         return Target(target, objective, model=model)
     if time_budget is None or target is not None:
         raise ValueError("give target (a mean squared gradient norm) or time_budget (seconds), one of the two")
     if objective != Target.objective:
         raise ValueError(f'objective "{objective}" is for a target: give target, not time_budget')
+    check_positive("time_budget", time_budget)
     return Budget(time_budget, model=model)
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.checks import check_count
 from abs_theory.delays import Delay, LocalSteps, as_delay
-from abs_theory.typing import Laws
+from abs_theory.typing import DelayLike, Laws
 
 __all__ = ["Workers", "as_workers", "local_steps_of", "together"]
 
@@ -68,8 +68,8 @@ def as_workers(delay: Laws, n: int) -> Workers:
     check_count("n", n)
     if isinstance(delay, Workers) and delay.n == n:
         return delay
-    if not isinstance(delay, Sequence):
-        return Workers((as_delay(delay),), (int(n),), np.zeros(n, dtype=np.intp))
+    if not isinstance(delay, Sequence) or isinstance(delay, str):  # a text is refused
+        return Workers((as_delay(cast("DelayLike", delay)),), (int(n),), np.zeros(n, dtype=np.intp))
     if len(delay) != n:
         raise ValueError(f"delay must be one law or a sequence of n={n} laws, got {len(delay)} laws")
     group_of: dict[Delay, int] = {}

@@ -352,7 +352,7 @@ def _k(k: ArrayLike, n: int | None = None) -> Array:
     if n is not None:
         check_count("n", n)
         if np.any(array > n):
-            raise ValueError(f"k must be in 1..n, got k={k!r} with n={n} workers")
+            raise ValueError(f"k must be a whole number in 1..n, got k={k!r} with n={n} workers")
     return array
 
 

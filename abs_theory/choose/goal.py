@@ -83,7 +83,7 @@ class Target(Goal):
     )  #: what to save
 
     def __post_init__(self) -> None:
-        check_positive("target", self.error)
+        check_positive("error", self.error)
         store_floats(self, "error")
         super().__post_init__()
         if self.objective not in OBJECTIVES:
@@ -108,7 +108,7 @@ class Budget(Goal):
     seconds: float = field(metadata=_option("NUMBER", "or: seconds to train"))  #: to train
 
     def __post_init__(self) -> None:
-        check_positive("time_budget", self.seconds)
+        check_positive("seconds", self.seconds)
         store_floats(self, "seconds")
         super().__post_init__()
 

@@ -54,13 +54,14 @@ class Frozen(ScipyLaw, Protocol):
         ...
 
 
-def as_delay(law: DelayLike) -> Delay:
+def as_delay(law: DelayLike, name: str = "delay", kinds: str = "a Delay") -> Delay:
     """``law`` as a Delay; it may be one already, or a frozen scipy distribution, continuous or discrete.
 
     Common scipy distributions become the law of ``abs_theory.delays`` of the same name; all others are wrapped.  A tail
     that scipy computes as 1 - cdf is replaced by the integral of the density, or by the power law that it has become.
     Raises ValueError for anything else, for parameters that make no law, and for a distribution with negative times.
-    Later, what depends on a heavy tail that is not known raises ArithmeticError.
+    Later, what depends on a heavy tail that is not known raises ArithmeticError.  Messages call the argument ``name``,
+    and what it may be ``kinds``.
 
     >>> from scipy import stats
     >>> as_delay(stats.gamma(2.0, scale=0.5))
@@ -73,8 +74,9 @@ def as_delay(law: DelayLike) -> Delay:
     if hasattr(law, "xk") or hasattr(law, "_hbins"):
         law = cast("Any", law)()  # from values or a histogram, complete without parameters
     if not isinstance(getattr(law, "dist", None), stats.rv_continuous | stats.rv_discrete):
+        mend = "; abs_theory.delays.text.delay_law reads a text" if isinstance(law, str) else ""
         raise ValueError(
-            f"delay must be a Delay such as Exponential(mean=1.0), or a frozen scipy distribution, got {law!r}"
+            f"{name} must be {kinds} such as Exponential(mean=1.0), or a frozen scipy distribution, got {law!r}{mend}"
         )
     return _from_frozen(cast("Frozen", law))
 

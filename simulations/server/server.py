@@ -154,10 +154,10 @@ class Run:
     def update_law(self) -> Delay | None:
         """The law of the time of an update; None if it takes no time."""
         seconds = self.update_seconds
-        if isinstance(seconds, int | float):
+        if isinstance(seconds, int | float | np.number):
             check_nonnegative("update_seconds", seconds)
             return Deterministic(float(seconds)) if seconds else None
-        return as_delay(seconds)
+        return as_delay(seconds, "update_seconds", "a number, a Delay")
 
     @property
     def one_step(self) -> bool:

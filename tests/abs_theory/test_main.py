@@ -189,7 +189,7 @@ def test_an_endless_threshold_is_none(run):
             ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--by-the-clock"],
             "noise_curv",
         ),
-        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "-k", 4], r"k must be in 1\.\.n"),
+        (["round-time", "--delay", "exponential:mean=1", "-n", 3, "-k", 4], r"k must be a whole number in 1\.\.n"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--max-staleness", "-1"], "max_staleness must be"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 3, "--method", "guess"], "method must be one of"),
         (["round-time", "--delay", "empirical:/no/such/file", "-n", 3], "/no/such/file: No such file"),
@@ -209,6 +209,7 @@ def test_an_endless_threshold_is_none(run):
         (["choose", "--delay", "exponential:mean=1", "-n", 3, *CONSTANTS], "give target .* or time_budget"),
         (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1], "Missing option"),
         (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", -1, *CONSTANTS], "target must be"),
+        (["choose", "--delay", "exponential:mean=1", "-n", 3, "--time-budget", 0, *CONSTANTS], "time_budget must be"),
         (
             ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--step-size", 9],
             "at most 1",

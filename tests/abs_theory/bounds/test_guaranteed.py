@@ -431,7 +431,7 @@ def test_impossible_constants_are_refused(values, message):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: bounds.abs_sgd(KNOWN, 0.1, 9, 8, 10, 0.0, 0), "k must be in 1..n"),
+        (lambda: bounds.abs_sgd(KNOWN, 0.1, 9, 8, 10, 0.0, 0), "k must be a whole number in 1..n"),
         (lambda: bounds.abs_sgd(KNOWN, 0.1, 1.5, 8, 10, 0.0, 0), "k must be whole"),
         (lambda: bounds.abs_sgd(KNOWN, 0.1, 1, 8, 0, 0.0, 0), "num_updates must be"),
         (lambda: bounds.abs_sgd(KNOWN, 0.1, 1, 8, 10, -1.0, 0), "mean_staleness must be"),
@@ -450,7 +450,7 @@ def test_impossible_constants_are_refused(values, message):
         (lambda: bounds.k_sync_max_step_size(KNOWN, 1, M_G=-1.0), "M_G must be"),
         (lambda: bounds.staleness_quantile([0.5, 0.4], 1, 10), "sum 1"),
         (lambda: bounds.staleness_quantile([1.0], 1, 10, delta=0.0), "delta must be"),
-        (lambda: recorded.sample(SHIFTED, 9, 8, 1, np.random.default_rng(0), 5, 2), "k must be in 1..n"),
+        (lambda: recorded.sample(SHIFTED, 9, 8, 1, np.random.default_rng(0), 5, 2), "k must be a whole number in 1..n"),
         (lambda: recorded.sample(SHIFTED, 2, 8, -1, np.random.default_rng(0), 5, 2), "max_staleness must be"),
         (lambda: recorded.sample(SHIFTED, 2, 8, 1, 0, 5, 2), "rng must be"),
         (lambda: recorded.gradient_norm(KNOWN, [0.1, 0.1], [[0]]), "one for each of 1 updates"),

@@ -210,11 +210,11 @@ def test_edges():
 
 COLUMNS = ["flow", "gradient_norm2", "sigma2", "noise_curvature", "noise_curvature2"]
 BAD = [
-    (lambda: Target(-1.0), {}, "target must be"),
+    (lambda: Target(-1.0), {}, "error must be"),
     (lambda: Target(0.1), {"step_size": 50.0}, "no step and order"),
     (lambda: Target(1e-9), {"step_size": 0.5}, "no step and order"),
     (lambda: Budget(0.01), {}, "time for one update"),
-    (lambda: Target(0.1), {"k": 9}, r"k must be in 1\.\.n"),
+    (lambda: Target(0.1), {"k": 9}, r"k must be a whole number in 1\.\.n"),
     (lambda: Target(0.1), {"message_seconds": -1}, "message_seconds must be"),
     (lambda: Target(0.1), {"round_time": np.ones(N)}, "is for .* the round times of the delay law"),
     (lambda: Target(0.1, model="bound"), {}, 'is for the model "expected"'),

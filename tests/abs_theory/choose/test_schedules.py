@@ -223,7 +223,7 @@ def test_rules_take_unequal_workers():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: schedules.greedy_k([1.0, 2.0], 3, 1.0), r"k must be in 1\.\.n"),
+        (lambda: schedules.greedy_k([1.0, 2.0], 3, 1.0), r"k must be a whole number in 1\.\.n"),
         (lambda: schedules.greedy_k([1.0, math.inf], 1, 1.0), "finite mean round times"),
         (lambda: schedules.greedy_k([1.0, 2.0], 1, -0.1), "loss_ratio must be >= 0"),
         (lambda: schedules.greedy_k([1.0, 2.0], 1, math.nan), "loss_ratio must be >= 0"),

@@ -319,11 +319,11 @@ def test_it_reads_well():
 @pytest.mark.parametrize(
     "goal, options, message",
     [
-        (lambda: Target(0.0), {}, "target must be a finite number > 0"),
-        (lambda: Budget(-1.0), {}, "time_budget must be"),
+        (lambda: Target(0.0), {}, "error must be a finite number > 0"),
+        (lambda: Budget(-1.0), {}, "seconds must be"),
         (lambda: Target(1.0, "speed"), {}, "objective must be one of time, communication"),
         (lambda: Target(1.0, model="guess"), {}, "model must be one of expected, bound"),
-        (lambda: Target(1.0), {"k": 9}, r"k must be in 1\.\.n"),
+        (lambda: Target(1.0), {"k": 9}, r"k must be a whole number in 1\.\.n"),
         (lambda: Target(1.0), {"k": 0}, "k must be an integer >= 1"),
         (lambda: Target(1.0), {"k": []}, "k must not be empty"),
         (lambda: Target(1.0), {"max_staleness": 1.5}, "max_staleness must be a whole number"),

@@ -156,7 +156,7 @@ def test_more_gradients_per_round_ask_for_a_stricter_threshold():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="without atoms"):
         choose.time_optimal_threshold(Deterministic(1.0), 1, 4)
-    with pytest.raises(ValueError, match=r"k must be in 1\.\.n"):
+    with pytest.raises(ValueError, match=r"k must be a whole number in 1\.\.n"):
         choose.time_optimal_threshold(LOGNORMAL, 5, 4)
     with pytest.raises(ValueError, match="sequence of n=4 laws"):
         choose.time_optimal_threshold([LOGNORMAL] * 3, 2, 4)

@@ -185,8 +185,8 @@ def test_the_same_seed_gives_the_same_result():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"k": 0}, "k must be in 1..n, got k=0 with n=5 workers"),
-        ({"k": 2.0}, "k must be in 1..n"),
+        ({"k": 0}, "k must be a whole number in 1..n, got k=0 with n=5 workers"),
+        ({"k": 2.0}, "k must be a whole number in 1..n"),
         ({"max_staleness": -1}, "max_staleness must be a whole number >= 0, or None for no bound, got -1"),
         ({"max_staleness": 1.5}, "max_staleness must be a whole number"),
         ({"max_staleness": math.nan}, "max_staleness must be a whole number"),

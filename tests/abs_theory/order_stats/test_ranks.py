@@ -352,7 +352,7 @@ def test_k_must_be_in_1_to_n(k, n):
         lambda: order_stats.ppf(law, k, n, 0.5),
         lambda: order_stats.isf(law, k, n, 0.5),
     ):
-        with pytest.raises(ValueError, match=r"k must be in 1\.\.n, got k=.* with n=5 workers"):
+        with pytest.raises(ValueError, match=r"k must be a whole number in 1\.\.n, got k=.* with n=5 workers"):
             call()
 
 

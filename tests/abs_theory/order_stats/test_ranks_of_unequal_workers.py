@@ -287,7 +287,7 @@ def test_bad_fleets():
         order_stats.mean(EXPONENTIALS[:2], 1, 3)
     with pytest.raises(ValueError, match="delay must be a Delay"):
         order_stats.means([Exponential(1.0), 2.0], 2)
-    with pytest.raises(ValueError, match=r"k must be in 1\.\.n"):
+    with pytest.raises(ValueError, match=r"k must be a whole number in 1\.\.n"):
         order_stats.first_k_probabilities(EXPONENTIALS, 6, 5)
     with pytest.raises(ValueError, match="equal workers"):
         order_stats.cov(EXPONENTIALS, 1, 2, 5)

@@ -278,8 +278,8 @@ def test_bad_input():
     for call, message in (
         (lambda: round_time.k_batch_sync(law, 0, 3), "k must be an integer >= 1"),
         (lambda: round_time.k_batch_async(law, 1, 0), "n must be an integer >= 1"),
-        (lambda: round_time.stsyn(law, 4, 3, 1), r"k must be in 1\.\.n"),
-        (lambda: partial_uploads.mean_uploads(law, 4, 3, 1), r"k must be in 1\.\.n"),
+        (lambda: round_time.stsyn(law, 4, 3, 1), r"k must be a whole number in 1\.\.n"),
+        (lambda: partial_uploads.mean_uploads(law, 4, 3, 1), r"k must be a whole number in 1\.\.n"),
         (lambda: round_time.local_sgd(law, 3, 0), "local_steps must be an integer >= 1"),
         (lambda: round_time.synchronous([law], 3), "sequence of n=3 laws"),
         (lambda: round_time.asynchronous(1.0, 3), "delay must be a Delay"),

@@ -323,8 +323,8 @@ def test_infinite_means():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"k": 0}, "k must be in 1..n, got k=0 with n=8 workers"),
-        ({"k": [1, 9]}, "k must be in 1..n, got k=9 with n=8 workers"),
+        ({"k": 0}, "k must be a whole number in 1..n, got k=0 with n=8 workers"),
+        ({"k": [1, 9]}, "k must be a whole number in 1..n, got k=9 with n=8 workers"),
         ({"k": []}, "k and max_staleness must not be empty"),
         (
             {"k": [1, 2], "max_staleness": [1, 2, 3]},
@@ -332,7 +332,10 @@ def test_infinite_means():
         ),
         ({"max_staleness": -1}, "max_staleness must be a whole number >= 0, or None"),
         ({"max_staleness": [1.0, math.nan]}, "max_staleness must be a whole number >= 0, or None"),
+        ({"k": 5.5}, r"k must be a whole number in 1..n, got k=5\.5"),
         ({"delay": 3.0}, "delay must be a Delay such as"),
+        ({"delay": "lognormal:median=1,sigma=1"}, "got 'lognormal:median=1,sigma=1'; .*delay_law reads a text"),
+        *[({"update_seconds": wrong}, "update_seconds must be a number, a Delay") for wrong in ("x", None, [0.1, 0.3])],
         ({"method": "exakt"}, "method must be one of auto, fast, exact, mean-field, monte-carlo, got 'exakt'"),
         ({"method": "monte-carlo"}, "needs rng"),
         (

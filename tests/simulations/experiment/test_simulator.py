@@ -197,6 +197,7 @@ def test_the_interval_of_a_median_covers_it():
         ({"num_updates": 1, "problem": softmax_digits}, "problem must be a Problem"),
         ({"num_updates": 1, "problem": None}, "problem must be a Problem"),
         ({"num_updates": 1, "step_size": "a"}, "step_size must"),
+        ({"num_updates": 1, "update_seconds": [0.1]}, "update_seconds must be a number, a Delay"),
     ],
 )
 def test_bad_runs_are_refused(options, message):

@@ -85,7 +85,7 @@ def test_no_further_point_of_the_curves_is_begun_when_time_is_up(monkeypatch, me
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"k": 9, "n": 8}, "k must be in 1..n"),
+        ({"k": 9, "n": 8}, "k must be a whole number in 1..n"),
         ({"delay": "expo:mean=1"}, "expo"),
         ({"max_staleness": -1}, "max_staleness"),
         ({"n": 0}, "n must be"),

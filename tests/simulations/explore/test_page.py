@@ -189,7 +189,7 @@ def test_the_same_object_works_without_a_server():
     {
         "--port 99999": "--port must be",
         "--max-staleness soon": "--max-staleness must be a number",
-        "-n 3 -k 5": "k must be in 1..n, got k=5 with n=3",
+        "-n 3 -k 5": "k must be a whole number in 1..n, got k=5 with n=3",
         "--delay nothing:mean=1": "nothing",
     }.items(),
 )
