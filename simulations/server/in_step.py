@@ -20,7 +20,7 @@ from simulations.server.decisions import Decisions, Policy
 from simulations.server.evaluations import Evaluations
 from simulations.server.next_steps import NextSteps
 from simulations.server.server import AVERAGED_BATCHES, Run, checked_weight, nothing_arrives
-from simulations.server.steps import Contributions, GradientDraws, slopes, walked
+from simulations.server.steps import Checked, Contributions, GradientDraws, slopes, walked
 from simulations.server.tables import rounds_table
 from simulations.streams import streams
 
@@ -306,11 +306,12 @@ class InStep:
         if self.draws is not None:
             return self.draws.problem.gradients_from(params, workers, self.draws.take(number))
         rngs = [self.rngs[place] for place in number.tolist()]
+        problem = self.problem if self.updates else Checked(self.problem)
         if self.exact:
-            return self.problem.gradients(params, workers, rngs)
+            return problem.gradients(params, workers, rngs)
         cuts = [0, *(np.flatnonzero(np.diff(number // self.n)) + 1).tolist(), len(workers)]
         parts = [slice(*ends) for ends in pairwise(cuts)]
-        batches = [self.problem.gradients(params[part], workers[part], rngs[part]) for part in parts]
+        batches = [problem.gradients(params[part], workers[part], rngs[part]) for part in parts]
         losses, rows = zip(*batches, strict=True)
         return np.concatenate(losses), np.concatenate(rows)
 

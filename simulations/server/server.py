@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 
@@ -25,7 +26,15 @@ from simulations.measuring import Meter
 from simulations.problems import Problem, rows_are_exact
 from simulations.server.budget import RunBudget
 from simulations.server.decisions import Decisions, Policy
-from simulations.server.steps import differences, gradients, remembered, slopes, steps_and_sizes, weighted_sum
+from simulations.server.steps import (
+    Checked,
+    differences,
+    gradients,
+    remembered,
+    slopes,
+    steps_and_sizes,
+    weighted_sum,
+)
 from simulations.server.tasks import (
     Books,
     EngineFactory,
@@ -524,13 +533,14 @@ class Server:
 
     def _step(self, jobs: list[Job], total: float, keep: bool) -> None:
         contributions = gradients if self._single else differences
+        problem = self.problem if self.updates else cast(Problem, Checked(self.problem))
         if keep or self.engine.computes:
-            rows, losses = remembered(contributions, self.problem, jobs, self.rngs)
+            rows, losses = remembered(contributions, problem, jobs, self.rngs)
         elif self._looks_ahead:
             running = islice(self.jobs.values(), MOST_EARLY)
-            rows, losses = remembered(contributions, self.problem, jobs, self.rngs, running)
+            rows, losses = remembered(contributions, problem, jobs, self.rngs, running)
         else:
-            rows, losses = contributions(self.problem, jobs, self.rngs)
+            rows, losses = contributions(problem, jobs, self.rngs)
         step = weighted_sum(self._weights, (self.step_size if self._single else 1.0) / total, rows)
         self.params = self.params - step
         self._decisions.watch(step)

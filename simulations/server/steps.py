@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 
@@ -55,6 +56,29 @@ class GradientDraws:
         return self._stock[numbers, place]
 
 
+class Checked:
+    """A problem whose gradients are checked each time they are computed: for workers, and the first update of a run."""
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+
+    def gradients(self, params: np.ndarray, workers: Sequence[int], rngs: Streams) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the problem; ValueError unless they are arrays of shapes (k,) and (k, d)."""
+        losses, rows = self.problem.gradients(params, workers, rngs)
+        wanted = isinstance(rows, np.ndarray) and rows.shape == params.shape and rows.dtype.kind == "f"
+        if not (wanted and isinstance(losses, np.ndarray) and losses.shape == params.shape[:1]):
+            raise ValueError(
+                f"gradients of {type(self.problem).__name__} must return losses of shape {params.shape[:1]} and "
+                f"gradients of shape {params.shape}, arrays of floating-point numbers, got {_in_words(losses)} and "
+                f"{_in_words(rows)}"
+            )
+        return losses, rows
+
+
+def _in_words(value: object) -> str:
+    return f"shape {value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+
+
 def gradients(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
     """The gradient of each job at its parameters."""
     workers = [job.worker for job in jobs]
@@ -79,7 +103,7 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
 def contribution(problem: Problem, job: Job, rng: np.random.Generator, one_step: bool) -> tuple[np.ndarray, float]:
     """What one job contributes to an update, and its loss: its gradient if it is ``one_step``, else its difference.
 
-    Its mini-batches are drawn from ``rng``.
+    Its mini-batches are drawn from ``rng``.  Raises ValueError for gradients of a wrong shape or type.
 
     >>> from simulations.problems import NoisyQuadratic
     >>> job = Job(worker=0, version=0, start=0.0, params=np.array([2.0]), local_steps=2, step_size=0.5)
@@ -87,7 +111,9 @@ def contribution(problem: Problem, job: Job, rng: np.random.Generator, one_step:
     >>> row.tolist(), float(loss)  # from 2 to 1 to 1/2
     ([1.5], 2.0)
     """
-    rows, losses = (gradients if one_step else differences)(problem, [job], [rng] * (job.worker + 1))
+    rows, losses = (gradients if one_step else differences)(
+        cast(Problem, Checked(problem)), [job], [rng] * (job.worker + 1)
+    )
     return rows[0], losses[0]
 
 

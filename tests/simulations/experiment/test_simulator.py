@@ -205,6 +205,33 @@ def test_bad_runs_are_refused(options, message):
         sync(**options)
 
 
+class Wrong(NoisyQuadratic):
+    """A quadratic of five parameters whose gradients are ``spoiled``."""
+
+    def gradients(self, params, workers, rngs):
+        losses, rows = super().gradients(params, workers, rngs)
+        return losses, self.spoiled(rows)
+
+
+@pytest.mark.parametrize(
+    "spoiled, given",
+    [
+        (lambda rows: rows[:, :3], r"shape \(\d, 3\) of float64"),
+        (lambda rows: rows[:, :1], r"shape \(\d, 1\) of float64"),  # numpy would repeat the number
+        (lambda rows: rows.astype(int), r"shape \(\d, 5\) of int64"),  # a step of .1 would be rounded to 0
+        (lambda rows: rows.tolist(), "a list"),
+    ],
+)
+@pytest.mark.parametrize("replicates", [1, 2])  # two advance in step
+@pytest.mark.parametrize("local_steps", [1, 2])
+def test_gradients_of_a_wrong_shape_or_type_are_refused(spoiled, given, replicates, local_steps):
+    problem = Wrong((1.0,) * 5, sigma2=0.1)
+    object.__setattr__(problem, "spoiled", spoiled)
+    message = rf"gradients of Wrong must return .* gradients of shape \(\d, 5\), .*, got .* and {given}"
+    with pytest.raises(ValueError, match=message):
+        sync(problem, num_updates=2, replicates=replicates, local_steps=local_steps, n_jobs=1)
+
+
 def test_a_protocol_that_waits_for_more_than_it_can_get_is_told():
     from simulations.server import Protocol
 

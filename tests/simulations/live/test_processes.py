@@ -97,6 +97,14 @@ def test_a_gradient_that_raises_an_error_ends_the_run_in_one_line(faulty):
         faulty("raises")
 
 
+def test_a_gradient_of_a_wrong_shape_ends_the_run_in_one_line(faulty, capfd):
+    with pytest.raises(
+        RuntimeError, match=r"worker 1 failed .* of shape \(1, 3\).*, got .* and shape \(1, 2\) of float64"
+    ):
+        faulty("too short")
+    assert not capfd.readouterr().err
+
+
 def test_delays_may_be_real(faulty):
     rounds, tasks = faulty(protocol=protocols.k_async(2), laws=None, grace=0.0)
     assert rounds["time"].is_monotonic_increasing
