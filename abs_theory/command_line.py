@@ -88,12 +88,13 @@ def run_app(
     An exception of the types ``mistakes`` is the caller's mistake: it is printed in one line, and the status is 2.  The
     same holds for what needs too much memory, is nested too deeply, or leads to numbers that are too large.
     After Ctrl-C the status is 130, and the line is that of an ``Interrupted``, or ``interrupted``.  A request to end
-    (SIGTERM) does the same, with status 143.  A second Ctrl-C ends it at once.  ``--version`` alone prints the version.
+    (SIGTERM) does the same, with status 143.  A second Ctrl-C ends it at once, with a line that says so.  ``--version``
+    alone prints the version.  Words of ``name`` after the first are the subcommand, which the line of usage shows.
     """
     if sys.argv[1:] == ["--version"]:
         print(f"{name} {__version__}")
         sys.exit(0)
-    with _interruptible() as asked_to_end, _working() if timed else nullcontext():
+    with _interruptible(name) as asked_to_end, _working() if timed else nullcontext():
         status = _status(app, name, mistakes, interrupted)
     sys.exit(128 + asked_to_end[0] if asked_to_end else status)
 
@@ -103,7 +104,7 @@ def _status(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...], 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, about numbers that an error then explains
-            status = app(standalone_mode=False)
+            status = app(standalone_mode=False, prog_name=_program(name))
             sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort, Interrupted) as problem:
         warn(name, str(problem) if isinstance(problem, Interrupted) else interrupted)
@@ -123,6 +124,15 @@ def _status(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...], 
     if status == INTERRUPTED:  # what typer makes of KeyboardInterrupt
         warn(name, interrupted)
     return status or 0
+
+
+def _program(name: str) -> str | None:
+    """How the subcommand that ``name`` ends with was called; None if there is none: typer knows the program."""
+    package, *subcommand = name.split()
+    if not subcommand:
+        return None
+    by_name = getattr(sys.modules["__main__"], "__spec__", None) is None  # such as abs-simulations
+    return " ".join([Path(sys.argv[0]).name if by_name else f"python -m {package}", *subcommand])
 
 
 class _Output:
@@ -176,12 +186,16 @@ def _working() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def _interruptible(name: str) -> Iterator[list[int]]:
     """Ctrl-C and a request to end (SIGTERM) raise KeyboardInterrupt; the list then has the number of the request."""
     asked_to_end: list[int] = []
 
+    def end_at_once(number: int, frame: object) -> None:
+        os.write(2, f"{name}: interrupted twice: ended at once\n".encode())  # print may be in the middle of a line
+        os._exit(INTERRUPTED)
+
     def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # the second time, at once
+        signal.signal(signal.SIGINT, end_at_once)
         if number == signal.SIGTERM:
             asked_to_end.append(number)
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abs_theory.command_line import Interrupted, new_app, option, printable, run_app, warn, wrapped
+from abs_theory.command_line import Command, Interrupted, new_app, option, printable, run_app, warn, wrapped
 from simulations.sweeps import BACKENDS, FORMATS
 
 if TYPE_CHECKING:  # loading it takes long
@@ -29,9 +29,10 @@ COMMANDS = {  # beside the one that takes a file
 
 
 @app.command(
+    cls=Command,
     help="Train what FILE describes, one experiment or a sweep of many, and write the tables. After any interruption "
     "the same command continues where it stopped. python -m simulations live FILE trains with real worker processes, "
-    "python -m simulations explore opens a page with sliders, and python -m simulations examples copies example files."
+    "python -m simulations explore opens a page with sliders, and python -m simulations examples copies example files.",
 )
 def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from abs_theory.command_line import Interrupted, check_folder, complaint, new_app, option, printable, run_app
+from abs_theory.command_line import Command, Interrupted, check_folder, complaint, new_app, option, printable, run_app
 from abs_theory.files import locked, replacing
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ app = new_app()
 
 
 @app.command(
+    cls=Command,
     help="Train what FILE describes with real worker processes, under the same protocol as in a simulation. Delays are "
     "those of the file, multiplied by --time-scale, or with --real as long as the gradients take. Writes the table of "
-    "a simulation, the tasks, a trace for plan, the time of messages, and a report beside theory and simulation."
+    "a simulation, the tasks, a trace for plan, the time of messages, and a report beside theory and simulation.",
 )
 def main(  # noqa: PLR0913
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML; see examples/", exists=True, dir_okay=False)],
@@ -57,21 +58,27 @@ def main(  # noqa: PLR0913
     check_run(real_run)
     check_positive("--every", every)
     key = f"{experiment.to_toml()}\n{settings!r}\n{'real' if real else 'emulated'} delays"
-    goes_on = f"the same command goes on from the last checkpoint in {out}"
     with locked(out, "kept"):
         try:
             checkpoints = Checkpoints(out / "kept", key, every)
             live = train(real_run, experiment.which, settings, None, checkpoints)
         except KeyboardInterrupt:
-            raise Interrupted(f"interrupted; {goes_on}") from None
+            raise Interrupted(f"interrupted; {_goes_on(out)}") from None
         except OSError as problem:
-            raise OSError(f"{complaint(problem)}; {goes_on}") from None
+            raise OSError(f"{complaint(problem)}; {_goes_on(out)}") from None
         how = f"{run.fleet.n} workers ({engine}), {'real delays' if real else f'delays emulated, times {time_scale:g}'}"
         again = [str(file), "--out", str(out), *["--real"] * real, *(f"--allow={module}" for module in allow or ())]
         defaults = asdict(LiveSettings())
         chosen = {name: value for name, value in asdict(settings).items() if value != defaults[name]}
         again += [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
         write_results(out, file, experiment, run, live, how, again)
+
+
+def _goes_on(out: Path) -> str:
+    """What the same command will do after an interruption."""
+    if any((out / "kept").glob("*.kept")):
+        return f"the same command goes on from the last checkpoint in {out}"
+    return "there was no checkpoint yet: the same command starts anew"
 
 
 def write_results(

@@ -302,6 +302,24 @@ def test_ctrl_c_while_a_command_loads_is_one_line():
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "name: interrupted\n")
 
 
+def test_a_second_ctrl_c_ends_a_command_at_once_in_one_line():
+    code = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from abs_theory.command_line import new_app, run_app
+app = new_app()
+@app.command()
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+run_app(app, "name")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "name: interrupted twice: ended at once\n")
+
+
 def test_a_file_replaces_no_device(run):
     assert run("round-time", "--delay", "exponential:mean=1", "-n", "2", "--csv", "/dev/null")[0] == 0
     assert Path("/dev/null").is_char_device()

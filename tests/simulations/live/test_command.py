@@ -36,6 +36,25 @@ def run(monkeypatch, capsys, tmp_path, crew):
     return call
 
 
+@pytest.mark.parametrize(
+    "kept, words", [(0, "no checkpoint yet: the same command starts anew"), (1, "goes on from the")]
+)
+def test_an_interruption_says_where_the_same_command_begins(kept, words, run, monkeypatch):
+    def interrupted(run, which, settings, crew, checkpoints):
+        if kept:
+            checkpoints._write(0, {})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupted)
+    _, status, printed, complained = run()
+    assert (status, printed, complained.count("\n")) == (130, "", 1)
+    assert words in complained
+
+
+def test_usage_names_the_subcommand(run):
+    assert run("--help")[2].startswith("Usage: python -m simulations live [OPTIONS] FILE\n")
+
+
 def test_it_writes_the_table_of_a_simulation_a_trace_and_a_report(run):
     out, status, printed, complained = run("--time-scale", "0.001", "--grace", "60", text=f"replicates = [4]\n{RUN}")
     assert (status, complained) == (0, "")
