@@ -108,4 +108,4 @@ def readable(comparison: "Comparison") -> str:
     """The table as text."""
     table = comparison.table[[name for name in HEADINGS if name in comparison.table]]
     table = table.rename(columns=HEADINGS).replace({"max": {float("inf"): "none"}})
-    return table.to_string(index=False, float_format="{:.3g}".format)
+    return table.to_string(index=False, float_format="{:.3g}".format, na_rep="-")

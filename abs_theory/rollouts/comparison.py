@@ -13,10 +13,12 @@ from abs_theory.delays import Delay, Slowest, as_delay
 from abs_theory.results import TrainerState
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Mode, Setup, modes
 from abs_theory.rollouts.progress import Objective, to_target
+from abs_theory.typing import Array
 
 __all__ = ["Comparison", "Tolerance", "compare"]
 
 LENGTH_NODES = 512  # of an average over the lengths
+COMMON = 1e-9  # probability of a single length from which on several answers of a group may have it
 
 
 @explains_types
@@ -82,18 +84,24 @@ class Comparison:
         return f"What to type, depending on your trainer: {'; '.join(self.settings)}."
 
     def to_json(self) -> str:
-        """Table, advice and settings; infinite numbers are null."""
+        """Table, advice and settings; numbers that are infinite or unknown are null."""
         settings = {
             name: getattr(self.setup, name)
             for name in ("batch", "slots", "trainer_seconds", "seconds_per_token", "slowdown", "gpus")
         }
-        rows = self.table.replace({math.inf: None}).to_dict("records")
+        rows = [
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in row.items()
+            }
+            for row in self.table.to_dict("records")
+        ]
         tolerance = {name: getattr(self.tolerance, name) for name in ("quantity", "most", "fair")}
         content = {
             "recommended": self.recommended, "why": self.why, "what_to_type": list(self.settings),
             "setup": settings, "tolerance": tolerance, "modes": rows,
         }  # fmt: skip
-        return json.dumps(content, indent=1) + "\n"
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 @explains_types
@@ -170,18 +178,26 @@ def _row(
 
 
 def _tokens(state: TrainerState, law: Delay, group: int, answer: Delay | None) -> float:
-    """Mean tokens of a trained task: of all its answers."""
+    """Mean tokens of a trained task: of all its answers; their plain mean if no task is lost."""
     q = (np.arange(LENGTH_NODES) + 0.5) / LENGTH_NODES
     longest = law.ppf(q)
     share = state.trained_share(longest)
-    share = share / share.sum()
-    if group == 1:
-        return float(share @ longest)
+    if not share.any():  # only tasks that are shorter than all nodes are trained
+        share[0] = 1.0
     answer = answer or (as_delay(law.delay) if isinstance(law, Slowest) else law)
-    # the others are answers that are not longer
-    done = answer.cdf(longest)
-    shorter = answer.mean - answer.integrated_tail(longest) - longest * answer.sf(longest)
-    return float(share @ (longest + (group - 1) * shorter / np.maximum(done, 1e-12)))
+    tokens = longest if group == 1 else _tokens_of_group(longest, answer, group)
+    return float(share @ tokens / share.sum() / tokens.mean()) * group * answer.mean
+
+
+def _tokens_of_group(longest: Array, answer: Delay, group: int) -> Array:
+    """Mean tokens of all answers of a group, if its longest answer has this length; for independent answers."""
+    done, before = answer.cdf(longest), answer.cdf(np.nextafter(longest, 0.0))
+    tokens = answer.mean - answer.integrated_tail(longest) - longest * answer.sf(longest)  # of those up to this length
+    size = done**group - before**group
+    common = size > COMMON
+    shorter = tokens - longest * (done - before)
+    tied = group * (tokens * done ** (group - 1) - shorter * before ** (group - 1)) / np.where(common, size, 1.0)
+    return np.where(common, tied, longest + (group - 1) * tokens / np.maximum(done, 1e-12))
 
 
 def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance, setup: Setup, group: int) -> str:

@@ -43,7 +43,7 @@ def page(comparison: Comparison, lengths: str) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return "none" if math.isinf(value) else f"{value:.3g}"
+        return "none" if math.isinf(value) else "-" if math.isnan(value) else f"{value:.3g}"
     return str(value)
 
 

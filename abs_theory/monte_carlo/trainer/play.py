@@ -17,7 +17,7 @@ from abs_theory.delays import Delay, Mixture
 from abs_theory.monte_carlo.draws import Draws
 from abs_theory.monte_carlo.tally import counts
 from abs_theory.monte_carlo.trainer.queues import Queues
-from abs_theory.monte_carlo.trainer.records import LENGTH_QUANTILES, LONGEST_STALENESS, Record, Rules
+from abs_theory.monte_carlo.trainer.records import LONGEST_STALENESS, Record, Rules, length_edges
 from abs_theory.monte_carlo.trainer.windows import play_in_windows, play_rounds
 from abs_theory.results import Estimate, TrainerState
 from abs_theory.typing import Array
@@ -61,16 +61,17 @@ def played(
         warmup = WARM_UP + math.ceil(WARM_UP * n / k / 2)
         if update is not None and rules.max_staleness < math.inf:  # the queue may grow slowly to that age
             warmup += WARM_UP * int(rules.max_staleness) // 2
-    last, record, per_round = warmup + num_rounds, Record.of(replicates, n), 1 / num_rounds
-    edges = pooled(workers).ppf(LENGTH_QUANTILES)
+    law = pooled(workers)
+    edges = length_edges(law)
+    last, record, per_round = warmup + num_rounds, Record.of(replicates, n, edges.size + 1), 1 / num_rounds
     if rules.window < math.inf and rules.most_open == n and workers.equal:
         play_rounds(record, rules, workers.laws[0], update, rng, edges, range(warmup, last))
     elif rules.window < math.inf:
         for row in range(replicates):
-            task, seconds = _one_by_one(pooled(workers), rng), _one_by_one(update, rng)
+            task, seconds = _one_by_one(law, rng), _one_by_one(update, rng)
             play_in_windows(record, row, rules, n, task, seconds, edges, range(warmup, last))
     else:
-        fleet = _Fleet(workers, rules, update, rng, record, warmup, last)
+        fleet = _Fleet(workers, rules, update, rng, record, edges, warmup, last)
         while fleet.updates.min() < last:
             fleet.step()
     lost = record.aborted + record.dropped
@@ -92,9 +93,10 @@ def played(
     last = int(np.flatnonzero(record.histogram.any(axis=0))[-1]) + 1
     columns["staleness_pmf"] = columns["staleness_pmf"][:, :last]
     unit = Estimate(0.0, 1.0, replicates).half_width() / math.sqrt(replicates)
-    edges = np.array([0.0, *LENGTH_QUANTILES, 1.0])
+    below = np.array([0.0, *law.cdf(edges), 1.0])
     offered = record.offered.sum(axis=0)
-    shares = pooled(workers).ppf((edges[1:] + edges[:-1]) / 2), record.trained.sum(axis=0) / np.maximum(offered, 1)
+    seen = offered > 0
+    shares = law.ppf((below[1:] + below[:-1]) / 2)[seen], record.trained.sum(axis=0)[seen] / offered[seen]
 
     def state(values: dict[str, Array]) -> dict[str, Any]:
         return {name: value if value.ndim else float(value) for name, value in values.items()} | {"shares": shares}
@@ -123,7 +125,7 @@ class _Fleet:
 
     def __init__(
         self, workers: Workers, rules: Rules, update: Delay | None, rng: np.random.Generator, record: Record,
-        first: int, last: int,
+        edges: Array, first: int, last: int,
     ):  # fmt: skip
         n, replicates = workers.n, record.seconds.size
         self.workers, self.rules, self.update, self.rng, self.first, self.last = (
@@ -135,7 +137,7 @@ class _Fleet:
             last,
         )
         self.draws, self.record = Draws(workers, rng, replicates), record
-        self.edges = pooled(workers).ppf(LENGTH_QUANTILES)
+        self.edges = edges
         self.rows = np.arange(replicates)
         # by slot; an idle one never finishes
         self.finish, self.start = np.full((replicates, n), math.inf), np.zeros((replicates, n))
@@ -276,7 +278,7 @@ class _Fleet:
         record.queued[rows] += (updates - ended).sum(axis=1)
         record.trained_seconds[rows] += length.sum(axis=1)
         record.histogram[rows] += counts(updates - version, LONGEST_STALENESS + 1)
-        bins = counts(self.edges.searchsorted(length), LENGTH_QUANTILES.size + 1)
+        bins = counts(self.edges.searchsorted(length), self.edges.size + 1)
         record.trained[rows] += bins
         record.offered[rows] += bins
         np.add.at(record.participation, (rows[:, None], slot), 1)

@@ -7,13 +7,16 @@ from typing import Any, Self
 import numpy as np
 
 from abs_theory.checks import explains_types
+from abs_theory.delays import Delay
 from abs_theory.typing import Array, Ints
 
-__all__ = ["LENGTH_QUANTILES", "LONGEST_STALENESS", "Record", "Rules"]
+__all__ = ["LONGEST_STALENESS", "Record", "Rules", "length_edges"]
 
 LONGEST_STALENESS = 1024  # updates; the last entry of the histogram is that or more
 # trained tasks are counted between these quantiles of the length
 LENGTH_QUANTILES = np.array([*np.arange(0.05, 0.9, 0.05), 0.9, 0.95, 0.98, 0.99, 0.995])
+COMMON = 0.01  # probability of a length from which on it is counted by itself
+ROUNDING = 1e-9  # of a length, which is the difference of two times
 
 
 @explains_types
@@ -47,11 +50,28 @@ class Record:
     participation: Array  #: trained tasks by slot
 
     @classmethod
-    def of(cls, replicates: int, n: int) -> Self:
-        """Nothing counted yet."""
-        bins = LENGTH_QUANTILES.size + 1
+    def of(cls, replicates: int, n: int, bins: int) -> Self:
+        """Nothing counted yet; tasks will be counted in so many ``bins`` of their length."""
         columns = {"histogram": LONGEST_STALENESS + 1, "offered": bins, "trained": bins}
         counts = {name: np.zeros((replicates, size), np.int64) for name, size in columns.items()}
         sums = {field.name: np.zeros(replicates) for field in fields(cls) if field.name not in counts}
         values: dict[str, Any] = sums | counts | {"participation": np.zeros((replicates, n))}
         return cls(**values)
+
+
+def length_edges(law: Delay) -> Array:
+    """Lengths between which tasks are counted: some quantiles, and both sides of each common length.
+
+    >>> from abs_theory.delays import Empirical
+    >>> length_edges(Empirical([1.0, 4.0], [1.0, 999.0])).round(6).tolist()
+    [4.0, 4.0]
+    """
+    edges = law.ppf(LENGTH_QUANTILES)
+    if not law.has_atoms:
+        return edges
+    at = np.asarray(law.breaks, float)
+    at = at[np.isfinite(at) & (at > 0)]
+    below, above = at * (1 - ROUNDING), at * (1 + ROUNDING)
+    common = law.cdf(above) - law.cdf(below) >= COMMON
+    beside = np.abs(edges[:, None] - at[common]) <= ROUNDING * at[common]
+    return np.sort(np.concatenate([np.unique(edges[~beside.any(axis=1)]), below[common], above[common]]))

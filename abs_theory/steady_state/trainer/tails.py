@@ -75,10 +75,11 @@ def _late_seconds(law: Delay, k: int, n: int, update: Delay | None) -> float:
     if update is None:
         return 0.0
     quantiles, weights = nodes.of_quantiles()
-    first = law.isf(stats.beta.ppf(quantiles, n - k + 1, k))  # nodes of the time of the k-th task
+    later = stats.beta.ppf(quantiles, n - k + 1, k)  # share of all tasks that would end after the k-th
+    first = law.isf(later)  # nodes of the time of the k-th task
     seconds, update_weights = nodes.of_law(update)
     ran = law.integrated_tail(first) - law.integrated_tail(np.add.outer(seconds, first))
-    return float(update_weights @ (ran / law.sf(first)) @ weights)
+    return float(update_weights @ (ran / later) @ weights)
 
 
 def _long_round(law: Delay, k: int, n: int) -> float:

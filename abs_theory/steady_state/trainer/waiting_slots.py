@@ -33,7 +33,7 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer import memoryless
-from abs_theory.steady_state.trainer.arrays import added, shares_by_length
+from abs_theory.steady_state.trainer.arrays import added, shares_by_length, shares_of_first
 from abs_theory.steady_state.trainer.errors import with_error
 from abs_theory.steady_state.trainer.queue_chain import gathered, waiting_tasks
 from abs_theory.steady_state.trainer.spread import spread
@@ -258,11 +258,14 @@ def _described(
         lost = float(n - k)
     tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if bounded else 0.0)) / k
     pmf = -np.diff(np.append(survive, 0.0)) / k
+    shares = shares_by_length([deadlines] * bounded, [share] * bounded)
+    if theta == 0 and k < n and workers.equal:
+        shares = shares_of_first(workers.laws[0], k, n)
     return TrainerState(
         round_time=r, mean_staleness=max(tau, 0.0), staleness_pmf=np.maximum(pmf, 0.0) / max(pmf.sum(), 1e-300),
         restarts=lost, uplinks=float(k), downlinks=k + lost,
         idle_fraction=max(1 - worked / (n * r), 0.0), wasted_fraction=max(worked - length, 0.0) / (n * r),
         participation=trained * k / trained.sum(), queued_staleness=max(max(tau, 0.0) - in_flight / k, 0.0),
         trainer_busy=min(T / r, 1.0), trained_length=length / k,
-        shares=shares_by_length([deadlines] * bounded, [share] * bounded),
+        shares=shares,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from abs_theory import order_stats
 from abs_theory.bounds import Constants, expected
 from abs_theory.choose import Target
 from abs_theory.delays import Empirical, Exponential, LogNormal, Slowest
+from abs_theory.monte_carlo import Rules, played, update_law
 from abs_theory.rollouts import (
     Objective,
     Setup,
@@ -26,6 +27,7 @@ from abs_theory.rollouts import (
     slowest_of_prompt,
     synchronous,
 )
+from abs_theory.workers import as_workers
 
 LAW = LogNormal(median=math.exp(-0.5), sigma=1.0)
 TOKENS = [100.0, 200.0, 400.0, 800.0]
@@ -134,6 +136,60 @@ def test_running_ahead_is_fair_and_a_threshold_is_not():
     assert admission(setup, 1.0).solve(LAW, 0.0).long_share(LAW, 0.1) == 1
     for mode in (batches(setup, 2), batches(setup, 2, in_flight=False), over_sampling(setup)):
         assert mode.solve(LAW, 0.0).long_share(LAW, 0.1) < 0.01
+
+
+def with_limit(limit):
+    """400 answers, none longer than the limit, as in a log of a run with a limit of tokens."""
+    lengths = LogNormal(median=1.0, sigma=1.0).ppf((np.arange(400) + 0.5) / 400)
+    return Empirical(np.minimum(lengths, limit), np.ones(400))
+
+
+@pytest.mark.parametrize(
+    "group, limit, ahead",
+    [
+        (1, 8.0, (2,)),  # 2 % of the answers are at the limit
+        (4, 12.0, (2,)),  # 3 % of the groups
+        *(pytest.param(group, limit, (), marks=pytest.mark.slow) for group in (1, 4) for limit in (3.0, 12.0)),
+    ],
+)
+def test_modes_that_lose_nothing_are_fair_to_lengths_at_a_token_limit(group, limit, ahead):
+    answer = with_limit(limit)
+    task = answer if group == 1 else Slowest(answer, group)
+    found = compare(Setup(task, 8, 24, trainer_seconds=0.2), group=group, answer=answer, ahead=ahead, thresholds=(1,))
+    fair = found.table[found.table["mode"].str.contains("synchronous|tail|ahead")]
+    assert fair["longest_10"].tolist() == fair["longest_1"].tolist() == [1.0] * len(fair)
+    tokens = fair["tokens_per_second"] / fair["rollouts_per_second"]
+    np.testing.assert_allclose(tokens, answer.mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "group, mode, rules, seconds, error",
+    [
+        (1, over_sampling, Rules(30, 32, 0), 0.1, 0.02),
+        (2, over_sampling, Rules(30, 32, 0), 0.1, 0.02),
+        (1, batches, Rules(16, max_staleness=8), 0.1, 0.06),
+        (2, batches, Rules(16, max_staleness=6), 0.3, 0.06),
+    ],
+)
+def test_the_share_of_lengths_at_a_token_limit_is_that_of_a_simulation(group, mode, rules, seconds, error):
+    task, n = Slowest(with_limit(3.0), group), 32 if mode is over_sampling else 64  # 14 and 25 % are at the limit
+    setup, settings = Setup(task, rules.k, n), (rules.max_staleness,) if mode is batches else ()
+    theory = mode(setup, *settings).solve(task, seconds)
+    simulated = played(as_workers(task, n), rules, update_law(seconds), np.random.default_rng(2), 40, 32)
+    assert 0.2 < simulated.long_share(task, 0.1) < 0.9
+    for longest in (0.01, 0.1, 0.5):
+        assert theory.long_share(task, longest) == pytest.approx(simulated.long_share(task, longest), abs=error)
+
+
+def test_tokens_of_independent_groups_with_a_token_limit():
+    """Of groups whose longest answer is at the limit, others may be there too."""
+    answer = Empirical([1.0, 2.0, 10.0])
+    setup = Setup(Slowest(answer, 2), 1, 2)
+    rows = compare(setup, group=2, answer=answer, in_order=False, ahead=(1,)).table.set_index("mode")
+    pairs = np.random.default_rng(0).choice([1.0, 2.0, 10.0], (100_000, 2, 2))
+    first = pairs[np.arange(len(pairs)), pairs.max(axis=2).argmin(axis=1)]
+    tokens = rows["tokens_per_second"] / rows["rollouts_per_second"]
+    assert tokens["over-sampling"] == pytest.approx(first.mean(), rel=0.01)
 
 
 def test_over_sampling_waits_for_the_first_of_all_and_trains_on_nothing_stale():

@@ -69,3 +69,14 @@ def test_without_spare_slots_it_is_synchronous():
 def test_a_mean_that_is_infinite_is_refused():
     with pytest.raises(ValueError, match="must be finite"):
         steady_state.tail_batching(Pareto(minimum=1.0, index=1.0), 2, 3)
+
+
+def test_late_tasks_may_have_the_same_length_as_the_last_of_a_batch():
+    """A third of the tasks takes 2 s, the longest time; late ones run while the server updates, or end at once."""
+    law, rng = Empirical([0.5, 1.0, 2.0]), np.random.default_rng(1)
+    state = steady_state.tail_batching(law, 6, 8, update_seconds=0.5)
+    lengths = np.sort(law.sample(rng, (20_000, 8)), axis=1)
+    late = np.minimum(lengths[:, 6:], lengths[:, 5:6] + 0.5).sum(axis=1).mean()  # three of four rounds are short
+    worked = 0.75 * (lengths[:, :6].sum(axis=1).mean() + late) + 0.25 * 3 * lengths[:, 6:].sum(axis=1).mean()
+    assert state.idle_fraction == pytest.approx(1 - worked / (8 * state.round_time), abs=0.003)
+    assert state.wasted_fraction == pytest.approx(0.75 * late / (8 * state.round_time), abs=0.003)
