@@ -80,6 +80,9 @@ def mean_arrivals(
     for i in np.flatnonzero(~np.isfinite(high - low) & ~unseen):
         reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(enough[i], estimates.rounds[i] + 1):.0f} needed"
     half = np.min([of.high - of.low for of in readings], axis=0) / 2
+    if completed.ratios is not None:
+        estimates.stderr[:] = estimates.mean * completed.ratios.std(axis=0)
+        low, high = estimates.mean * np.quantile(completed.ratios, [0.025, 0.975], axis=0)
     late, needed = _unseen_delay(data, parts, estimates.mean)
     usual = float(np.nanmedian(parts.worker))
     empty = data.empty / (rounds + data.empty) * np.maximum(MEAN_STALL * usual - estimates.mean, 0)
@@ -100,7 +103,8 @@ def mean_arrivals(
     for i in np.flatnonzero((estimates.rounds < rounds) & (lost == 0)):
         missing = ~np.isfinite(arrivals[:, i])
         if unseen[i]:
-            reason[i] = "no round saw so many arrivals"
+            hidden = completed.ratios is not None
+            reason[i] = "restarts hide how late it is" if hidden else "no round saw so many arrivals"
         elif _at_least(data, missing) > estimates.mean[i]:
             reason[i] = f"{missing.sum()} rounds lost an attempt, and lasted longer than this mean before they did"
     table = pd.DataFrame(

@@ -5,6 +5,10 @@ knows when it was given up.  A call that the server cancelled at its k-th arriva
 A lost call is taken to arrive after all that arrived in its round, and after the time at which it was given up.  That
 time bounds the k-th arrival from below, whatever the law; how much later it comes is drawn from a lognormal law of the
 residuals, fitted with the lost calls as right-censored.
+
+Tasks that were restarted when they were too stale are another case: they were stopped because of other workers, which
+says nothing about themselves, but a round that lost none of them was a fast one.  ``complete_restarted`` draws how long
+they would have lasted from the law of Kaplan & Meier (1958), as far as that reaches.
 """
 
 import math
@@ -12,16 +16,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from abs_theory.plan import fit
+from abs_theory.plan import fit, intervals
 from abs_theory.plan.effects import Effects, Mask, RoundTable
 from abs_theory.typing import Array
 
-__all__ = ["Completed", "complete"]
+__all__ = ["Completed", "complete", "complete_restarted", "of_arrivals", "resampled_ratios"]
 
 COPIES = 8  # of the completed trace; divides ``replayed.STARTS``
 MOST_CELLS = 50_000_000  # of all copies together: 0.4 GB
 NOISE_OF_SPREADS = 3.0  # over the root of the number of rounds: relative noise of a squared spread, with a margin
+FEWEST_AT_RISK = 10  # tasks still running, down to which the law of Kaplan and Meier is used
+MOST_MOVED = 0.01  # of a mean arrival, by what lies beyond that: with more, the arrival is not identified
+TAIL_ERROR = 4.0  # factor by which that may be wrong, either way (a convention)
+ALIKE = 0.01  # significance at which workers are taken to have different laws
+TIMES = 200  # at which resampled laws are compared
+STEPS = 1000  # of a table of the binomial law
 LATEST_QUANTILE = 1e-4  # survival beyond which the law is not drawn from, so that one draw does not decide a mean
 
 
@@ -35,6 +46,8 @@ class Completed:
     least: Array  # lower bounds of the arrivals
     imputed: Mask  # arrivals that rest on the law
     blind: Mask  # those of them for which the times given up say nothing
+    ratios: Array | None = None  # bootstrap mean arrivals over the mean, if restarted tasks were completed
+    open_tail: bool = False  # whether restarts hide how long slow tasks take
 
     @property
     def bounds(self) -> Array:
@@ -136,3 +149,131 @@ def _real_share(parts: Effects, observed: Mask) -> float:
 def _blind(data: RoundTable, last: Array) -> Mask:
     """Lost calls known only to be later than the last arrival of their round."""
     return data.lost & (data.end_unknown | (data.seconds < last))
+
+
+@dataclass(frozen=True, eq=False)
+class _Law:
+    """The law of tasks, some of them restarted, by Kaplan & Meier (1958)."""
+
+    times: Array  # of deliveries, ascending
+    survival: Array  # P(X > t) there
+    horizon: float  # beyond which too few tasks were seen
+    beyond: float  # P(X > horizon)
+
+    @classmethod
+    def of(cls, seconds: Array, observed: Mask) -> "_Law":
+        order = np.argsort(seconds, kind="stable")
+        x, seen = seconds[order], observed[order]
+        survival = _survival(seen[None].astype(float), np.ones((1, x.size)))[0]
+        well_known = seen & (np.arange(x.size, 0, -1) >= FEWEST_AT_RISK)
+        end = int(np.flatnonzero(well_known if well_known.any() else seen)[-1]) + 1 if seen.any() else 0
+        horizon = float(x[end - 1]) if end else float(x[-1])
+        # without a delivery, as if half a task had been delivered
+        beyond = float(survival[end - 1]) if end else 1 - 0.5 / x.size
+        used = np.flatnonzero(seen[:end])
+        return cls(x[used], survival[used], horizon, min(beyond, 1 - 0.5 / x.size))
+
+    def later(self, after: Array, rng: np.random.Generator) -> Array:
+        """Draws above ``after``; beyond the horizon by the exponential tail of Brown, Hollander & Korwar (1974)."""
+        place = np.searchsorted(self.times, after, side="right")
+        above = np.append(1.0, self.survival)[place]
+        far = after > self.horizon
+        rate = -math.log(max(self.beyond, 1e-300)) / self.horizon
+        above = np.where(far, np.exp(-rate * after), above)
+        u = above * (1 - rng.random(after.shape))
+        place = np.minimum(np.searchsorted(-self.survival, -u), max(self.times.size - 1, 0))
+        inside = self.times[place] if self.times.size else np.full(after.shape, self.horizon)
+        with np.errstate(divide="ignore"):
+            drawn = np.where(u < self.beyond, -np.log(u) / rate, inside)
+        return np.maximum(drawn, after)
+
+
+def _survival(delivered: Array, at_risk: Array) -> Array:
+    """P(X > t) by Kaplan and Meier at the times of the columns, for weights in ascending order of time."""
+    left = np.cumsum(at_risk[:, ::-1], axis=1)[:, ::-1]
+    hazard = np.where(left > 0, delivered / np.where(left > 0, left, 1.0), 0.0)
+    survival: Array = np.cumprod(1 - np.minimum(hazard, 1.0), axis=1, dtype=np.float64)
+    return survival
+
+
+def _are_alike(data: RoundTable) -> bool:
+    """Whether one law fits the tasks of all workers: deliveries of each against those expected (log-rank test)."""
+    order = np.argsort(data.seconds, axis=None, kind="stable")
+    seen = data.observed.ravel()[order]
+    hazard = np.empty(seen.size)
+    hazard[order] = np.cumsum(seen / np.arange(seen.size, 0, -1))
+    expected = hazard.reshape(data.seconds.shape).sum(axis=0)
+    chi2 = float(((data.observed.sum(axis=0) - expected) ** 2 / np.maximum(expected, 1e-9)).sum())
+    return bool(stats.chi2.sf(chi2, max(expected.size - 1, 1)) >= ALIKE)
+
+
+def complete_restarted(data: RoundTable, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Tasks of ``data`` with those that were restarted drawn from their law, shape ``COPIES x rows x workers``.
+
+    Workers that look alike share one law.  Second result: the same tasks, ended at the horizon of the law if they last
+    longer; what differs is not identified.
+    """
+    n = data.seconds.shape[1]
+    count = next(number for number in (8, 4, 2, 1) if number == 1 or number * data.seconds.size <= MOST_CELLS)
+    late = np.repeat(data.seconds[None], count, axis=0)
+    least = late.copy()
+    groups = [np.arange(n)] if _are_alike(data) else [np.array([worker]) for worker in range(n)]
+    for group in groups:
+        seconds, observed = data.seconds[:, group], data.observed[:, group]
+        law = _Law.of(seconds.ravel(), observed.ravel())
+        row, place = np.nonzero(~observed)
+        after = seconds[row, place]
+        for copy, bound in zip(late, least, strict=True):
+            copy[row, group[place]] = law.later(after, rng)
+            bound[row, group[place]] = np.minimum(copy[row, group[place]], np.maximum(law.horizon, after))
+    return late, least
+
+
+def of_arrivals(late: Array, least: Array, ratios: Array, rng: np.random.Generator) -> Completed:
+    """What is known of the arrivals in rounds ``late``, if tasks beyond the horizon took at least ``least``.
+
+    The bootstrap ``ratios`` get the error of the tail: it may move a mean by up to TAIL_ERROR times what it does.
+    """
+    arrivals, bounds = (np.sort(copies, axis=2).mean(axis=0) for copies in (late, least))
+    moved = arrivals.mean(axis=0) / bounds.mean(axis=0) - 1
+    known = np.maximum.accumulate(moved) <= MOST_MOVED
+    known[0] = True
+    tail = TAIL_ERROR ** rng.uniform(-1, 1, (len(ratios), 1))
+    ratios = ratios * (1 + (tail - 1) * moved / (1 + moved))
+    nothing = np.zeros(arrivals.shape, dtype=bool)
+    open_tail = bool(late.mean() > (1 + MOST_MOVED) * least.mean())
+    return Completed(late, np.where(known, arrivals, np.nan), (), bounds, nothing, nothing, ratios, open_tail)
+
+
+def resampled_ratios(data: RoundTable, n: int, copies: int, rng: np.random.Generator) -> Array:
+    """E[T_(k)] of ``n`` workers by laws of Kaplan and Meier in bootstrap traces, over those of the trace.
+
+    Shape ``copies x n``.  Blocks of rows are drawn.  The law of a worker drawn at random stands for all of them, which
+    is exact if they are alike; only ratios are used.
+    """
+    rows, workers = data.seconds.shape
+    block = intervals.row_blocks(data.window, max(1, round(rows ** (1 / 3)), math.ceil(rows / intervals.MOST_BLOCKS)))
+    count = int(block.max()) + 1
+    times = np.unique(np.quantile(data.seconds[data.observed], np.linspace(0, 1, TIMES)))
+    beta = np.asarray(stats.binom.sf(np.arange(n), n, np.linspace(0, 1, STEPS + 1)[:, None]))
+    draws = np.concatenate([np.ones((1, count)), rng.multinomial(count, np.full(count, 1 / count), size=copies)])
+    alike = _are_alike(data)
+    groups = [np.arange(workers)] if alike else [np.array([worker]) for worker in range(workers)]
+    survival = np.zeros((copies + 1, times.size))
+    for group in groups:
+        seconds, observed = data.seconds[:, group].ravel(), data.observed[:, group].ravel()
+        order = np.argsort(seconds, kind="stable")
+        of_block = np.repeat(block, group.size)[order]
+        place = np.searchsorted(seconds[order], times, side="right")
+        for copy, draw in zip(survival, draws, strict=True):
+            weight = draw[of_block][None]
+            law = np.append(1.0, _survival(weight * observed[order], weight)[0])
+            copy += law[place] * group.size / workers
+    means = np.empty((copies + 1, n))
+    gaps = np.diff(times)
+    for mean, law in zip(means, survival, strict=True):
+        position = (1 - law[:-1]) * STEPS
+        low = np.minimum(position.astype(int), STEPS - 1)
+        done = beta[low] + (position - low)[:, None] * (beta[low + 1] - beta[low])
+        mean[:] = times[0] + gaps @ (1 - done)
+    return means[1:] / means[0]

@@ -100,6 +100,7 @@ class KChoice:
     further_rounds: int  #: about how many rounds more until the upper loss is at most 5 %; 0: these suffice
     against_all: Gain | None  #: time per gradient over that of waiting for everybody; None if nobody waited for all
     curve: pd.DataFrame  #: per k: rate (gradients per second), error (of its log to that of the best), expected_loss
+    hidden: bool = False  #: whether restarts, not the server, decide which arrivals were seen
 
     @property
     def identified(self) -> bool:
@@ -129,7 +130,11 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     blind = completed.blind.mean(axis=0)
     advised = np.isfinite(mean) & (blind <= max(MOST_BLIND_ROUNDS, blind[0]))
     best = int(np.nanargmax(np.where(advised, rate, np.nan)))
-    error = _ratios(arrivals, mean, best, window, rng).stderr
+    if completed.ratios is None:
+        error = _ratios(arrivals, mean, best, window, rng).stderr
+    else:
+        logs = np.log(completed.ratios)
+        error = np.where(np.isfinite(mean), (logs - logs[:, [best]]).std(axis=0), np.nan)
     error[best] = 0.0
     losses = plausible.losses(among=advised)
     k, expected, upper = best, math.nan, math.nan
@@ -142,6 +147,8 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     alike = within_noise(rate, best, error)
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
+    if completed.ratios is not None and largest + 1 < n:
+        ceiling = float((ks / completed.bounds)[largest + 1 :].max())
     open_rates = (ks / means["at_least"].to_numpy())[on_law & (ks != k + 1)]
     most_by_law = float(open_rates.max(initial=0.0))
     gain = None
@@ -165,6 +172,7 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         further_rounds=plausible.further_rounds(MOST_LOST_TO_SIMPLICITY, advised),
         against_all=gain,
         curve=pd.DataFrame({"rate": rate, "error": error, "expected_loss": of_each[0]}, index=means.index),
+        hidden=completed.ratios is not None,
     )
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from abs_theory.plan.arrivals import LONGEST_STALL
 from abs_theory.plan.effects import Mask, RoundTable, effects, of_those_asked
-from abs_theory.plan.evidence import Evidence
+from abs_theory.plan.evidence import COPIES, Evidence
 from abs_theory.plan.intervals import FEWEST, FEWEST_BLOCKS, block_averages
 from abs_theory.typing import Array
 
@@ -23,7 +23,6 @@ __all__ = ["MOST_LOST", "Losses", "PlausibleMeans", "exchangeable", "further_rou
 
 
 MOST_LOST = 0.05  # upper loss above which the data do not carry a choice (a convention)
-COPIES = 400  # bootstrap traces
 UPPER = 0.95  # quantile that is the upper loss
 # Rounds without a stall do not prove that there are none.  Their number is drawn from a Gamma law as if this many had
 # been seen more, and their length is log-uniform up to LONGEST_STALL usual delays.  The weaker prior of the range in
@@ -79,7 +78,10 @@ class PlausibleMeans:
         self.stall_seconds = float(stall_seconds.mean()) if self.stalls else self.usual
         self.uniform = rng.random((3, COPIES))  # for the number, the kind and the length of stalls
         few = self.delays <= MOST_POOLED_DELAYS and n <= MOST_POOLED_WORKERS
-        if few and data.observed.all() and exchangeable(data.seconds):
+        if evidence.completed.ratios is not None:
+            self.mean, self.ratios = evidence.completed.arrivals.mean(axis=0), evidence.completed.ratios
+            self.stalled, self.moved = None, None
+        elif few and data.observed.all() and exchangeable(data.seconds):
             delays = np.sort(data.seconds, axis=None)
             self.mean, self.ratios = _of_one_sample(delays, n, rng)
             self.stalled, self.moved = None, None

@@ -68,6 +68,11 @@ def plan(
     if constants is not None and target is not None:
         if model is None:
             raise ValueError("the time to a target takes a law for every worker, and one has not delivered twice")
+        if replay is None and evidence.completed.open_tail:
+            raise ValueError(
+                "the time to a target takes tasks that were not restarted: restarts hide how long slow tasks take; "
+                "trace rounds without max_staleness, or plan for gradients per second"
+            )
         if replay is None:
             raise ValueError(
                 f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
@@ -158,7 +163,7 @@ def _model(evidence: Evidence) -> FleetModel | None:
 
 def _replay(evidence: Evidence, rng: np.random.Generator) -> TraceReplay | None:
     """The complete rounds, to be played again; None if there are too few."""
-    if evidence.fleets.shape[1] < FEWEST:
+    if evidence.fleets.shape[1] < FEWEST or evidence.completed.open_tail:
         return None
     return TraceReplay(evidence.fleets, evidence.fleet_window, rng)
 

@@ -86,17 +86,18 @@ def advice(plan: Plan) -> list[str]:
     if plan.restart_savings is not None and plan.max_staleness != 0:
         lines.append(f"Round time, compared with restarting every late worker: {plan.restart_savings}.")
     lines += _faster(plan) + _unlike_gradients_per_second(plan)
+    most = "beyond which restarts hide the arrivals" if choice.hidden else "the most arrivals seen in a round"
     if choice.lost:
         lines += _lost(plan)
     elif choice.open_above:
         lines.append(
-            f"Not identified by this trace: whether a k above {choice.largest}, the most arrivals seen in a round, "
+            f"Not identified by this trace: whether a k above {choice.largest}, {most}, "
             f"would be better (by at most {choice.could_gain:.0%}). To find out, wait for everybody once every "
             f"{plan.full_wait_every} rounds."
         )
     elif plan.full_wait_every:
         lines.append(
-            f"No k above {choice.largest}, the most arrivals seen in a round, can be better. The time of a full "
+            f"No k above {choice.largest}, {most}, can be better. The time of a full "
             f"wait is not identified by this trace; one full wait every {plan.full_wait_every} rounds would measure it."
         )
     return lines + _since_change(plan) + _participation(plan)
@@ -112,7 +113,8 @@ def decision(plan: Plan) -> str:
     if choice.lost:
         return f"{setting}, if the lost calls were late."
     if choice.open_above:
-        return f"{setting}, unless a k above {choice.largest} is better: no round waited for more."
+        why = "restarts hide later arrivals" if choice.hidden else "no round waited for more"
+        return f"{setting}, unless a k above {choice.largest} is better: {why}."
     return f"{setting}."
 
 
@@ -162,8 +164,9 @@ def _lost(plan: Plan) -> list[str]:
 def _restart(plan: Plan) -> str:
     bound = plan.max_staleness
     if bound is None:
+        why = "restarts hide how long slow tasks take" if plan.choice.hidden else "too few rounds are complete"
         return (
-            "When a late worker should restart is not identified by this trace: too few rounds are complete. "
+            f"When a late worker should restart is not identified by this trace: {why}. "
             "With max_staleness = 0 all workers start together, and a round lasts until the k-th arrival."
         )
     if math.isinf(bound):
@@ -272,6 +275,11 @@ def limits(plan: Plan) -> list[str]:
             "Workers of the trace did not start rounds together: their attempts are lined up one by one. A common "
             "slowdown is seen only while their attempts stay aligned in time."
         )
+    if plan.choice.hidden:
+        lines.append(
+            "How long restarted tasks would have taken is drawn from the tasks that ran on (Kaplan & Meier 1958), as "
+            "far as these reach."
+        )
     if plan.diagnosis.persistence > PERSISTENT_FACTOR:
         lines.append(
             "Stalls persist, which only the replay contains. Where it differs from the laws, trust the replay."
@@ -349,6 +357,8 @@ def row_of(plan: Plan, k: int) -> pd.Series:
 
 def columns(plan: Plan) -> list[int]:
     """The values of k in a short table."""
+    if plan.n <= ROWS_SHOWN:
+        return list(range(1, plan.n + 1))
     keep = set(np.unique(np.geomspace(1, plan.n, ROWS_SHOWN).round().astype(int)).tolist())
     return sorted(keep | {plan.k, plan.choice.best, plan.choice.largest, plan.n})
 

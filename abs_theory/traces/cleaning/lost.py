@@ -11,7 +11,7 @@ import pandas as pd
 from abs_theory.traces.columns import counted, numbered
 from abs_theory.typing import Ints, places_within
 
-__all__ = ["membership", "with_lost_calls"]
+__all__ = ["is_stale", "membership", "with_lost_calls"]
 
 
 MOST_FILLED_ROWS = 20_000_000  # added for missing attempts; more would not fit into memory
@@ -27,6 +27,8 @@ def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> tuple[pd.
     last = np.full(len(rounds), -np.inf)
     np.maximum.at(last, place, np.where(table["observed"], table["seconds"], -np.inf))
     with_arrivals = last > 0
+    if is_stale(table):  # rounds overlap: tasks of one in which nothing arrived were stopped in later ones
+        with_arrivals[place[table["seconds"].notna().to_numpy()]] = True
     empty = tuple(rounds[~with_arrivals].tolist())
     if empty:
         report.append(f"{counted(int((~with_arrivals).sum()), 'round')} in which nothing arrived left out")
@@ -41,7 +43,7 @@ def with_lost_calls(table: pd.DataFrame, n: int, report: list[str]) -> tuple[pd.
         answered = lost & np.isin(pair, pair[table["observed"].to_numpy()])
         if answered.any():
             report.append(f"{counted(int(answered.sum()), 'lost call')} left out as the worker delivered all the same")
-        keep = keep & ~answered
+        keep = keep & ~answered & ~(lost & (last[place] <= 0))
         table = table.assign(seconds=np.where(lost, last[place], table["seconds"]), lost=lost)
     if not keep.all():
         table = table[keep]
@@ -80,9 +82,7 @@ def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Int
         )
         return none
     where = f"workers have no row in {absent} of {expected} rounds"
-    if {"version_read", "version_applied"} <= set(table.columns) and np.any(
-        table["version_applied"] > table["version_read"]
-    ):
+    if is_stale(table):
         report.append(f"{where}: still busy with an older version")
         return none
     k_known = "k_waited" in table
@@ -98,6 +98,13 @@ def _missing(table: pd.DataFrame, place: Ints, n: int, report: list[str]) -> Int
     at = np.repeat(first, length) + places_within(length)
     new = ~np.isin(at * n + who, present, assume_unique=True)
     return np.column_stack([at[new], who[new]])
+
+
+def is_stale(table: pd.DataFrame) -> bool:
+    """Whether some attempt read an older version than the one it was applied to, or stopped at."""
+    return {"version_read", "version_applied"} <= set(table.columns) and bool(
+        np.any(table["version_applied"] > table["version_read"])
+    )
 
 
 def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from abs_theory.traces.cleaning.lost import membership
+from abs_theory.traces.cleaning.lost import is_stale, membership
 from abs_theory.traces.columns import Names, counted, listed, numbered
 
 __all__ = ["notices"]
@@ -54,7 +54,7 @@ def _members(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[s
 
 
 def _waiting(table: pd.DataFrame) -> list[str]:
-    if "k_waited" not in table:
+    if "k_waited" not in table or is_stale(table):  # then a round has what began in it, not what arrived
         return []
     by_round = table.groupby("round").agg({"observed": "sum", "k_waited": "max"})
     fewer = int((by_round["observed"] < by_round["k_waited"]).sum())

@@ -1,0 +1,82 @@
+"""Tasks that were restarted are longer than others: the plan of an ABS run finds the best k all the same."""
+
+import numpy as np
+import pytest
+
+from abs_theory import order_stats, traces
+from abs_theory.delays import LogNormal, ShiftedExponential
+from abs_theory.plan import completion, plan
+from abs_theory.plan.effects import table
+from simulations import live, protocols
+from simulations.experiment import simulate
+from simulations.problems import TimingOnly
+
+LAWS = {"shifted exponential": ShiftedExponential(shift=0.5, scale=0.5), "lognormal": LogNormal(1.0, 0.5)}
+MOST_LOST = 0.03  # gradients per second
+
+
+def abs_trace(law, n, k, threshold, updates=300, seed=1):
+    protocol = protocols.abs_sgd(k, threshold)
+    run = simulate(protocol, TimingOnly(), law, n, step_size=1.0, num_updates=updates, seed=seed, jobs=True)
+    return traces.from_frame(live.as_trace(*run))
+
+
+def losses(answer, law):
+    """Gradients per second lost to the best k, and to the best k of those that the trace identifies."""
+    rate = np.array([k / order_stats.mean(law, k, answer.n) for k in range(1, answer.n + 1)])
+    seen = answer.choice.largest if answer.choice.open_above else answer.n
+    return [rate[:last].max() / rate[answer.k - 1] - 1 for last in (answer.n, seen)]
+
+
+def holds(law, n, k, threshold, updates, seed):
+    answer = plan(abs_trace(law, n, k, threshold, updates, seed))
+    of_all, of_seen = losses(answer, law)
+    assert of_seen <= MOST_LOST
+    assert of_all <= MOST_LOST or answer.choice.open_above
+    return of_seen <= max(answer.upper_loss, 1e-3)
+
+
+@pytest.mark.parametrize(("n", "k"), [(8, 3), (20, 5)])
+def test_k_of_a_run_with_restarts_is_that_of_the_law(n, k):
+    assert holds(LAWS["shifted exponential"], n, k, 2, 300, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_k_of_runs_with_restarts_is_that_of_the_law(law):
+    covered = [
+        holds(law, n, k, threshold, updates, seed)
+        for n, k in ((8, 3), (8, 5), (20, 5), (20, 12))
+        for threshold in (1, 2, 3, None)
+        for updates, seed in ((300, 1), (300, 2), (1000, 3))
+    ]
+    assert np.mean(covered) >= 0.8
+
+
+def test_what_restarts_hide_is_not_identified():
+    answer = plan(abs_trace(LAWS["shifted exponential"], 8, 3, 1))
+    assert answer.max_staleness is None
+    assert answer.choice.largest < 8
+    assert answer.curve["mean"].isna().tolist() == [k > answer.choice.largest for k in range(1, 9)]
+    assert "restarts hide how late it is" in str(answer)
+    assert "nothing arrived" not in str(answer), "tasks of a round in which nothing arrived ran in later ones"
+    assert [line.split()[0] for line in str(answer).splitlines()[-8:]] == list("12345678"), "every k has its row"
+
+
+def test_intervals_hold_the_truth_and_unequal_workers_have_their_own_laws():
+    slow = [*[ShiftedExponential(shift=0.5, scale=0.5)] * 5, ShiftedExponential(shift=1.0, scale=1.0)]
+    answer = plan(abs_trace(slow, 6, 2, 3, updates=600))
+    truth = order_stats.means(slow, 6)
+    known = answer.curve["mean"].notna().to_numpy()
+    assert known[:4].all()
+    np.testing.assert_allclose(answer.curve["mean"][known], truth[known], rtol=0.06)
+    assert [row["worker"] for row in answer.slow_workers] == [5]
+
+
+def test_restarted_tasks_are_drawn_above_their_restart():
+    data = table(abs_trace(LAWS["lognormal"], 8, 3, 2))
+    late, least = completion.complete_restarted(data, np.random.default_rng(0))
+    assert (late >= data.seconds - 1e-12).all()
+    assert (late >= least).all()
+    assert (late[:, data.observed] == data.seconds[data.observed]).all()
+    assert np.quantile(late, 0.5) == pytest.approx(1.0, abs=0.04), "the median of the law"
