@@ -1,9 +1,11 @@
 """Training loss of all methods, tuned, against seconds and against messages, under three delay laws."""
 
 from itertools import product
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from paper_figs import curves, study, style
 from simulations.record import with_totals
@@ -38,7 +40,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """A row of panels per quantity and family, with at most five methods in each."""
     laws = list(table["law"].unique())
     fig = Figure(figsize=(style.PAGE, 11.5), layout="constrained")
-    axes = fig.subplots(len(_X) * len(FAMILIES), len(laws), squeeze=False)
+    axes = fig.subplots(len(_X) * len(FAMILIES), len(laws), sharey=True, squeeze=False)
     drawn = {}
     for row, (x, family) in zip(axes, product(_X, FAMILIES), strict=True):
         for ax, law in zip(row, laws, strict=True):
@@ -47,8 +49,9 @@ def draw(table: pd.DataFrame) -> Figure:
                 curves.draw_band(ax, panel[panel["method"] == method], "spent", "loss", method)
             ax.set(yscale="log", ylim=(table["loss_low"].min(), 2.6), xscale="linear" if x == "time" else "log")
             style.plain_log(ax.yaxis)
+            ax.yaxis.set_minor_locator(NullLocator())
             drawn |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        row[0].set(ylabel=f"loss\n({family})")
+        row[0].set(ylabel=f"loss\n({fill(family, 12)})")
     for ax, law in zip(axes[0], laws, strict=True):
         ax.set(title=law)
     for i, label in enumerate(_X.values()):

@@ -30,7 +30,7 @@ QUICK = {
     "share": 0.25, "max_staleness": 2, "sizes": [4, 16, 256], "rounds": 200, "replicates": 64, "seed": 17,
 }  # fmt: skip
 DEFAULT = {
-    "share": 0.25, "max_staleness": 2, "sizes": [4, 8, 16, 32, 64, 128, 256, 512, 1000], "rounds": 1500,
+    "share": 0.25, "max_staleness": 2, "sizes": [4, 8, 16, 32, 64, 128, 256, 512, 1000], "rounds": 1000,
     "replicates": 128, "seed": 17,
 }  # fmt: skip
 FULL = DEFAULT | {"rounds": 6000}
