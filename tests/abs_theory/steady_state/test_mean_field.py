@@ -1,11 +1,13 @@
 """The mean field and its correction for few workers: exact facts, conservation, and accuracy against simulation."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from agreement import assert_within, noise
+from agreement import assert_resolves, assert_within, noise
 from cases import by_turns
+from scipy import stats
 
 from abs_theory import monte_carlo, order_stats
 from abs_theory.delays import (
@@ -150,12 +152,15 @@ def test_the_number_done_of_unlike_workers():
 # -- against simulation ---------------------------------------------------------------------------------------------
 
 
+CHECKED = ("round_time", "mean_staleness", "restarts", "idle_fraction", "wasted_fraction")
+
+
 def check(delay, k, n, theta, allowed, **effort):
     theory = of_mean_field(delay, np.array([k]), n, theta)
     _, found = simulated(delay, k, n, theta, **effort)
     time = found("round_time")
     assert abs(theory.round_time[0] - time.mean) <= allowed * time.mean + noise(time)
-    for name in ("round_time", "mean_staleness", "restarts", "idle_fraction", "wasted_fraction"):
+    for name in CHECKED:
         stated = float(np.asarray(getattr(theory.error, name))[0]) + 1e-9
         # staleness without a bound is exact, and what simulation lacks is its warm-up
         if not (name == "mean_staleness" and theta == math.inf):
@@ -207,14 +212,29 @@ def test_rounds_that_end_soon_after_the_least_delay(delay, k, theta):
     assert abs(theory.round_time[0] - time.mean) <= 0.03 * time.mean + noise(time)
 
 
-@pytest.mark.parametrize("theta", [1, 3, 8, math.inf])
-@pytest.mark.parametrize("n", [8, 20, 50])
 @pytest.mark.parametrize("delay", [*LAWS, *UNSEEN], ids=repr)
 @pytest.mark.slow
-def test_two_percent_everywhere(delay, n, theta):
-    for k in sorted({1, 2, n // 5, n // 2, n - 2, n - 1}):
-        if not (k == 1 and theta == math.inf):
-            check(delay, k, n, theta, allowed=0.025, num_rounds=800)
+def test_95_percent_of_the_table_is_within_the_stated_error(delay):
+    """And the round time within 2.5 % everywhere, but where a larger error is stated."""
+    outside, compared = [], 0
+    for n, theta in itertools.product((8, 20, 50), (1, 3, 8, math.inf)):
+        for k in sorted({1, 2, n // 5, n // 2, n - 2, n - 1}):
+            if k == 1 and theta == math.inf:
+                continue
+            theory = of_mean_field(delay, np.array([k]), n, theta)
+            _, found = simulated(delay, k, n, theta, num_rounds=800)
+            for name in CHECKED:
+                if name == "mean_staleness" and theta == math.inf:
+                    continue  # exact, and what simulation lacks is its warm-up
+                estimate, stated = found(name), float(np.asarray(getattr(theory.error, name))[0]) + 1e-9
+                assert_resolves(estimate, 2.0)
+                difference = abs(float(getattr(theory, name)[0]) - estimate.mean) - noise(estimate)
+                compared += 1
+                if difference > stated:
+                    outside.append((n, k, theta, name, difference, stated))
+                if name == "round_time":
+                    assert difference <= max(0.025 * estimate.mean, stated)
+    assert len(outside) <= stats.binom.isf(1e-4, compared, 0.05), outside
 
 
 # -- extremes and refusals ------------------------------------------------------------------------------------------
