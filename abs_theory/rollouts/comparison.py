@@ -31,7 +31,7 @@ class Tolerance:
     fair: float = 0.9  #: least share of the longest tenth that is trained, over its fair share
 
     def __post_init__(self) -> None:
-        check_nonnegative("the tolerated staleness", self.most)
+        check_nonnegative("tolerance", self.most)
         if self.quantity not in ("mean", "max") and self.q is None:
             raise ValueError(f'a tolerance is "mean", "max" or a quantile such as "p99", got {self.quantity!r}')
         if not 0 <= self.fair <= 1:

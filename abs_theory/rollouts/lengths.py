@@ -1,9 +1,9 @@
 """Lengths of answers in tokens: from a training log, or from a law as text."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,26 +74,30 @@ def read_lengths(text: str, group: int = 1, columns: Mapping[str, str] | None = 
 def _table(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     if kind in (".parquet", ".pq"):
-        return read_table(path).drop(columns="", errors="ignore")  # a stored index has no name
-    lines = kind in (".jsonl", ".ndjson", ".json")
+        table = read_table(path).drop(columns="", errors="ignore")  # a stored index has no name
+        return table.set_axis(pd.RangeIndex(1, len(table) + 1, name="row"))
+    if kind in (".jsonl", ".ndjson", ".json"):
+        table = read_table(path, "json")
+        _check_size(table, path)
+        return table.set_axis(pd.RangeIndex(1, len(table) + 1, name="record"))
     try:
-        if lines:
-            return _read(path, lambda file: pd.read_json(file, lines=True, nrows=MOST_ANSWERS + 1))
-        table = _read(path, lambda file: pd.read_csv(file, nrows=MOST_ANSWERS + 1))
+        table, first = _csv(path), 2
         if table.shape[1] == 1 and pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
-            table = _read(path, lambda file: pd.read_csv(file, header=None, names=["tokens"], nrows=MOST_ANSWERS + 1))
+            table, first = _csv(path, header=None, names=["tokens"]), 1
     except ValueError as problem:
-        must = "have a JSON object on each line, and does not" if lines else "hold a table, and does not"
-        raise ValueError(f"{path.name} must {must}: {problem}") from None
-    return table
+        raise ValueError(f"{path.name} must hold a table, and does not: {problem}") from None
+    _check_size(table, path)
+    return table.set_axis(pd.RangeIndex(first, len(table) + first, name="line"))
 
 
-def _read(path: Path, parse: Callable[[IO[bytes]], pd.DataFrame]) -> pd.DataFrame:
+def _csv(path: Path, **options: Any) -> pd.DataFrame:
     with open_input(path) as file:
-        table = parse(file)
+        return pd.read_csv(file, nrows=MOST_ANSWERS + 1, **options)
+
+
+def _check_size(table: pd.DataFrame, path: Path) -> None:
     if len(table) > MOST_ANSWERS:
-        raise ValueError(f"it has more than {MOST_ANSWERS} rows: take every tenth, say")
-    return table
+        raise ValueError(f"{path.name} has more than {MOST_ANSWERS} rows: take every tenth, say")
 
 
 def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, str]) -> Lengths:
@@ -131,6 +135,7 @@ def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, 
     used = {role: column for role, column in place.items() if role != "dataset" and (role != "group" or group > 1)}
     renamed = ", ".join(f"{role}: {column}" for role, column in used.items() if role != column.lower())
     words = f"{tokens.size} lengths of {name}{f' ({renamed})' * bool(renamed)}"
+    words += f" ({'; '.join(notes)})" if (notes := table.attrs.get("notes")) else ""
     return Lengths(law, words, slowest, seconds_per_token)
 
 
@@ -162,8 +167,16 @@ def _places(table: pd.DataFrame, name: str, columns: Mapping[str, str]) -> dict[
 def _positive(table: pd.DataFrame, column: str, name: str) -> Array:
     """The numbers of a column; raises ValueError unless they are finite and > 0."""
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-    if not np.all(np.isfinite(values) & (values > 0)):
-        raise ValueError(f"the column {column} of {name} must have finite numbers > 0 only")
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if bad.size:
+        cell = table[column].iloc[bad[0]]
+        shown = "an empty cell" if pd.isna(cell) else repr(cell) if isinstance(cell, str) else str(cell)
+        more = f" (there are {bad.size} such cells)" if bad.size > 1 else ""
+        place = f"{table.index.name} {table.index[bad[0]]}"
+        raise ValueError(
+            f"the column {column} of {name} must have finite numbers > 0 only, {place} has {shown}{more}: correct or "
+            "leave out such rows"
+        )
     return values
 
 

@@ -110,9 +110,11 @@ def _check_claims(files: list[Path], parts: list[Loaded]) -> None:
 
 
 @explains_types
-def read_table(path: Path) -> pd.DataFrame:
-    r"""The table in a CSV, Parquet or spreadsheet file as it stands: no column is renamed, no row is mended.
+def read_table(path: Path, format: str | None = None) -> pd.DataFrame:
+    r"""The table in a CSV, JSON, Parquet or spreadsheet file as it stands: no column is renamed, no row is mended.
 
+    ``format`` is one of ``FORMATS``; None: recognised by the content.  What reading left out is said in the list
+    ``attrs["notes"]`` of the table.
     Raises ValueError, naming the file, if it holds no table; OSError if it cannot be read.
     See also ``read``, which makes a trace of it.
 
@@ -124,9 +126,10 @@ def read_table(path: Path) -> pd.DataFrame:
     0       5     a
     """
     with _named(path):
-        loaded, _ = _loaded(path, None)
+        loaded, _ = _loaded(path, format)
         if loaded.unit is not None:
             raise ValueError("the file must hold a table, it is a timeline")
+        loaded.frame.attrs["notes"] = list(loaded.report)
         return loaded.frame
 
 

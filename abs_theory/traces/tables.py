@@ -287,7 +287,7 @@ def read_json(source: Source) -> Loaded:
     document, report = json_document(source)
     table = json_table(document, perhaps_timeline=False)
     if table is None:
-        raise ValueError(NEITHER)
+        raise ValueError("JSON must be records, in a list or one in each line, or spans of OpenTelemetry")
     return table._replace(report=report + table.report)
 
 

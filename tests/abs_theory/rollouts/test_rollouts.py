@@ -96,16 +96,38 @@ def test_columns_that_are_not_clear_are_asked_for(tmp_path, text, columns, messa
     "text, message",
     [
         ("a,b\n1,2\n", "must have a column tokens, it has a, b"),
-        ("tokens\n1\n-2\n", "must have finite numbers > 0 only"),
+        ("tokens\n1\n-2\n", "must have finite numbers > 0 only, line 3 has -2: correct or leave out such rows"),
+        ("1\n2\nmany\n-3\n", r"line 3 has 'many' \(there are 2 such cells\)"),
         ("tokens,weight\n1,0\n", "the column weight"),
         ("dataset,tokens\nx,1\ny,2\n", "has 2 datasets"),
-        ("tokens,seconds\n1,nan\n", "the column seconds"),
+        ("tokens,seconds\n1,nan\n", "the column seconds of log.csv .* line 2 has an empty cell"),
     ],
 )
 def test_bad_lengths_are_refused(tmp_path, text, message):
     (tmp_path / "log.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_lengths(str(tmp_path / "log.csv"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"tokens": 5}\n{"tokens" 6}\n{"tokens": 7}\n', "log.jsonl: line 2 is cut short or not JSON"),
+        ('{"tokens": 5}\n{"tokens": -1}\n', "record 2 has -1"),
+        ("5\n6\n", "JSON must be records, in a list or one in each line"),
+    ],
+)
+def test_bad_json_is_refused_with_its_line(tmp_path, text, message):
+    (tmp_path / "log.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_lengths(str(tmp_path / "log.jsonl"))
+
+
+def test_a_last_line_of_json_that_is_cut_short_is_left_out(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"tokens": 5}\n{"tokens": 7}\n{"tok')
+    lengths = read_lengths(str(tmp_path / "log.jsonl"))
+    assert lengths.law.mean == 6
+    assert lengths.words == "2 lengths of log.jsonl (the last line is cut short: left out)"
 
 
 def test_many_lengths_are_gathered_with_mean_and_tail(tmp_path):

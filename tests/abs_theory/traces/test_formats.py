@@ -393,5 +393,5 @@ def test_json_that_is_named_as_records_is_read_as_records(tmp_path):
     path.write_text("\n".join(json.dumps(row) for row in good().assign(ts=1.0, dur=2.0).to_dict("records")))
     same(read(path, format="json"))
     (tmp_path / "flower.json").write_text(json.dumps({"losses": [[0, 1.0]], "metrics": {}}))
-    with pytest.raises(ValueError, match="JSON must be a timeline"):
+    with pytest.raises(ValueError, match="JSON must be records"):
         read(tmp_path / "flower.json", format="json")
