@@ -9,7 +9,7 @@ import pandas as pd
 from abs_theory.pages import inline_svg, render
 from abs_theory.steady_state import SteadyState
 from simulations import plot
-from simulations.live.report import ROUND_TIME, TOO_FEW, estimates, round_times
+from simulations.live.report import ERROR, ROUND_TIME, TOO_FEW, estimates, round_times
 from simulations.plot import Look, Runs
 from simulations.sweeps import versions
 
@@ -37,6 +37,7 @@ def page(  # noqa: PLR0913
         overheads=_rows(overheads), events=events, pictures=pictures(runs, theory, n), command=command,
         configuration=configuration, versions=versions(), theory=theory is not None,
         too_few=TOO_FEW,
+        error=ERROR,
     )  # fmt: skip
 
 

@@ -66,7 +66,14 @@ def test_it_writes_the_table_of_a_simulation_a_trace_and_a_report(run):
     assert not trace.attempts["observed"].all()  # restarted tasks are censored
     assert printed.split()[:6] == [str(out / name) for name in OUTPUT]
     report = (out / "report.txt").read_text()
-    for words in "round time (s)", "theory", "simulated", "live", "Workers replaced: 0":
+    for words in (
+        "round time (s)",
+        "theory",
+        "simulated",
+        "live",
+        "The error is the 95 % half-width",
+        "Workers replaced: 0",
+    ):
         assert words in report
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 1
