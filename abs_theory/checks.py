@@ -87,7 +87,8 @@ def check_k(k: object, n: object) -> None:
     """Raise ValueError unless ``n`` is a positive integer and ``k`` an integer in 1..n."""
     check_count("n", n)
     if not (is_integer(k) and is_integer(n) and 1 <= k <= n):
-        raise ValueError(f"k must be a whole number in 1..n, got k={k!r} with n={n} workers")
+        mend = f": write {int(k)}" if isinstance(k, float) and k.is_integer() else ""
+        raise ValueError(f"k must be a whole number in 1..n, got k={k!r} with n={n} workers{mend}")
 
 
 def check_positive(name: str, value: object) -> None:

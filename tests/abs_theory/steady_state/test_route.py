@@ -332,6 +332,7 @@ def test_infinite_means():
         ),
         ({"max_staleness": -1}, "max_staleness must be a whole number >= 0, or None"),
         ({"max_staleness": [1.0, math.nan]}, "max_staleness must be a whole number >= 0, or None"),
+        ({"k": 5.0}, r"k must be a whole number in 1..n, got k=5\.0 with n=8 workers: write 5"),
         ({"k": 5.5}, r"k must be a whole number in 1..n, got k=5\.5"),
         ({"delay": 3.0}, "delay must be a Delay such as"),
         ({"delay": "lognormal:median=1,sigma=1"}, "got 'lognormal:median=1,sigma=1'; .*delay_law reads a text"),
