@@ -41,7 +41,7 @@ OF_UNEQUAL_SHARES = ["Ringmaster", "ABS", "K-async", "asynchronous"]
 TUNING_SEED, SHOWN_SEED = 1, 2
 QUICK = {"n": 6, "k": 2, "slower": 4.0, "seconds": 40.0, "replicates": 3, "steps": [0.125, 0.25, 0.5, 1.0], "tuning": 1}
 DEFAULT = {
-    "n": 10, "k": 4, "slower": 4.0, "seconds": 75.0, "replicates": 12, "tuning": 3,
+    "n": 10, "k": 4, "slower": 4.0, "seconds": 75.0, "replicates": 10, "tuning": 3,
     "steps": [2.0**power for power in range(-6, 2)],
 }  # fmt: skip
 FULL = DEFAULT | {"replicates": 40, "tuning": 8}

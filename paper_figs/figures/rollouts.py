@@ -45,7 +45,7 @@ QUICK = {
 }  # fmt: skip
 DEFAULT = {
     "n": 128, "k": 32, "update_seconds": 0.05, "ahead": [0.25, 0.5, 1.0, 2.0, 3.0], "thresholds": [1, 2, 4, 8, 16],
-    "updates": 80, "replicates": 12, "seed": 5,
+    "updates": 80, "replicates": 10, "seed": 5,
 }  # fmt: skip
 FULL = DEFAULT | {"updates": 300, "replicates": 30}
 
