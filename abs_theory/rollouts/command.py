@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["rollouts"]
 
+LEGEND = (
+    "mean, p99, max: staleness of trained tasks, in updates from their start to their use. tokens/s: of trained tasks "
+    "only. lost: share of the tasks that are not trained. long: share of the longest tasks among the trained ones, "
+    "over their fair share. method: exact, mean-field (an approximation) or monte-carlo (a simulation). --csv, --json "
+    "and --page give more columns."
+)
+
 
 def rollouts(  # noqa: PLR0913
     lengths: Annotated[str, option("FILE|LAW", "tokens of an answer: CSV, Parquet or JSON lines, or a law")],
@@ -66,13 +73,8 @@ def rollouts(  # noqa: PLR0913
     setup = Setup(data.task(group), batch, slots, trainer_seconds, speed, slowdown, gpus)
     comparison = compare(setup, tolerated, group, data.law, objective=objective)
     written = _write(comparison, data.words, csv, json, page)
-    print(
-        _heading(
-            data.words,
-            group,
-            setup_words=f"batch {batch}, {slots} slots, trainer {trainer_seconds:g} s, {speed:.3g} s per token",
-        )
-    )
+    print(wrapped(f"{comparison.conditions(data.words)}.\n{LEGEND}"))
+    print()
     print(readable(comparison))
     print()
     print(wrapped(f"Recommended: {comparison.why}\n{comparison.what_to_type}"))
@@ -90,22 +92,17 @@ def _write(comparison: "Comparison", words: str, csv: Path | None, json: Path | 
             part.write(comparison.table.to_csv(index=False).encode())
     if json is not None:
         with replacing(json) as part:
-            part.write(comparison.to_json().encode())
+            part.write(comparison.to_json(words).encode())
     if page is not None:
         write_page(comparison, words, page)
     return [path for path in (csv, json, page) if path is not None]
 
 
-def _heading(words: str, group: int, setup_words: str) -> str:
-    groups = "" if group == 1 else f", groups of {group}"
-    return wrapped(
-        f"{words}{groups}; {setup_words}. Staleness in updates; lost: share of the tasks that are not trained; long: "
-        "share of the longest tasks among the trained ones, over their fair share"
-    )
-
-
 def readable(comparison: "Comparison") -> str:
-    """The table as text."""
-    table = comparison.table[[name for name in HEADINGS if name in comparison.table]]
+    """The table as text, without the columns that a narrow terminal has no room for."""
+    left_out = {"slots_busy", "staleness_p90"}
+    if "tokens_per_second_per_gpu" in comparison.table:
+        left_out.add("tokens_per_second")
+    table = comparison.readable().drop(columns=left_out)
     table = table.rename(columns=HEADINGS).replace({"max": {float("inf"): "none"}})
     return table.to_string(index=False, float_format="{:.3g}".format, na_rep="-")

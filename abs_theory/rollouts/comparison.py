@@ -12,6 +12,7 @@ from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Slowest, as_delay
 from abs_theory.results import TrainerState
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Mode, Setup, modes
+from abs_theory.rollouts.names import HEADINGS
 from abs_theory.rollouts.progress import Objective, to_target
 from abs_theory.typing import Array
 
@@ -71,10 +72,11 @@ class Comparison:
 
     table: pd.DataFrame  #: one row per mode
     recommended: str  #: the name of a mode
-    why: str  #: which mode, with how many slots, and why: one to three sentences
+    why: str  #: which mode, with how many slots, and why: one to five sentences
     setup: Setup  #: what was compared
     tolerance: Tolerance  #: what is tolerated
     settings: tuple[str, ...] = ()  #: what to type for the recommended mode, in the trainers that are known to have it
+    group: int = 1  #: answers of a task
 
     @property
     def what_to_type(self) -> str:
@@ -83,12 +85,28 @@ class Comparison:
             return f"No setting of a trainer is known for the mode {self.recommended}."
         return f"What to type, depending on your trainer: {'; '.join(self.settings)}."
 
-    def to_json(self) -> str:
-        """Table, advice and settings; numbers that are infinite or unknown are null."""
-        settings = {
-            name: getattr(self.setup, name)
-            for name in ("batch", "slots", "trainer_seconds", "seconds_per_token", "slowdown", "gpus")
-        }
+    def readable(self) -> pd.DataFrame:
+        """The columns to show to a reader, in their order; shares have four decimals."""
+        shares = dict.fromkeys(("slots_busy", "lost_share", "longest_10", "longest_1"), 4)
+        return self.table[[name for name in HEADINGS if name in self.table]].round(shares)
+
+    def conditions(self, lengths: str) -> str:
+        """What was compared, in one line; ``lengths`` says where the lengths come from."""
+        setup = self.setup
+        words = lengths if self.group == 1 else f"{lengths}, groups of {self.group}"
+        words += f"; batch {setup.batch}, {setup.slots} slots, trainer {setup.trainer_seconds:g} s"
+        words += f", {setup.seconds_per_token:.3g} s per token"
+        if setup.slowdown:
+            words += f" and {setup.slowdown:.3g} s more for each further task on the same GPU"
+        return words if setup.gpus is None else f"{words}, {setup.gpus:g} GPUs"
+
+    def to_json(self, lengths: str | None = None) -> str:
+        """Table, advice and settings; numbers that are infinite or unknown are null.
+
+        ``lengths`` says where the lengths come from.
+        """
+        names = ("batch", "slots", "trainer_seconds", "seconds_per_token", "slowdown", "gpus")
+        settings = {"lengths": lengths, "group": self.group, **{name: getattr(self.setup, name) for name in names}}
         rows = [
             {
                 name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -140,7 +158,7 @@ def compare(
     table["recommended"] = table["mode"] == best["mode"]
     return Comparison(
         table.drop(columns="tolerated"), str(best["mode"]), _why(table, best, tolerance, setup, group), setup,
-        tolerance, next(mode.settings for mode in compared if mode.name == best["mode"]),
+        tolerance, next(mode.settings for mode in compared if mode.name == best["mode"]), group,
     )  # fmt: skip
 
 
@@ -221,6 +239,6 @@ def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance, setup: Setu
         return words
     stale = faster[faster["tolerated"] > tolerance.most]["mode"].tolist()
     unfair = faster[(faster["tolerated"] <= tolerance.most) & (faster["longest_10"] < tolerance.fair)]["mode"].tolist()
-    reasons = [f"too stale: {', '.join(stale)}"] * bool(stale)
-    reasons += [f"too few long rollouts: {', '.join(unfair)}"] * bool(unfair)
-    return f"{words} Faster, but {'; '.join(reasons)}."
+    for names, reason in ((stale, "too stale"), (unfair, "too few long rollouts")):
+        words += f" Faster, but {reason}: {'; '.join(names)}." if names else ""
+    return words

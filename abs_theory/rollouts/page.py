@@ -13,6 +13,7 @@ from abs_theory.rollouts.names import HEADINGS
 __all__ = ["page", "write_page"]
 
 CHOSEN = "#c1440e"
+MAY_BREAK = "\u200b"  # a space without width, so that a browser breaks long headings
 FAMILIES = {  # first word of the name of a mode: colour and marker
     "synchronous": ("#000000", "s"),
     "over-sampling": ("#7f7f7f", "D"),
@@ -27,16 +28,15 @@ FAMILIES = {  # first word of the name of a mode: colour and marker
 
 def page(comparison: Comparison, lengths: str) -> str:
     """The whole page; ``lengths`` says where the lengths come from."""
-    setup, table = comparison.setup, comparison.table
-    columns = [name for name in HEADINGS if name in table]
+    table = comparison.readable()
+    headings = [HEADINGS[str(name)].replace("/", f"/{MAY_BREAK}") for name in table]
     rows = [
-        {"chosen": row["mode"] == comparison.recommended, "cells": [_text(row[name]) for name in columns]}
+        {"chosen": row["mode"] == comparison.recommended, "cells": [_text(cell) for cell in row.values()]}
         for row in table.to_dict("records")
     ]
-    words = f"{lengths}; batches of {setup.batch}, {setup.slots} slots, updates of {setup.trainer_seconds:g} s"
     return render(
-        Path(__file__).with_name("page.html"), title="Which mode of generation", words=words, why=comparison.why,
-        what_to_type=comparison.what_to_type, headings=[HEADINGS[name] for name in columns], rows=rows,
+        Path(__file__).with_name("page.html"), title="Which mode of generation", words=comparison.conditions(lengths),
+        why=comparison.why, what_to_type=comparison.what_to_type, headings=headings, rows=rows,
         pictures=inline_svg(_pictures(comparison)),
     )  # fmt: skip
 

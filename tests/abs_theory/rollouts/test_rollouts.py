@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ from abs_theory.rollouts import (
     slowest_of_prompt,
     synchronous,
 )
+from abs_theory.rollouts.command import readable
+from abs_theory.rollouts.page import page
 from abs_theory.workers import as_workers
 
 LAW = LogNormal(median=math.exp(-0.5), sigma=1.0)
@@ -347,6 +350,9 @@ def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
     assert chosen["mode"] == content["recommended"]
     assert "; ".join(content["what_to_type"]) == chosen["what_to_type"]
     assert chosen["what_to_type"] in printed
+    assert content["setup"]["lengths"] == "exponential:mean=500"
+    assert (content["setup"]["group"], content["modes"][3]["staleness_largest"]) == (1, None)
+    assert "NaN" not in files["json"].read_text()
     assert "<svg" in files["page"].read_text()
     assert chosen["what_to_type"] in files["page"].read_text()
 
@@ -360,6 +366,22 @@ def test_the_command_finds_the_mode_that_reaches_a_target_soonest(tmp_path, monk
     assert "reaches the target" in " ".join(printed.split())
     assert run(monkeypatch, *options, *target[:2]) == 2
     assert "takes --L, --sigma2, --gap and --target; --sigma2 is missing" in capsys.readouterr().err
+
+
+def test_files_page_and_terminal_say_what_is_unknown(tmp_path):
+    found = compare(Setup(Exponential(1.0), 2, 4, slowdown=0.1, gpus=2), thresholds=(1,), in_order=False)
+    table = found.table.assign(slots_busy=math.nan, staleness_mean=math.nan)
+    unknown = replace(found, table=table)
+    assert {row["slots_busy"] for row in json.loads(unknown.to_json())["modes"]} == {None}
+    assert readable(unknown).splitlines()[1].split()[5] == "-"
+    assert "<td>-</td>" in page(unknown, "a law")
+    assert "0.1 s more for each further task on the same GPU, 2 GPUs" in page(unknown, "a law")
+
+
+def test_names_of_modes_are_told_apart():
+    """They contain commas."""
+    found = compare(Setup(LAW, 4, 12, trainer_seconds=0.1), Tolerance("max", 0), ahead=(1,), thresholds=(1,))
+    assert "Faster, but too stale: ahead 1; abort 1; drop 1; window 4, ahead 1; in order, ahead 1." in found.why
 
 
 def test_a_mistake_is_one_line(monkeypatch, capsys):
