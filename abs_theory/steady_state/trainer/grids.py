@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from abs_theory.checks import explains_types
 from abs_theory.results import TrainerState
 from abs_theory.typing import Array
 
 __all__ = ["over_cells"]
 
 
+@explains_types
 def over_cells(
     solve: Callable[[int, float], TrainerState], k: ArrayLike, max_staleness: ArrayLike | None
 ) -> TrainerState:

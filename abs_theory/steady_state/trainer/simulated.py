@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from abs_theory import monte_carlo
+from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import TrainerState
@@ -22,6 +23,7 @@ ROUNDS, REPLICATES, MOST_ROUNDS = (
 )  # of a first simulation; rounds of a second one, if its error is too large
 
 
+@explains_types
 def accurate(state: TrainerState, workers: Workers, rules: Rules, update: Delay | None) -> TrainerState:
     """``state`` if its stated error is small or there are many slots, else that of a simulation.
 

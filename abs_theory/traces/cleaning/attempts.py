@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from abs_theory.checks import is_integer
+from abs_theory.checks import explains_types, is_integer
 from abs_theory.traces.cleaning.clocks import check_clocks
 from abs_theory.traces.cleaning.lost import with_lost_calls
 from abs_theory.traces.cleaning.notices import notices
@@ -39,6 +39,7 @@ WARMUP_FACTOR = 2.0  # times the median of the fastest arrivals, from which a fi
 WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 
 
+@explains_types
 @np.errstate(all="ignore")  # of numbers at the ends of the range of floats; what comes of them is judged by its value
 def clean(
     frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None

@@ -6,6 +6,7 @@ What the names leave open is decided by the content where that allows one readin
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from abs_theory.traces.columns import listed, one_line
 from abs_theory.traces.headers.long import from_rows, is_long
 from abs_theory.traces.headers.pairs import refuse_rows_of_attempts
@@ -20,6 +21,7 @@ __all__ = ["attempts_of"]
 LONGEST_NAME = 300  # characters of the name of a column; patterns take long to match much longer ones
 
 
+@explains_types
 @np.errstate(all="ignore")  # of numbers at the ends of the range of floats; what comes of them is judged by its value
 def attempts_of(
     frame: pd.DataFrame, layout: str | None, wishes: Wishes
