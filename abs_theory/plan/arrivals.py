@@ -106,7 +106,8 @@ def mean_arrivals(
             hidden = completed.ratios is not None
             reason[i] = "restarts hide how late it is" if hidden else "no round saw so many arrivals"
         elif _at_least(data, missing) > estimates.mean[i]:
-            reason[i] = f"{missing.sum()} rounds lost an attempt, and lasted longer than this mean before they did"
+            rounds_lost = counted(int(missing.sum()), "round")
+            reason[i] = f"{rounds_lost} lost an attempt after a longer time than this mean"
     table = pd.DataFrame(
         {
             "mean": estimates.mean,

@@ -60,6 +60,9 @@ def plan(
     _check_goal(constants, target)
     if isinstance(trace, pd.DataFrame):
         trace = from_frame(trace)
+    if trace.unfinished:
+        finished = np.unique(trace.attempts["round"])[:-1]
+        trace = replace(trace.subset(finished), report=(*trace.report, "the unfinished last round is left out"))
     rng = np.random.default_rng(seed)
     evidence = gather(trace, n, rng)
     choice, plausible, means = _choose_k(evidence, seed, rng)

@@ -311,7 +311,10 @@ def json_document(source: Source) -> tuple[object, tuple[str, ...]]:
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                values.append(json.loads(line))
+                value = json.loads(line)
+                if values and isinstance(values[0], dict) and not isinstance(value, dict):
+                    raise ValueError(f"line {number} holds no record {{...}}, as line 1 does: mend it or remove it")
+                values.append(value)
         except (json.JSONDecodeError, RecursionError):
             if values and number == len(lines) and not line.endswith((b"\n", b"\r")):
                 return values, ("the last line is cut short: left out",)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import check_count, explains_types, is_integer
-from abs_theory.traces.cleaning import clean
+from abs_theory.traces.cleaning import clean, lacking_last
 from abs_theory.traces.columns import counted, listed, numbered, one_line
 from abs_theory.traces.files import load
 from abs_theory.traces.headers import Wishes, attempts_of
@@ -67,6 +67,11 @@ class Trace:
     def rounds(self) -> int:
         """Number of rounds."""
         return len(numbered(self.attempts["round"].to_numpy())[0])
+
+    @cached_property
+    def unfinished(self) -> bool:
+        """Whether the last round, and no other, lacks workers, as in a file that is cut short."""
+        return lacking_last(self.attempts, self.n) > 0
 
     @cached_property
     def once_each(self) -> bool:

@@ -41,7 +41,7 @@ def sentences(plan: Plan) -> list[str]:
     'Wait for k = 2 of n = 3 workers, max_staleness = 0.'
     """
     lines = [*advice(plan), "", *round_times(plan), "", "Properties of the trace", *properties(plan)]
-    lines += ["", "How the input was read", *(plan.report or ("nothing",)), plan.staleness]
+    lines += ["", "How the input was read", *(plan.report or ("As it is: nothing was changed.",)), plan.staleness]
     lines += ["", "Limits", *limits(plan), "", *_not_identified(plan)]
     return [*lines, f"E[T_(k)], seconds, with 95 % intervals, and gradients per second (n = {plan.n})", _table(plan)]
 
@@ -232,6 +232,12 @@ def round_times(plan: Plan) -> list[str]:
     lines.append(f"  all starting together:   {row['mean']:.4g} s, 95 % interval {interval}{reason}")
     if plan.model is not None:
         lines.append("Laws by AIC (KS distance): " + _fits(plan) + ".")
+        fits = plan.model.fits[0]
+        if fits[0].name == fit.BASELINE and len(fits) > 1:
+            lines.append(
+                f"The baseline is for comparison only, as its constant hazard settles in advance whether restarts pay; "
+                f"the model takes the next law, {fit.best_fit(fits).name}."
+            )
     return lines
 
 

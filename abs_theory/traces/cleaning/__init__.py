@@ -1,5 +1,6 @@
 """From rows as they were read to usable attempts: clocks, calls that never came back, and what looks odd."""
 
 from abs_theory.traces.cleaning.attempts import clean
+from abs_theory.traces.cleaning.lost import lacking_last
 
-__all__ = ["clean"]
+__all__ = ["clean", "lacking_last"]

@@ -11,9 +11,10 @@ import pandas as pd
 from abs_theory.traces.columns import counted, numbered
 from abs_theory.typing import Ints, places_within
 
-__all__ = ["is_stale", "membership", "with_lost_calls"]
+__all__ = ["is_stale", "lacking_last", "membership", "with_lost_calls"]
 
 
+FEWEST_FINISHED = 10  # rounds, from which one that lacks workers at the end is taken as unfinished
 MOST_FILLED_ROWS = 20_000_000  # added for missing attempts; more would not fit into memory
 
 
@@ -105,6 +106,23 @@ def is_stale(table: pd.DataFrame) -> bool:
     return {"version_read", "version_applied"} <= set(table.columns) and bool(
         np.any(table["version_applied"] > table["version_read"])
     )
+
+
+def lacking_last(table: pd.DataFrame, n: int) -> int:
+    """How many of ``n`` workers the last round lacks, if it is the only one that does, as in a file cut short; else 0.
+
+    Rows are sorted by round and worker.  With fewer than FEWEST_FINISHED rounds, it is 0.
+
+    >>> rows = [(t, w) for t in range(12) for w in range(3)]
+    >>> lacking_last(pd.DataFrame(rows[:-1], columns=["round", "worker"]), 3)
+    1
+    """
+    rounds, place = numbered(table["round"].to_numpy())
+    if len(rounds) < FEWEST_FINISHED or is_stale(table):
+        return 0
+    pairs, _ = numbered(place * n + table["worker"].to_numpy())
+    present = np.bincount(pairs // n)
+    return int(n - present[-1]) if (present[:-1] == n).all() else 0
 
 
 def membership(place: Ints, worker: Ints, n: int) -> tuple[Ints, Ints]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from abs_theory.traces.cleaning.lost import is_stale, membership
+from abs_theory.traces.cleaning.lost import is_stale, lacking_last, membership
 from abs_theory.traces.columns import Names, counted, listed, numbered
 
 __all__ = ["notices"]
@@ -42,9 +42,15 @@ def _members(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[s
     first, last = membership(place, tried["worker"].to_numpy(), len(workers))
     there = np.bincount(table["worker"], minlength=len(workers)) > 0
     sentences = []
+    left = there & (last < len(rounds) - 1)
+    lacking = lacking_last(tried, len(workers))
+    if lacking:
+        left &= last < len(rounds) - 2
+        present = f"{len(workers) - lacking} of {len(workers)} workers"
+        sentences.append(f"the last round, {rounds[-1]}, has {present}, all others have all: it is unfinished")
     for who, event in (
         (there & (first > 0), "joining after the first round"),
-        (there & (last < len(rounds) - 1), "leaving before the last round"),
+        (left, "leaving before the last round"),
         (~there, "without a usable attempt"),
     ):
         if who.any():

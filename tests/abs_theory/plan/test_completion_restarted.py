@@ -60,6 +60,7 @@ def test_what_restarts_hide_is_not_identified():
     assert answer.curve["mean"].isna().tolist() == [k > answer.choice.largest for k in range(1, 9)]
     assert "restarts hide how late it is" in str(answer)
     assert "nothing arrived" not in str(answer), "tasks of a round in which nothing arrived ran in later ones"
+    assert "The baseline is for comparison only" in str(answer)
     assert [line.split()[0] for line in str(answer).splitlines()[-8:]] == list("12345678"), "every k has its row"
 
 

@@ -438,3 +438,13 @@ def test_the_example_trace_is_drawn_and_tells_how_many_to_wait_for(run):
     assert data["identified"]
     assert data["k_alike"] == [6, 6]
     assert 0.4 < data["savings"]["low"] < data["savings"]["high"] < 0.6
+
+
+def test_a_last_round_that_is_cut_short_is_left_out():
+    seconds = np.random.default_rng(3).uniform(0.5, 1.5, (30, 4))
+    frame = synthetic_traces.frame(seconds)
+    whole, cut = (plan(traces.from_frame(rows)) for rows in (frame[:-4], frame[:-1]))
+    assert cut.rounds == whole.rounds == 29
+    assert cut.curve.equals(whole.curve)
+    assert "the unfinished last round is left out" in str(cut)
+    assert "leaving before" not in str(cut)

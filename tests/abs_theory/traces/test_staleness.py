@@ -49,6 +49,7 @@ def test_restarts_are_part_of_the_balance(law):
     frame = simulated(protocols.abs_sgd(K, 1), LAWS[law])
     assert (frame["status"] == "cancelled").any()
     assert "obeys the conservation law of K-async" in verdict(frame)
+    assert "(n - k) / k = 1.67 with n = 8 and k = 3 is an upper bound, as " in verdict(frame)
     without = verdict(frame[frame["status"] == "ok"])
     assert "breaks the conservation laws" in without
     assert "it is too small: restarts or deliveries without a row, or workers that do not take part" in without

@@ -392,6 +392,7 @@ LONG = good().to_csv(index=False).encode()
         (b"[" * 100_000, "is cut short or not JSON"),
         (b"[1, 2, 3]", "there are no complete events"),
         (b'{"round": 0, "worker": 0, "seconds": 1}\n{"round"\n{"round": 1}\n', "line 2 is cut short or not JSON"),
+        (b'{"round": 0, "worker": 0, "seconds": 1}\n[1, 2, 3]\n{"round": 1}\n', "line 2 holds no record {...}"),
         (b"Dear colleague,\nhere are the times.\n", "and no number in Dear colleague"),
         (b"name,city\nAnn,Rome\nBob,Oslo\n", "and no number in name"),
         (b"0.9,1.1,1.3\n1,1,1\n", "the first line must name the columns, got numbers: 0.9, 1.1, 1.3"),
@@ -401,7 +402,7 @@ LONG = good().to_csv(index=False).encode()
         (b"round,worker,seconds\n0,M\x81ller,1\n", "the file must be text in UTF-8"),
         (b"round,worker,loss\n0,0,1\n", r"seconds \(or start and end\) not found among round, worker, loss"),
     ],
-    ids=range(24),
+    ids=range(25),
 )
 def test_foreign_empty_and_damaged_files(content, message, tmp_path):
     path = tmp_path / "trace.csv"
