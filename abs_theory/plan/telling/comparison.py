@@ -41,6 +41,11 @@ class Difference:
 
     def __str__(self) -> str:
         change, low, high = (_percent(value) for value in self.ratio)
+        if math.isnan(self.ratio[0]):
+            means = [
+                "not identified" if math.isnan(mean) else f"{mean:.4g}" for mean in (self.before[0], self.after[0])
+            ]
+            return " -> ".join(means)
         interval = "interval not identified" if math.isnan(self.ratio[1]) else f"95 %: {low} to {high} %"
         unit = f" {self.unit}".rstrip()
         return f"{self.before[0]:.4g} -> {self.after[0]:.4g}{unit}, {change} % ({interval})"
@@ -168,7 +173,9 @@ def _means(estimates: Means) -> list[Interval]:
 
 def _level_and_spread(data: Evidence, rng: np.random.Generator) -> tuple[Interval, Interval | None]:
     """Mean delay of a round, and its relative standard deviation over workers (None without two deliveries)."""
-    x = data.measured.delivered
+    if data.completed.open_tail:
+        return (math.nan, math.nan, math.nan), None
+    x = _delays(data)
     some = np.isfinite(x).any(axis=1)
     level = _means(resampled_means(np.nanmean(x[some], axis=1, keepdims=True), data.measured.window[some], rng))[0]
     several = np.isfinite(x).sum(axis=1) >= FEWEST_IN_ROUND
@@ -179,13 +186,18 @@ def _level_and_spread(data: Evidence, rng: np.random.Generator) -> tuple[Interva
     return level, _means(resampled_means(relative, window, rng))[0]
 
 
+def _delays(data: Evidence) -> Array:
+    """Delays, with those of restarted tasks as they are drawn."""
+    return data.measured.delivered if data.completed.ratios is None else data.rounds.delivered
+
+
 def _of_workers(data: Evidence, names: list[str], rng: np.random.Generator) -> dict[str, Interval]:
     """Geometric mean of the delays of each worker in ``names`` over that of the median one; in seconds if they are few.
 
     The geometric mean of its round is taken out of each delay, so that slow rounds do not blur the difference.
     """
     column = {str(name): i for i, name in enumerate(data.trace.workers)}
-    x = np.log(data.measured.delivered[:, [column[name] for name in names]])
+    x = np.log(_delays(data)[:, [column[name] for name in names]])
     some = np.isfinite(x).any(axis=1)
     x, window = x[some], data.measured.window[some]
     relative = len(names) >= FEWEST_FOR_A_MEDIAN

@@ -5,7 +5,7 @@ import pytest
 
 from abs_theory import order_stats, traces
 from abs_theory.delays import LogNormal, ShiftedExponential
-from abs_theory.plan import completion, plan
+from abs_theory.plan import compare, completion, plan
 from abs_theory.plan.effects import table
 from simulations import live, protocols
 from simulations.experiment import simulate
@@ -81,3 +81,11 @@ def test_restarted_tasks_are_drawn_above_their_restart():
     assert (late >= least).all()
     assert (late[:, data.observed] == data.seconds[data.observed]).all()
     assert np.quantile(late, 0.5) == pytest.approx(1.0, abs=0.04), "the median of the law"
+
+
+def test_comparisons_say_what_restarts_hide():
+    before, after = (abs_trace(LAWS["shifted exponential"], 8, 3, threshold) for threshold in (1, None))
+    lines = compare(before, after).lines
+    assert lines[0].startswith("Round time, waiting for everybody: not identified -> ")
+    assert any(line.startswith("Mean delay: not identified -> ") for line in lines)
+    assert "8 workers: no change beyond chance." in lines
