@@ -1,5 +1,6 @@
 """``python -m simulations live``: what it writes, and how it ends."""
 
+import sys
 from contextlib import nullcontext
 
 import pandas as pd
@@ -51,7 +52,8 @@ def test_an_interruption_says_where_the_same_command_begins(kept, words, run, mo
     assert words in complained
 
 
-def test_usage_names_the_subcommand(run):
+def test_usage_names_the_subcommand(run, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", "of python -m", raising=False)  # not under some runners
     assert run("--help")[2].startswith("Usage: python -m simulations live [OPTIONS] FILE\n")
 
 
