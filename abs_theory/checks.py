@@ -166,6 +166,20 @@ def check_max_staleness(value: object) -> None:
         raise ValueError(f"max_staleness must be a whole number >= 0, or None for no bound, got {value!r}")
 
 
+def on_one_grid(k: ArrayLike, max_staleness: ArrayLike | None) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Both as arrays of the grid to which they broadcast; ValueError if there is none, or it is empty."""
+    ks, bounds = np.asarray(k, dtype=object), np.asarray(max_staleness, dtype=object)
+    if not (ks.size and bounds.size):
+        raise ValueError(f"k and max_staleness must not be empty, got k={k!r}, max_staleness={max_staleness!r}")
+    try:
+        ks, bounds = np.broadcast_arrays(ks, bounds)
+    except ValueError:
+        raise ValueError(
+            f"k and max_staleness must broadcast to one grid, got shapes {ks.shape} and {bounds.shape}"
+        ) from None
+    return ks, bounds
+
+
 # ---------------------------------------------------------------- arguments of a wrong type
 
 Explained = TypeVar("Explained", bound=Callable[..., object])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abs_theory import monte_carlo
-from abs_theory.checks import check_k, check_max_staleness, explains_types
+from abs_theory.checks import check_k, check_max_staleness, explains_types, on_one_grid
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import SteadyState, TrainerState
@@ -60,7 +60,7 @@ def abs_sgd(
       question has the same answer, unless you give an ``rng``.  The error of the round time is mostly below
       1 % and at most 3 %, up to 10 % for tails with an index below 2; in grids of more than 200 such cells it is mostly
       3 %.  It is up to 3.5 % for 200 workers whose density is infinite at 0 as that of Gamma(.2).  Steady workers of
-      unlike speed can stay in step for thousands of rounds.  Then results depend on how they began, and the errors
+      different speeds can stay in step for thousands of rounds.  Then results depend on how they began, and the errors
       cover both beginnings: for Gamma(2500), half of them 1.5 times as slow, n = 20, k = 5 and a bound of 2, these are
       5 % of the round time, 10 % of staleness and restarts, .044 of the shares of time and .14 of a probability.
       Above 3000 workers: the mean field.
@@ -178,20 +178,12 @@ def _seeded(workers: Workers) -> np.random.Generator:
 
 def _grid(k: Any, n: Any, max_staleness: Any) -> tuple[NDArray[np.int64], Array]:
     """``k`` and ``max_staleness`` checked and broadcast, with inf for None."""
-    ks, thetas = np.asarray(k, dtype=object), np.asarray(max_staleness, dtype=object)
-    if not (ks.size and thetas.size):
-        raise ValueError(f"k and max_staleness must not be empty, got k={k!r}, max_staleness={max_staleness!r}")
+    ks, thetas = on_one_grid(k, max_staleness)
     for number in ks.flat:
         check_k(number, n)
     for threshold in thetas.flat:
         check_max_staleness(threshold)
-    bounds = np.where(thetas == None, math.inf, thetas).astype(float)  # noqa: E711
-    try:
-        return tuple(np.broadcast_arrays(ks.astype(np.int64), bounds))  # pyright: ignore
-    except ValueError:
-        raise ValueError(
-            f"k and max_staleness must broadcast to one grid, got shapes {ks.shape} and {thetas.shape}"
-        ) from None
+    return ks.astype(np.int64), np.where(thetas == None, math.inf, thetas).astype(float)  # noqa: E711
 
 
 def _route(workers: Workers, k: int, theta: float, method: str, chain: bool = True) -> str:

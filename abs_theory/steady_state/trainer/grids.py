@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abs_theory.checks import explains_types
+from abs_theory.checks import explains_types, on_one_grid
 from abs_theory.results import TrainerState
 from abs_theory.typing import Array
 
@@ -29,16 +29,8 @@ def over_cells(
     >>> over_cells(lambda k, bound: abs_batch(law, k, 8, bound, rng, num_rounds=20), [2, 4], [[0], [1]]).restarts.shape
     (2, 2)
     """
-    ks, bounds = np.asarray(k, dtype=object), np.asarray(max_staleness, dtype=object)
-    if not (ks.size and bounds.size):
-        raise ValueError(f"k and max_staleness must not be empty, got k={k!r}, max_staleness={max_staleness!r}")
-    try:
-        ks, bounds = np.broadcast_arrays(ks, bounds)
-    except ValueError:
-        raise ValueError(
-            f"k and max_staleness must broadcast to one grid, got shapes {ks.shape} and {bounds.shape}"
-        ) from None
-    states = [solve(*cell) for cell in zip(ks.flat, bounds.flat, strict=True)]
+    ks, bounds = on_one_grid(k, max_staleness)
+    states = [solve(*cell) for cell in zip(ks.ravel().tolist(), bounds.ravel().tolist(), strict=True)]
     if not ks.ndim:
         return states[0]
     error = _gathered([state.error for state in states], ks.shape)
