@@ -196,15 +196,17 @@ def _survival(delivered: Array, at_risk: Array) -> Array:
     return survival
 
 
-def _are_alike(data: RoundTable) -> bool:
-    """Whether one law fits the tasks of all workers: deliveries of each against those expected (log-rank test)."""
+def _groups(data: RoundTable) -> list[NDArray[np.intp]]:
+    """Workers of one law: all, or each alone if the deliveries of some are not those expected (log-rank test)."""
+    workers = np.arange(data.seconds.shape[1])
     order = np.argsort(data.seconds, axis=None, kind="stable")
     seen = data.observed.ravel()[order]
     hazard = np.empty(seen.size)
     hazard[order] = np.cumsum(seen / np.arange(seen.size, 0, -1))
     expected = hazard.reshape(data.seconds.shape).sum(axis=0)
     chi2 = float(((data.observed.sum(axis=0) - expected) ** 2 / np.maximum(expected, 1e-9)).sum())
-    return bool(stats.chi2.sf(chi2, max(expected.size - 1, 1)) >= ALIKE)
+    alike = stats.chi2.sf(chi2, max(workers.size - 1, 1)) >= ALIKE
+    return [workers] if alike else list(workers[:, None])
 
 
 def complete_restarted(data: RoundTable, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -213,12 +215,10 @@ def complete_restarted(data: RoundTable, rng: np.random.Generator) -> tuple[Arra
     Workers that look alike share one law.  Second result: the same tasks, ended at the horizon of the law if they last
     longer; what differs is not identified.
     """
-    n = data.seconds.shape[1]
     count = next(number for number in (8, 4, 2, 1) if number == 1 or number * data.seconds.size <= MOST_CELLS)
     late = np.repeat(data.seconds[None], count, axis=0)
     least = late.copy()
-    groups = [np.arange(n)] if _are_alike(data) else [np.array([worker]) for worker in range(n)]
-    for group in groups:
+    for group in _groups(data):
         seconds, observed = data.seconds[:, group], data.observed[:, group]
         law = _Law.of(seconds.ravel(), observed.ravel())
         row, place = np.nonzero(~observed)
@@ -257,10 +257,8 @@ def resampled_ratios(data: RoundTable, n: int, copies: int, rng: np.random.Gener
     times = np.unique(np.quantile(data.seconds[data.observed], np.linspace(0, 1, TIMES)))
     beta = np.asarray(stats.binom.sf(np.arange(n), n, np.linspace(0, 1, STEPS + 1)[:, None]))
     draws = np.concatenate([np.ones((1, count)), rng.multinomial(count, np.full(count, 1 / count), size=copies)])
-    alike = _are_alike(data)
-    groups = [np.arange(workers)] if alike else [np.array([worker]) for worker in range(workers)]
     survival = np.zeros((copies + 1, times.size))
-    for group in groups:
+    for group in _groups(data):
         seconds, observed = data.seconds[:, group].ravel(), data.observed[:, group].ravel()
         order = np.argsort(seconds, kind="stable")
         of_block = np.repeat(block, group.size)[order]
