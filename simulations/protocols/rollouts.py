@@ -96,6 +96,8 @@ def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
             server.accept(finished.pop(0))
         if len(server.accepted) == k:
             server.update()
+            if window is not None and finished:
+                _number_starts(server)
             if _is_usable(server, window):  # the first of the next batch is there already
                 server.queued.appendleft(finished.pop(0))
             server.assign(may_start(server, server.idle))
@@ -130,7 +132,6 @@ def _is_usable(server: Server, window: int | None) -> bool:
     finished: list[Job] = server.notes.finished
     if window is None or not finished:
         return bool(finished)
-    _number_starts(server)
     places: dict[Job, int] = server.notes.places  # in the order of their starts
     while not _is_unused(server, oldest := next(iter(places))):
         del places[oldest]
