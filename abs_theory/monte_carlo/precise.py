@@ -109,7 +109,7 @@ class _Stretch(NamedTuple):
     controls: Array
     expected: Array  # means of the next round given the state, summed over looks; seconds, idle, useful x replicates
     looks: int  # at the state
-    copies: int = 1  # of each replicate, all of which played so many rounds
+    copies: int = 1  # of each replicate; each of them played these rounds
 
 
 @explains_types

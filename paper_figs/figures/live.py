@@ -33,14 +33,8 @@ STEP_SIZE = 0.05
 GRACE_SECONDS = 60.0  # more than any machine is late
 POINTS = 13  # of time at which the models are compared
 QUICK = {
-    "n": 4,
-    "ks": [1, 4],
-    "max_staleness": 1,
-    "seconds": 12.0,
-    "replicates": 2,
-    "tables": 100,
-    "time_scale": 0.0015,
-}
+    "n": 4, "ks": [1, 4], "max_staleness": 1, "seconds": 12.0, "replicates": 2, "tables": 100, "time_scale": 0.0015,
+}  # fmt: skip
 DEFAULT = {
     "n": 8, "ks": [1, 2, 4, 8], "max_staleness": 2, "seconds": 36.0, "replicates": 6, "tables": 1000,
     "time_scale": 0.0015,

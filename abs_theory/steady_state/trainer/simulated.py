@@ -16,11 +16,8 @@ __all__ = ["accurate"]
 MOST_ERROR = 0.02  # of a round, that a formula may state; beyond, "auto" simulates
 MOST_SLOTS = 1024  # of a simulation that nobody has asked for; it then takes some seconds
 GOAL = 0.008  # of a round, the 95 % half-width of a simulated one
-ROUNDS, REPLICATES, MOST_ROUNDS = (
-    60,
-    32,
-    2000,
-)  # of a first simulation; rounds of a second one, if its error is too large
+ROUNDS, REPLICATES = 60, 32  # of a first simulation
+MOST_ROUNDS = 2000  # of a second one, if the error of the first is too large
 
 
 @explains_types

@@ -12,7 +12,7 @@ has a root t < 0: -t is the time that tasks wait behind earlier ones.
 With few slots the number of finished tasks fluctuates.  Given the ages, it is a sum of binomial numbers at s seconds
 after an update; t is the mean time at which it reaches k, with a binomial number of the same mean and variance.  If a
 batch often waits when an update is over, or the time of an update is random, t is a random number (``queue_chain``).
-The ages fluctuate, too.  That matters as far as tasks of unlike ages differ in their chance to be done by t.
+The ages fluctuate, too.  That matters as far as tasks of different ages differ in their chance to be done by t.
 Times that are recorded, and so may be common, make rounds end at these times as far as rounds do not fluctuate.  The
 round is computed with such times, and with everything between them (``spread``); it is taken in the middle, and half
 of the difference is in its error.
@@ -50,7 +50,7 @@ CLOSE = 1e-5  # relative change of a round at which the iteration ends
 MOST_STATES = 1000  # of the chain of the tasks that wait for the trainer, which then takes seconds
 OFTEN = 0.02  # probability that a batch waits when an update is over, above which this makes rounds differ
 LONGEST_PMF = 1024  # entries
-# Rounds are longer because ages fluctuate, by this times h (1 - h) (1 - k / n) / n, with h how unlike the ages are; and
+# Rounds are longer because ages fluctuate, by this times h (1 - h) (1 - k / n) / n, with h how much ages differ; and
 # the error for that, over h^2 (1 - k / n) / n.  Fitted to 250 cells of 6 laws, n from 16 to 512.
 AGES_FLUCTUATE, AGES_ERROR = 4.0, 11.0
 LEAST_SHARE = 1e-3  # of a round, in place of a shorter time until the batch is complete
@@ -110,14 +110,14 @@ def _approximate(
         tight = 0.0
         r, *batch = waiting_tasks(workers, k, theta, update_seconds, r)
     t = max(r - T, LEAST_SHARE * r)
-    unlike = _unlike(_cohorts(workers, k, theta, t, T, np.array([t])))
+    difference = _difference_of_ages(_cohorts(workers, k, theta, t, T, np.array([t])))
     few = (1 - k / n) * math.sqrt(max(1 - T / r, 0.0)) / n
-    r *= 1 + AGES_FLUCTUATE * unlike * (1 - unlike) * few
-    return r, 0.015 + 0.3 / n + 0.1 * tight + AGES_ERROR * unlike**2 * few, (batch[0], batch[1])
+    r *= 1 + AGES_FLUCTUATE * difference * (1 - difference) * few
+    return r, 0.015 + 0.3 / n + 0.1 * tight + AGES_ERROR * difference**2 * few, (batch[0], batch[1])
 
 
-def _unlike(groups: list[tuple[Array, Array]]) -> float:
-    """How unlike the ages are: the variance, over the tasks of a group, of the probability p to be finished.
+def _difference_of_ages(groups: list[tuple[Array, Array]]) -> float:
+    """How much ages differ: the variance, over the tasks of a group, of the probability p to be finished.
 
     It is 0 if all ages have the same p, as for exponential tasks, and 1 if each p is 0 or 1.
     """
