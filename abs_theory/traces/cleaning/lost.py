@@ -8,6 +8,7 @@ arrival of its round, because the server waited at least until then.
 import numpy as np
 import pandas as pd
 
+from abs_theory.checks import explains_types
 from abs_theory.traces.columns import counted, numbered
 from abs_theory.typing import Ints, places_within
 
@@ -108,6 +109,7 @@ def is_stale(table: pd.DataFrame) -> bool:
     )
 
 
+@explains_types
 def lacking_last(table: pd.DataFrame, n: int) -> int:
     """How many of ``n`` workers the last round lacks, if it is the only one that does, as in a file cut short; else 0.
 
