@@ -28,6 +28,7 @@ FILES = {
 DOORS = {name: path for name, path in FILES.items() if path.name == "__init__.py" and name not in ALLOWED}
 SIDE_DOORS = {  # modules that are entered past the door of their folder, and why
     "abs_theory.delays.text": "it lists all laws of the door, which therefore cannot import it",
+    "abs_theory.delays.survival": "its tables are for loops that need a million values, and not as exact as a law",
     "abs_theory.delays.numerics.binomial": "it counts finished workers, whatever their law",
     "abs_theory.delays.numerics.bisection": "it inverts any increasing function, not only those of a law",
     "simulations.problems.constants": "it is a command of its own beside the problems, and asks for none of them",

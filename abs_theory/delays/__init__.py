@@ -7,7 +7,7 @@ A frozen scipy distribution is accepted wherever a law is (``as_delay``).
 ``base`` has the class of all laws; ``exponential``, ``heavy``, ``bounded``, ``coxian`` and ``discrete`` have its
 families; ``mixture``, ``slowest`` and ``sums`` make laws of other laws, with the help of ``atoms`` for discrete ones;
 ``from_scipy`` wraps distributions of scipy (``scipy_tails`` has their tails); ``text`` reads and writes laws as text;
-``numerics`` has the numerical methods.
+``survival`` has tables of P(X > t); ``numerics`` has the numerical methods.
 
 >>> law = Gamma(shape=4.0, scale=0.25)
 >>> law.mean, round(float(law.sf(2.0)), 5)

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
+from abs_theory.delays.survival import survival, survival_of_sums
 from abs_theory.steady_state.past import FREQUENCIES, RESOLVED_AGES, Ages, Past, ages_to, bin_edges
-from abs_theory.steady_state.survival import survival, survival_of_sums
 from abs_theory.steady_state.two_moment_count import beyond_two_moments, number
 from abs_theory.typing import Array
 from abs_theory.workers import Workers

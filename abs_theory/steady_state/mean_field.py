@@ -26,11 +26,11 @@ from scipy.optimize import elementwise
 from abs_theory import order_stats
 from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
+from abs_theory.delays.survival import survival
 from abs_theory.results import SteadyState
 from abs_theory.steady_state import errors
 from abs_theory.steady_state.finite_rounds import fluctuating_rounds
 from abs_theory.steady_state.past import RESOLVED_AGES, Past
-from abs_theory.steady_state.survival import survival
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from abs_theory.delays import Gamma, HyperExponential, LocalSteps, LogNormal, Mixture, Pareto, as_delay
-from abs_theory.steady_state.survival import survival, survival_of_sums
+from abs_theory.delays import Exponential, Gamma, HyperExponential, LocalSteps, LogNormal, Mixture, Pareto, as_delay
+from abs_theory.delays.survival import survival, survival_of_sums, usual_survival
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,15 @@ def test_a_table_has_the_values_of_the_law(law):
     exact = law.sf(times)
     np.testing.assert_allclose(survival(law, times), exact, rtol=3e-4, atol=1e-300)
     np.testing.assert_array_equal(survival(law, times[:100]), survival(law, times)[:100])
+    np.testing.assert_allclose(usual_survival(law, times), exact, rtol=3e-4, atol=1e-11)
     sums = survival_of_sums(law, times[None, 100:108, None], times[None, 108:118])
     np.testing.assert_allclose(sums[0, :, :, 0], law.sf(times[100:108, None] + times[108:118]), rtol=3e-4, atol=1e-11)
+
+
+def test_usual_values_of_phases():
+    for law in (HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0)), Exponential(2.0)):
+        times = np.append(0.0, np.geomspace(1e-20, 1e4, 500))
+        np.testing.assert_allclose(usual_survival(law, times), law.sf(times), rtol=3e-4, atol=1e-11)
 
 
 def test_sums_of_phases():
