@@ -16,17 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abs_theory.monte_carlo.conditional import AgeState, MeanRound, age_state
+from abs_theory.monte_carlo.ages import AgeState
+from abs_theory.monte_carlo.conditional import MeanRound, age_state
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.tally import Tally
 from abs_theory.typing import Array, Ints
 
 __all__ = ["AgePool", "Played"]
 
-CALL_SECONDS, CLASS_SECONDS = 60e-6, 0.1e-6  # cost of a round, and of each delivery and class of a replicate; rough
+CALL_SECONDS, CLASS_SECONDS = 60e-6, 50e-9  # cost of a round, and of each delivery and class of a replicate; rough
 ROWS = 512  # replicates and copies of them, at least
-FAR = 50.0  # logs of time, by which the table of the hazard is extended to later times
-LEAST_LOG_TIME = -690.0
+INVERSE_NODES, FAR = 1 << 13, 15.0  # of the table of times; logs of the hazard, by which it goes on to earlier times
 
 
 class Played(NamedTuple):
@@ -50,7 +50,7 @@ class AgePool:
         state = age_state(pool)
         self.numbers = np.tile(state.numbers, self.copies).astype(float)
         self.worked = np.tile(state.worked, self.copies)
-        self.tables = [self._hazard(table) for table in mean.tables]
+        self.tables = [self._inverse(table) for table in mean.tables]
         groups, ages, rows = self.numbers.shape
         self.seconds = CALL_SECONDS + CLASS_SECONDS * self.k * groups * ages * rows  # rough cost of a round
         self.looking_seconds = mean.seconds * rows / self.replicates
@@ -110,22 +110,51 @@ class AgePool:
         """Seconds until the first k tasks of each law and age end, k x laws x ages x rows; inf if there are fewer."""
         ends = np.empty((self.k, *self.numbers.shape))
         gaps = self.rng.standard_exponential(ends.shape)
-        log_worked = np.log(np.maximum(self.worked[1:], math.exp(LEAST_LOG_TIME)))
-        for g, (log_time, hazard) in enumerate(self.tables):
+        for g, table in enumerate(self.tables):
             numbers = self.numbers[g]
             total = np.zeros_like(numbers)
-            total[1:] = np.interp(log_worked, log_time, hazard)
+            total[1:] = -self.mean.log_survival(self.mean.tables[g], self.worked[1:])
+            now = table.log_time(total[1:])
             for i in range(self.k):
                 some = numbers > i
-                total = total + gaps[i, g] / np.where(some, numbers - i, 1.0)
-                ends[i, g] = np.where(some, np.exp(np.interp(total, hazard, log_time)) - self.worked, math.inf)
-        return np.maximum(ends, 0.0, out=ends)
+                total += gaps[i, g] / np.where(some, numbers - i, 1.0)
+                then = table.log_time(total)
+                ends[i, g, 0] = np.exp(then[0])
+                ends[i, g, 1:] = np.exp(now) * np.expm1(then[1:] - now)  # accurate also if it is short
+                ends[i, g][~some] = math.inf
+        return ends
 
-    def _hazard(self, log_survival: Array) -> tuple[Array, Array]:
-        """Log times and cumulative hazards, increasing and far enough for all that is drawn."""
+    def _inverse(self, log_survival: Array) -> "_InverseHazard":
+        """Increasing and far enough for all that is drawn."""
         log_time, hazard = self.mean.log_first + self.mean.step * np.arange(log_survival.size), -log_survival
-        grows = np.append(np.diff(hazard) > 0, True)
-        log_time, hazard = log_time[grows], hazard[grows]
-        slope = (hazard[-1] - hazard[-2]) / (log_time[-1] - log_time[-2])
-        log_time = np.concatenate([[LEAST_LOG_TIME], log_time, [log_time[-1] + FAR]])
-        return log_time, np.concatenate([[0.0], hazard, [hazard[-1] + FAR * slope]])
+        grows = np.append(np.diff(hazard) > 0, True) & (hazard > 0)
+        log_time, log_hazard = log_time[grows], np.log(hazard[grows])
+        first = log_hazard[0] - FAR
+        nodes = np.linspace(first, log_hazard[-1] + math.log(2), INVERSE_NODES)
+        slope = (log_time[1] - log_time[0]) / (log_hazard[1] - log_hazard[0])
+        growth = (log_time[-1] - log_time[-2]) / (log_hazard[-1] - log_hazard[-2])
+        log_time = np.concatenate([[log_time[0] - FAR * slope], log_time, [log_time[-1] + math.log(2) * growth]])
+        log_hazard = np.concatenate([[first], log_hazard, [nodes[-1]]])
+        return _InverseHazard(first, nodes[1] - first, np.interp(nodes, log_hazard, log_time))
+
+
+class _InverseHazard(NamedTuple):
+    """Log times at equal steps of the log of the cumulative hazard."""
+
+    first: float
+    step: float
+    log_times: Array
+
+    def log_time(self, hazard: Array) -> Array:
+        """Log of the time with this cumulative hazard."""
+        with np.errstate(divide="ignore"):
+            place = np.log(hazard)
+        place -= self.first
+        place /= self.step
+        np.clip(place, 0.0, self.log_times.size - 1.000001, out=place)
+        node = place.astype(int)
+        place -= node
+        before = self.log_times[node]
+        place *= self.log_times[1:][node] - before
+        place += before
+        return place

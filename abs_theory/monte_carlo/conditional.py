@@ -18,31 +18,25 @@ Source: Asmussen & Glynn (2007), Stochastic Simulation, ch. 5.4, for conditional
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from abs_theory.delays import Delay
+from abs_theory.monte_carlo.ages import AgeState
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.tally import counts
 from abs_theory.typing import Array, Ints
 
-__all__ = ["LEAST_LOG_SURVIVAL", "MOST_DELIVERED", "AgeState", "MeanRound", "age_state"]
+__all__ = ["LEAST_LOG_SURVIVAL", "MOST_DELIVERED", "MeanRound", "age_state"]
 
 NODES, LOG_STEP = 4096, 0.02  # of a table of log survival, and between its times; times before are linear in t
 LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 7  # deliveries k: exp(100)^(k-1) must not overflow
 INTEGRAL_STEP = 2.0  # between the nodes of the integral, in log t; their random offset keeps its mean right
 SPAN_IN_LOGS = -9.0, 25.0  # its range around the round time
 NODES_AT_ONCE, NEGLIGIBLE_PART = 4, 1e-6  # it ends where so many nodes add no more than this part of it
-TERM_SECONDS, USUAL_NODES = 40e-9, 10
-
-
-class AgeState(NamedTuple):
-    """Tasks at the start of a round, of many replicates."""
-
-    numbers: Array  # laws x ages x replicates
-    worked: Array  # seconds that tasks of each age have run, ages x replicates
+TERM_SECONDS, USUAL_NODES = 25e-9, 10
+TERMS_AT_ONCE = 1 << 13  # which fit the cache
 
 
 def age_state(pool: TaskPool) -> AgeState:
@@ -84,8 +78,14 @@ class MeanRound:
         """
         replicates = state.worked.shape[1]
         offset = INTEGRAL_STEP * ((np.arange(replicates) / replicates + rng.random()) % 1.0)[:, None]
-        before = np.array([[self.log_survival(table, worked) for worked in state.worked] for table in self.tables])
-        means = np.zeros((3, replicates))
+        few = max(1, TERMS_AT_ONCE // (NODES_AT_ONCE * len(state.worked)))
+        parts = [slice(first, first + few) for first in range(0, replicates, few)]
+        return np.hstack([self._means(AgeState(*(x[..., part] for x in state)), offset[part]) for part in parts])
+
+    def _means(self, state: AgeState, offset: Array) -> Array:
+        """The same for some of the replicates, with the offsets of their nodes."""
+        before = np.array([self.log_survival(table, state.worked) for table in self.tables])
+        means = np.zeros((3, len(offset)))
         for start in range(0, self.log_t.size, NODES_AT_ONCE):
             t = np.exp(self.log_t[start : start + NODES_AT_ONCE] + offset)
             weight = INTEGRAL_STEP * t
@@ -100,23 +100,40 @@ class MeanRound:
     def _integrands(self, state: AgeState, before: Array, t: Array) -> tuple[Array, Array, Array]:
         """P(N_t < k), E[N_t; N_t < k] and the useful work per second, replicates x times."""
         k = self.pool.k
-        log_none, ways = np.zeros_like(t), np.zeros((k, *t.shape))
-        ways[0] = 1.0
-        classes = []  # number times age x hazard, and odds to end
+        log_none = np.zeros_like(t)
+        classes = []  # of one law: number of each age times age x hazard, and odds to end
+        later = state.worked[:, :, None] + t
+        node, part = self._place(later)
+        part *= self.step
         for table, slope, numbers, started in zip(self.tables, self.slopes, state.numbers, before, strict=True):
-            for worked, m, log_start in zip(state.worked, numbers, started, strict=True):
-                node, part = self._place(worked[:, None] + t)
-                log_q = table[node] * (1 - part) + table[node + 1] * part
-                log_q = np.clip(log_q - log_start[:, None], LEAST_LOG_SURVIVAL, 0.0)
-                log_none += m[:, None] * log_q
-                odds = np.expm1(-log_q) if k > 1 else log_q
-                if k > 1:
-                    ways = _times(ways, m, odds)
-                classes.append((-m[:, None] * slope[node], odds))
+            slopes = slope[node]
+            log_q = slopes * part
+            log_q += table[node]
+            log_q -= started[:, :, None]
+            np.clip(log_q, LEAST_LOG_SURVIVAL, 0.0, out=log_q)
+            log_none += np.einsum("ar,art->rt", numbers, log_q)
+            slopes *= -numbers[:, :, None]
+            classes.append((slopes, np.expm1(-log_q) if k > 1 else log_q))
+        if k <= 2:
+            none, hazard = np.exp(log_none), np.sum([ends.sum(axis=0) for ends, _ in classes], axis=0)
+            if k == 1:
+                return none, np.zeros_like(t), none * hazard
+            one = none * sum(
+                np.einsum("ar,art->rt", numbers, odds)
+                for (_, odds), numbers in zip(classes, state.numbers, strict=True)
+            )
+            its_own = none * sum(np.einsum("art,art->rt", *of_law) for of_law in classes)
+            return np.minimum(none + one, 1.0), one, (none + one) * hazard - its_own
+        ways = np.zeros((k, *t.shape))
+        ways[0] = 1.0
+        for (_, odds), numbers in zip(classes, state.numbers, strict=True):
+            for of_age, m in zip(odds, numbers, strict=True):
+                ways = _times(ways, m, of_age)
         ways *= np.exp(log_none)  # P(N_t = i)
         useful = np.zeros_like(t)
         for ends, odds in classes:
-            useful += ends * _without_one(ways, odds)
+            for of_age, odds_of_age in zip(ends, odds, strict=True):
+                useful += of_age * _without_one(ways, odds_of_age)
         return np.minimum(ways.sum(axis=0), 1.0), np.tensordot(np.arange(float(k)), ways, 1), useful
 
     def log_survival(self, table: Array, t: Array) -> Array:

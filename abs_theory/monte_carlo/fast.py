@@ -21,6 +21,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from abs_theory.monte_carlo.ages import AgeControls
 from abs_theory.monte_carlo.controls import Controls
 from abs_theory.monte_carlo.draws import Draws
 from abs_theory.monte_carlo.long_run import LongRun
@@ -58,6 +59,7 @@ class TaskPool:
         """
         self.k, self.workers = k, workers
         self.controls = controls
+        self.ages: AgeControls | None = None  # to which watched rounds are added
         oldest = 0 if start is None else start.oldest
         most_rounds += oldest
         # rounds missed before a restart
@@ -88,6 +90,7 @@ class TaskPool:
         self._seen = 0  # rounds of which these were not yet counted, by replicate and round: delivered tasks, end
         self._done = np.empty((replicates, max(1, COUNTED_AT_ONCE // (replicates * k)), k), dtype=np.int64)
         self._ends = np.empty(self._done.shape[:2])
+        self._begin = self.now  # of the first of them
 
     def run(self, rounds: int) -> None:
         """Play ``rounds`` rounds."""
@@ -105,6 +108,7 @@ class TaskPool:
         longest = min(self.late - 1, self.version) if most_staleness is None else most_staleness
         self.tally = Tally.of(self.now.size, longest, columns=len(self.workers.laws), parts=parts)
         begin, ages = self.elapsed + self.now, self._ages()
+        self._begin = self.now
         self.run(rounds)
         if self._seen:
             self._count()
@@ -241,23 +245,56 @@ class TaskPool:
             self.controls.begin(self.updates, delays, group, row, self.tally is not None)
 
     def _set_back_the_clock(self) -> None:
+        if self._seen and self.ages is not None:
+            self._count()
         label = self.tasks & ~self.end
         left = (self.tasks & self.end).view(float) - self.now[:, None]
         self.tasks = (left.view(np.int64) & self.end) | label
         self.elapsed += self.now
-        self.now = np.zeros_like(self.now)
+        self.now = self._begin = np.zeros_like(self.now)
 
     def _count(self) -> None:
         """Count the deliveries seen since the last time."""
         assert self.tally is not None
         rounds, self._seen = self._seen, 0
-        tasks, now = self._done[:, :rounds], self._ends[:, :rounds, None]
+        tasks, ends = self._done[:, :rounds], self._ends[:, :rounds]
         updates = np.arange(self.updates - rounds, self.updates)[:, None]  # made before each round
-        self.tally.idle[:] += (now - (tasks & self.end).view(float)).sum(axis=(1, 2))
-        self.tally.add_staleness((updates - (tasks & self.version)).reshape(now.shape[0], -1))
-        if not self.workers.equal:
-            group = (tasks & self.group) >> self.shift
-            self.tally.delivered[:] += counts(group.reshape(now.shape[0], -1), len(self.workers.laws))
+        times, version = (tasks & self.end).view(float), tasks & self.version
+        group = None if self.workers.equal else (tasks & self.group) >> self.shift
+        if self.ages is not None:
+            self.tally.idle[:] += self.k * ends.sum(axis=1) - times.sum(axis=(1, 2))
+            self._count_by_age(self.ages, ends, updates, times, version, group)
+            return
+        self.tally.idle[:] += (ends[:, :, None] - times).sum(axis=(1, 2))
+        self.tally.add_staleness((updates - version).reshape(len(ends), -1))
+        if group is not None:
+            self.tally.delivered[:] += counts(group.reshape(len(ends), -1), len(self.workers.laws))
+
+    def _count_by_age(
+        self, controls: AgeControls, ends: Array, updates: Tasks, times: Array, version: Tasks, group: Tasks | None
+    ) -> None:
+        """Count deliveries at these ``times`` of tasks of these versions by law and age."""
+        assert self.tally is not None
+        replicates, rounds = ends.shape
+        begins = np.concatenate([self._begin[:, None], ends[:, :-1]], axis=1)
+        self._begin = ends[:, -1].copy()
+        laws, ages = controls.changes.shape[:2]
+        first = (np.arange(rounds)[:, None] * laws * ages + updates) * replicates + np.arange(replicates)  # of age 0
+        place = version * -replicates
+        place += first.T[:, :, None]
+        if group is not None:
+            place += group * (ages * replicates)
+        shape = rounds, laws, ages, replicates
+        delivered = np.bincount(place.ravel(), minlength=math.prod(shape)).reshape(shape)
+        usual, late = controls.usual_round, np.zeros(shape)
+        long = np.flatnonzero(times > (begins + usual)[:, :, None])
+        if long.size:  # a task is late if more usual rounds are over than it might go on for
+            row, place = long // self.k, place.ravel()[long]
+            left = (ages - updates[row % rounds, 0] + version.ravel()[long]) * usual
+            place = place[times.ravel()[long] > begins.ravel()[row] + left]
+            late = np.bincount(place, minlength=late.size).reshape(shape)
+        controls.add(delivered, late, (ends - begins).T)
+        self.tally.add_by_age(delivered)
 
 
 def label_bits(workers: Workers, rounds: int) -> int:

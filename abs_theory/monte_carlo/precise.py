@@ -4,6 +4,7 @@ The replicates start in a state of the long run (``long_run``), and the rest of 
 They are played in stretches until the goals are met or the effort is spent; the first fifth of the rounds is not used.
 Regression on control variates reduces the noise: the growth of the ages in flight, which is 0 in the long run, and
 capped delays of the tasks that begin (``controls``).  The first makes the results obey the conservation of staleness.
+Under a small threshold others are what tasks of each age did, less what was to be expected of them (``ages``).
 Where single rounds differ by orders of magnitude the replicates go on as numbers of tasks by age (``by_age``), which is
 faster, and the means of the next rounds are averaged instead of their lengths (``conditional``).
 Where the beginning is remembered for longer than that, the errors also cover workers that began fresh (``memory``).
@@ -19,8 +20,9 @@ from scipy import special
 
 from abs_theory.checks import check_memory, explains_types
 from abs_theory.monte_carlo import plain, two_ages
+from abs_theory.monte_carlo.ages import AgeControls, well_spread
 from abs_theory.monte_carlo.by_age import AgePool
-from abs_theory.monte_carlo.conditional import MOST_DELIVERED, MeanRound
+from abs_theory.monte_carlo.conditional import MOST_DELIVERED, MeanRound, age_state
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
@@ -40,6 +42,9 @@ TASKS_TOGETHER = 1 << 13  # of all replicates
 FEWEST, MOST = 128, 1024  # replicates
 CALL_SECONDS, TASK_SECONDS = 60e-6, 60e-9  # cost of a round, and of each task that begins in it; rough
 UNEQUAL_SECONDS = 150e-9  # the same for unequal workers
+# control variates by age: cost of each law and age in a round; they are used if a round costs at most this times more
+# in all, and if so many workers are late for each delivery
+CLASS_SECONDS, WORTH_CLASSES, FEWEST_LATE = 60e-9, 1.5, 1 / 12
 PLAIN_SECONDS = 60e-9  # of each worker in a round, where tasks may tie
 STRETCH_SECONDS = 2e-3  # of the first stretch of rounds
 LAST_SECONDS = 0.2  # effort from which on changes are stated, not waited for
@@ -109,6 +114,7 @@ class _Stretch(NamedTuple):
     controls: Array
     expected: Array  # means of the next round given the state, summed over looks; seconds, idle, useful x replicates
     looks: int  # at the state
+    by_age: Array  # controls of the tasks of each age, if any
     copies: int = 1  # of each replicate; each of them played these rounds
 
 
@@ -169,10 +175,18 @@ def _to_goal(
     seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
     cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
     restart = (int(bound) + 1, (int(bound) + 1) * run.round_time) if bound < MOST_REMEMBERED else None
+    classes_seconds = CLASS_SECONDS * replicates * (bound + 1) * len(workers.laws)
+    by_age = classes_seconds <= WORTH_CLASSES * cost and FEWEST_LATE * k <= n - k
+    cost += classes_seconds if by_age else 0.0
 
     def pool_from(start: LongRun | None) -> TaskPool:
-        controls = Controls(workers, replicates, restart, None if shared is None else SharedDraws(shared))
+        draws = None if shared is None else SharedDraws(shared)
+        controls = Controls(workers, replicates, None if by_age else restart, draws)
         return TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, start, controls)
+
+    def play(pool: TaskPool | AgePool, rounds: int, every: int) -> _Stretch:
+        usual_round = run.round_time if by_age else None
+        return _play(pool, rounds, _entries(run, bound), every, usual_round)
 
     pool: TaskPool | AgePool = pool_from(run)
     begun = in_first_phase(pool) if bound < MOST_REMEMBERED else None
@@ -186,7 +200,7 @@ def _to_goal(
     computed: tuple[float, float] | None = None  # round time and its error
     every = 2
     while True:
-        stretches.append(_play(pool, rounds, _entries(run, bound), every))
+        stretches.append(play(pool, rounds, every))
         spent += rounds * cost
         if len(stretches) > 1:
             settled, change = _settled(stretches, n, last=spent > LAST_SECONDS)
@@ -204,7 +218,7 @@ def _to_goal(
                 fresh.run(spread)
                 cycle = int(bound) + 1  # of long and short rounds
                 rounds = max(cycle, min(played, FRESH_SECONDS / cost))
-                stretch = _play(fresh, math.ceil(rounds / cycle) * cycle, _entries(run, bound), every)
+                stretch = play(fresh, math.ceil(rounds / cycle) * cycle, every)
                 return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
             stretches = settled
             if isinstance(pool, TaskPool) and computed is None and _is_uneven(watched, pool):
@@ -229,15 +243,22 @@ def _replicates(n: int) -> int:
     return max(FEWEST, min(MOST, TASKS_TOGETHER // n)) // PARTS * PARTS
 
 
-def _play(pool: TaskPool | AgePool, rounds: int, entries: int, every: int) -> _Stretch:
-    """Play and watch so many rounds; ``every`` few of them numbers of tasks are looked at."""
+def _play(pool: TaskPool | AgePool, rounds: int, entries: int, every: int, usual_round: float | None) -> _Stretch:
+    """Play and watch so many rounds; ``every`` few of them numbers of tasks are looked at.
+
+    There are control variates by age if the seconds of a ``usual_round`` are given.
+    """
     if isinstance(pool, AgePool):
         looks = max(1, rounds // every)
-        return _Stretch(looks * every, *pool.watch(looks * every, every, PARTS), looks, pool.copies)
+        played = pool.watch(looks * every, every, PARTS)
+        return _Stretch(looks * every, *played, looks, np.zeros((pool.replicates, 0)), pool.copies)
     assert pool.controls is not None
     pool.controls.sums[:] = 0.0
+    if usual_round is not None:
+        pool.ages = AgeControls(pool.workers.laws, age_state(pool), usual_round)
     tally = pool.watch(rounds, entries - 1, PARTS)
-    return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros((3, tally.seconds.size)), 0)
+    by_age = np.zeros((tally.seconds.size, 0)) if pool.ages is None else pool.ages.sums()
+    return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros((3, tally.seconds.size)), 0, by_age)
 
 
 def _in_first_phase(pool: TaskPool | AgePool) -> Ints:
@@ -340,6 +361,7 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
         np.sum([s.controls for s in stretches], axis=0),
         np.sum([s.expected for s in stretches], axis=0),
         sum(s.looks for s in stretches),
+        np.sum([s.by_age for s in stretches], axis=0),
         stretches[0].copies,
     )
 
@@ -347,7 +369,8 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
 def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, float] | None = None) -> SteadyState:
     """The steady state of what was ``seen``; a round time that was ``computed`` stands unless it is contradicted."""
     workers, k, bound = cell.workers, cell.k, cell.bound
-    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, seen.controls, skewed=True)
+    controls = np.hstack([seen.controls, well_spread(seen.by_age)])
+    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, controls, skewed=True)
     assert state.error is not None
     rounds = seen.rounds * seen.tally.seconds.size * seen.copies
     unseen = cell.unseen(rounds, fresh=False)

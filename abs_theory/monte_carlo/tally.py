@@ -59,6 +59,17 @@ class Tally:
             staleness = staleness.reshape(len(self.histogram), -1)
         self.histogram[rows] += counts(staleness, self.histogram.shape[1])
 
+    def add_by_age(self, delivered: Ints) -> None:
+        """Count applied gradients, rounds x groups x ages x replicates; the age is the staleness."""
+        replicates = delivered.shape[-1]
+        by_age = delivered.sum(axis=(0, 1))
+        self.staleness[:] += np.arange(len(by_age)) @ by_age
+        self.delivered[:] += delivered.sum(axis=(0, 2)).T
+        parts, entries = self.histogram.shape
+        by_part = by_age.T.reshape(parts, replicates // parts, -1).sum(axis=1)
+        self.histogram[:, : by_part.shape[1]] += by_part[:, :entries]
+        self.histogram[:, -1] += by_part[:, entries:].sum(axis=1)
+
 
 def counts(values: Ints, bins: int) -> Ints:
     """How often each of 0, ..., bins - 1 occurs in each row, shape ``rows x bins``; the last bin takes all beyond."""

@@ -8,8 +8,9 @@ from cases import first_fast
 
 from abs_theory import order_stats, steady_state
 from abs_theory.delays import Exponential, Gamma, HyperExponential, LogNormal, Weibull
+from abs_theory.monte_carlo.ages import AgeState
 from abs_theory.monte_carlo.by_age import AgePool
-from abs_theory.monte_carlo.conditional import AgeState, MeanRound, age_state
+from abs_theory.monte_carlo.conditional import MeanRound, age_state
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.workers import as_workers
 
