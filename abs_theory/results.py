@@ -15,10 +15,19 @@ from abs_theory.typing import Array, Law, Values
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Estimate", "SteadyState", "TrainerState"]
+__all__ = ["Estimate", "SteadyState", "TrainerState", "percent"]
 
 _VECTORS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
 QUANTILES_OF_LENGTH = 2048  # over which the share of long tasks is averaged
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share in percent, as text.
+
+    >>> percent(0.304, 1)
+    '30.4 %'
+    """
+    return f"{100 * share:.{digits}f} %"
 
 
 @dataclass(frozen=True)

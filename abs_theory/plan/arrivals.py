@@ -33,6 +33,7 @@ from scipy import stats
 from abs_theory.plan import intervals
 from abs_theory.plan.completion import Completed, complete
 from abs_theory.plan.effects import Effects, RoundTable
+from abs_theory.results import percent
 from abs_theory.traces import counted
 from abs_theory.typing import Array
 
@@ -80,6 +81,8 @@ def mean_arrivals(
     for i in np.flatnonzero(~np.isfinite(high - low) & ~unseen):
         reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(enough[i], estimates.rounds[i] + 1):.0f} needed"
     half = np.min([of.high - of.low for of in readings], axis=0) / 2
+    if completed.means is not None:
+        estimates.mean[:] = completed.means
     if completed.ratios is not None:
         estimates.stderr[:] = estimates.mean * completed.ratios.std(axis=0)
         low, high = estimates.mean * np.quantile(completed.ratios, [0.025, 0.975], axis=0)
@@ -96,14 +99,14 @@ def mean_arrivals(
     high += late + empty
     blind = float(data.end_unknown.mean())
     if blind > MOST_BLIND_CALLS:
-        reason[:] = f"{blind:.0%} of the calls were lost, and nobody knows when"
+        reason[:] = f"{percent(blind)} of the calls were lost, and nobody knows when"
     lost = completed.imputed.sum(axis=0)
     for i in np.flatnonzero(lost):
         reason[i] = f"{counted(int(lost[i]), 'round')} lost a call: at least {completed.bounds[i]:.4g} s"
     for i in np.flatnonzero((estimates.rounds < rounds) & (lost == 0)):
         missing = ~np.isfinite(arrivals[:, i])
         if unseen[i]:
-            hidden = completed.ratios is not None
+            hidden = completed.means is not None
             reason[i] = "restarts hide how late it is" if hidden else "no round saw so many arrivals"
         elif _at_least(data, missing) > estimates.mean[i]:
             rounds_lost = counted(int(missing.sum()), "round")

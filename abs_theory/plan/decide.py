@@ -21,6 +21,7 @@ from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.fleet_model import FleetModel
 from abs_theory.plan.losses import MOST_LOST, Losses, PlausibleMeans, further_rounds
 from abs_theory.plan.replayed import Played, TraceReplay
+from abs_theory.results import percent
 from abs_theory.typing import Array
 
 __all__ = [
@@ -62,10 +63,10 @@ class Gain:
     def __str__(self) -> str:
         kind = "less" if self.ratio <= 1 else "more"
         if math.isnan(self.low):
-            return f"{abs(1 - self.ratio):.1%} {kind}, interval not identified"
+            return f"{percent(abs(1 - self.ratio), 1)} {kind}, interval not identified"
         sign = 100 if self.ratio <= 1 else -100
         low, high = sorted(round(sign * (1 - end), 1) + 0.0 for end in (self.low, self.high))
-        return f"{abs(1 - self.ratio):.1%} {kind} (95 %: {low:.1f} to {high:.1f} %)"
+        return f"{percent(abs(1 - self.ratio), 1)} {kind} (95 %: {low:.1f} to {high:.1f} %)"
 
 
 @dataclass(frozen=True)
@@ -147,17 +148,22 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     alike = within_noise(rate, best, error)
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
-    if completed.ratios is not None and largest + 1 < n:
+    if completed.means is not None and largest + 1 < n:
         ceiling = float((ks / completed.bounds)[largest + 1 :].max())
     open_rates = (ks / means["at_least"].to_numpy())[on_law & (ks != k + 1)]
     most_by_law = float(open_rates.max(initial=0.0))
     gain = None
     if largest + 1 == n and blind[n - 1] <= MOST_BLIND_ROUNDS:
-        ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
         # time per gradient of k over that of n; the deviations are those of log T_(n) - log T_(k)
+        if completed.ratios is None:
+            ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
+            below, above = ratio.high[0], ratio.low[0]
+        else:
+            logs = np.log(completed.ratios)
+            below, above = np.quantile(logs[:, n - 1] - logs[:, k], [0.975, 0.025])
         log = math.log(rate[n - 1] / rate[k])
         known = k + 1 == n or (means["reason"].iloc[k] == "" and means["reason"].iloc[n - 1] == "")
-        low, high = (log - ratio.high[0], log - ratio.low[0]) if known else (math.nan, math.nan)
+        low, high = (log - below, log - above) if known else (math.nan, math.nan)
         gain = Gain(math.exp(log), math.exp(low), math.exp(high))
     return KChoice(
         k=k + 1,
@@ -172,7 +178,7 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         further_rounds=plausible.further_rounds(MOST_LOST_TO_SIMPLICITY, advised),
         against_all=gain,
         curve=pd.DataFrame({"rate": rate, "error": error, "expected_loss": of_each[0]}, index=means.index),
-        hidden=completed.ratios is not None,
+        hidden=completed.means is not None,
     )
 
 

@@ -7,12 +7,13 @@ import numpy as np
 from scipy import stats
 
 from abs_theory.plan.effects import Effects, RoundTable, effects
-from abs_theory.plan.intervals import correlation_time, level_shift
+from abs_theory.plan.intervals import FEWEST_BLOCKS, correlation_time, level_shift
+from abs_theory.results import percent
 from abs_theory.typing import Array
 
 Names = tuple[int | str, ...]
 
-__all__ = ["REGIMES", "Diagnosis", "diagnose", "slow_workers"]
+__all__ = ["REGIMES", "Diagnosis", "diagnose", "exchangeable", "few_enough", "slow_workers"]
 
 
 REGIMES = ("unequal workers", "common slowdowns", "rare stalls", "almost i.i.d.")
@@ -21,6 +22,9 @@ TAIL_SHARE = 0.05  # of the delays, from which the tail index is estimated, but 
 FEWEST_IN_TAIL = 10
 BARRIER_RANGE, BARRIER_RATIO = 0.005, 5.0  # range within rounds, and between rounds over it, that suggest a barrier
 SLOW_FACTOR = 1.2  # times the median worker, from which a worker is named as slow (a convention)
+EXCHANGEABLE = 0.01  # significance at which workers, rounds or successive delays are taken as unlike
+MOST_POOLED_DELAYS, MOST_POOLED_WORKERS = 20_000, 64  # beyond which blocks of rounds tell enough
+FEWEST_STALLS = 10  # for a test of how they are spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +70,9 @@ class Diagnosis:
     def sentences(self) -> tuple[str, ...]:
         """The diagnosis in words."""
         shares = (
-            f"Of the variance of the delays {self.worker_share:.1%} is between workers, {self.round_share:.1%} between "
-            f"rounds, {self.stall_share:.1%} due to stalls and {self.residual_share:.1%} left over."
+            f"Of the variance of the delays {percent(self.worker_share, 1)} is between workers, "
+            f"{percent(self.round_share, 1)} between rounds, {percent(self.stall_share, 1)} due to stalls and "
+            f"{percent(self.residual_share, 1)} left over."
         )
         also = [
             name
@@ -81,9 +86,9 @@ class Diagnosis:
         if not (self.within_round < BARRIER_RANGE and self.between_rounds > BARRIER_RATIO * self.within_round):
             return ()
         return (
-            f"Warning: within a round all delays are equal up to {self.within_round:.2%}, while rounds differ. Times "
-            "that are taken behind a barrier look like this: they include the wait for the slowest worker. Then the "
-            "trace does not say how long each worker takes; measure the time before the exchange of gradients.",
+            f"Warning: within a round all delays are equal up to {percent(self.within_round, 2)}, while rounds differ. "
+            "Times that are taken behind a barrier look like this: they include the wait for the slowest worker. Then "
+            "the trace does not say how long each worker takes; measure the time before the exchange of gradients.",
         )
 
     def _windows(self) -> str:
@@ -92,7 +97,9 @@ class Diagnosis:
         elif self.shifted:
             first, last = (min(self.levels, key=lambda w: sign * self.levels[w]) for sign in (1, -1))
             ratio = self.levels[last] / self.levels[first] - 1
-            levels = f"The level shifts between windows: window {last} is {ratio:.1%} slower than window {first}"
+            levels = (
+                f"The level shifts between windows: window {last} is {percent(ratio, 1)} slower than window {first}"
+            )
         else:
             levels = f"The {len(self.levels)} windows have the same mean level"
         if self.correlation_time > 1:
@@ -105,7 +112,8 @@ class Diagnosis:
     def _stalls(self) -> str:
         if not self.stalls:
             return "No stalls were seen."
-        words = f"Stalls: {self.stalls:.2%} of the delays, {self.stall_factor:.1f} times the usual length on average"
+        words = f"Stalls: {percent(self.stalls, 2)} of the delays, "
+        words += f"{self.stall_factor:.1f} times the usual length on average"
         if self.clustering > 2:
             words += f"; they hit several workers at once ({self.clustering:.1f} times the independent variance)"
         elif self.clustering == self.clustering:
@@ -225,3 +233,38 @@ def slow_workers(data: RoundTable, parts: Effects, names: Names) -> list[dict[st
         for i in order
         if known[i] and factor[i] >= SLOW_FACTOR
     ]
+
+
+def few_enough(delays: int, workers: int) -> bool:
+    """Whether so many delays are few enough to be resampled one by one; of more, blocks of rounds tell enough."""
+    return delays <= MOST_POOLED_DELAYS and workers <= MOST_POOLED_WORKERS
+
+
+def exchangeable(seconds: Array) -> bool:
+    """Whether nothing tells workers, rounds or successive delays apart in complete rounds, shape rounds x workers.
+
+    Tests of the logarithms (two-way analysis of variance, correlation of successive residuals), and of how stalls are
+    spread over workers and over rounds.
+    """
+    rounds, n = seconds.shape
+    if rounds < FEWEST_BLOCKS or n < 2:
+        return False
+    x = np.log(seconds)
+    x = x - x.mean()
+    worker, of_round = x.mean(axis=0), x.mean(axis=1)
+    residual = x - worker - of_round[:, None]
+    free = (rounds - 1) * (n - 1)
+    left = float((residual**2).sum()) / free
+    if left <= 1e-24:
+        return False
+    between = rounds * float(worker @ worker) / (n - 1), n * float(of_round @ of_round) / (rounds - 1)
+    unlike = [stats.f.sf(between[0] / left, n - 1, free), stats.f.sf(between[1] / left, rounds - 1, free)]
+    again = float((residual[1:] * residual[:-1]).sum()) / (left * free) + 1 / rounds  # its bias under independence
+    unlike.append(2 * stats.norm.sf(abs(again) * math.sqrt(free)))
+    stalled = effects(seconds).stalled
+    if stalled.sum() >= FEWEST_STALLS:
+        for axis in (0, 1):
+            count = stalled.sum(axis=axis)
+            dispersion = float(((count - count.mean()) ** 2).sum()) / (count.mean() * (1 - stalled.mean()))
+            unlike.append(stats.chi2.sf(dispersion, count.size - 1))
+    return float(min(unlike)) >= EXCHANGEABLE

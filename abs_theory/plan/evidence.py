@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from abs_theory.checks import MAX_WORKERS, check_count
 from abs_theory.plan.changes import Change, changes, windows_between
-from abs_theory.plan.completion import Completed, complete, complete_restarted, of_arrivals, resampled_ratios
+from abs_theory.plan.completion import Completed, complete, complete_restarted
 from abs_theory.plan.diagnosis import Diagnosis, diagnose
 from abs_theory.plan.effects import Effects, RoundTable, asked_per_round, effects, of_those_asked, table
 from abs_theory.plan.fleet_model import resized
@@ -96,23 +96,20 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
     Rows without a restart are fast ones, so they are no sample.  All rows count, with the time that a restarted task
     would have taken drawn from the law of Kaplan and Meier.
     """
-    late, least = complete_restarted(measured, rng)
+    restarted = complete_restarted(measured, rng)
+    late = restarted.late
     drawn = replace(measured, seconds=late[0], observed=np.ones(late[0].shape, dtype=bool))
     factors = effects(late[0])
     found = changes(drawn, factors, trace.workers, np.arange(len(late[0])))
     window = windows_between(measured.window, found)
     measured, drawn = replace(measured, window=window), replace(drawn, window=window)
     diagnosis = replace(diagnose(drawn, factors), complete=int(measured.observed.all(axis=1).sum()))
-    of_rounds, ratios = factors, resampled_ratios(measured, n, COPIES, rng)
+    completed = replace(restarted, data=measured).completed(n, factors, COPIES, rng)
+    of_rounds = factors
     if n != late.shape[2]:
-        seed = int(rng.integers(2**63))  # the same workers in both
-        late, least = (
-            np.stack([resized(fleet, factors, n, np.random.default_rng(seed))[0] for fleet in copies])
-            for copies in (late, least)
-        )
+        late = completed.copies
         of_rounds = effects(late[0])
         drawn = RoundTable(late[0], np.ones(late[0].shape, dtype=bool), window, lined_up=True, empty=measured.empty)
-    completed = of_arrivals(late, least, ratios, rng)
     if completed.open_tail:
         diagnosis = replace(diagnosis, tail_index=float("nan"))
     return Evidence(n, trace, measured, factors, diagnosis, found, late, window, drawn, of_rounds, completed)

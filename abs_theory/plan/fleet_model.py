@@ -103,15 +103,15 @@ def fleet_model(data: RoundTable, parts: Effects, diagnosis: Diagnosis, n: int) 
     return FleetModel(tuple(fits), group, mean, words)
 
 
-def resized(seconds: Array, parts: Effects, n: int, rng: np.random.Generator) -> Array:
-    """Complete rounds of ``n`` workers by resampling those of ``seconds``, shape ``RESAMPLED_FLEETS x rounds x n``.
+def resized(seconds: Array, parts: Effects, n: int, rng: np.random.Generator, copies: int = RESAMPLED_FLEETS) -> Array:
+    """Complete rounds of ``n`` workers by resampling those of ``seconds``, shape ``copies x rounds x n``.
 
     Fewer workers: a random subset in each copy.  More workers: all of them and others like them.  Such a worker has the
     speed of a worker of the trace, the factor of the round, and a residual drawn from those of that worker.
     """
     rounds, workers = seconds.shape
-    copies = np.empty((RESAMPLED_FLEETS, rounds, n))
-    for copy in copies:
+    fleets = np.empty((copies, rounds, n))
+    for copy in fleets:
         if n <= workers:
             copy[:] = seconds[:, np.sort(rng.permutation(workers)[:n])]
             continue
@@ -120,4 +120,4 @@ def resized(seconds: Array, parts: Effects, n: int, rng: np.random.Generator) ->
         others = rng.integers(rounds, size=(rounds, like.size))
         copy[:, :workers] = seconds
         copy[:, workers:] = seconds[others, like] * (parts.round[:, None] / parts.round[others])
-    return copies
+    return fleets

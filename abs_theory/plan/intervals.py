@@ -22,6 +22,7 @@ __all__ = [
     "Means",
     "block_averages",
     "correlation_time",
+    "drawn_blocks",
     "level_shift",
     "resampled_means",
     "resampled_rounds",
@@ -221,20 +222,37 @@ def block_averages(values: Array, window: Ints, rng: np.random.Generator, copies
     filled = np.where(known, values, 0.0)
     mean = filled.sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     of_rounds = np.where(known, filled / mean, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    block = row_blocks(window, _block_length(len(values), correlation_time(of_rounds, window)))
+    drawn = drawn_blocks(of_rounds, window, rng, copies)
+    if drawn is None:
+        return None
+    block, draws, few_blocks = drawn
+    sums, sizes = (
+        np.stack([np.bincount(block, x, draws.shape[1]) for x in part.T], axis=1) for part in (filled, 1.0 * known)
+    )
+    seen = draws @ sizes
+    ratio = np.where(seen > 0, draws @ sums / np.where(seen > 0, seen, 1.0), mean) / mean
+    return mean * ratio**few_blocks
+
+
+def drawn_blocks(
+    levels: Array, window: Ints, rng: np.random.Generator, copies: int
+) -> tuple[Ints, Array, float] | None:
+    """The block of each round, and how often each block is in each of ``copies`` bootstrap traces.
+
+    The length of blocks follows from the correlation of ``levels``, one per round.  Third, the power that widens ratios
+    of their means as much as few blocks ask for.  None with fewer than FEWEST_BLOCKS.
+    """
+    block = row_blocks(window, _block_length(len(levels), correlation_time(levels, window)))
     count = int(block.max()) + 1
     groups = [np.arange(count)]
-    if level_shift(of_rounds, window):
+    if level_shift(levels, window):
         groups = [np.unique(block[window == label]) for label in np.unique(window)]
     if count < FEWEST_BLOCKS or count <= len(groups):
         return None
-    sums, sizes = (np.stack([np.bincount(block, x, count) for x in part.T], axis=1) for part in (filled, 1.0 * known))
     draws = np.zeros((copies, count))
     for group in groups:
         draws[:, group] = rng.multinomial(group.size, np.full(group.size, 1 / group.size), size=copies)
-    seen = draws @ sizes
-    ratio = np.where(seen > 0, draws @ sums / np.where(seen > 0, seen, 1.0), mean) / mean
-    return mean * ratio ** math.sqrt(count / (count - len(groups)))
+    return block, draws, math.sqrt(count / (count - len(groups)))
 
 
 def _block_length(rounds: int, tau: float) -> int:

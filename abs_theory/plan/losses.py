@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from abs_theory.plan.arrivals import LONGEST_STALL
-from abs_theory.plan.effects import Mask, RoundTable, effects, of_those_asked
+from abs_theory.plan.diagnosis import exchangeable, few_enough
+from abs_theory.plan.effects import Mask, RoundTable, of_those_asked
 from abs_theory.plan.evidence import COPIES, Evidence
-from abs_theory.plan.intervals import FEWEST, FEWEST_BLOCKS, block_averages
+from abs_theory.plan.intervals import FEWEST, block_averages
 from abs_theory.typing import Array
 
-__all__ = ["MOST_LOST", "Losses", "PlausibleMeans", "exchangeable", "further_rounds"]
+__all__ = ["MOST_LOST", "Losses", "PlausibleMeans", "further_rounds"]
 
 
 MOST_LOST = 0.05  # upper loss above which the data do not carry a choice (a convention)
@@ -28,9 +29,6 @@ UPPER = 0.95  # quantile that is the upper loss
 # been seen more, and their length is log-uniform up to LONGEST_STALL usual delays.  The weaker prior of the range in
 # which choices called identified keep their error on rare stalls (python -m benchmarks losses); 0.5 is Jeffreys'.
 UNSEEN_STALLS = 0.4
-EXCHANGEABLE = 0.01  # significance at which workers, rounds or successive delays are taken as unlike
-MOST_POOLED_DELAYS, MOST_POOLED_WORKERS = 20_000, 64  # beyond which blocks of rounds tell enough
-FEWEST_STALLS = 10  # for a test of how they are spread
 TIMES_AS_LONG = 1.2 ** np.arange(1, 46)  # traces considered for the number of rounds needed
 LEAST_RATIO = 1e-3  # of a resampled mean to the mean
 STALL_ROWS, STALL_LENGTHS = 200, 8  # rounds and lengths of stalls tried for the effect of one stall
@@ -77,11 +75,10 @@ class PlausibleMeans:
         self.stalls = stall_seconds.size
         self.stall_seconds = float(stall_seconds.mean()) if self.stalls else self.usual
         self.uniform = rng.random((3, COPIES))  # for the number, the kind and the length of stalls
-        few = self.delays <= MOST_POOLED_DELAYS and n <= MOST_POOLED_WORKERS
-        if evidence.completed.ratios is not None:
-            self.mean, self.ratios = evidence.completed.arrivals.mean(axis=0), evidence.completed.ratios
+        if evidence.completed.means is not None:
+            self.mean, self.ratios = evidence.completed.means, evidence.completed.ratios
             self.stalled, self.moved = None, None
-        elif few and data.observed.all() and exchangeable(data.seconds):
+        elif few_enough(self.delays, n) and data.observed.all() and exchangeable(data.seconds):
             delays = np.sort(data.seconds, axis=None)
             self.mean, self.ratios = _of_one_sample(delays, n, rng)
             self.stalled, self.moved = None, None
@@ -148,36 +145,6 @@ def further_rounds(upper: Callable[[float], float], rounds: int) -> int:
     further = (next(enough, TIMES_AS_LONG[-1]) - 1) * rounds if math.isfinite(upper(1.0)) else rounds
     unit = 10 ** max(math.floor(math.log10(max(further, 1))) - 1, 0)
     return max(FEWEST - rounds, math.ceil(further / unit) * unit)
-
-
-def exchangeable(seconds: Array) -> bool:
-    """Whether nothing tells workers, rounds or successive delays apart in complete rounds, shape rounds x workers.
-
-    Tests of the logarithms (two-way analysis of variance, correlation of successive residuals), and of how stalls are
-    spread over workers and over rounds.
-    """
-    rounds, n = seconds.shape
-    if rounds < FEWEST_BLOCKS or n < 2:
-        return False
-    x = np.log(seconds)
-    x = x - x.mean()
-    worker, of_round = x.mean(axis=0), x.mean(axis=1)
-    residual = x - worker - of_round[:, None]
-    free = (rounds - 1) * (n - 1)
-    left = float((residual**2).sum()) / free
-    if left <= 1e-24:
-        return False
-    between = rounds * float(worker @ worker) / (n - 1), n * float(of_round @ of_round) / (rounds - 1)
-    unlike = [stats.f.sf(between[0] / left, n - 1, free), stats.f.sf(between[1] / left, rounds - 1, free)]
-    again = float((residual[1:] * residual[:-1]).sum()) / (left * free) + 1 / rounds  # its bias under independence
-    unlike.append(2 * stats.norm.sf(abs(again) * math.sqrt(free)))
-    stalled = effects(seconds).stalled
-    if stalled.sum() >= FEWEST_STALLS:
-        for axis in (0, 1):
-            count = stalled.sum(axis=axis)
-            dispersion = float(((count - count.mean()) ** 2).sum()) / (count.mean() * (1 - stalled.mean()))
-            unlike.append(stats.chi2.sf(dispersion, count.size - 1))
-    return float(min(unlike)) >= EXCHANGEABLE
 
 
 def _stalled_by_loss(data: RoundTable) -> Mask:

@@ -188,7 +188,7 @@ def _level_and_spread(data: Evidence, rng: np.random.Generator) -> tuple[Interva
 
 def _delays(data: Evidence) -> Array:
     """Delays, with those of restarted tasks as they are drawn."""
-    return data.measured.delivered if data.completed.ratios is None else data.rounds.delivered
+    return data.measured.delivered if data.completed.means is None else data.rounds.delivered
 
 
 def _of_workers(data: Evidence, names: list[str], rng: np.random.Generator) -> dict[str, Interval]:

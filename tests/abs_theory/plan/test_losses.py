@@ -12,7 +12,8 @@ from abs_theory.bounds import Constants
 from abs_theory.delays import LogNormal
 from abs_theory.plan import plan
 from abs_theory.plan.decide import choose_threshold
-from abs_theory.plan.losses import Losses, _of_one_sample, _one_stall, exchangeable, further_rounds
+from abs_theory.plan.diagnosis import exchangeable
+from abs_theory.plan.losses import Losses, _of_one_sample, _one_stall, further_rounds
 from abs_theory.plan.replayed import TraceReplay
 from benchmarks import losses as benchmark
 

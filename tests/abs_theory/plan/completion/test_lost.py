@@ -8,8 +8,9 @@ from cases import by_turns
 
 from abs_theory import traces
 from abs_theory.delays import Exponential, Uniform
-from abs_theory.plan import completion, intervals, plan
+from abs_theory.plan import intervals, plan
 from abs_theory.plan.arrivals import MOST_BLIND_CALLS, mean_arrivals
+from abs_theory.plan.completion import lost
 from abs_theory.plan.effects import effects, table
 
 
@@ -84,10 +85,10 @@ def curve_of(frame, seed=0):
 def test_a_lost_call_is_drawn_as_late_as_a_call_that_lasts_so_long():
     """Exponential delays have no memory: given up after 2 s, they last 1 s more on average; standard error .007 s."""
     given_up = np.full(20_000, 2.0)
-    drawn = completion._later(Exponential(1.0), given_up, np.random.default_rng(0))
+    drawn = lost._later(Exponential(1.0), given_up, np.random.default_rng(0))
     assert np.all(drawn >= 2)
     assert drawn.mean() == pytest.approx(3.0, abs=0.035)
-    assert np.all(completion._later(Uniform(0.0, 1.0), given_up, np.random.default_rng(0)) == 2)  # where the law ends
+    assert np.all(lost._later(Uniform(0.0, 1.0), given_up, np.random.default_rng(0)) == 2)  # where the law ends
 
 
 @pytest.fixture
