@@ -10,7 +10,7 @@ import pandas as pd
 
 from abs_theory.checks import check_nonnegative, explains_types
 from abs_theory.delays import Delay, Slowest, as_delay
-from abs_theory.results import TrainerState
+from abs_theory.results import TrainerState, percent
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Mode, Setup, modes
 from abs_theory.rollouts.names import HEADINGS
 from abs_theory.rollouts.progress import Objective, to_target
@@ -227,7 +227,7 @@ def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance, setup: Setu
     words = (
         f"{best['mode']}, with {best['slots']} slots and batches of {setup.batch} {what}. It {aim.format(own / base)} "
         f"the synchronous mode, with {tolerance.quantity} staleness {best['tolerated']:.3g} (tolerated: "
-        f"{tolerance.most:g}) and {best['longest_10']:.0%} of the fair share for the longest tenth."
+        f"{tolerance.most:g}) and {percent(best['longest_10'])} of the fair share for the longest tenth."
     )
     if "seconds_to_target" in table:
         words += (

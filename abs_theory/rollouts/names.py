@@ -34,8 +34,8 @@ HEADINGS = {
     "staleness_p99": "p99",
     "staleness_largest": "max",
     "lost_share": "lost",
-    "longest_10": "long 10%",
-    "longest_1": "long 1%",
+    "longest_10": "long 10 %",
+    "longest_1": "long 1 %",
     "seconds_to_target": "s to target",
     "method": "method",
 }

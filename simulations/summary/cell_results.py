@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import explains_types
+from abs_theory.results import percent
 from simulations.experiment import Experiment
 from simulations.record import diverged, median, to_target, with_totals
 from simulations.sweeps import Sweep, execution, label
@@ -161,7 +162,7 @@ def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
         if column in table:
             shown[column] = [_number(value) if math.isfinite(value) else _missing(value) for value in table[column]]
     if "unused" in table:
-        shown["unused"] = [f"{share:.0%}".replace("%", " %") if share == share else "" for share in table["unused"]]
+        shown["unused"] = [percent(share) if share == share else "" for share in table["unused"]]
     lines = [
         "staleness: mean, in updates; restarts: workers per update; unused: share of the computing that was not used"
     ]

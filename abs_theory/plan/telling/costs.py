@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from abs_theory.checks import check_count, explains_types, is_finite
 from abs_theory.plan.decide import STANDARD_ERRORS_95
 from abs_theory.plan.result import Plan
+from abs_theory.results import percent
 from abs_theory.traces import counted
 
 __all__ = ["Cost", "Price", "Run", "cost", "price"]
@@ -157,7 +158,7 @@ def _lines(cost: Cost) -> list[str]:
         fewer = 1 - cost.same_rounds.k / cost.now.k
         lines.append(
             f"  k = {cost.same_rounds.k}, as many rounds: {_amount(cost, cost.same_rounds)}, "
-            f"with {fewer:.0%} fewer gradients"
+            f"with {percent(fewer)} fewer gradients"
         )
     paid = f"{counted(cost.workers, 'worker')} from the first round to the last, busy or idle"
     if cost.price is not None:

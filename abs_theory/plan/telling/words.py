@@ -8,6 +8,7 @@ import pandas as pd
 from abs_theory.checks import explains_types
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
+from abs_theory.results import percent
 from abs_theory.traces import counted
 
 __all__ = [
@@ -92,7 +93,7 @@ def advice(plan: Plan) -> list[str]:
     elif choice.open_above:
         lines.append(
             f"Not identified by this trace: whether a k above {choice.largest}, {most}, "
-            f"would be better (by at most {choice.could_gain:.0%}). To find out, wait for everybody once every "
+            f"would be better (by at most {percent(choice.could_gain)}). To find out, wait for everybody once every "
             f"{plan.full_wait_every} rounds."
         )
     elif plan.full_wait_every:
@@ -124,12 +125,12 @@ def _losses(plan: Plan) -> list[str]:
     if math.isnan(plan.upper_loss):
         losses = "what it may lose is unknown: too few independent rounds"
     elif plan.upper_loss < NEGLIGIBLE_LOSS:
-        losses = f"it loses less than {NEGLIGIBLE_LOSS:.1%} against {best} (95 %)"
+        losses = f"it loses less than {percent(NEGLIGIBLE_LOSS, 1)} against {best} (95 %)"
     else:
         what = "gradients per second" if plan.objective.startswith("gradients") else "time to the target"
         losses = (
-            f"against {best} it loses {plan.expected_loss:.1%} of the {what} on average, and at most "
-            f"{plan.upper_loss:.1%} (95 %)"
+            f"against {best} it loses {percent(plan.expected_loss, 1)} of the {what} on average, and at most "
+            f"{percent(plan.upper_loss, 1)} (95 %)"
         )
     if not plan.rounds_needed:
         return [f"{losses[0].upper()}{losses[1:]}."]
@@ -146,7 +147,7 @@ def _unlike_gradients_per_second(plan: Plan) -> list[str]:
     updates = [row["objective"] / row["round_time"] for row in (mine, other)]
     return [
         f"k = {plan.choice.k} without staleness has the most gradients per second when all workers start together, but "
-        f"needs {other['objective'] / mine['objective'] - 1:.0%} more time to the target: it takes "
+        f"needs {percent(other['objective'] / mine['objective'] - 1)} more time to the target: it takes "
         f"{updates[1]:.3g} updates of {other['round_time']:.3g} s instead of {updates[0]:.3g} of "
         f"{mine['round_time']:.3g} s."
     ]
@@ -154,7 +155,8 @@ def _unlike_gradients_per_second(plan: Plan) -> list[str]:
 
 def _lost(plan: Plan) -> list[str]:
     """What lost calls leave open."""
-    more = f"; another k may then be better, by at most {plan.choice.could_gain:.0%}" if plan.choice.could_gain else ""
+    gain = plan.choice.could_gain
+    more = f"; another k may then be better, by at most {percent(gain)}" if gain else ""
     return [
         "Not identified by this trace: the choice depends on when the lost calls would have come. They are taken as "
         f"late, with delays drawn from a law{more}. To learn them, let a few rounds wait without a deadline."
@@ -183,7 +185,7 @@ def _at_least(plan: Plan) -> str:
     if not lost_later or "lost a call" in here["reason"] or not plan.objective.startswith("gradients"):
         return ""
     least = 1 - here["mean"] / plan.k / (all_["at_least"] / plan.n)
-    return f", at least {least:.1%} less by the times at which lost calls were given up" if least > 0 else ""
+    return f", at least {percent(least, 1)} less by the times at which lost calls were given up" if least > 0 else ""
 
 
 def _faster(plan: Plan) -> list[str]:
@@ -195,10 +197,10 @@ def _faster(plan: Plan) -> list[str]:
     stale = [setting.played.mean_staleness for setting in (top, mine)]
     restarts = threshold_words(top.max_staleness)
     return [
-        f"k = {top.k} with max_staleness = {restarts} would deliver {rates[0] / rates[1] - 1:.0%} more gradients per "
-        f"second ({rates[0]:.4g} instead of {rates[1]:.4g}), but they would be {stale[0]:.3g} updates old on average "
-        f"instead of {stale[1]:.3g}. Timing data alone cannot say whether that pays: describe your problem (--L, "
-        "--sigma2, --gap, --target), and the time to the target decides."
+        f"k = {top.k} with max_staleness = {restarts} would deliver {percent(rates[0] / rates[1] - 1)} more gradients "
+        f"per second ({rates[0]:.4g} instead of {rates[1]:.4g}), but they would be {stale[0]:.3g} updates old on "
+        f"average instead of {stale[1]:.3g}. Timing data alone cannot say whether that pays: describe your problem "
+        "(--L, --sigma2, --gap, --target), and the time to the target decides."
     ]
 
 
@@ -345,7 +347,7 @@ def _slow_workers(plan: Plan) -> list[str]:
         return []
     shown = [
         f"{slow['worker']} takes {slow['factor']:.2g} times as long as the median worker and is the last in "
-        f"{slow['slowest_share']:.0%} of the complete rounds"
+        f"{percent(float(slow['slowest_share']))} of the complete rounds"
         for slow in plan.slow_workers[:MOST_NAMED]
     ]
     more = len(plan.slow_workers) - len(shown)

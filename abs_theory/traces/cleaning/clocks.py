@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from abs_theory.results import percent
 from abs_theory.traces.columns import Floats, Names
 
 __all__ = ["check_clocks"]
@@ -49,6 +50,6 @@ def _refuse(share: pd.Series, workers: Names, fault: str) -> None:
     if len(wrong):
         more = f" and of {len(wrong) - 1} more workers" if len(wrong) > 1 else ""
         raise ValueError(
-            f"start and end must be read from one clock, but {wrong.iloc[0]:.0%} of the attempts of worker "
+            f"start and end must be read from one clock, but {percent(wrong.iloc[0])} of the attempts of worker "
             f"{workers[int(wrong.index[0])]}{more} {fault}: give seconds, or both times by the same clock"
         )

@@ -81,7 +81,9 @@ def test_workers_are_named_by_their_names_with_how_much_slower_they_are(tmp_path
     found = plan(traces.from_frame(frame.assign(worker=frame["worker"].map(names)), warmup=0))
     assert [slow["worker"] for slow in found.slow_workers] == ["gpu-c"]
     assert found.slow_workers[0]["factor"] == pytest.approx(20, rel=0.02)
-    sentence = "Slow workers: gpu-c takes 20 times as long as the median worker and is the last in 100% of the complete"
+    sentence = (
+        "Slow workers: gpu-c takes 20 times as long as the median worker and is the last in 100 % of the complete"
+    )
     assert sentence in str(found)
     assert "worker 3" not in str(found)
     page, data = write(found, tmp_path)
@@ -266,7 +268,8 @@ def test_the_most_gradients_per_second_are_not_chosen_and_the_first_lines_say_wh
     first = str(found).split("\n\n", maxsplit=1)[0]
     assert f"k = {top.k} with max_staleness = " in first
     assert (
-        f"{rates[0] / rates[1] - 1:.0%} more gradients per second ({rates[0]:.4g} instead of {rates[1]:.4g})" in first
+        f"{100 * (rates[0] / rates[1] - 1):.0f} % more gradients per second ({rates[0]:.4g} instead of {rates[1]:.4g})"
+        in first
     )
     stale = top.played.mean_staleness, mine.played.mean_staleness
     assert f"{stale[0]:.3g} updates old on average instead of {stale[1]:.3g}. Timing data alone" in first

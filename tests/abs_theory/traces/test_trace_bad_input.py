@@ -304,11 +304,11 @@ def test_dates_are_instants_too():
 def test_differences_across_clocks_are_refused():
     one_clock = "start and end must be read from one clock"
     with pytest.raises(
-        ValueError, match=rf"{one_clock}, but 100% of the attempts of worker 0 and of 3 more workers end be"
+        ValueError, match=rf"{one_clock}, but 100 % of the attempts of worker 0 and of 3 more workers end be"
     ):
         from_frame(timed(end_offset=-10))
     with pytest.raises(
-        ValueError, match=rf"{one_clock}, but 100% .* end after the worker's next one has started: give"
+        ValueError, match=rf"{one_clock}, but 100 % .* end after the worker's next one has started: give"
     ):
         from_frame(timed(end_offset=10))
     clocks = timed().assign(start_clock="server", end_clock=["worker"] * 5 + ["server"] * 115)
@@ -433,6 +433,16 @@ def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
         trace = read(path)
         assert "the last line is cut short: left out" in told(trace)
         assert trace.attempts["observed"].sum() == 79
+
+
+def test_lines_with_too_many_fields_are_named_as_an_editor_shows_them(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("round,worker,seconds\n0,0,1.0\n\n\n0,1,1.0,5\n1,0,1\n1,1,1\n")
+    with pytest.raises(ValueError, match="as many fields in every line as in the first: line 5 has 4, not 3"):
+        read(path)
+    path.write_text('round,worker,seconds\n0,0,1.0\n\n0,1,1.0\n1,0,1\n1,1,"1\n')
+    with pytest.raises(ValueError, match="a quote in line 6 is not closed"):
+        read(path)
 
 
 def test_files_that_are_not_there(tmp_path):

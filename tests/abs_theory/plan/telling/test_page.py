@@ -109,5 +109,5 @@ def test_a_saving_that_is_not_identified_is_bounded_by_the_times_given_up():
     curve.loc[3, "mean"], curve.loc[4, "at_least"] = 1.5, 8.0
     curve.loc[4, "reason"] = "5 rounds lost a call: at least 8 s"
     text = " ".join(advice(replace(answer, savings=None, curve=curve)))
-    assert "compared with waiting for everybody: not identified, at least 75.0% less by the times at which" in text
+    assert "compared with waiting for everybody: not identified, at least 75.0 % less by the times at which" in text
     assert "given up (k = 4: 5 rounds lost a call: at least 8 s)." in text
