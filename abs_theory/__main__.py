@@ -29,6 +29,7 @@ from abs_theory.command_line import (
     option,
     option_of,
     run_app,
+    table_text,
     working_on,
     wrapped,
 )
@@ -116,9 +117,9 @@ def round_time(
         with replacing(picture) as file:
             _draw(table, n, max_staleness).savefig(file, format=picture.suffix[1:].lower())
         written.append(picture)
-    print(f"n = {n}, max_staleness {max_staleness}; per round, in seconds", end="; ")
-    print("error: half-width of round_time; share: of worker time")
-    print(table.to_string(index=False, float_format="{:.4g}".format))
+    words = f"n = {n}, max_staleness {max_staleness}; per round, in seconds; error: half-width of round_time; "
+    print(wrapped(f"{words}share: of worker time"))
+    print(table_text(table, "{:.4g}"))
     print(*written, sep="\n", end="\n" if written else "")
 
 
@@ -170,13 +171,13 @@ def _goal(target: float | None, time_budget: float | None, objective: str, model
     from abs_theory.checks import check_positive
 
     if target is not None and time_budget is None:
-        check_positive("target", target)
+        check_positive("--target", target)
         return Target(target, objective, model=model)
     if time_budget is None or target is not None:
-        raise ValueError("give target (a mean squared gradient norm) or time_budget (seconds), one of the two")
+        raise ValueError("give --target (a mean squared gradient norm) or --time-budget (seconds), one of the two")
     if objective != Target.objective:
-        raise ValueError(f'objective "{objective}" is for a target: give target, not time_budget')
-    check_positive("time_budget", time_budget)
+        raise ValueError(f'objective "{objective}" is for a target: give --target, not --time-budget')
+    check_positive("--time-budget", time_budget)
     return Budget(time_budget, model=model)
 
 
@@ -184,15 +185,13 @@ def _print_choice(choice: "choose.Choice") -> None:
     import numpy as np
 
     print(wrapped(str(choice)))
-    print(f"\nAlternatives (ratio: of {choice.minimised}, to this choice; error: half-width of round_time, in seconds)")
+    words = f"Alternatives (ratio: of {choice.minimised}, to this choice; error: half-width of round_time, in seconds)"
+    print(f"\n{wrapped(words)}")
     compared = choice.alternatives().rename(columns={"round_time_error": "error"})
     columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "error", "updates", "seconds", "messages"]
     compared["updates"] = np.ceil(compared["updates"])  # rounded as in the words above
-    print(
-        _readable(compared[[*columns, "gradient_norm2"]]).to_string(
-            float_format="{:.4g}".format, formatters={"updates": "{:.0f}".format}
-        )
-    )
+    shown, formats = _readable(compared[[*columns, "gradient_norm2"]]), {"updates": "{:.0f}".format}
+    print(table_text(shown, "{:.4g}", index=True, formats=formats))
 
 
 def _print_timetable(table: "choose.Timetable") -> None:
@@ -200,7 +199,7 @@ def _print_timetable(table: "choose.Timetable") -> None:
         {table.seconds:.4g} s, {table.messages:.4g} messages;
         mean squared gradient norm over time {table.gradient_norm2:.4g}"""
     print(f"\n{wrapped(one_line(words))}")
-    print(_readable(table.stairs).to_string(index=False, float_format="{:.4g}".format))
+    print(table_text(_readable(table.stairs), "{:.4g}"))
 
 
 def _readable(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from errno import ENOSPC
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 import typer
 from typer.core import TyperCommand
@@ -25,14 +25,18 @@ from typer.models import OptionInfo
 
 from abs_theory import __version__
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 __all__ = [
     "INTERRUPTED", "Command", "Interrupted", "all_or_none", "check_file", "check_folder", "column_roles", "complaint",
-    "new_app", "one_line", "option", "option_of", "printable", "run_app", "warn", "working_on", "wrapped",
+    "new_app", "one_line", "option", "option_of", "printable", "run_app", "table_text", "warn", "working_on", "wrapped",
 ]  # fmt: skip
 
 CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE
 INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells set it
 QUIET_SECONDS = 2.0  # a command that takes longer says that it is working
+NARROW = 80  # characters of a line where there is no terminal
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
 LONG_WORD, LONGEST_START = re.compile(r"\S{500,}"), 60  # longer than most paths; what is shown of such a word
@@ -292,6 +296,34 @@ def wrapped(text: str) -> str:
         wrapper.subsequent_indent = line[: len(line) - len(line.lstrip())]
         lines.append(wrapper.fill(line))
     return "\n".join(lines)
+
+
+def table_text(
+    table: "DataFrame",
+    float_format: str,
+    index: bool = False,
+    missing: str = "-",
+    formats: "Mapping[str, Callable[[float], str]] | None" = None,
+) -> str:
+    """``table`` as text.  If it is wider than the terminal: several tables, each with the first column.
+
+    With ``index``, each has the index instead.  Numbers are written by ``float_format``, as "{:.4g}", or by that of
+    their column in ``formats``; ``missing`` stands for NaN.
+    """
+    width = shutil.get_terminal_size((NARROW, 24)).columns
+    first = [] if index else [0]
+    left = list(range(len(first), table.shape[1]))
+    texts = []
+    while left or not texts:
+        for count in range(max(len(left), 1), 0, -1):
+            text = table.iloc[:, first + left[:count]].to_string(
+                index=index, float_format=float_format.format, na_rep=missing, formatters=formats
+            )
+            if max(map(len, text.splitlines())) <= width:
+                break
+        texts.append(text)
+        left = left[count:]
+    return "\n\n".join(texts)
 
 
 def complaint(problem: Exception) -> str:

@@ -210,7 +210,7 @@ def timetable(
     compared = candidates.rounds(delay, n, cells, (None, search.message_seconds), method, rng)
     first = compared.seconds_to(np.ones(compared.k.size)).min()
     if isinstance(goal, Budget) and goal.seconds < first:
-        raise ValueError(f"time_budget must leave time for one update, {first:.4g} s at least, got {goal.seconds:g}")
+        raise ValueError(_too_short(goal, first))
     steps = [step for step in search.steps() if step]
     path = _descent(descent, constants)
     table = best_timetable(constants, compared, goal, path, steps or None)
@@ -253,19 +253,22 @@ def _checked(delay: Laws, n: int, constants: object, goal: object, search: objec
     return workers
 
 
+def _too_short(budget: Budget, first_update: float) -> str:
+    return f"a budget must leave time for one update, {first_update:.4g} s at least, got {budget.seconds:g} s"
+
+
 def _nothing_works(curve: pd.DataFrame, constants: Constants, n: int, goal: Goal) -> str:
     """Why no candidate has a finite objective, and what to do."""
     if np.isinf(curve["round_time"]).all() and goal.minimised != "messages":
         return "every round lasts infinitely long on average: these delays have no mean; try a smaller k or a threshold"
     if isinstance(goal, Budget) and (curve["first_update"] > goal.seconds).all():
-        shortest = curve["first_update"].min()
-        return f"time_budget must leave time for one update, {shortest:.4g} s at least, got {goal.seconds:g}"
+        return _too_short(goal, curve["first_update"].min())
     k, tau, largest = (curve[name].to_numpy() for name in ("k", "mean_staleness", "largest_staleness"))
     terms = candidates.tradeoff(constants, k, n, tau, largest, goal)
     if isinstance(goal, Target) and curve["step_size"].notna().any():  # given, and too long for the target
         longest = 2 * goal.error / (terms.noise + np.sqrt(terms.noise**2 + 4 * terms.drift * goal.error))
         return (
-            f"target={goal.error:g} is below the noise floor of every candidate at this step_size; it must be below "
-            f"{longest.max():.4g}, and well below to get there soon"
+            f"a target of {goal.error:g} is below the noise floor of every candidate at this step_size; the step must "
+            f"be below {longest.max():.4g}, and well below to get there soon"
         )
     return f"step_size must be at most {np.max(terms.limit):.6g} for the model to cover any of these candidates"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from abs_theory.bounds import Constants
 from abs_theory.choose import Target
-from abs_theory.command_line import all_or_none, check_file, column_roles, option, option_of, wrapped
+from abs_theory.command_line import all_or_none, check_file, column_roles, option, option_of, table_text, wrapped
 from abs_theory.rollouts.names import HEADINGS
 
 if TYPE_CHECKING:
@@ -105,4 +105,4 @@ def readable(comparison: "Comparison") -> str:
         left_out.add("tokens_per_second")
     table = comparison.readable().drop(columns=left_out)
     table = table.rename(columns=HEADINGS).replace({"max": {float("inf"): "none"}})
-    return table.to_string(index=False, float_format="{:.3g}".format, na_rep="-")
+    return table_text(table, "{:.3g}")

@@ -19,7 +19,10 @@ BATCHES = 10  # of successive rounds of a replicate, whose means are taken as in
 FEWEST_ROUNDS = 5  # of a batch
 ROUND_TIME = "round time (s)"
 TOO_FEW = "There are too few rounds for a comparison."
-ERROR = "The error is the 95 % half-width of the live mean, from the means of batches of rounds."
+ERROR = (
+    "The difference is live - simulated; the error is the 95 % half-width of the live mean, from the means of batches "
+    "of rounds."
+)
 
 
 def round_times(rounds: pd.DataFrame) -> pd.Series:
@@ -114,7 +117,8 @@ def events(replicates: Sequence[int], measured: Sequence[Measured]) -> list[str]
 
 def text(table: pd.DataFrame, costs: pd.DataFrame, lines: Sequence[str], runs: int) -> str:
     """The report in plain text: the comparison, the overheads, the events."""
-    shown = table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
+    narrow = table.rename(columns={"live - simulated": "difference"})  # live - simulated, on 80 columns
+    shown = narrow.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
     shown = TOO_FEW if table.empty else f"{shown}\n{ERROR}"
     measured = [
         f"  {words:<56} {median:8.3f} {most:8.3f}" for words, median, most in costs.itertuples(index=False, name=None)

@@ -16,7 +16,7 @@ from abs_theory import __main__ as command
 from abs_theory import choose, order_stats, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.choose import Budget, Search, Target
-from abs_theory.command_line import complaint
+from abs_theory.command_line import complaint, table_text
 from abs_theory.delays import Deterministic, Exponential, Gamma, HyperExponential, LogNormal
 
 CONSTANTS = ["--L", "1", "--sigma2", "5", "--gap", "10"]
@@ -25,6 +25,7 @@ CONSTANTS = ["--L", "1", "--sigma2", "5", "--gap", "10"]
 @pytest.fixture
 def run(monkeypatch, capsys):
     """The command with these arguments, in this process: status, what it printed, what it complained."""
+    monkeypatch.setenv("COLUMNS", "120")  # for tables in one piece
 
     def call(*arguments):
         return ended(monkeypatch, capsys, command.run, "abs_theory", *arguments)
@@ -33,13 +34,31 @@ def run(monkeypatch, capsys):
 
 
 def table_in(text):
-    """The table of ``text``, whose first line is not part of it."""
-    return pd.read_csv(io.StringIO(text.split("\n", 1)[1]), sep=r"\s+")
+    """The table of ``text``, below its first lines: it begins with a column k."""
+    return pd.read_csv(io.StringIO(text[re.search("^ *k ", text, re.MULTILINE).start() :].split("\n\n")[0]), sep=r"\s+")
 
 
 def words(text):
     """``text`` without its line breaks."""
     return " ".join(text.split())
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_tables_fit_the_terminal(monkeypatch):
+    table = pd.DataFrame({name: [1.5, 22.5] for name in ("k", "round_time", "mean_staleness", "messages")})
+    monkeypatch.setenv("COLUMNS", "80")
+    assert len(table_text(table, "{:.1f}").splitlines()) == 3
+    monkeypatch.setenv("COLUMNS", "30")
+    parts = table_text(table, "{:.1f}").split("\n\n")
+    assert [part.split()[:2] for part in parts] == [["k", "round_time"], ["k", "mean_staleness"]]
+    assert all(len(line) <= 30 for part in parts for line in part.splitlines())
+    parts = table_text(table.set_index("k"), "{:.1f}", index=True).split("\n\n")
+    assert len(parts) == 2
+    assert all("22.5" in part for part in parts)
+    monkeypatch.setenv("COLUMNS", "3")
+    assert len(table_text(table, "{:.1f}").split("\n\n")) == 3, "a column is not broken"
 
 
 # ---------------------------------------------------------------- round-time
@@ -53,7 +72,7 @@ def test_round_time_prints_the_steady_state(run, tmp_path):
     )  # fmt: skip
     assert (status, err) == (0, "")
     state = steady_state.abs_sgd(Gamma(4.0, 0.25), np.arange(1, 7), 6, 3)
-    assert out.splitlines()[0].endswith("in seconds; error: half-width of round_time; share: of worker time")
+    assert "in seconds; error: half-width of round_time; share: of worker time" in words(out)
     for table in (table_in(out.rsplit("\n", 3)[0]), pd.read_csv(csv)):
         assert table["k"].tolist() == [1, 2, 3, 4, 5, 6]
         assert table["method"].tolist() == state.method.tolist()
@@ -206,10 +225,10 @@ def test_an_endless_threshold_is_none(run):
             "--picture must end in .*, got a.xyz",
         ),
         (["round-time", "--delay", "pareto:minimum=1,index=.9", "-n", 3], "give a max_staleness"),
-        (["choose", "--delay", "exponential:mean=1", "-n", 3, *CONSTANTS], "give target .* or time_budget"),
+        (["choose", "--delay", "exponential:mean=1", "-n", 3, *CONSTANTS], "give --target .* or --time-budget"),
         (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1], "Missing option"),
         (["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", -1, *CONSTANTS], "target must be"),
-        (["choose", "--delay", "exponential:mean=1", "-n", 3, "--time-budget", 0, *CONSTANTS], "time_budget must be"),
+        (["choose", "--delay", "exponential:mean=1", "-n", 3, "--time-budget", 0, *CONSTANTS], "--time-budget must be"),
         (
             ["choose", "--delay", "exponential:mean=1", "-n", 3, "--target", 1, *CONSTANTS, "--step-size", 9],
             "at most 1",

@@ -330,7 +330,11 @@ def test_it_reads_well():
         (lambda: Target(1.0), {"max_staleness": "all"}, "max_staleness must be"),
         (lambda: Target(1.0), {"step_size": 0.0}, "step_size must be"),
         (lambda: Target(1.0), {"step_size": 2.0}, "step_size must be at most 0.5 for the model"),
-        (lambda: Target(0.01), {"step_size": 0.5}, "target=0.01 is below the noise floor .* must be below 0.01333"),
+        (
+            lambda: Target(0.01),
+            {"step_size": 0.5},
+            "a target of 0.01 is below the noise floor .* the step must be below 0.01333",
+        ),
         (lambda: Target(1.0), {"round_time": [1.0, 2.0]}, "round_time must be a function of k, or n=8"),
         (lambda: Target(1.0), {"round_time": lambda k: -1.0}, "round_time must be"),
         (lambda: Target(1.0), {"message_seconds": -1.0}, "message_seconds must be"),
@@ -339,7 +343,7 @@ def test_it_reads_well():
         (lambda: Target(1.0, model="bound", gamma=0.5), {}, "give max_staleness=None with it"),
         (lambda: Target(1.0, model="bound", gamma=1.5), {"max_staleness": None}, "gamma"),
         (lambda: Target(1.0), {"method": "guess"}, "method must be one of"),
-        (lambda: Budget(1e-3), {}, "time_budget must leave time for one update, 0.286"),
+        (lambda: Budget(1e-3), {}, "a budget must leave time for one update, 0.286"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
