@@ -1,6 +1,9 @@
 """Lengths of answers in tokens: from a training log, or from a law as text."""
 
+import csv
+import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pandas as pd
 from abs_theory.checks import check_input_file, explains_types, instead
 from abs_theory.delays import Delay, Empirical, Slowest
 from abs_theory.delays.text import delay_law
-from abs_theory.files import open_input
+from abs_theory.files import last_line, open_input
 from abs_theory.rollouts.names import ROLES
 from abs_theory.traces import UNITS, base_of, read_table
 from abs_theory.typing import Array, Ints
@@ -87,12 +90,29 @@ def _table(path: Path) -> pd.DataFrame:
     except ValueError as problem:
         raise ValueError(f"{path.name} must hold a table, and does not: {problem}") from None
     _check_size(table, path)
+    cut, note = last_line(path, table.shape[1], lambda line: next(csv.reader([line]), []))
+    if note and len(table) > 1:
+        table = table.iloc[: len(table) - cut]
+        table.attrs["notes"] = [note]
+    table.attrs["path"] = path
     return table.set_axis(pd.RangeIndex(first, len(table) + first, name="line"))
 
 
 def _csv(path: Path, **options: Any) -> pd.DataFrame:
     with open_input(path) as file:
         return pd.read_csv(file, nrows=MOST_ANSWERS + 1, **options)
+
+
+def _line_number(path: Path, number: int) -> int:
+    """The line that an editor shows for the line with this number, where blank lines do not count."""
+    with open_input(path) as file, io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="") as text:
+        lines = csv.reader(text)
+        with suppress(csv.Error):
+            for fields in lines:
+                number -= len(fields) > 1 or bool(fields and fields[0].strip())
+                if not number:
+                    break
+        return lines.line_num
 
 
 def _check_size(table: pd.DataFrame, path: Path) -> None:
@@ -172,7 +192,10 @@ def _positive(table: pd.DataFrame, column: str, name: str) -> Array:
         cell = table[column].iloc[bad[0]]
         shown = "an empty cell" if pd.isna(cell) else repr(cell) if isinstance(cell, str) else str(cell)
         more = f" (there are {bad.size} such cells)" if bad.size > 1 else ""
-        place = f"{table.index.name} {table.index[bad[0]]}"
+        number = table.index.to_numpy()[bad[0]]
+        if table.index.name == "line":
+            number = _line_number(table.attrs["path"], int(number))
+        place = f"{table.index.name} {number}"
         raise ValueError(
             f"the column {column} of {name} must have finite numbers > 0 only, {place} has {shown}{more}: correct or "
             "leave out such rows"

@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import io
 import json
 import re
 import warnings
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from abs_theory.files import check_unpacked
+from abs_theory.files import check_unpacked, last_line
 from abs_theory.traces.columns import one_line
 from abs_theory.traces.files import UTF16, Loaded, Source
 
@@ -32,6 +31,8 @@ CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r"))  # no text has them
 CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
 SPACES = r"\s+"  # between columns that are aligned by spaces
 EXACT = 2.0**53  # beyond, a float does not hold every whole number
+FIELDS_IN_LINE = re.compile(r"Error tokenizing data\. C error: Expected (\d+) fields in line (\d+), saw (\d+)")
+UNCLOSED = re.compile(r"Error tokenizing data\. C error: EOF inside string starting at row (\d+)")
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -118,7 +119,7 @@ def read_csv(source: Source) -> Loaded:
     dress = _dress(source.head)
     _check_header(dress.names)
     names = [*dress.names, "trailing separators"] if dress.trailing else dress.names
-    options = {
+    options: dict[str, Any] = {
         "sep": dress.separator,
         "encoding": dress.encoding,
         "header": None,
@@ -146,9 +147,13 @@ def read_csv(source: Source) -> Loaded:
         frame = frame.assign(**{name: texts[name] for name in mixed})
     if dress.trailing:
         frame = frame.drop(columns=names[-1:])
-    if not frame.empty and not source.zipped and not _ends_with_newline(source) and frame.iloc[-1:, -1].isna().all():
-        frame = frame.iloc[:-1]
-        report.append("the last line is cut short: left out")
+    few_words = names[-1].lower() in CATEGORIES
+    cut, note = last_line(
+        source.path, len(names), lambda line: _fields(line, dress.separator), options["encoding"], few_words
+    )
+    if not frame.empty and note:
+        frame = frame.iloc[: len(frame) - cut]
+        report.append(note)
     decimal = "." if dress.separator == "," else None
     return Loaded(frame, None, tuple(report), decimal)
 
@@ -160,7 +165,9 @@ def _parsed(source: Source, options: dict[str, object]) -> pd.DataFrame:
         try:
             return pd.read_csv(file, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
         except (pd.errors.ParserError, pd.errors.ParserWarning) as problem:
-            raise ValueError(f"there must be as many fields in every line as in the first: {problem}") from None
+            words = FIELDS_IN_LINE.sub(r"line \2 has \3, not \1", str(problem))
+            words = UNCLOSED.sub(lambda match: f"a quote in line {int(match[1]) + 1} is not closed", words)
+            raise ValueError(f"there must be as many fields in every line as in the first: {words}") from None
         except OverflowError as problem:
             raise ValueError(f"a number is too large: {problem}") from None
 
@@ -274,12 +281,6 @@ def _check_header(names: list[str]) -> None:
     values = pd.to_numeric(pd.Series(names), errors="coerce")
     if values.notna().all() and (values % 1 != 0).any():
         raise ValueError(f"the first line must name the columns, got numbers: {', '.join(names[:4])}")
-
-
-def _ends_with_newline(source: Source) -> bool:
-    with source.path.open("rb") as file:
-        file.seek(-1, io.SEEK_END)
-        return file.read(1) in b"\r\n\0"
 
 
 def read_json(source: Source) -> Loaded:

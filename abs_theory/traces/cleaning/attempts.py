@@ -77,7 +77,8 @@ def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:
     wrong = text | (known & ((values != np.floor(values)) | (np.abs(values) > 2**53)))
     if wrong.any():
         example, rows = frame["round"].to_numpy()[wrong][0], counted(int(wrong.sum()), "row")
-        raise ValueError(f"round must be a whole number below 2**53, got {example!r} in {rows}")
+        shown = repr(example) if isinstance(example, str) else example
+        raise ValueError(f"round must be a whole number below 2**53, got {shown} in {rows}")
     nameless = frame["worker"].isna().to_numpy()
     left_out = ~known | nameless
     if left_out.any():

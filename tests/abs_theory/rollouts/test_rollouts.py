@@ -104,6 +104,8 @@ def test_columns_that_are_not_clear_are_asked_for(tmp_path, text, columns, messa
         ("tokens,weight\n1,0\n", "the column weight"),
         ("dataset,tokens\nx,1\ny,2\n", "has 2 datasets"),
         ("tokens,seconds\n1,nan\n", "the column seconds of log.csv .* line 2 has an empty cell"),
+        ("id,tokens\n0,10\n\n \n1,abc\n2,5\n", "line 5 has 'abc'"),  # as an editor counts
+        ("10\n\n20\nabc\n5\n", "line 4 has 'abc'"),
     ],
 )
 def test_bad_lengths_are_refused(tmp_path, text, message):
@@ -124,6 +126,13 @@ def test_bad_json_is_refused_with_its_line(tmp_path, text, message):
     (tmp_path / "log.jsonl").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_lengths(str(tmp_path / "log.jsonl"))
+
+
+def test_a_last_line_of_csv_that_is_cut_short_is_left_out(tmp_path):
+    (tmp_path / "log.csv").write_text("id,tokens\n0,5\n1,7\n2")
+    lengths = read_lengths(str(tmp_path / "log.csv"))
+    assert lengths.law.mean == 6
+    assert lengths.words == "2 lengths of log.csv (the last line is cut short: left out)"
 
 
 def test_a_last_line_of_json_that_is_cut_short_is_left_out(tmp_path):
