@@ -20,8 +20,8 @@ FEWEST_ROUNDS = 5  # of a batch
 ROUND_TIME = "round time (s)"
 TOO_FEW = "There are too few rounds for a comparison."
 ERROR = (
-    "The difference is live - simulated; the error is the 95 % half-width of the live mean, from the means of batches "
-    "of rounds."
+    "The error is the 95 % half-width of the live mean, from the means of batches of rounds; the difference is live - "
+    "simulated."
 )
 
 
