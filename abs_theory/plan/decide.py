@@ -17,6 +17,7 @@ from abs_theory import choose
 from abs_theory.bounds import Constants
 from abs_theory.choose import Candidates, Target, candidates
 from abs_theory.plan import intervals
+from abs_theory.plan.completion import MOST_MOVED
 from abs_theory.plan.evidence import Evidence
 from abs_theory.plan.fleet_model import FleetModel
 from abs_theory.plan.losses import MOST_LOST, Losses, PlausibleMeans, further_rounds
@@ -244,6 +245,8 @@ class Setting:
     expected_loss: float = math.nan  #: share of the time to the target lost to the best candidate, expected
     upper_loss: float = math.nan  #: what the loss does not exceed with probability 0.95
     further_rounds: int = 0  #: about how many rounds more until the upper loss is at most 5 %
+    hidden: int = 0  #: candidates left out because restarts hide how long their rounds last
+    could_gain: float = 0.0  #: upper bound of the share of the time to the target that one of these could save
 
     def row(self, k: int, max_staleness: float) -> "pd.Series[float]":
         """The row of ``tried`` of a candidate."""
@@ -281,13 +284,16 @@ def soonest(
     plausible: PlausibleMeans,
     beside: int,
     rng: np.random.Generator,
+    ended: TraceReplay | None = None,
 ) -> Setting:
     """The k and ``max_staleness`` that reach ``target`` first: proposed by the model, decided by the replayed trace.
 
     Candidates are a coarse grid, the best of ``choose.best`` under the fitted laws, and the k ``beside`` them without
     staleness.  The updates to the target are those expected near a quadratic at the replayed staleness; the seconds are
     those of the replayed rounds.  Losses come from bootstrap traces, with the stalls not seen that ``plausible`` adds.
-    Raises ValueError as ``choose.best`` does.
+    If restarts hide how long slow tasks take, ``ended`` replays tasks that end as soon as they may; settings whose
+    rounds then last less by more than MOST_MOVED are not identified, and ``Setting.could_gain`` bounds what they save.
+    Raises ValueError as ``choose.best`` does, or if no setting is identified.
     """
     n = replay.n
     ks = np.unique(np.geomspace(1, n, FREE_K_VALUES).round().astype(int)).tolist()
@@ -297,8 +303,21 @@ def soonest(
     objective = times_to_target(cells, played, constants, target)
     if not np.isfinite(objective).any():
         raise ValueError(f"no k and max_staleness reaches target={target:g} with these constants")
-    reached = [i for i, value in enumerate(objective) if math.isfinite(value)]
-    cells, played, objective = [cells[i] for i in reached], [played[i] for i in reached], objective[reached]
+    hidden = np.zeros(len(cells), dtype=bool)
+    soonest_hidden = math.inf
+    if ended is not None:
+        least = [ended.play(*cell) for cell in cells]
+        moved = [run.round_time / bound.round_time - 1 for run, bound in zip(played, least, strict=True)]
+        hidden = np.array(moved) > MOST_MOVED
+        soonest_hidden = times_to_target(cells, least, constants, target)[hidden].min(initial=math.inf)
+    identified = np.isfinite(objective) & ~hidden
+    if not identified.any():
+        raise ValueError(
+            f"restarts hide the round times of every setting that reaches target={target:g}: trace rounds without "
+            "max_staleness, or plan for gradients per second"
+        )
+    places = np.flatnonzero(identified)
+    cells, played, objective = [cells[i] for i in places], [played[i] for i in places], objective[places]
 
     def losses(times: float = 1.0) -> Losses:
         seconds = np.stack([(run.resampled / run.round_time) ** (1 / math.sqrt(times)) for run in played], axis=1)
@@ -313,6 +332,8 @@ def soonest(
         expected_loss=float(now.expected[at]),
         upper_loss=float(now.upper[at]),
         further_rounds=further_rounds(lambda times: float(losses(times).upper[at]), replay.rounds),
+        hidden=int(np.count_nonzero(hidden)),
+        could_gain=max(0.0, 1 - soonest_hidden / float(objective[at])),
     )
 
 
@@ -390,8 +411,10 @@ def gain(played: Played, gradients: int, other: Played, others: int) -> Gain:
     return Gain(math.exp(log), math.exp(log - half), math.exp(log + half))
 
 
-def gain_to_target(replay: TraceReplay, setting: Setting) -> Gain:
-    """Time to the target of ``setting``, one of ``soonest``, over that of waiting for everybody."""
+def gain_to_target(replay: TraceReplay, setting: Setting) -> Gain | None:
+    """Time to the target of ``setting``, one of ``soonest``, over that of waiting for everybody; None: unknown."""
+    if not ((setting.tried["k"] == replay.n) & (setting.tried["max_staleness"] == 0)).any():
+        return None
 
     def updates(k: int, threshold: float) -> float:
         row = setting.row(k, threshold)

@@ -67,24 +67,20 @@ def plan(
     evidence = gather(trace, n, rng)
     choice, plausible, means = _choose_k(evidence, seed, rng)
     model = _model(evidence)
-    replay = _replay(evidence, rng)
+    replay, ended = _replays(evidence, rng)
     if constants is not None and target is not None:
         if model is None:
             raise ValueError("the time to a target takes a law for every worker, and one has not delivered twice")
-        if replay is None and evidence.completed.open_tail:
-            raise ValueError(
-                "the time to a target takes tasks that were not restarted: restarts hide how long slow tasks take; "
-                "trace rounds without max_staleness, or plan for gradients per second"
-            )
         if replay is None:
             raise ValueError(
                 f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
                 f"got {evidence.diagnosis.complete}"
             )
-        setting: Setting | None = decide.soonest(replay, model, constants, target, plausible, choice.k, rng)
+        setting: Setting | None = decide.soonest(replay, model, constants, target, plausible, choice.k, rng, ended)
         objective = f"seconds to a mean squared gradient norm of {target:g}"
         savings: Gain | None = decide.gain_to_target(replay, setting)
     else:
+        replay = None if evidence.completed.open_tail else replay
         setting = None if replay is None else decide.choose_threshold(replay, choice.k)
         objective = "gradients per second, k / E[T_(k)]"
         savings = choice.against_all
@@ -102,7 +98,7 @@ def plan(
         rounds_needed=judged.further_rounds,
         objective=objective,
         savings=savings,
-        restart_savings=_restart_savings(replay, setting),
+        restart_savings=_restart_savings(replay, setting) if ended is None or k <= choice.largest else None,
         predicted=_predicted(model, k, evidence.n, threshold),
         replayed=math.nan if setting is None else setting.played.round_time,
         full_wait_every=full_wait_every(choice.largest, evidence.n, len(evidence.measured.seconds)),
@@ -164,11 +160,18 @@ def _model(evidence: Evidence) -> FleetModel | None:
         return None
 
 
-def _replay(evidence: Evidence, rng: np.random.Generator) -> TraceReplay | None:
-    """The complete rounds, to be played again; None if there are too few."""
-    if evidence.fleets.shape[1] < FEWEST or evidence.completed.open_tail:
-        return None
-    return TraceReplay(evidence.fleets, evidence.fleet_window, rng)
+def _replays(evidence: Evidence, rng: np.random.Generator) -> tuple[TraceReplay | None, TraceReplay | None]:
+    """The complete rounds, to be played again; None if there are too few.
+
+    Second, if restarts hide how long slow tasks take: the same, where those tasks end as soon as they may.
+    """
+    completed = evidence.completed
+    if evidence.fleets.shape[1] < FEWEST:
+        return None, None
+    replay = TraceReplay(evidence.fleets, evidence.fleet_window, rng, resampled=completed.resampled)
+    if not completed.open_tail or completed.ended is None:
+        return replay, None
+    return replay, TraceReplay(completed.ended, evidence.fleet_window, rng, copies=0)
 
 
 def _restart_savings(replay: TraceReplay | None, setting: Setting | None) -> Gain | None:

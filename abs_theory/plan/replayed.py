@@ -47,12 +47,19 @@ class TraceReplay:
 
     ``seconds`` has the shape ``rounds x workers``, or ``fleets x rounds x workers`` for several fleets of like workers,
     which are averaged.  ``window`` is the window of each round.  The error comes from ``copies`` bootstrap traces,
-    made of blocks of rounds within windows.
+    made of blocks of rounds within windows, or from those ``resampled``, shape ``copies x rounds x workers``.
     Cost for each setting: min(rounds n / k, MOST_ROUNDS) rounds of O(n (STARTS + copies)), or O(rounds (n + copies)) if
     all start together.
     """
 
-    def __init__(self, seconds: Array, window: NDArray[np.int64], rng: np.random.Generator, copies: int = 32) -> None:
+    def __init__(
+        self,
+        seconds: Array,
+        window: NDArray[np.int64],
+        rng: np.random.Generator,
+        copies: int = 32,
+        resampled: Array | None = None,
+    ) -> None:
         check_rng(rng)
         fleets = checked_array("seconds", seconds, positive=True)
         fleets = fleets[None] if fleets.ndim == 2 else fleets
@@ -61,8 +68,13 @@ class TraceReplay:
             raise ValueError(f"the number of fleets must divide {STARTS}, got {count}")
         starts = np.linspace(0, self.rounds, STARTS, endpoint=False).astype(np.int64)
         turned = (np.arange(self.rounds) + starts[:, None]) % self.rounds
-        rows = np.concatenate([turned, resampled_rounds(fleets.mean(axis=(0, 2)), window, rng, copies)])
-        fleet = np.arange(len(rows)) % count  # played by each replicate
+        if resampled is None:
+            rows = np.concatenate([turned, resampled_rounds(fleets.mean(axis=(0, 2)), window, rng, copies)])
+            fleet = np.arange(len(rows)) % count  # played by each replicate
+        else:
+            rows = np.concatenate([turned, np.tile(np.arange(self.rounds), (len(resampled), 1))])
+            fleet = np.concatenate([np.arange(STARTS) % count, count + np.arange(len(resampled))])
+            fleets = np.concatenate([fleets, resampled])
         self.seconds = fleets.reshape(-1, n)  # the fleets one below the other
         self.rows = rows + self.rounds * fleet[:, None]
         self.play = cache(self._play)

@@ -7,9 +7,10 @@ import numpy as np
 from abs_theory.plan.effects import Mask
 from abs_theory.typing import Array
 
-__all__ = ["Completed", "number_of_copies"]
+__all__ = ["MOST_MOVED", "Completed", "number_of_copies"]
 
 COPIES = 8  # of the completed trace; divides ``replayed.STARTS``
+MOST_MOVED = 0.01  # of a mean, by what restarts hide: with more, it is not identified
 MOST_CELLS = 50_000_000  # of all copies together: 0.4 GB
 
 
@@ -26,6 +27,8 @@ class Completed:
     means: Array | None = None  # E[T_(k)] if restarted tasks were completed; NaN where restarts hide it
     ratios: Array | None = None  # those of bootstrap traces over them, shape copies x n; None: too few rounds
     open_tail: bool = False  # whether restarts hide how long slow tasks take
+    ended: Array | None = None  # like ``copies``, but tasks beyond the horizon of their law end there
+    resampled: Array | None = None  # bootstrap traces, completed by their own laws, shape traces x rounds x workers
 
     @property
     def bounds(self) -> Array:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from abs_theory.plan import intervals
-from abs_theory.plan.completion.completed import Completed, number_of_copies
+from abs_theory.plan.completion.completed import MOST_MOVED, Completed, number_of_copies
 from abs_theory.plan.completion.survival import Law, mean_arrivals_of_weights
 from abs_theory.plan.diagnosis import exchangeable, few_enough
 from abs_theory.plan.effects import Effects, Mask, RoundTable
@@ -25,13 +25,13 @@ from abs_theory.typing import Array
 
 __all__ = ["Restarted", "complete_restarted"]
 
-MOST_MOVED = 0.01  # of a mean arrival, by what lies beyond the horizon: with more, the arrival is not identified
 TAIL_ERROR = 4.0  # factor by which that may be wrong, either way (a convention)
 ALIKE = 0.01  # significance at which workers are taken to have different laws
 LEAST_RATIO = 1e-3  # of a resampled mean to the mean
 MOST_RESAMPLED_CELLS = 20_000_000  # of all bootstrap traces together
 MOST_RESAMPLED_LAWS = 4000
 FEWEST_TRACES = 25  # bootstrap traces, whose spread is that of all
+REPLAYED_TRACES = 32  # bootstrap traces to be replayed
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,20 @@ class Restarted:
         nothing = np.zeros(arrivals.shape, dtype=bool)
         open_tail = bool(self.late.mean() > (1 + MOST_MOVED) * self.least.mean())
         arrivals, means = np.where(known, arrivals, np.nan), np.where(known, means, np.nan)
-        return Completed(late, arrivals, (), bounds, nothing, nothing, means, ratios, open_tail)
+        levels = self.late.mean(axis=(0, 2))
+        count = int(np.clip(MOST_RESAMPLED_CELLS // levels.size // n, 2, REPLAYED_TRACES))
+        rows = intervals.resampled_rounds(levels, self.data.window, rng, count)
+        resampled = np.stack([self._resampled(row, n, parts, seeds[i % len(seeds)], rng) for i, row in enumerate(rows)])
+        return Completed(
+            late, arrivals, (), bounds, nothing, nothing, means, ratios, open_tail, ended=least, resampled=resampled
+        )
+
+    def _resampled(self, rows: NDArray[np.int64], n: int, parts: Effects, seed: int, rng: np.random.Generator) -> Array:
+        """A trace of these ``rows``, completed by its own laws."""
+        fleet = self.data.seconds[rows]
+        for law, row, worker in _laws(fleet, self.data.observed[rows], self.groups):
+            fleet[row, worker] = law.later(fleet[row, worker], rng)
+        return _of_size(fleet, seed, replace(parts, round=parts.round[rows]), n)
 
     def _of_one_sample(self, n: int, copies: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
         """E[T_(k)] by the law of all tasks, E[min(T_(k), horizon)], and the means of bootstrap samples over it."""
@@ -99,12 +112,8 @@ class Restarted:
         ratios = np.empty((count, n))
         for i, draw in enumerate(draws[:count].astype(int)):
             rows = np.repeat(np.arange(block.size), draw[block])
-            fleet = self.data.seconds[rows]
-            for law, row, worker in _laws(fleet, self.data.observed[rows], self.groups):
-                fleet[row, worker] = law.later(fleet[row, worker], rng)
-            of_rows = replace(parts, round=parts.round[rows])
             copy = i % len(seeds)
-            ratios[i] = _mean_arrivals(_of_size(fleet, seeds[copy], of_rows, n)) / means[copy]
+            ratios[i] = _mean_arrivals(self._resampled(rows, n, parts, seeds[copy], rng)) / means[copy]
         ratios = np.maximum(ratios, LEAST_RATIO) ** few_blocks
         if count == copies:
             return ratios

@@ -86,7 +86,7 @@ def advice(plan: Plan) -> list[str]:
         lines.append("If all workers start together, waiting for fewer brings no statistically significant gain.")
     if plan.restart_savings is not None and plan.max_staleness != 0:
         lines.append(f"Round time, compared with restarting every late worker: {plan.restart_savings}.")
-    lines += _faster(plan) + _unlike_gradients_per_second(plan)
+    lines += _faster(plan) + _unlike_gradients_per_second(plan) + _hidden_settings(plan)
     most = "beyond which restarts hide the arrivals" if choice.hidden else "the most arrivals seen in a round"
     if choice.lost:
         lines += _lost(plan)
@@ -150,6 +150,20 @@ def _unlike_gradients_per_second(plan: Plan) -> list[str]:
         f"needs {percent(other['objective'] / mine['objective'] - 1)} more time to the target: it takes "
         f"{updates[1]:.3g} updates of {other['round_time']:.3g} s instead of {updates[0]:.3g} of "
         f"{mine['round_time']:.3g} s."
+    ]
+
+
+def _hidden_settings(plan: Plan) -> list[str]:
+    """What settings could save that were left out, because restarts hide how long their rounds last."""
+    setting = plan.setting
+    if setting is None or not setting.hidden:
+        return []
+    could = f"one could reach the target in up to {percent(setting.could_gain)} less time"
+    if not setting.could_gain:
+        could = "none can reach the target sooner"
+    return [
+        f"{setting.hidden} of {setting.hidden + len(setting.tried)} settings were left out, because restarts hide how "
+        f"long their rounds last; {could}."
     ]
 
 

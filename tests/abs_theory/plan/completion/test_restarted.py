@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from abs_theory import order_stats, traces
+from abs_theory.bounds import Constants
+from abs_theory.choose import Target, candidates
 from abs_theory.delays import LogNormal, ShiftedExponential, Weibull
 from abs_theory.plan import compare, completion, plan
 from abs_theory.plan.effects import table
@@ -18,6 +20,7 @@ LAWS = {
     "Weibull .7": Weibull(scale=1.0, shape=0.7),
 }
 MOST_LOST = 0.03  # gradients per second
+ENOUGH_UPDATES = 300  # of a run, so that no plan loses more
 STATED = 0.95  # share of runs whose loss is at most the stated one
 STANDARD_ERRORS = 2.0  # below which the share of runs may be by chance
 
@@ -39,15 +42,24 @@ def stated_and_true(law, n, k, threshold, updates, seed):
     """The stated and the true loss of the plan of one run."""
     answer = plan(abs_trace(law, n, k, threshold, updates, seed))
     of_all, of_seen = losses(answer, law)
-    assert of_all == of_seen or answer.choice.open_above
+    if updates >= ENOUGH_UPDATES:
+        assert of_seen <= MOST_LOST
+        assert of_all <= MOST_LOST or answer.choice.open_above
     return answer.upper_loss, of_seen
+
+
+def check_stated(stated, true):
+    """The share of runs whose loss is at most the stated one is STATED, up to chance."""
+    chance = STANDARD_ERRORS * (STATED * (1 - STATED) / len(true)) ** 0.5
+    held = np.mean(true <= np.maximum(stated, 1e-3))
+    print(f"{held:.3f} of {len(true)} hold; medians {np.median(stated):.4f} stated, {np.median(true):.4f} true")
+    assert held >= STATED - chance
 
 
 @pytest.mark.parametrize(("n", "k"), [(8, 3), (20, 5)])
 def test_k_of_a_run_with_restarts_is_that_of_the_law(n, k):
     stated, true = stated_and_true(LAWS["shifted exponential"], n, k, 2, 300, 1)
     assert true <= max(stated, 1e-3)
-    assert true <= MOST_LOST
 
 
 RUNS = [(n, k, threshold) for n, k in ((4, 2), (8, 3), (8, 5), (20, 5), (20, 12)) for threshold in (1, 2, 3)]
@@ -61,15 +73,52 @@ def test_stated_losses_hold_after_runs_with_restarts(law):
     seeds = 1000 * (list(LAWS).index(law) + 1) + np.arange(len(cases))
     results = [stated_and_true(LAWS[law], *case, int(seed)) for case, seed in zip(cases, seeds, strict=True)]
     stated, true = np.array(results).T
-    print(
-        f"{law}: {np.mean(true <= np.maximum(stated, 1e-3)):.3f} hold, median {np.median(stated):.4f} stated",
-        true.max(),
-    )
+    check_stated(stated, true)
+    assert np.median(stated) <= MOST_LOST, "the statement is useful"
+
+
+CONSTANTS, TARGET = Constants(L=1.0, sigma2=1.0, gap=1.0), 0.05
+
+
+def times_to_target(law, n, tried):
+    """Seconds to the target by theory, for the settings that a plan tried."""
+    cells = tried["k"].to_numpy(int), tried["max_staleness"].to_numpy(float)
+    compared = candidates.rounds(law, n, cells, (None, 0.0), "fast", None)
+    return candidates.outcomes(CONSTANTS, n, compared, None, Target(TARGET))["objective"].to_numpy(float)
+
+
+def check_time_to_target(law, n, k, threshold, seed):
+    """Predicted over true seconds of the choice; stated and true loss to the best setting that is identified."""
+    answer = plan(abs_trace(law, n, k, threshold, 300, seed), constants=CONSTANTS, target=TARGET)
+    tried = answer.setting.tried
+    true = times_to_target(law, n, tried)
+    chosen = (tried["k"] == answer.k) & (tried["max_staleness"] == answer.max_staleness)
+    own = float(true[chosen][0])
+    return float(tried["objective"][chosen].iloc[0]) / own, answer.upper_loss, own / np.nanmin(true) - 1, answer
+
+
+def test_time_to_a_target_is_given_after_restarts():
+    ratio, stated, true, answer = check_time_to_target(LAWS["lognormal .5"], 4, 2, 1, 1)
+    assert ratio == pytest.approx(1, abs=0.1)
+    assert true <= max(stated, 1e-3)
+    assert answer.setting.hidden > 0
+    assert answer.savings is None, "how long waiting for everybody takes is hidden"
+    assert "settings were left out, because restarts hide how long their rounds last" in str(answer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS)
+def test_times_to_a_target_hold_after_restarts(law):
+    cases = [(4, 2, 1), (4, 2, 3), (8, 3, 1), (8, 3, 2), (8, 5, 3), (20, 5, 2)]
+    seeds = 2000 + 100 * list(LAWS).index(law) + np.arange(len(cases))
+    results = [check_time_to_target(LAWS[law], *case, int(seed)) for case, seed in zip(cases, seeds, strict=True)]
+    ratio, stated, true = np.array([row[:3] for row in results]).T
+    print(f"predicted over true time: {ratio.round(3)}")
     assert (
         np.mean(true <= np.maximum(stated, 1e-3))
         >= STATED - STANDARD_ERRORS * (STATED * (1 - STATED) / len(cases)) ** 0.5
     )
-    assert np.median(stated) <= MOST_LOST, "the statement is useful"
+    assert np.median(np.abs(ratio - 1)) <= 0.1
 
 
 def test_what_restarts_hide_is_not_identified():
