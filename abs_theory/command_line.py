@@ -313,15 +313,17 @@ def table_text(
     width = shutil.get_terminal_size((NARROW, 24)).columns
     first = [] if index else [0]
     left = list(range(len(first), table.shape[1]))
+
+    def text(count: int) -> str:
+        part = table.iloc[:, first + left[:count]]
+        return part.to_string(index=index, float_format=float_format.format, na_rep=missing, formatters=formats)
+
     texts = []
     while left or not texts:
-        for count in range(max(len(left), 1), 0, -1):
-            text = table.iloc[:, first + left[:count]].to_string(
-                index=index, float_format=float_format.format, na_rep=missing, formatters=formats
-            )
-            if max(map(len, text.splitlines())) <= width:
-                break
-        texts.append(text)
+        count = len(left)
+        while count > 1 and max(map(len, text(count).splitlines())) > width:
+            count -= 1
+        texts.append(text(count))
         left = left[count:]
     return "\n\n".join(texts)
 
