@@ -118,8 +118,9 @@ def round_time(
             _draw(table, n, max_staleness).savefig(file, format=picture.suffix[1:].lower())
         written.append(picture)
     words = f"n = {n}, max_staleness {max_staleness}; per round, in seconds; error: half-width of round_time; "
-    print(wrapped(f"{words}share: of worker time"))
-    print(table_text(table, "{:.4g}"))
+    print(wrapped(f"{words}staleness: mean, in updates; idle, wasted: shares of worker time"))
+    names = {"mean_staleness": "staleness", "idle_share": "idle", "wasted_share": "wasted"}  # short, for 80 columns
+    print(table_text(table.rename(columns=names), "{:.4g}"))
     print(*written, sep="\n", end="\n" if written else "")
 
 

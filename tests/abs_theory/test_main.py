@@ -72,8 +72,9 @@ def test_round_time_prints_the_steady_state(run, tmp_path):
     )  # fmt: skip
     assert (status, err) == (0, "")
     state = steady_state.abs_sgd(Gamma(4.0, 0.25), np.arange(1, 7), 6, 3)
-    assert "in seconds; error: half-width of round_time; share: of worker time" in words(out)
-    for table in (table_in(out.rsplit("\n", 3)[0]), pd.read_csv(csv)):
+    assert "error: half-width of round_time; staleness: mean, in updates; idle, wasted: shares" in words(out)
+    short = {"staleness": "mean_staleness", "idle": "idle_share", "wasted": "wasted_share"}
+    for table in (table_in(out.rsplit("\n", 3)[0]).rename(columns=short), pd.read_csv(csv)):
         assert table["k"].tolist() == [1, 2, 3, 4, 5, 6]
         assert table["method"].tolist() == state.method.tolist()
         expected = {
