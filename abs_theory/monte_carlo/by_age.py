@@ -7,7 +7,8 @@ first, second, ... of these tasks end at the times
 .. math:: H^{-1}\Big(H(a) + \frac{E_1}{m} + \frac{E_2}{m-1} + \dots\Big) - a
 
 for independent exponential numbers E.  A round costs as much for a thousand workers as for ten.  Means of the next
-round given the state (``conditional``) replace its draws, which vary by orders of magnitude.
+round given the state (``conditional``) replace its draws, which vary by orders of magnitude.  Copies of a replicate
+have antithetic numbers E, so that one has long rounds where the other has short ones.
 Source: Renyi (1953), On the theory of order statistics, for the gaps of exponential order statistics.
 """
 
@@ -24,9 +25,10 @@ from abs_theory.typing import Array, Ints
 
 __all__ = ["AgePool", "Played"]
 
-CALL_SECONDS, CLASS_SECONDS = 60e-6, 50e-9  # cost of a round, and of each delivery and class of a replicate; rough
+CALL_SECONDS, CLASS_SECONDS = 60e-6, 40e-9  # cost of a round, and of each delivery and class of a replicate; rough
 ROWS = 512  # replicates and copies of them, at least
 INVERSE_NODES, FAR = 1 << 13, 15.0  # of the table of times; logs of the hazard, by which it goes on to earlier times
+LEAST_GAP = 1e-300
 
 
 class Played(NamedTuple):
@@ -109,7 +111,7 @@ class AgePool:
     def _ends(self) -> Array:
         """Seconds until the first k tasks of each law and age end, k x laws x ages x rows; inf if there are fewer."""
         ends = np.empty((self.k, *self.numbers.shape))
-        gaps = self.rng.standard_exponential(ends.shape)
+        gaps = self._gaps(ends.shape)
         for g, table in enumerate(self.tables):
             numbers = self.numbers[g]
             total = np.zeros_like(numbers)
@@ -123,6 +125,14 @@ class AgePool:
                 ends[i, g, 1:] = np.exp(now) * np.expm1(then[1:] - now)  # accurate also if it is short
                 ends[i, g][~some] = math.inf
         return ends
+
+    def _gaps(self, shape: tuple[int, ...]) -> Array:
+        """Exponential numbers; those of the second half of the copies are small where those of the first are large."""
+        if self.copies % 2:
+            return self.rng.standard_exponential(shape)
+        gaps = self.rng.standard_exponential((*shape[:-1], shape[-1] // 2))
+        opposite = -np.log(-np.expm1(-np.maximum(gaps, LEAST_GAP)))
+        return np.concatenate([gaps, opposite], axis=-1)
 
     def _inverse(self, log_survival: Array) -> "_InverseHazard":
         """Increasing and far enough for all that is drawn."""

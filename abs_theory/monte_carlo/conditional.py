@@ -35,7 +35,7 @@ LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 7  # deliveries k: exp(100)^(k-1) m
 INTEGRAL_STEP = 2.0  # between the nodes of the integral, in log t; their random offset keeps its mean right
 SPAN_IN_LOGS = -9.0, 25.0  # its range around the round time
 NODES_AT_ONCE, NEGLIGIBLE_PART = 4, 1e-6  # it ends where so many nodes add no more than this part of it
-TERM_SECONDS, USUAL_NODES = 25e-9, 10
+TERM_SECONDS, USUAL_NODES = 19e-9, 10
 TERMS_AT_ONCE = 1 << 13  # which fit the cache
 
 

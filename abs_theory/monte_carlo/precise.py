@@ -57,9 +57,7 @@ NEGLIGIBLE_MASS = 1e-8  # the staleness law ends where less remains
 MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
-# k times the classes of tasks of one law and age, for which numbers of tasks are simulated: always, at most, and for
-# each task that a round touches
-FEW_TERMS, MOST_TERMS, TERMS_PER_TASK = 8, 24, 1.3
+MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which numbers of tasks are simulated
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absence has a probability of exp(-12)
 RARE_NODES = 150  # of the integral over long rounds
@@ -177,7 +175,7 @@ def _to_goal(
     restart = (int(bound) + 1, (int(bound) + 1) * run.round_time) if bound < MOST_REMEMBERED else None
     classes_seconds = CLASS_SECONDS * replicates * (bound + 1) * len(workers.laws)
     by_age = classes_seconds <= WORTH_CLASSES * cost and FEWEST_LATE * k <= n - k
-    cost += classes_seconds if by_age else 0.0
+    task_cost = cost = cost + (classes_seconds if by_age else 0.0)
 
     def pool_from(start: LongRun | None) -> TaskPool:
         draws = None if shared is None else SharedDraws(shared)
@@ -212,20 +210,19 @@ def _to_goal(
                 if begun is None or computed is not None or played < LIVES_REMEMBERED * (bound + 1):
                     return state
                 spread = math.ceil(max(played, SPREAD_BY * n / k))
-                if spread * cost > LAST_SECONDS or not remembers(begun, _in_first_phase(pool)):
+                if spread * task_cost > LAST_SECONDS or not remembers(begun, _in_first_phase(pool)):
                     return state
                 fresh = pool_from(None)
                 fresh.run(spread)
                 cycle = int(bound) + 1  # of long and short rounds
-                rounds = max(cycle, min(played, FRESH_SECONDS / cost))
+                rounds = max(cycle, min(played, FRESH_SECONDS / task_cost))
                 stretch = play(fresh, math.ceil(rounds / cycle) * cycle, every)
                 return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
             stretches = settled
             if isinstance(pool, TaskPool) and computed is None and _is_uneven(watched, pool):
                 mean = MeanRound(pool, float(state.round_time))
                 if two_ages.applies(mean):
-                    computed, rounds = two_ages.mean_round(mean), 2
-                    continue
+                    computed = two_ages.mean_round(mean)
                 stretches, pool = [], AgePool(pool, mean, rng)
                 every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(pool.looking_seconds / pool.seconds)))
                 cost = pool.seconds + pool.looking_seconds / every
@@ -234,7 +231,7 @@ def _to_goal(
             next_goal = next((most for most, _ in GOALS if spent < most), spent)
             before_next_goal = math.ceil((next_goal - spent) / cost)
             most = before_next_goal
-            if spent < GOALS[-2][0]:
+            if spent < GOALS[-2][0] or len(settled) < 3:
                 most = max(used, min(most, GROWTH[1] * used))
             rounds = max(2 * every, min(more, most))
 
@@ -268,10 +265,9 @@ def _in_first_phase(pool: TaskPool | AgePool) -> Ints:
 def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
     """Whether single rounds differ so much in length that numbers of tasks and their means are worth their cost."""
     laws = pool.workers.laws
-    most = min(max(FEW_TERMS, TERMS_PER_TASK * pool.load), MOST_TERMS)
-    many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > most
+    many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > MOST_TERMS
     if many or any(0 < t < math.inf for law in laws for t in law.breaks):
-        return False  # there would be as many numbers as tasks, or the integral would not be smooth
+        return False  # or the integral would not be smooth
     seconds = seen.tally.seconds
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
