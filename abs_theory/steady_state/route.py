@@ -58,11 +58,12 @@ def abs_sgd(
     - "auto": exact where that is quick (chains of up to 4000 states), else by a simulation that goes on until its
       errors are small (``monte_carlo.steady_state_to_goal``).  Its random numbers are made from the fleet, so the same
       question has the same answer, unless you give an ``rng``.  The error of the round time is mostly below
-      1 % and at most 3 %, up to 10 % for tails with an index below 2; in grids of more than 200 such cells it is mostly
-      3 %.  It is up to 3.5 % for 200 workers whose density is infinite at 0 as that of Gamma(.2).  Steady workers of
-      different speeds can stay in step for thousands of rounds.  Then results depend on how they began, and the errors
-      cover both beginnings: for Gamma(2500), half of them 1.5 times as slow, n = 20, k = 5 and a bound of 2, these are
-      5 % of the round time, 10 % of staleness and restarts, .044 of the shares of time and .14 of a probability.
+      1 % and at most 3 %, up to 10 % for tails with an index below 2; grids of more than 200 such cells are computed to
+      3 %.  It is up to 5 % for 200 workers of two kinds whose densities are infinite at 0 as that of Gamma(.2), k = 1
+      and a bound of 20.  Steady workers of different speeds can stay in step for thousands of rounds.  Then results
+      depend on how they began, and the errors cover both beginnings: for Gamma(2500), half of them 1.5 times as slow,
+      n = 20, k = 5 and a bound of 2, these are 5 % of the round time, 10 % of staleness and restarts, .044 of the
+      shares of time and .14 of a probability.
       Above 3000 workers: the mean field.
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
