@@ -7,6 +7,7 @@ machine has little influence.  Each is the median of several repetitions, each r
 import math
 import os
 import platform
+import time
 from importlib.metadata import version
 
 import numpy as np
@@ -27,6 +28,7 @@ from abs_theory.delays import (
 )
 from abs_theory.steady_state import mean_field
 from benchmarks.measure import Line, seconds
+from benchmarks.random_cells import random_cell
 from benchmarks.rivals import heap_loop, simpy_model
 from paper_figs.laws import LAWS
 
@@ -86,6 +88,34 @@ def mean_field_grid(quick: bool = False) -> list[Line]:
     return lines
 
 
+def auto_grid(quick: bool = False) -> list[Line]:
+    """The same size of grid, for 101 workers, with plain "auto": exact values and simulations with small errors."""
+    n, bounds = 101, np.append(np.arange(19), math.inf)
+    ks, each = (np.arange(1, n, 50), "2") if quick else (np.arange(1, n), "100")
+    lines = []
+    for name in ("gamma",) if quick else ("gamma", "lognormal", "hyper-exponential", "Lomax"):
+        start = time.process_time()
+        steady_state.abs_sgd(TIMED[name], ks[:, None], n, bounds)
+        what = f"steady_state.abs_sgd, auto, n = {n}, {each} x 20, {name}"
+        lines.append(Line(what, time.process_time() - start, "s", maximum=20))
+    return lines
+
+
+def auto_cells(quick: bool = False) -> list[Line]:
+    """Plain "auto" for random laws, fleets, k and thresholds, one at a time."""
+    cells = [random_cell(np.random.default_rng([11, seed])) for seed in range(6 if quick else 100)]
+    times = []
+    for cell in cells:
+        start = time.process_time()
+        steady_state.abs_sgd(*cell)
+        times.append(time.process_time() - start)
+    what = f"steady_state.abs_sgd, auto, one of {len(cells)} random cells"
+    return [
+        Line(f"{what}: median", 1e3 * float(np.median(times)), "ms", maximum=50),
+        Line(f"{what}: slowest", max(times), "s", maximum=0.5),
+    ]
+
+
 def exact_chain(quick: bool = False) -> list[Line]:
     """The Markov chain of phase-type delays; the orientation is ours."""
     lines = []
@@ -134,7 +164,7 @@ def simulation(
 def main(quick: bool = False) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "simpy"))
     print(f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {packages}")
-    for part in (order_statistics, mean_field_grid, exact_chain):
+    for part in (order_statistics, mean_field_grid, auto_grid, auto_cells, exact_chain):
         print(*part(quick), sep="\n", flush=True)
     for law in (GAMMA,) if quick else (Exponential(1.0), GAMMA, LOGNORMAL):
         within = None if isinstance(law, Exponential) else 3.0
