@@ -248,9 +248,10 @@ class Setting:
     hidden: int = 0  #: candidates left out because restarts hide how long their rounds last
     could_gain: float = 0.0  #: upper bound of the share of the time to the target that one of these could save
 
-    def row(self, k: int, max_staleness: float) -> "pd.Series[float]":
-        """The row of ``tried`` of a candidate."""
-        return self.tried[(self.tried["k"] == k) & (self.tried["max_staleness"] == max_staleness)].iloc[0]
+    def row(self, k: int, max_staleness: float) -> "pd.Series[float] | None":
+        """The row of ``tried`` of a candidate; None if it was left out."""
+        rows = self.tried[(self.tried["k"] == k) & (self.tried["max_staleness"] == max_staleness)]
+        return None if rows.empty else rows.iloc[0]
 
 
 def choose_threshold(replay: TraceReplay, k: int) -> Setting:
@@ -413,13 +414,10 @@ def gain(played: Played, gradients: int, other: Played, others: int) -> Gain:
 
 def gain_to_target(replay: TraceReplay, setting: Setting) -> Gain | None:
     """Time to the target of ``setting``, one of ``soonest``, over that of waiting for everybody; None: unknown."""
-    if not ((setting.tried["k"] == replay.n) & (setting.tried["max_staleness"] == 0)).any():
+    mine, of_all = setting.row(setting.k, setting.max_staleness), setting.row(replay.n, 0.0)
+    if mine is None or of_all is None:
         return None
-
-    def updates(k: int, threshold: float) -> float:
-        row = setting.row(k, threshold)
-        return row["objective"] / row["round_time"]
-
     per_round = gain(setting.played, 1, replay.play(replay.n, 0.0), 1)
-    factor = updates(setting.k, setting.max_staleness) / updates(replay.n, 0.0)
+    updates = [row["objective"] / row["round_time"] for row in (mine, of_all)]
+    factor = updates[0] / updates[1]
     return Gain(per_round.ratio * factor, per_round.low * factor, per_round.high * factor)

@@ -72,10 +72,7 @@ def plan(
         if model is None:
             raise ValueError("the time to a target takes a law for every worker, and one has not delivered twice")
         if replay is None:
-            raise ValueError(
-                f"the time to a target takes {FEWEST} rounds in which everybody delivered, "
-                f"got {evidence.diagnosis.complete}"
-            )
+            raise ValueError(_too_few_rounds(evidence))
         setting: Setting | None = decide.soonest(replay, model, constants, target, plausible, choice.k, rng, ended)
         objective = f"seconds to a mean squared gradient norm of {target:g}"
         savings: Gain | None = decide.gain_to_target(replay, setting)
@@ -92,7 +89,7 @@ def plan(
         n=evidence.n,
         k=k,
         max_staleness=threshold,
-        identified=not (choice.lost or choice.open_above or judged.further_rounds),
+        identified=not (choice.lost or choice.open_above or judged.further_rounds or (setting and setting.could_gain)),
         expected_loss=judged.expected_loss,
         upper_loss=judged.upper_loss,
         rounds_needed=judged.further_rounds,
@@ -158,6 +155,17 @@ def _model(evidence: Evidence) -> FleetModel | None:
         return fleet_model(evidence.measured, evidence.effects, evidence.diagnosis, evidence.n)
     except NotIdentifiedError:
         return None
+
+
+def _too_few_rounds(evidence: Evidence) -> str:
+    """Why no time to a target can be given, and what to do."""
+    if evidence.completed.means is not None:
+        rows = evidence.fleets.shape[1]
+        return f"the time to a target takes {FEWEST} tasks of each worker, some have {rows}: trace a longer run"
+    return (
+        f"the time to a target takes {FEWEST} rounds in which everybody delivered, got {evidence.diagnosis.complete}: "
+        "let some rounds wait for everybody, or plan for gradients per second"
+    )
 
 
 def _replays(evidence: Evidence, rng: np.random.Generator) -> tuple[TraceReplay | None, TraceReplay | None]:

@@ -116,6 +116,8 @@ def decision(plan: Plan) -> str:
     if choice.open_above:
         why = "restarts hide later arrivals" if choice.hidden else "no round waited for more"
         return f"{setting}, unless a k above {choice.largest} is better: {why}."
+    if plan.setting is not None and plan.setting.could_gain:
+        return f"{setting}, unless a setting whose rounds the restarts hide is better."
     return f"{setting}."
 
 
@@ -144,6 +146,8 @@ def _unlike_gradients_per_second(plan: Plan) -> list[str]:
         return []
     other = plan.setting.row(plan.choice.k, 0.0)
     mine = plan.setting.row(plan.setting.k, plan.setting.max_staleness)
+    if other is None or mine is None:
+        return []
     updates = [row["objective"] / row["round_time"] for row in (mine, other)]
     return [
         f"k = {plan.choice.k} without staleness has the most gradients per second when all workers start together, but "
@@ -242,7 +246,7 @@ def round_times(plan: Plan) -> list[str]:
     if not math.isnan(plan.replayed):
         lines.append(f"  replayed from the trace: {plan.replayed:.4g} s")
     if not math.isnan(plan.predicted) and plan.model is not None:
-        off = "" if math.isnan(plan.replayed) else f" ({plan.predicted / plan.replayed - 1:+.1%})"
+        off = "" if math.isnan(plan.replayed) else f" ({100 * (plan.predicted / plan.replayed - 1):+.1f} %)"
         lines.append(f"  predicted by the model:  {plan.predicted:.4g} s{off}: {plan.model.words}")
     reason = f" ({row['reason']})" if row["reason"] else ""
     lines.append(f"  all starting together:   {row['mean']:.4g} s, 95 % interval {interval}{reason}")

@@ -103,7 +103,14 @@ def test_time_to_a_target_is_given_after_restarts():
     assert true <= max(stated, 1e-3)
     assert answer.setting.hidden > 0
     assert answer.savings is None, "how long waiting for everybody takes is hidden"
+    assert answer.setting.could_gain > 0
+    assert not answer.identified
     assert "settings were left out, because restarts hide how long their rounds last" in str(answer)
+
+
+def test_a_short_run_with_restarts_says_how_long_it_must_be():
+    with pytest.raises(ValueError, match="takes 10 tasks of each worker, some have 3: trace a longer run"):
+        plan(abs_trace(LAWS["lognormal .5"], 4, 2, 1, 6), constants=CONSTANTS, target=TARGET)
 
 
 @pytest.mark.slow
