@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from abs_theory.delays.numerics import moments
 from abs_theory.delays.numerics.ageing import Ageing, numerical_ageing
+from abs_theory.delays.numerics.lattice import common_step
 from abs_theory.delays.numerics.panels import TailTable, tail_table
 from abs_theory.typing import Array, Size
 
@@ -75,6 +76,11 @@ class Delay(ABC):
     def has_atoms(self) -> bool:
         """Whether some single time has positive probability."""
         return False
+
+    @cached_property
+    def lattice(self) -> float:
+        """The largest step of which all times are multiples, in seconds; 0 if there is none."""
+        return 0.0
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:
@@ -162,6 +168,10 @@ class Shifted(Delay):
     @cached_property
     def has_atoms(self) -> bool:
         return self.random_part.has_atoms
+
+    @cached_property
+    def lattice(self) -> float:
+        return common_step(np.array(self.breaks)) if self.random_part.lattice else 0.0
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:

@@ -95,6 +95,10 @@ class Deterministic(Delay):
     def has_atoms(self) -> bool:
         return True
 
+    @cached_property
+    def lattice(self) -> float:
+        return self.value
+
     def cdf(self, t: ArrayLike) -> Array:
         return np.asarray(np.asarray(t) >= self.value, float)
 

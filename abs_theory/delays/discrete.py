@@ -13,6 +13,7 @@ from scipy import special
 from abs_theory.checks import checked_array
 from abs_theory.delays.base import Ageing, Array, Delay, quantile
 from abs_theory.delays.numerics import binomial, moments
+from abs_theory.delays.numerics.lattice import common_step
 from abs_theory.delays.numerics.panels import LEGENDRE, NODES, ORDER, WIDEST_PANEL
 
 MOST_ATOMS_AT_ONCE = 4000  # atoms; more are gathered at few nodes when all order statistics are computed
@@ -64,6 +65,10 @@ class Discrete(Delay):
     @cached_property
     def has_atoms(self) -> bool:
         return True
+
+    @cached_property
+    def lattice(self) -> float:
+        return common_step(self.times)
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from abs_theory.delays.base import Ageing, Array, Delay, Size, quantile
 from abs_theory.delays.from_scipy import as_delay
 from abs_theory.delays.numerics.ageing import numerical_ageing
 from abs_theory.delays.numerics.bisection import first_time
+from abs_theory.delays.numerics.lattice import common_step
 from abs_theory.typing import DelayLike
 
 
@@ -81,6 +82,10 @@ class Mixture(Delay):
     @cached_property
     def has_atoms(self) -> bool:
         return any(law.has_atoms for law in self.laws)
+
+    @cached_property
+    def lattice(self) -> float:
+        return common_step(np.array(self.breaks)) if all(law.lattice for law in self.laws) else 0.0
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:

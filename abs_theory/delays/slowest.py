@@ -59,6 +59,10 @@ class Slowest(Delay):
         return self._law.has_atoms
 
     @cached_property
+    def lattice(self) -> float:
+        return self._law.lattice
+
+    @cached_property
     def breaks(self) -> tuple[float, ...]:
         return self._law.breaks
 

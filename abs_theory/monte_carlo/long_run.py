@@ -20,7 +20,7 @@ from abs_theory.delays import Delay
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["LongRun", "StartRandomness", "forgets", "long_run"]
+__all__ = ["LongRun", "StartRandomness", "forgets", "long_run", "repeats"]
 
 OLDEST_AGE = 1 << 22  # rounds; older attempts count as of this age
 SINGLE_AGES, BLOCK_GROWTH = 32, 1.2  # ages taken one by one; width of the blocks beyond, relative to the last
@@ -32,6 +32,7 @@ LOG_SURVIVAL = -np.concatenate(
     ]
 )
 TINY = 1e-300  # seconds
+WHOLE = 1e-9  # steps of a lattice, by which a whole number of them may be missed
 
 
 class SurvivalTable(NamedTuple):
@@ -97,7 +98,9 @@ class LongRun(NamedTuple):
     ) -> tuple[NDArray[np.int64], Array]:
         """Age in rounds and seconds left of each worker's attempt at the start of a round, replicates x n.
 
-        Equal workers may use ``randomness`` that was drawn before, instead of the ``rng``.
+        If all times of a law are multiples of one step, so is the time worked: workers that begin together stay on that
+        lattice, and finish at the same times.  Equal workers may use ``randomness`` that was drawn before, instead of
+        the ``rng``.
         """
         age = np.zeros((replicates, self.workers.n), dtype=np.int64)
         left = np.empty(age.shape)
@@ -111,6 +114,9 @@ class LongRun(NamedTuple):
             by_age = np.arange(float(min(ages.max(initial=0) + 1, ages.size))) * self.round_time
             survived = table.sf(by_age)[ages] if ages.max(initial=0) < by_age.size else table.sf(worked)
             rest = table.isf(np.maximum(survived * (1 - drawn.rest), math.exp(-59.0))) - worked
+            if law.lattice:
+                worked = law.lattice * np.floor(worked / law.lattice + WHOLE)
+                rest = law.isf(law.sf(worked) * (1 - drawn.rest)) - worked
             fresh = ages == 0
             number = int(np.count_nonzero(fresh))
             rest[fresh] = law.sample(rng, number) if drawn.fresh is None else drawn.fresh[:number]
@@ -142,8 +148,13 @@ class LongRun(NamedTuple):
 
 
 def forgets(workers: Workers) -> bool:
-    """Whether the start is forgotten: not where half of the tasks of a worker take exactly the same time."""
-    return all(float(law.ppf(0.25)) < float(law.ppf(0.75)) for law in workers.laws)
+    """Whether the start is forgotten: not where a worker always takes the same time, for its phase never changes."""
+    return all(float(law.ppf(0.0)) < float(law.isf(0.0)) for law in workers.laws)
+
+
+def repeats(workers: Workers) -> bool:
+    """Whether rounds may repeat a cycle for long: half of the tasks of some worker take exactly the same time."""
+    return any(float(law.ppf(0.25)) == float(law.ppf(0.75)) for law in workers.laws)
 
 
 def long_run(workers: Workers, k: int, bound: float) -> LongRun:

@@ -21,7 +21,8 @@ from abs_theory.typing import Array, Ints
 __all__ = ["in_first_phase", "of_either_beginning", "remembers"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
-LEAST_DIFFERENCE, NO_DIFFERENCE = 1.0, 1e-9  # of two beginnings, in errors (3 standard errors of it), and absolute
+# of two beginnings, in errors of one (3 standard errors of the difference), and absolute
+LEAST_DIFFERENCE, NO_DIFFERENCE = 1.0, 1e-9
 STANDARD_ERRORS = 5.0  # of the correlation of independent numbers
 
 
@@ -41,25 +42,34 @@ def remembers(then: Ints, now: Ints) -> bool:
     return bool(np.any(correlation > max(LEAST_CORRELATION, STANDARD_ERRORS / math.sqrt(len(now)))))
 
 
-def of_either_beginning(one: SteadyState, other: SteadyState) -> SteadyState:
-    """The middle of two states, with errors that cover both; ``one`` if they hardly differ.
+def of_either_beginning(mixed: SteadyState, soon: SteadyState, later: SteadyState) -> SteadyState:
+    """The middle of the long run, ``mixed``, and of workers that began together, ``soon``; ``mixed`` if it is reached.
 
-    What is conserved in both is conserved in the middle.
+    It is reached if the workers that began together hardly differ from it ``later``.  The errors cover all three.  What
+    is conserved in each is conserved in the middle.
     """
-    assert one.error is not None
-    assert other.error is not None
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
     differ = False
     for name in (f.name for f in fields(SteadyState) if f.name not in ("method", "error")):
-        a, b, a_error, b_error = (np.atleast_1d(getattr(state, name)) for state in (one, other, one.error, other.error))
-        size = max(a.size, b.size)
-        a, b, a_error, b_error = (_padded(x, size) for x in (a, b, a_error, b_error))
-        half, error = np.abs(a - b) / 2, np.maximum(a_error, b_error)
-        differ |= bool(np.any(half > LEAST_DIFFERENCE / 2 * error + NO_DIFFERENCE))
-        scalar = np.ndim(getattr(one, name)) == 0
-        values[name], errors[name] = (x[0].item() if scalar else x for x in ((a + b) / 2, half + error))
-    return SteadyState(**values, method=one.method, error=SteadyState(**errors)) if differ else one
+        size = max(np.size(getattr(state, name)) for state in (mixed, soon, later))
+        (a, a_error), (b, b_error), (c, c_error) = (
+            _value_and_error(state, name, size) for state in (mixed, soon, later)
+        )
+        differ |= bool(np.any(np.abs(a - c) > LEAST_DIFFERENCE * np.maximum(a_error, c_error) + NO_DIFFERENCE))
+        middle = (a + b) / 2
+        error = np.abs(a - b) / 2 + np.maximum(a_error, b_error)
+        error = np.maximum(error, np.abs(middle - c) + c_error)
+        scalar = np.ndim(getattr(mixed, name)) == 0
+        values[name], errors[name] = (x[0].item() if scalar else x for x in (middle, error))
+    return SteadyState(**values, method=mixed.method, error=SteadyState(**errors)) if differ else mixed
+
+
+def _value_and_error(state: SteadyState, name: str, size: int) -> tuple[Array, Array]:
+    """A field and its error, with zeros up to ``size`` for a staleness never seen."""
+    assert state.error is not None
+    value, error = (_padded(np.atleast_1d(getattr(part, name)), size) for part in (state, state.error))
+    return value, error
 
 
 def _padded(values: Array, size: int) -> Array:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.monte_carlo.long_run import LongRun
-from abs_theory.monte_carlo.tally import Tally
-from abs_theory.typing import Array, Laws
+from abs_theory.monte_carlo.tally import Tally, counts
+from abs_theory.typing import Array, Ints, Laws
 from abs_theory.workers import Workers, as_workers
 
-__all__ = ["PlayedFleet", "PlayedRound", "watch"]
+__all__ = ["PlainPool", "PlayedFleet", "PlayedRound", "watch"]
 
 
 class PlayedRound(NamedTuple):
@@ -91,6 +91,38 @@ class PlayedFleet:
         return delays
 
 
+class PlainPool:
+    """The tasks of a server that waits for ``k`` and restarts what is staler than ``max_staleness``."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        k: int,
+        max_staleness: float,
+        rng: np.random.Generator,
+        replicates: int,
+        start: LongRun | None,
+    ) -> None:
+        self.k, self.max_staleness, self.rng = k, max_staleness, rng
+        self.fleet = PlayedFleet(workers, workers.n, rng, replicates, start)
+
+    def run(self, rounds: int) -> None:
+        """Play ``rounds`` rounds."""
+        for _ in range(rounds):
+            self.fleet.round(self.k, self.max_staleness)
+
+    def watch(self, rounds: int, most_staleness: int | None = None, spread: int = 1) -> Tally:
+        """Count what ``rounds`` rounds do; each replicate is watched from one of the next ``spread`` rounds on."""
+        begin = self.rng.integers(spread, size=self.fleet.time.size)
+        return _counted(self.fleet, self.k, self.max_staleness, begin, rounds, spread - 1 + rounds, most_staleness)
+
+    def in_first_phase(self) -> Ints:
+        """Tasks at work that began at a multiple of theta + 1 updates, replicates x groups."""
+        group, groups = self.fleet.workers.group, len(self.fleet.workers.laws)
+        first = self.fleet.version % int(self.max_staleness + 1) == 0
+        return counts(np.where(first, group, groups), groups + 1)[:, :groups]
+
+
 def watch(
     workers: Workers,
     k: int,
@@ -106,12 +138,25 @@ def watch(
     Constant delays repeat a cycle for ever, of n // k rounds if they are equal and there is no bound: the random end
     makes the replicates differ, and their mean that of the cycle, wherever the window cuts it.
     """
-    n = workers.n
-    fleet = PlayedFleet(workers, n, rng, replicates, start)
-    spread = 4 * (n // k)
+    fleet = PlayedFleet(workers, workers.n, rng, replicates, start)
+    spread = 4 * (workers.n // k)
     begin = warmup + rng.integers(spread, size=replicates)
-    total = warmup + spread - 1 + rounds
-    tally = Tally.of(replicates, min(max_staleness, total + fleet.updates), columns=n)
+    return _counted(fleet, k, max_staleness, begin, rounds, warmup + spread - 1 + rounds)
+
+
+def _counted(
+    fleet: PlayedFleet,
+    k: int,
+    max_staleness: float,
+    begin: Ints,
+    rounds: int,
+    total: int,
+    most_staleness: int | None = None,
+) -> Tally:
+    """What each replicate does in ``rounds`` rounds from its ``begin`` on, while all play ``total`` rounds."""
+    replicates, n = fleet.version.shape
+    longest = total + fleet.updates if most_staleness is None else most_staleness
+    tally = Tally.of(replicates, min(longest, max_staleness), columns=n)
     for j in range(total):
         tally.aged[begin == j] -= fleet.staleness[begin == j].sum(axis=1)
         done = fleet.round(k, max_staleness)

@@ -19,15 +19,16 @@ import numpy as np
 from scipy import special
 
 from abs_theory.checks import check_memory, explains_types
-from abs_theory.monte_carlo import plain, two_ages
+from abs_theory.monte_carlo import two_ages
 from abs_theory.monte_carlo.ages import AgeControls, well_spread
 from abs_theory.monte_carlo.by_age import AgePool
 from abs_theory.monte_carlo.conditional import MOST_DELIVERED, MeanRound, age_state
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
-from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run
+from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run, repeats
 from abs_theory.monte_carlo.memory import in_first_phase, of_either_beginning, remembers
+from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.summary import half_widths, summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
 from abs_theory.results import SteadyState
@@ -53,9 +54,11 @@ ALIKE = 4.0  # standard errors
 GOALS = ((0.04, 0.01), (0.1, 0.02), (0.45, 0.03))
 SHARE_GOAL, PMF_GOAL = 0.0095, 0.019  # of idle, wasted and participation; of the probability of a staleness
 STALENESS_GOALS = 0.028, 0.019  # relative, absolute
+FEW_ENTRIES = 10  # of the staleness law, which a limit of none has all the same
 NEGLIGIBLE_MASS = 1e-8  # the staleness law ends where less remains
 MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
+LONGEST_CYCLE = 256  # rounds of a cycle that the cut of a window takes into account
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
 MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which numbers of tasks are simulated
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
@@ -68,6 +71,9 @@ MOST_BEGINNINGS = 40  # of every worker in a warm-up
 # errors where the phases of workers are not mixed by the warm-up: of the probability of a staleness; under a bound
 # of the idle fraction and, relative, of the round time, in coefficients of variation of steady delays
 LINGERING_PROBABILITY, LINGERING_DEVIATIONS, STEADY = 2e-3, 0.2, 0.05
+# coefficient of variation of delays below which workers that begin together may wait for each other for ever, even
+# where workers of random phases soon forget theirs
+STEADY_ENOUGH = 0.2
 FEW = 8  # workers; so few need twice the warm-up of many
 LEAST_BEGINNINGS = 3  # of every worker in a warm-up of rounds that a bound limits
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
@@ -164,30 +170,32 @@ def steady_state_to_goal(
 def _to_goal(
     workers: Workers, k: int, bound: float, rng: np.random.Generator, quick: bool, shared: SharedDelays | None
 ) -> SteadyState:
-    run = long_run(workers, k, bound)
-    if workers.has_atoms:
-        return _plain_to_goal(workers, k, bound, rng, run, quick)
-    n = workers.n
+    run, n = long_run(workers, k, bound), workers.n
     bound = math.inf if max(LATE_ENOUGH, 4 * run.oldest) < bound else bound  # nobody gets so late
     replicates = _replicates(n)
-    seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
-    cost = CALL_SECONDS + seconds * replicates * (k + (n - k) / (bound + 1))
+    cost = _cost(workers, k, bound, replicates)
+    if workers.has_atoms and cost * _warmup(workers, k, bound, math.inf) > MIXING_SECONDS:
+        replicates = FEWEST  # and more rounds: each costs all workers
+        cost = _cost(workers, k, bound, replicates)
     restart = (int(bound) + 1, (int(bound) + 1) * run.round_time) if bound < MOST_REMEMBERED else None
     classes_seconds = CLASS_SECONDS * replicates * (bound + 1) * len(workers.laws)
-    by_age = classes_seconds <= WORTH_CLASSES * cost and FEWEST_LATE * k <= n - k
+    by_age = not workers.has_atoms and classes_seconds <= WORTH_CLASSES * cost and FEWEST_LATE * k <= n - k
     task_cost = cost = cost + (classes_seconds if by_age else 0.0)
 
-    def pool_from(start: LongRun | None) -> TaskPool:
+    def pool_from(start: LongRun | None) -> TaskPool | PlainPool:
+        if workers.has_atoms:
+            return PlainPool(workers, k, bound, rng, replicates, start)
         draws = None if shared is None else SharedDraws(shared)
         controls = Controls(workers, replicates, None if by_age else restart, draws)
         return TaskPool(workers, k, bound, rng, replicates, MOST_ROUNDS, start, controls)
 
-    def play(pool: TaskPool | AgePool, rounds: int, every: int) -> _Stretch:
+    def play(pool: TaskPool | PlainPool | AgePool, rounds: int, every: int) -> _Stretch:
         usual_round = run.round_time if by_age else None
         return _play(pool, rounds, _entries(run, bound), every, usual_round)
 
-    pool: TaskPool | AgePool = pool_from(run)
-    begun = in_first_phase(pool) if bound < MOST_REMEMBERED else None
+    mixes, steady = forgets(workers), _spread(workers) < STEADY_ENOUGH**2
+    pool: TaskPool | PlainPool | AgePool = pool_from(run if mixes else None)
+    begun = _in_first_phase(pool) if mixes and bound < MOST_REMEMBERED else None
     warmup = _warmup(workers, k, bound, MIXING_SECONDS / cost)
     unmixed = warmup < _warmup(workers, k, bound, math.inf)
     cell = _Cell(workers, k, bound, run, *_rare_rounds(run, workers, k), unmixed)
@@ -207,17 +215,20 @@ def _to_goal(
             excess = _excess(state, spent, quick)
             if excess <= 1 and len(settled) > 1:
                 played = warmup + sum(stretch.rounds for stretch in settled)
-                if begun is None or computed is not None or played < LIVES_REMEMBERED * (bound + 1):
+                if begun is None or computed is not None:
                     return state
                 spread = math.ceil(max(played, SPREAD_BY * n / k))
-                if spread * task_cost > LAST_SECONDS or not remembers(begun, _in_first_phase(pool)):
-                    return state
-                fresh = pool_from(None)
-                fresh.run(spread)
-                cycle = int(bound) + 1  # of long and short rounds
-                rounds = max(cycle, min(played, FRESH_SECONDS / task_cost))
-                stretch = play(fresh, math.ceil(rounds / cycle) * cycle, every)
-                return of_either_beginning(state, _state(stretch, cell, np.zeros(5)))
+                if not steady:
+                    short = played < LIVES_REMEMBERED * (bound + 1) or spread * task_cost > LAST_SECONDS
+                    if short or not remembers(begun, _in_first_phase(pool)):
+                        return state
+                fresh, cycle = pool_from(None), int(bound) + 1  # of long and short rounds
+                rounds = math.ceil(max(cycle, min(played, FRESH_SECONDS / task_cost)) / cycle) * cycle
+                begun_together = []
+                for before in (math.ceil(SPREAD_BY * n / k), max(0, spread - rounds)):
+                    fresh.run(before)
+                    begun_together.append(_state(play(fresh, rounds, every), cell, np.zeros(5)))
+                return of_either_beginning(state, *begun_together)
             stretches = settled
             if isinstance(pool, TaskPool) and computed is None and _is_uneven(watched, pool):
                 mean = MeanRound(pool, float(state.round_time))
@@ -240,7 +251,17 @@ def _replicates(n: int) -> int:
     return max(FEWEST, min(MOST, TASKS_TOGETHER // n)) // PARTS * PARTS
 
 
-def _play(pool: TaskPool | AgePool, rounds: int, entries: int, every: int, usual_round: float | None) -> _Stretch:
+def _cost(workers: Workers, k: int, bound: float, replicates: int) -> float:
+    """Estimated seconds of a round."""
+    if workers.has_atoms:
+        return CALL_SECONDS + PLAIN_SECONDS * replicates * workers.n
+    seconds = TASK_SECONDS if workers.equal else UNEQUAL_SECONDS
+    return CALL_SECONDS + seconds * replicates * (k + (workers.n - k) / (bound + 1))
+
+
+def _play(
+    pool: TaskPool | PlainPool | AgePool, rounds: int, entries: int, every: int, usual_round: float | None
+) -> _Stretch:
     """Play and watch so many rounds; ``every`` few of them numbers of tasks are looked at.
 
     There are control variates by age if the seconds of a ``usual_round`` are given.
@@ -249,6 +270,10 @@ def _play(pool: TaskPool | AgePool, rounds: int, entries: int, every: int, usual
         looks = max(1, rounds // every)
         played = pool.watch(looks * every, every, PARTS)
         return _Stretch(looks * every, *played, looks, np.zeros((pool.replicates, 0)), pool.copies)
+    if isinstance(pool, PlainPool):
+        tally = pool.watch(rounds, entries - 1, _cut_at(pool, rounds))
+        none = np.zeros((tally.seconds.size, 0))
+        return _Stretch(rounds, tally, none, np.zeros((3, tally.seconds.size)), 0, none)
     assert pool.controls is not None
     pool.controls.sums[:] = 0.0
     if usual_round is not None:
@@ -258,8 +283,23 @@ def _play(pool: TaskPool | AgePool, rounds: int, entries: int, every: int, usual
     return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros((3, tally.seconds.size)), 0, by_age)
 
 
-def _in_first_phase(pool: TaskPool | AgePool) -> Ints:
-    return pool.in_first_phase() if isinstance(pool, AgePool) else in_first_phase(pool)
+def _cut_at(pool: PlainPool, rounds: int) -> int:
+    """Of how many rounds a random one is the first that is watched.
+
+    Constant delays repeat a cycle for ever, of n // k rounds if they are equal.  A worker that is always restarted has
+    one of theta + 1 rounds.  A random cut makes the mean that of the cycle, wherever it is cut.
+    """
+    workers, late = pool.fleet.workers, pool.max_staleness + 1
+    if not repeats(workers):
+        return 1
+    cycle = workers.n // pool.k
+    if late <= LONGEST_CYCLE:
+        cycle = math.lcm(cycle, int(late)) if math.lcm(cycle, int(late)) <= LONGEST_CYCLE else max(cycle, int(late))
+    return cycle * max(4, math.ceil(rounds / 4 / cycle))
+
+
+def _in_first_phase(pool: TaskPool | PlainPool | AgePool) -> Ints:
+    return in_first_phase(pool) if isinstance(pool, TaskPool) else pool.in_first_phase()
 
 
 def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
@@ -287,29 +327,9 @@ def _warmup(workers: Workers, k: int, bound: float, affordable: float) -> int:
 
 
 def _spread(workers: Workers) -> float:
-    """Squared coefficient of variation of the steadiest law."""
-    return min(law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws)
-
-
-def _plain_to_goal(
-    workers: Workers, k: int, bound: float, rng: np.random.Generator, run: LongRun, quick: bool
-) -> SteadyState:
-    """The same for delays that may tie, worker by worker and without control variates."""
-    n = workers.n
-    replicates = max(64, min(MOST, TASKS_TOGETHER // 2 // n))
-    cost = CALL_SECONDS + PLAIN_SECONDS * replicates * n
-    warmup, start = _warmup(workers, k, math.inf, MIXING_SECONDS / cost), run
-    rounds = max(16, math.ceil(STRETCH_SECONDS / cost))
-    if not forgets(workers):
-        warmup, start = 20 * n // k, None
-    spent = 0.0
-    while True:
-        tally = plain.watch(workers, k, bound, rng, replicates, max(warmup, rounds // 4), rounds, start)
-        spent += 1.25 * rounds * cost
-        state = summary(tally, rounds, workers, k, bound, OUTSIDE, skewed=True)
-        if _excess(state, spent, quick) <= 1:
-            return replace(state, method="simulation")
-        rounds *= 3
+    """Squared coefficient of variation of the steadiest law that is not constant."""
+    spreads = [law.var / law.mean**2 if math.isfinite(law.var) else 1.0 for law in workers.laws]
+    return min((spread for spread in spreads if spread > 0), default=1.0)
 
 
 def _settled(stretches: list[_Stretch], n: int, last: bool) -> tuple[list[_Stretch], Array]:
@@ -461,9 +481,9 @@ def _excess(state: SteadyState, spent: float, quick: bool) -> float:
 
 
 def _entries(run: LongRun, bound: float) -> int:
-    """Entries of the staleness law."""
+    """Entries of the staleness law: twice as many as in the limit of many workers, whose rounds all last the same."""
     last = max(int(np.flatnonzero(s > NEGLIGIBLE_MASS)[-1]) for s in run.survive)
-    return int(min(bound + 1, MOST_ENTRIES, run.low[last] + run.size[last] + 1))
+    return int(min(bound + 1, MOST_ENTRIES, 2 * (run.low[last] + run.size[last]) + FEW_ENTRIES))
 
 
 def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array, Array]:

@@ -14,6 +14,7 @@ from abs_theory.typing import Array, Ints
 __all__ = ["Tally", "counts"]
 
 
+MANY_PER_ENTRY = 0.1  # gradients per entry of the staleness law, from which on all entries are counted anew
 MOST_ENTRIES = 4096  # entries of a staleness law; the last is that staleness or more
 
 
@@ -57,7 +58,12 @@ class Tally:
         self.staleness[rows] += staleness.sum(axis=1)
         if len(self.histogram) < len(self.staleness):
             staleness = staleness.reshape(len(self.histogram), -1)
-        self.histogram[rows] += counts(staleness, self.histogram.shape[1])
+        bins = self.histogram.shape[1]
+        if staleness.shape[1] < MANY_PER_ENTRY * bins:  # most entries stay as they are
+            place = np.arange(len(self.histogram))[rows, None], np.minimum(staleness, bins - 1)
+            np.add.at(self.histogram, place, 1)
+        else:
+            self.histogram[rows] += counts(staleness, bins)
 
     def add_by_age(self, delivered: Ints) -> None:
         """Count applied gradients, rounds x groups x ages x replicates; the age is the staleness."""

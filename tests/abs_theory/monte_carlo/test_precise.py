@@ -19,6 +19,7 @@ from abs_theory.delays import (
     LogNormal,
     Mixture,
     Pareto,
+    Uniform,
     as_delay,
 )
 from abs_theory.monte_carlo import memory, precise, summary
@@ -274,3 +275,14 @@ def test_shares_of_time_are_ratios_of_sums():
     for name in ("idle_fraction", "wasted_fraction"):
         hits = sum(abs(getattr(state, name) - getattr(exact, name)) <= getattr(state.error, name) for state in states)
         assert hits >= 15, name
+
+
+def test_workers_that_begin_together_may_wait_for_each_other_for_ever():
+    """Random phases are soon forgotten, and so is nothing that they remember; but fresh workers go on otherwise."""
+    fleet, k, bound = [Uniform(2.51, 2.59)] * 5 + [Pareto(0.9, 5.0)] * 5, 6, 1
+    state = to_goal(fleet, k, 10, bound)
+    for warmup, rounds in ((20, 60), (100, 300), (1000, 300)):
+        fresh = monte_carlo.abs_sgd(fleet, k, 10, bound, np.random.default_rng(1), rounds, 64, warmup)
+        for name in NUMBERS:
+            apart = abs(getattr(state, name) - getattr(fresh, name))
+            assert apart <= getattr(state.error, name) + 3 * getattr(fresh.error, name), (warmup, name)
