@@ -17,6 +17,8 @@ from abs_theory.delays.numerics.bisection import first_time
 from abs_theory.delays.numerics.lattice import common_step
 from abs_theory.typing import DelayLike
 
+FEW_JUMPS = 64  # of a cdf; of more, only those that can be seen count
+
 
 @dataclass(frozen=True)
 class Mixture(Delay):
@@ -89,7 +91,17 @@ class Mixture(Delay):
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:
-        return tuple(sorted({t for law in self.laws for t in law.breaks}))
+        """Those of all components, but for jumps that are lost in the rounding of the other components."""
+        times = np.array(sorted({t for law in self.laws for t in law.breaks}))
+        jumps = np.array(sorted({t for law in self.laws if law.has_atoms for t in law.breaks}))
+        if jumps.size <= FEW_JUMPS or all(law.lattice for law in self.laws):
+            return tuple(times.tolist())
+        before = np.nextafter(jumps, 0.0)
+        cdf, sf = self.cdf(jumps), self.sf(jumps)
+        seen = np.where(cdf < sf, self.cdf(before) != cdf, self.sf(before) != sf)
+        lost = jumps[~seen & (jumps > times[0]) & (jumps < times[-1])]
+        kinks = [t for law in self.laws if not law.has_atoms for t in law.breaks]
+        return tuple(times[~np.isin(times, np.setdiff1d(lost, kinks))].tolist())
 
     @cached_property
     def resolution(self) -> float:

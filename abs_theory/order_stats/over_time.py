@@ -12,6 +12,7 @@ from numpy.polynomial.legendre import Legendre, legvander
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
+from abs_theory.delays import Delay, Mixture
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -218,14 +219,20 @@ def tail_indices(workers: Workers, order: int = 1) -> Array:
     It is the sum of the n-k+1 smallest indices of the workers.  Raises ArithmeticError if some law is so heavy that
     floating point cannot decide whether a > ``order``.
     """
-    at = LATEST_TIME * np.array([1e-6, 1e-3, 1.0])
-    sf = np.array([law.sf(at) for law in workers.laws])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = -np.diff(np.log(sf), axis=1) / np.log(1e3)
-    lasts = sf[:, -1] > SMALLEST_NORMAL  # other indices are above 3, whatever they are
-    index = np.where(lasts, slopes[:, 1], np.inf)
+    index, settled = np.array([_tail_index(law) for law in workers.laws]).T
     indices = np.cumsum(np.sort(np.repeat(index, workers.counts)))[::-1]
-    unsettled = lasts & (abs(slopes[:, 1] - slopes[:, 0]) > 1e-6 * index)
-    if unsettled.any() and indices[-1] <= order:
-        raise ArithmeticError(f"the tail of {workers.laws[np.argmax(unsettled)]!r} is too heavy for floating point")
+    if not settled.all() and indices[-1] <= order:
+        raise ArithmeticError(f"the tail of {workers.laws[np.argmin(settled)]!r} is too heavy for floating point")
     return indices
+
+
+def _tail_index(law: Delay) -> tuple[float, bool]:
+    """The index of the tail of a law, and whether it is that of a power law at the latest times."""
+    if isinstance(law, Mixture):  # the heaviest component wins, perhaps beyond the latest time
+        of_components = [_tail_index(component) for component in law.laws]
+        return min(index for index, _ in of_components), all(settled for _, settled in of_components)
+    sf = law.sf(LATEST_TIME * np.array([1e-6, 1e-3, 1.0]))
+    if not sf[-1] > SMALLEST_NORMAL:
+        return np.inf, True  # it is above 3, whatever it is
+    before, index = -np.diff(np.log(sf)) / np.log(1e3)
+    return float(index), bool(abs(index - before) <= 1e-6 * index)

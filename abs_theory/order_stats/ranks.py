@@ -142,7 +142,7 @@ def cdf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     0.25
     """
     workers = _workers(delay, k, n)
-    return _cdf(workers, int(k), np.asarray(t, float))
+    return np.minimum(_cdf(workers, int(k), np.asarray(t, float)), 1.0)
 
 
 @explains_types
@@ -154,7 +154,7 @@ def sf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     3.720075976020836e-44
     """
     workers = _workers(delay, k, n)
-    return _sf(workers, int(k), np.asarray(t, float))
+    return np.minimum(_sf(workers, int(k), np.asarray(t, float)), 1.0)
 
 
 @explains_types

@@ -159,7 +159,9 @@ def grid(
         x0, x1 = _logit(law, t0), _logit(law, t1)
         size, bulk = order * np.log(t0) + log_late(x0), x0 < x_range[1]
         if not bulk.any():
-            raise ArithmeticError(f"times of {law!r} are too small for floating point")
+            if law.breaks[0] <= 0:
+                raise ArithmeticError(f"times of {law!r} are too small for floating point")
+            bulk[0] = True  # the first possible time has so large a probability that nothing later matters
         top = size.max(where=bulk, initial=-math.inf)
         seen = order * np.log(t1) + log_late(x0) > top + NEGLIGIBLE_LOG
         kept = bulk | (seen & (log_late(x0) > -LARGEST_LOGIT) & (x0 < LARGEST_LOGIT))

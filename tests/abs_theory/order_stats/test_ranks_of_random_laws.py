@@ -113,3 +113,34 @@ def test_random_laws(block):
 def test_thousands_of_random_laws(block):
     for seed in range(1000 + 20 * block, 1020 + 20 * block):
         check(seed, 20_000)
+
+
+MOSTLY_FIXED = Mixture((0.04, 0.96), (ShiftedExponential(2.75, 0.53), Deterministic(1.37)))
+COUNTS_OR_HEAVY = Mixture((0.14, 0.86), (as_delay(stats.nbinom(5, 0.21, loc=1)), as_delay(stats.burr12(2.25, 1.73))))
+TWO_TAILS = Mixture((0.04, 0.96), (as_delay(stats.betaprime(3.74, 1.21)), Pareto(0.9, 1.18)))
+
+
+def test_the_first_possible_time_may_be_nearly_certain():
+    assert order_stats.mean(MOSTLY_FIXED, 2, 40) == pytest.approx(1.37, rel=1e-12)
+    assert order_stats.var(MOSTLY_FIXED, 2, 40) == pytest.approx(0, abs=1e-12)
+
+
+def test_jumps_are_lost_in_the_rounding_of_a_heavy_tail():
+    """Of 3000 times of the discrete component only some dozen can be seen in the sum."""
+    assert len(COUNTS_OR_HEAVY.breaks) < 1000
+    steps = np.arange(1.0, 400.0)
+    exact = 0.14 * stats.nbinom(5, 0.21, loc=1).mean() + 0.86 * stats.burr12(2.25, 1.73).mean()
+    assert order_stats.mean(COUNTS_OR_HEAVY, 1, 1) == pytest.approx(exact, rel=1e-9)
+    assert np.all(np.isin(steps[:50], COUNTS_OR_HEAVY.breaks))
+
+
+def test_the_heavier_of_two_power_laws_wins_beyond_the_latest_time():
+    assert order_stats.var(TWO_TAILS, 3, 3) == math.inf
+    assert math.isfinite(order_stats.var(TWO_TAILS, 1, 3))
+
+
+def test_a_probability_is_at_most_1():
+    fleet = [Mixture((0.03, 0.97), (Gamma(1.0, 0.13), Coxian((2.9, 2.85), (0.7,)))), Deterministic(0.364)] * 9
+    t = np.linspace(0.3640001, 40.0, 200)
+    assert np.all(order_stats.cdf(fleet, 5, 18, t) <= 1)
+    assert np.all(order_stats.sf(fleet, 5, 18, t) <= 1)
