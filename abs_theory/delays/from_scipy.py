@@ -3,9 +3,9 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, wraps
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, wraps
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ from abs_theory.delays.base import Array, Delay, Size, quantile
 from abs_theory.delays.discrete import Discrete
 from abs_theory.delays.exponential import Exponential, Gamma
 from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
-from abs_theory.delays.numerics import moments
+from abs_theory.delays.numerics import convolution, moments
 from abs_theory.delays.numerics.bisection import first_time
 from abs_theory.delays.scipy_tails import BEGINS, ScipyLaw, Tail, upper_tail
 from abs_theory.typing import DelayLike
@@ -29,6 +29,16 @@ GAP = 64  # longest run of times without probability that is not taken for the e
 FAR = np.array([1e-12, 1e-20, 1e-60])  # where isf must invert sf to be taken as accurate
 # laws of scipy whose own quantiles take half a millisecond each; those without one take longer
 SLOW_QUANTILES = ("ksone", "kstwo")
+SLOW_PROBABILITIES = ("studentized_range",)  # 5 ms for each P(X <= t), and 70 ms for a quantile
+# seconds, from the shape, between whose multiples a law is a polynomial
+KINKS = {"ksone": lambda n: 1 / n, "kstwo": lambda n: 0.5 / n, "irwinhall": lambda _: 1.0}
+MOST_KINKS = 24  # the others are too weak to matter
+REACHES = 100.0, 23.0  # logits up to which a table of a law with slow quantiles is tried; beyond, scipy is asked
+SHORT_REACH = 18.0  # where probabilities are slow, too, and have few digits beyond: there the table is continued
+LEAST_INDEX = 3.0  # of the tail of the studentized range, of which scipy knows P(X > t) down to 1e-8
+NODES, FEW_NODES = (64, 128, 360), (48, 64, 128)  # of the table
+CHECKED_SHARE, CHECKED_LOGITS = 0.65, 24  # where the table is compared with the law
+LARGEST_TABLE_ERROR = 1e-7  # of a logit, hence relative of small probabilities
 DRAWS_FROM_TABLE = 200  # draws of such a law, from which on they come from a table
 TABLE_ENDS, TABLE_NODES = 25.0, 201  # of its quantiles, in the logit of the probability
 AGREEMENT = 1e-8  # relative difference up to which scipy's mean and variance are taken as right
@@ -107,7 +117,13 @@ def _from_frozen(law: Frozen) -> Delay:
             return Pareto(scale, index)
         case "lognorm", sigma, 0.0, scale:
             return LogNormal(scale, sigma)
-    return ScipyContinuous(law)
+    return _kept(ScipyContinuous(law))
+
+
+@lru_cache(maxsize=64)
+def _kept(law: "ScipyContinuous") -> "ScipyContinuous":
+    """``law``, or an equal one that was made before and knows its mean and its table already."""
+    return law
 
 
 def _own_name(law: Frozen) -> str:
@@ -163,6 +179,21 @@ class _Scipy(Delay):
         return np.asarray(draws, float)
 
 
+class _Quick(NamedTuple):
+    """The table of a law with slow quantiles."""
+
+    table: convolution.TabulatedSum
+    reach: float  # logit up to which it holds
+
+    def joined(self, near: Array, x: Array, exact: Callable[[Array], Array], argument: Array) -> Array:
+        """``near``, from the table, where the logit ``x`` is within its reach, else ``exact`` of the ``argument``."""
+        far = ~(np.abs(x) <= self.reach) | np.isinf(x)
+        if far.any():
+            near = np.array(near, float)
+            near[far] = exact(argument[far])
+        return near
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ScipyContinuous(_Scipy):
     """A continuous distribution of scipy, made by ``as_delay``.
@@ -186,7 +217,26 @@ class ScipyContinuous(_Scipy):
 
     @cached_property
     def resolution(self) -> float:
-        return 1e-10
+        return 1e-10 if self.quick is None else 2 * LARGEST_TABLE_ERROR
+
+    @cached_property
+    def quick(self) -> _Quick | None:
+        """The law tabulated, if it is one of scipy whose quantiles are slow and a table can follow it."""
+        return _table_of(self) if self._is_slow else None
+
+    @cached_property
+    def _is_slow(self) -> bool:
+        name = _own_name(self.law)
+        no_quantiles = type(self.law.dist)._ppf is stats.rv_continuous._ppf
+        return bool(name) and (no_quantiles or name in (*SLOW_QUANTILES, *SLOW_PROBABILITIES))
+
+    def logit(self, t: Array) -> Array:
+        """log P(X <= t) - log P(X > t), by scipy."""
+        if _own_name(self.law) in SLOW_PROBABILITIES:
+            cdf = np.clip(np.asarray(self.law.cdf(t), float), 0.0, 1.0)
+            return special.logit(cdf)
+        with np.errstate(divide="ignore"):
+            return np.log(self._own_cdf(t)) - np.log(self._own_sf(t))
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         """Independent draws; many of a law whose quantiles are slow come from a table, with errors of 1e-5 or so."""
@@ -210,22 +260,36 @@ class ScipyContinuous(_Scipy):
         return float(self.law.ppf(0.5))
 
     # scipy returns NaN where one of its formulas overflows in the far tail.
-    @_quiet
     def cdf(self, t: ArrayLike) -> Array:
         t = np.asarray(t, float)
+        if self.quick is None:
+            return self._own_cdf(t)
+        x = self.quick.table.logit(t)
+        return self.quick.joined(special.expit(x), x, self._own_cdf, t)
+
+    def sf(self, t: ArrayLike) -> Array:
+        t = np.asarray(t, float)
+        if self.quick is None:
+            return self._own_sf(t)
+        x = self.quick.table.logit(t)
+        return self.quick.joined(special.expit(-x), x, self._own_sf, t)
+
+    @_quiet
+    def _own_cdf(self, t: Array) -> Array:
         cdf = self.law.cdf(t)
         cdf = np.where(np.isnan(cdf), t > self._middle, np.clip(cdf, 0.0, 1.0))
         return cdf if self._tail is None else np.where(t > self._tail.first, 1 - self._tail(t), cdf)
 
     @_quiet
-    def sf(self, t: ArrayLike) -> Array:
-        t = np.asarray(t, float)
+    def _own_sf(self, t: Array) -> Array:
         sf = self.law.sf(t)
         sf = np.where(np.isnan(sf), t < self._middle, np.clip(sf, 0.0, 1.0))
         return sf if self._tail is None else np.where(t > self._tail.first, self._tail(t), sf)
 
     @cached_property
     def _tail(self) -> Tail | None:
+        if _own_name(self.law) in SLOW_PROBABILITIES:
+            return None  # the table has it
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
@@ -234,20 +298,32 @@ class ScipyContinuous(_Scipy):
                 raise ArithmeticError(f"{self!r}: {error}") from None
 
     @quantile
-    @_quiet
-    def ppf(self, q: ArrayLike) -> Array:
-        return np.asarray(self.law.ppf(q))
+    def ppf(self, q: Array) -> Array:
+        if self.quick is None:
+            return self._own_ppf(q)
+        x = special.logit(q)
+        return self.quick.joined(self.quick.table.at_logit(x), x, self._own_ppf, q)
 
     @quantile
-    @_quiet
     def isf(self, q: Array) -> Array:
+        if self.quick is None:
+            return self._own_isf(q)
+        x = -special.logit(q)
+        return self.quick.joined(self.quick.table.at_logit(x), x, self._own_isf, q)
+
+    @_quiet
+    def _own_ppf(self, q: Array) -> Array:
+        return np.asarray(self.law.ppf(q))
+
+    @_quiet
+    def _own_isf(self, q: Array) -> Array:
         t = np.asarray(self.law.isf(q), float)
         far = (q > 0) & (q < BEGINS)
         if not far.any() or self._isf_is_accurate:
             return t
         first, t = float(self.law.isf(BEGINS)), np.array(t)
         low, high = np.full(int(far.sum()), first), np.full(int(far.sum()), 1e308)
-        t[far] = first_time(lambda t: self.sf(t) <= q[far], low, high)
+        t[far] = first_time(lambda t: self._own_sf(t) <= q[far], low, high)
         return t
 
     @cached_property
@@ -256,15 +332,60 @@ class ScipyContinuous(_Scipy):
             return True  # as far as times near the end can be told apart
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return bool(np.allclose(self.sf(self.law.isf(FAR)), FAR, rtol=1e-6, atol=0))
+            return bool(np.allclose(self._own_sf(self.law.isf(FAR)), FAR, rtol=1e-6, atol=0))
 
     @cached_property
     def mean(self) -> float:
+        if _own_name(self.law) in SLOW_PROBABILITIES:
+            return moments.mean_order_statistic(self, 1, 1)
         return _confirmed(float(self.law.mean()), lambda: moments.mean_order_statistic(self, 1, 1))
 
     @cached_property
     def var(self) -> float:
+        if _own_name(self.law) in SLOW_PROBABILITIES:
+            return moments.var_order_statistic(self, 1, 1)
         return _confirmed(float(self.law.var()), lambda: moments.var_order_statistic(self, 1, 1))
+
+
+def _table_of(law: ScipyContinuous) -> _Quick | None:
+    """The table of a law with slow quantiles, compared with the law between its nodes; None if they differ."""
+    shapes = _parameters(law.law)[0]
+    if _own_name(law.law) in SLOW_PROBABILITIES:
+        index = float(shapes[1])
+        if index < LEAST_INDEX:
+            raise ArithmeticError(
+                f"{law!r} has a heavy tail (index {index:g}), and scipy knows P(X > t) of it only up to t = 1000; use "
+                "Empirical with samples"
+            )
+        table = _checked_table(law, SHORT_REACH, FEW_NODES)
+        if table is None or math.isinf(index):
+            return None if table is None else _Quick(table, math.inf)
+        # the tail of the studentized range falls like t to the power of minus its degrees of freedom
+        x_of_y = replace(table.x_of_y, slopes=(table.x_of_y.slopes[0], index))
+        y_of_x = replace(table.y_of_x, slopes=(table.y_of_x.slopes[0], 1 / index))
+        return _Quick(replace(table, x_of_y=x_of_y, y_of_x=y_of_x), math.inf)
+    tables = ((reach, _checked_table(law, reach, NODES)) for reach in REACHES)
+    return next((_Quick(table, reach) for reach, table in tables if table is not None), None)
+
+
+def _checked_table(law: ScipyContinuous, reach: float, nodes: tuple[int, int, int]) -> convolution.TabulatedSum | None:
+    """The table up to logits of ``reach``, if between its nodes it is the law."""
+    (low, high), name = law._ends, _own_name(law.law)
+    shapes, loc, scale = _parameters(law.law)
+    kinks = loc + scale * KINKS[name](shapes[0]) * np.arange(1, MOST_KINKS + 1) if name in KINKS else np.zeros(0)
+    within = tuple(float(t) for t in kinks if low < t < high)
+    x = np.linspace(-CHECKED_SHARE * reach, CHECKED_SHARE * reach, CHECKED_LOGITS)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        least = special.expit(-reach)
+        times = float(law.law.ppf(least)) - low, float(law.law.isf(least))
+        try:
+            table = convolution.tabulated(law.logit, convolution.Scale(low, high, within), times, reach, nodes)
+        except (ArithmeticError, ValueError):
+            return None
+        t = table.at_logit(x)
+        apart = np.abs(law.logit(t) - table.logit(t))
+    return table if np.all(apart <= LARGEST_TABLE_ERROR) else None
 
 
 def _confirmed(of_scipy: float, integral: Callable[[], float]) -> float:

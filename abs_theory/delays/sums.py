@@ -17,11 +17,11 @@ from abs_theory.delays.base import Ageing, Array, Delay, Shifted, Size, quantile
 from abs_theory.delays.bounded import Deterministic, IrwinHall, Uniform
 from abs_theory.delays.discrete import Discrete
 from abs_theory.delays.exponential import Erlang, Exponential, Gamma, HyperExponential
-from abs_theory.delays.from_scipy import as_delay
+from abs_theory.delays.from_scipy import ScipyContinuous, as_delay
 from abs_theory.delays.mixture import Mixture
 from abs_theory.delays.numerics import convolution
 from abs_theory.delays.numerics.ageing import numerical_ageing
-from abs_theory.typing import DelayLike
+from abs_theory.typing import DelayLike, Law
 
 Parts = Counter[Delay]  # each law, and how many draws of it
 
@@ -182,9 +182,7 @@ class NumericalSum(Delay):
     def _table(self) -> Any:
         (first, _), *others = self.parts
         if not isinstance(first, Discrete):
-            slow = Mixture, HyperExponential  # quantiles
-            quick = [(convolution.table(law) if isinstance(law, slow) else law, n) for law, n in self.parts]
-            return convolution.sum_of_laws(quick)
+            return convolution.sum_of_laws([(_quick(law), count) for law, count in self.parts])
         other = NumericalSum(tuple(others)) if len(others) > 1 or others[0][1] > 1 else others[0][0]
         return atoms.plus_continuous(first, other)
 
@@ -234,6 +232,13 @@ class NumericalSum(Delay):
 
     def integrated_tail(self, t: ArrayLike) -> Array:
         return super().integrated_tail(t) if math.isfinite(self.mean) else np.full(np.shape(t), math.inf)
+
+
+def _quick(law: Delay) -> Law:
+    """``law``, or its table if its quantiles take long."""
+    if isinstance(law, ScipyContinuous):
+        return law if law.quick is None else law.quick.table
+    return convolution.table(law) if isinstance(law, Mixture | HyperExponential) else law
 
 
 def _added(terms: Parts) -> tuple[float, Delay]:

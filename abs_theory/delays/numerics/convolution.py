@@ -239,18 +239,26 @@ def _tabulated(
 
 
 def tabulated(
-    logit_at: Callable[[Array], Array], scale: Scale, times: tuple[float, float], reach: float
+    logit_at: Callable[[Array], Array],
+    scale: Scale,
+    times: tuple[float, float],
+    reach: float,
+    nodes: tuple[int, int, int] = (64, 128, SPLINE_NODES),
 ) -> TabulatedSum:
-    """Table of the law on ``scale`` from its logit(F) at a time; ``times`` after the start enclose the table."""
+    """Table of the law on ``scale`` from its logit(F) at a time; ``times`` after the start enclose the table.
+
+    The logit is computed at two first sets of ``nodes`` and at those of the table.
+    """
+    first, second, last = nodes
     if math.isfinite(scale.end):
         ends = -reach, -math.log(NEAREST_TO_BOUND)
     else:
         ends = np.log(np.maximum([times[0], times[1] - scale.start], 1e-290))
     if scale.start > 0:
         ends = max(ends[0], math.log(NEAREST_TO_BOUND * min(scale.start, 1.0))), ends[1]
-    y = np.linspace(ends[0], ends[1], 64)
-    for nodes, x_max in ((128, 2 * reach), (SPLINE_NODES, reach)):
-        y = _respaced(y, logit_at(scale.to_time(y)), nodes, x_max)
+    y = np.linspace(ends[0], ends[1], first)
+    for number, x_max in ((second, 2 * reach), (last, reach)):
+        y = _respaced(y, logit_at(scale.to_time(y)), number, x_max)
     y, kinks = _with_kinks(y, scale.from_time(np.array(scale.kinks)))
     x = logit_at(scale.to_time(y))
     if not np.all(np.diff(x) > 0):

@@ -162,3 +162,52 @@ def test_many_draws_of_a_law_with_slow_quantiles(law):
     assert np.all(np.abs(below - levels) <= 5 * np.sqrt(levels * (1 - levels) / draws.size))
     u = np.array([1e-8, 0.03, 0.4, 0.97])
     np.testing.assert_allclose(delay._quantiles(special.logit(u)), delay.ppf(u), rtol=2e-4)
+
+
+SLOW_QUANTILES = [
+    stats.argus(1.0),
+    stats.foldnorm(1.95),
+    stats.irwinhall(3),
+    stats.kstwo(3),
+    pytest.param(stats.kstwo(20), marks=pytest.mark.slow),
+    pytest.param(stats.ksone(1000), marks=pytest.mark.slow),
+    pytest.param(stats.gausshyper(13.8, 3.1, 2.5, 5.2), marks=pytest.mark.slow),
+    pytest.param(stats.geninvgauss(2.3, 1.5), marks=pytest.mark.slow),
+    pytest.param(stats.geninvgauss(-2.0, 0.1), marks=pytest.mark.slow),
+    pytest.param(stats.recipinvgauss(0.63), marks=pytest.mark.slow),
+    pytest.param(stats.rel_breitwigner(36.5, 2.0), marks=pytest.mark.slow),
+    pytest.param(stats.foldcauchy(4.7), marks=pytest.mark.slow),
+    pytest.param(stats.dpareto_lognorm(3, 1.2, 1.5, 2), marks=pytest.mark.slow),
+    pytest.param(stats.vonmises_line(1.0, loc=4.0), marks=pytest.mark.slow),
+    pytest.param(stats.studentized_range(3, 10), marks=pytest.mark.slow),
+    pytest.param(stats.studentized_range(5, 40, loc=1.0, scale=0.2), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("law", SLOW_QUANTILES, ids=lambda law: f"{law.dist.name}-{law.args}")
+def test_a_law_with_slow_quantiles_is_the_one_of_scipy(law):
+    """It is tabulated; scipy needs up to 70 ms for a quantile."""
+    delay, far = as_delay(law), 10.0 if law.dist.name == "studentized_range" else 17.0
+    assert delay.quick is not None
+    x = np.array([-far, -5.0, -1.7, 0.3, 2.9, 7.7, far])
+    near, beyond = special.expit(x), special.expit(-x)
+    times = np.where(x < 0, law.ppf(near), law.isf(beyond))
+    np.testing.assert_allclose(np.where(x < 0, delay.ppf(near), delay.isf(beyond)), times, rtol=1e-7)
+    np.testing.assert_allclose(delay.cdf(times), near, rtol=2e-7)
+    np.testing.assert_allclose(delay.sf(times), beyond, rtol=2e-7)
+    assert as_delay(law) is delay  # which knows its table
+
+
+@pytest.mark.slow
+def test_the_studentized_range():
+    """The range of three normal numbers, by a spread estimated with 5 degrees of freedom, in seconds of computing."""
+    law = stats.studentized_range(3, 5)
+    rng = np.random.default_rng(0)
+    spread = np.sqrt(rng.chisquare(5, size=400_000) / 5)
+    draws = np.ptp(rng.normal(size=(400_000, 3)), axis=1) / spread
+    assert order_stats.mean(law, 1, 1) == pytest.approx(draws.mean(), rel=5 * draws.std() / draws.mean() / 400_000**0.5)
+    largest = draws.reshape(-1, 4).max(axis=1)
+    error = 5 * largest.std() / largest.size**0.5
+    assert order_stats.mean(law, 4, 4) == pytest.approx(largest.mean(), abs=error)
+    with pytest.raises(ArithmeticError, match=r"heavy tail \(index 2\), and scipy knows"):
+        order_stats.mean(stats.studentized_range(3, 2), 1, 1)
