@@ -11,6 +11,7 @@ from scipy.stats._distr_params import distcont, distdiscrete
 
 from abs_theory import order_stats
 from abs_theory.delays import as_delay
+from abs_theory.delays.from_scipy import ScipyContinuous
 
 N = 20
 NODES = 80_000
@@ -155,6 +156,7 @@ def test_a_discrete_distribution(name, shapes):
 def test_many_draws_of_a_law_with_slow_quantiles(law):
     """They come from a table: their quantiles are those of the law, and a hundred thousand do not take a minute."""
     delay = as_delay(law)
+    assert isinstance(delay, ScipyContinuous)
     draws = delay.sample(np.random.default_rng(0), (100, 1000))
     assert draws.shape == (100, 1000)
     levels = np.array([0.001, 0.1, 0.5, 0.9, 0.999])
@@ -188,6 +190,7 @@ SLOW_QUANTILES = [
 def test_a_law_with_slow_quantiles_is_the_one_of_scipy(law):
     """It is tabulated; scipy needs up to 70 ms for a quantile."""
     delay, far = as_delay(law), 10.0 if law.dist.name == "studentized_range" else 17.0
+    assert isinstance(delay, ScipyContinuous)
     assert delay.quick is not None
     x = np.array([-far, -5.0, -1.7, 0.3, 2.9, 7.7, far])
     near, beyond = special.expit(x), special.expit(-x)
