@@ -25,11 +25,11 @@ from abs_theory.typing import Array
 
 __all__ = ["Restarted", "complete_restarted"]
 
-TAIL_ERROR = 4.0  # factor by which that may be wrong, either way (a convention)
+TAIL_ERROR = 4.0  # factor by which what lies beyond the horizon may be wrong, either way (a convention)
 ALIKE = 0.01  # significance at which workers are taken to have different laws
 LEAST_RATIO = 1e-3  # of a resampled mean to the mean
 MOST_RESAMPLED_CELLS = 20_000_000  # of all bootstrap traces together
-MOST_RESAMPLED_LAWS = 4000
+MOST_RESAMPLED_LAWS = 4000  # the same; more would take over a second
 FEWEST_TRACES = 25  # bootstrap traces, whose spread is that of all
 REPLAYED_TRACES = 32  # bootstrap traces to be replayed
 
