@@ -4,7 +4,9 @@ Suppose a worker hardly ever delivers before its threshold restarts it, or just 
 rounds.  Then it always begins in the same of theta + 1 rounds, its *phase*, and the numbers of workers in each phase
 hardly ever change.  The long run is reached after more updates than training ever makes, and until then
 workers that all begin together make long and short rounds in turn.  So both beginnings count: phases at random, as in
-the long run, and all workers fresh.
+the long run, and all workers fresh.  For steady workers (``precise.STEADY_ENOUGH``) both are always played: workers of
+random phases may soon forget theirs, and workers that begin together still go on in their own way.
+Source: notebooks/proofs/staleness.ipynb, section on what "auto" does, with the lemma on phases.
 """
 
 import math
