@@ -39,6 +39,7 @@ LEAST_INDEX = 3.0  # of the tail of the studentized range, of which scipy knows 
 NODES, FEW_NODES = (64, 128, 360), (48, 64, 128)  # of the table
 CHECKED_SHARE, CHECKED_LOGITS = 0.65, 24  # where the table is compared with the law
 LARGEST_TABLE_ERROR = 1e-7  # of a logit, hence relative of small probabilities
+WRAPPED_DRAWS = ("vonmises_line",)  # scipy draws from it on a circle about 0, whatever its loc
 DRAWS_FROM_TABLE = 200  # draws of such a law, from which on they come from a table
 TABLE_ENDS, TABLE_NODES = 25.0, 201  # of its quantiles, in the logit of the probability
 AGREEMENT = 1e-8  # relative difference up to which scipy's mean and variance are taken as right
@@ -240,6 +241,8 @@ class ScipyContinuous(_Scipy):
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         """Independent draws; many of a law whose quantiles are slow come from a table, with errors of 1e-5 or so."""
+        if _own_name(self.law) in WRAPPED_DRAWS:
+            return self.ppf(rng.random(size))
         own = stats.rv_continuous
         slow = type(self.law.dist)._ppf is own._ppf or _own_name(self.law) in SLOW_QUANTILES
         many = np.prod(() if size is None else size) >= DRAWS_FROM_TABLE

@@ -214,3 +214,10 @@ def test_the_studentized_range():
     assert order_stats.mean(law, 4, 4) == pytest.approx(largest.mean(), abs=error)
     with pytest.raises(ArithmeticError, match=r"heavy tail \(index 2\), and scipy knows"):
         order_stats.mean(stats.studentized_range(3, 2), 1, 1)
+
+
+def test_draws_of_a_law_on_a_line_are_not_wrapped():
+    law = as_delay(stats.vonmises_line(1.0, loc=4.0))
+    draws = law.sample(np.random.default_rng(0), 10_000)
+    assert np.all((draws >= 4 - math.pi) & (draws <= 4 + math.pi))
+    assert draws.mean() == pytest.approx(4.0, abs=5 * draws.std() / 100)
