@@ -3,14 +3,16 @@ r"""ABS that tunes itself: k and the threshold from what the server measures, to
 At t seconds it plans for a time in proportion to t.  It minimises, over k and the threshold, a bound on the mean
 squared gradient norm of ABS over that time, while the step condition of stale gradients holds:
 
-.. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} (1 + 2 \gamma b\, \tau)
-    \quad\text{subject to}\quad \gamma b\, (1 + 2 \tau) \le 1
+.. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} (1 + \gamma b\, \tau)
+    \quad\text{subject to}\quad (b + \Delta b)\, (1 + \tau / 2) \le \delta
 
 F is the measured loss, less the least that can be reached if that is known.  S is the measured variance of one
-gradient, and b the product of the step eta and the measured curvature along the steps.  T and tau are round time and
-mean staleness of ABS under the measured law of the task times.
+gradient, and b the product of the step eta and the measured curvature along the steps; Delta b is its standard error.
+T and tau are round time and mean staleness of ABS under the measured law of the task times.  While the loss
+rises, no staleness is allowed.
 b is the mean of a guess and the measurement, weighted by their errors.  A run begins with the guess 1, which is right
-where a step is as long as it may be.  Later the guess is eta E|g|^2 / F, which is known much sooner than the curvature.
+where a step is as long as it may be.  Later it is a share of eta E|g|^2 / F, which is known much sooner than the
+curvature.
 
 The step, if it is left to the rule as well, is a share of F / E|g|^2.
 Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; the step of Loizou et
@@ -26,17 +28,18 @@ import numpy as np
 
 from abs_theory.checks import check_positive, explains_types, is_finite
 from abs_theory.typing import Array
-from simulations.measuring import Measured
+from simulations.measuring import Measured, Quantity
 from simulations.policies.measured_rounds import Rounds, measured_rounds
 from simulations.server import Progress
 
 HORIZON = 0.7  # alpha: seconds planned for, as a share of those that have passed
 NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
-CONDITION_SHARE = 0.5  # gamma: of the measured curvature, in the step condition
-CONDITION_SHARE_IF_KNOWN = 0.35  # the same of a curvature that is known and need not be measured first
+STALE_NOISE = 3.0  # gamma: each update of staleness adds the noise of so many updates, times b
+MOST_BEND = 1.4  # delta: of step times curvature times 1 + half of the mean staleness, at most
 GUESS, GUESS_ERROR = 1.0, 0.25  # of step times curvature, before it is measured; its relative standard error
+STEEPNESS_SHARE = 0.7  # of E|g|^2 / F, which the curvature is about
 GUESS_UPDATES = 6.0  # as many updates tell as much as the first guess
-STEP_SHARE = 0.5  # of F / E|g|^2, that the step by rule is in the end; about half of it in the first updates
+STEP_SHARE = 0.8  # of F / E|g|^2, that the step by rule is in the end; about half of it in the first updates
 FIRST_STEP = 1e-9  # of the step by rule, before any gradient has arrived: too small to change anything
 FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
 GROWTH = 1.25  # of time between decisions
@@ -71,7 +74,8 @@ class MeasuredRule:
     objective: Objective = "time"  #: what is to be saved
     horizon: float = HORIZON  #: alpha
     noise_share: float = NOISE_SHARE  #: beta
-    condition_share: float = CONDITION_SHARE  #: gamma
+    stale_noise: float = STALE_NOISE  #: gamma
+    most_bend: float = MOST_BEND  #: delta
     curvature: float | None = None  #: along the steps, if it is known; None: it is measured
     least_loss: float = 0.0  #: that can be reached
 
@@ -90,7 +94,11 @@ class MeasuredRule:
         return int(rounds.k[row, 0]) if of_k else float(rounds.max_staleness[0, column])
 
     def _cost(self, progress: Progress, measured: Measured, rounds: Rounds) -> Array:
-        """J of all pairs; inf where the step condition is broken, unless it is broken everywhere."""
+        """J of all pairs; inf where the step condition is broken, unless it is broken everywhere.
+
+        While the loss rises, no staleness is allowed unless the curvature is known: staleness may be the cause, and
+        a measured curvature that is too small would not stop it.
+        """
         step = progress.step_size * progress.local_steps  # of an update
         if self.objective == "time":
             spent, passed = rounds.seconds, progress.time
@@ -100,13 +108,16 @@ class MeasuredRule:
         if self.curvature is None:
             bend = expected_bend(step, measured, progress.updates, self.least_loss)
         else:
-            bend = step * self.curvature
-        variance = measured.gradient_variance.value
-        noise = bend * max(variance, 0.0) if math.isfinite(variance) else 0.0
-        stale = self.condition_share * bend * rounds.mean_staleness
-        cost = descent + self.noise_share * noise / rounds.k * (1 + 2 * stale)
-        over = self.condition_share * bend + 2 * stale - 1
-        return np.where(over <= max(0.0, over.min()), cost, math.inf)
+            bend = Quantity(step * self.curvature, 0.0)
+        variance, stale = measured.gradient_variance.value, rounds.mean_staleness
+        noise = bend.value * max(variance, 0.0) if math.isfinite(variance) else 0.0
+        cost = descent + self.noise_share * noise / rounds.k * (1 + self.stale_noise * bend.value * stale)
+        if self.curvature is None and measured.latest_loss.value > measured.loss.value:
+            allowed = rounds.max_staleness == 0
+        else:
+            over = (bend.value + bend.stderr) * (1 + stale / 2) - self.most_bend
+            allowed = over <= max(0.0, over.min())
+        return np.where(allowed, cost, math.inf)
 
 
 @dataclass(frozen=True)
@@ -140,19 +151,19 @@ class MeasuredStep:
         return STEP_SHARE * caution / (steepness * progress.local_steps)
 
 
-def expected_bend(step_size: float, measured: Measured, updates: int, least_loss: float) -> float:
+def expected_bend(step_size: float, measured: Measured, updates: int, least_loss: float) -> Quantity:
     """Step times curvature: the mean of guess and measurement, weighted by their errors."""
     guess = GUESS
     steepness = _steepness(measured, least_loss)
     if 0 < steepness < math.inf:
-        later = min(step_size * steepness, GUESS)
+        later = min(STEEPNESS_SHARE * step_size * steepness, GUESS)
         guess = (GUESS_UPDATES * GUESS + updates * later) / (GUESS_UPDATES + updates)
     bend, stderr = step_size * measured.curvature.value, step_size * measured.curvature.stderr
     weight = (GUESS_ERROR * guess) ** -2
     total = guess * weight
     if 0 < stderr < math.inf:
         weight, total = weight + stderr**-2, total + bend * stderr**-2
-    return max(total / weight, 0.0)
+    return Quantity(max(total / weight, 0.0), weight**-0.5)
 
 
 def _steepness(measured: Measured, least_loss: float) -> float:
@@ -202,7 +213,7 @@ def self_tuning(objective: str = "time", curvature: float | None = None, least_l
     known: dict[str, float] = {"least_loss": float(least_loss)}
     if curvature is not None:
         check_positive("curvature", curvature)
-        known |= {"condition_share": CONDITION_SHARE_IF_KNOWN, "curvature": float(curvature)}
+        known["curvature"] = float(curvature)
     k, max_staleness = MeasuredRule("k", objective, **known), MeasuredRule("max_staleness", objective, **known)
     return SelfTuning(k, max_staleness, MeasuredStep(float(least_loss)))
 

@@ -5,10 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from abs_theory.delays import HyperExponential, ShiftedExponential
+from abs_theory.delays import Exponential, HyperExponential, ShiftedExponential
 from simulations import policies, protocols
 from simulations.experiment import simulate
-from simulations.problems import NoisyQuadratic, softmax_digits
+from simulations.problems import Classifier, NoisyQuadratic, digits, softmax_digits
 from simulations.server import Progress
 
 STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
@@ -61,7 +61,7 @@ def test_a_replicate_alone_is_the_same_as_among_others(law, step):
 
 
 def test_a_curvature_that_is_known_allows_as_much_staleness_as_the_step_condition_says():
-    """After the second update, before anything is measured: share x step x curvature x (1 + 2 tau) <= 1."""
+    """After the second update, before anything is measured: step x curvature x (1 + tau / 2) <= 1.4."""
     problem, law, stalest = NoisyQuadratic((1.0,) * 5, sigma2=1.0), ShiftedExponential(0.5, 0.5), {}
     for curvature in (0.5, 8.0):
         tuning = policies.self_tuning(curvature=curvature)
@@ -71,6 +71,18 @@ def test_a_curvature_that_is_known_allows_as_much_staleness_as_the_step_conditio
         stalest[curvature] = run["max_staleness"].iloc[3:].max()
     assert stalest[8.0] == 0
     assert stalest[0.5] > 0
+
+
+def test_late_workers_are_restarted_while_the_loss_rises():
+    """With ten local steps per task the measured curvature is too small, and staleness would make the runs diverge."""
+    problem = Classifier(digits(), 20, hidden=32, batch_size=16)
+    run = simulate(
+        tuned(), problem, Exponential(0.1), 20, step_size=0.4, local_steps=10, time_budget=15.0, eval_every=1.0,
+        seed=11, replicates=4, n_jobs=1,
+    )  # fmt: skip
+    accuracy = run.dropna(subset="test_accuracy").groupby("replicate")["test_accuracy"].last()
+    assert accuracy.median() > 0.8
+    assert run["max_staleness"].max() > 0
 
 
 @pytest.mark.parametrize("curvature", [0.0, -1.0, math.nan, "steep"])
