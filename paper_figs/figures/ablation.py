@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from abs_theory.choose import time_optimal_threshold
+from abs_theory.results import percent
 from paper_figs import study, style
 from paper_figs.parallel import in_parallel
 from simulations.record import median, to_target
@@ -90,7 +91,7 @@ def draw(table: pd.DataFrame) -> Figure:
         ax.tick_params(axis="x", rotation=20, length=0)
         ax.tick_params(axis="y", rotation=0, length=0)
     axes[0].set(ylabel="rule for $k$")
-    target = f"{table['accuracy'].iloc[0]:.0%} test accuracy"
+    target = f"{percent(table['accuracy'].iloc[0])} test accuracy"
     fig.supxlabel(
         f"median time to {target} (s; mean delay 1 s), 95 % interval below; darker is slower within a panel\n"
         "the time-optimal threshold is none where the hazard increases and 0 (restart all) where it decreases",

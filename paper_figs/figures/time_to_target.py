@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from abs_theory.results import percent
 from paper_figs import study, style
 from simulations.plot import Look, interval
 from simulations.record import median, to_target
@@ -16,8 +17,8 @@ from simulations.record import median, to_target
 CLAIM = (
     "Where stalls make the hazard decrease, ABS with k and threshold chosen from the delay law and estimated "
     "constants is several times as fast as AdaSync and K-async. Where the hazard increases, a tuned K-sync is at "
-    "least as fast as ABS. ABS that tunes itself is as fast as the fastest of the others under each law, within noise or "
-    "better."
+    "least as fast as ABS. ABS that tunes itself is at least as fast as the fastest of the others under each law, "
+    "within noise."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 
@@ -106,8 +107,8 @@ def draw(table: pd.DataFrame) -> Figure:
     axes[0].set(yticks=range(len(methods)), yticklabels=labels, ylim=(len(methods) - 0.5, -0.5))
     levels = table.groupby("target")["accuracy"].first()
     handles = [
-        Line2D([], [], color="black", marker="o", markerfacecolor=face, label=f"to {levels[target]:.0%} test accuracy")
-        for target, face in (("hard", "black"), ("easy", "white"))
+        Line2D([], [], color="black", marker="o", markerfacecolor=face, label=f"to {percent(level)} test accuracy")
+        for level, face in ((levels["hard"], "black"), (levels["easy"], "white"))
     ]
     fig.legend(handles=handles, title="median and 95 % interval", loc="outside upper center", ncols=2)
     return fig
