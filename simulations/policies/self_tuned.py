@@ -182,8 +182,8 @@ def self_tuning(objective: str = "time", curvature: float | None = None, least_l
 
     It starts with k = n / 10 and no threshold, and decides again when the time has grown by 25 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run.  If nobody knows one, the run
-    can be given the policy ``step_size`` of the result.  After the first update its step is a half of the loss over the
-    mean square of a gradient, or less.
+    can be given the policy ``step_size`` of the result.  After the first update its step is .8 times the loss over
+    the mean square of a gradient, or less.
     A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
     step suits more problems, because the first updates are not too cautious.
     ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.
