@@ -16,8 +16,8 @@ from simulations.experiment import simulate
 from simulations.server import Progress
 
 CLAIM = (
-    "With one setting and one step, self-tuning waits for more gradients the later it is, and for most of them where "
-    "the hazard increases. At this step it restarts nearly every late worker."
+    "With one setting and one step, self-tuning waits for more gradients the later it is. At this step it restarts "
+    "nearly every late worker, but for the first seconds where the hazard increases."
 )
 QUICK = {"n": 8, "laws": ["decreasing hazard"], "step_size": 0.707, "replicates": 2, "points": 20}
 DEFAULT = {
