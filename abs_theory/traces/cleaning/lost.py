@@ -120,7 +120,7 @@ def lacking_last(table: pd.DataFrame, n: int) -> int:
     1
     """
     rounds, place = numbered(table["round"].to_numpy())
-    if len(rounds) < FEWEST_FINISHED or is_stale(table):
+    if len(rounds) < FEWEST_FINISHED:
         return 0
     pairs, _ = numbered(place * n + table["worker"].to_numpy())
     present = np.bincount(pairs // n)

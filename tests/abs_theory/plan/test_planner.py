@@ -451,3 +451,16 @@ def test_a_last_round_that_is_cut_short_is_left_out():
     assert cut.curve.equals(whole.curve)
     assert "the unfinished last round is left out" in str(cut)
     assert "leaving before" not in str(cut)
+
+
+def test_a_last_round_that_is_cut_short_is_left_out_after_restarts_too():
+    """Each round ends with the second delivery, when the other two tasks are restarted."""
+    seconds = np.sort(np.random.default_rng(3).exponential(1.0, (200, 4)))
+    seconds[:, 2:] = seconds[:, 1:2]
+    rows = pd.DataFrame({"round": np.repeat(np.arange(200), 4), "worker": np.tile(np.arange(4), 200), "k_waited": 2})
+    rows = rows.assign(seconds=seconds.ravel(), status=np.tile(["ok", "ok", "cancelled", "cancelled"], 200))
+    rows = rows.assign(version_read=rows["round"], version_applied=rows["round"] + (rows["status"] == "cancelled"))
+    whole, cut = (plan(traces.from_frame(frame)) for frame in (rows[:-4], rows[:-1]))
+    assert cut.rounds == whole.rounds == 199
+    assert cut.curve.equals(whole.curve)
+    assert "the unfinished last round is left out" in str(cut)
