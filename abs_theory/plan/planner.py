@@ -70,7 +70,7 @@ def plan(
     replay, ended = _replays(evidence, rng)
     if constants is not None and target is not None:
         if model is None:
-            raise ValueError("the time to a target takes a law for every worker, and one has not delivered twice")
+            raise ValueError("the time to a target needs a law for every worker, and one has not delivered twice")
         if replay is None:
             raise ValueError(_too_few_rounds(evidence))
         setting: Setting | None = decide.soonest(replay, model, constants, target, plausible, choice.k, rng, ended)
@@ -161,10 +161,10 @@ def _too_few_rounds(evidence: Evidence) -> str:
     """Why no time to a target can be given, and what to do."""
     if evidence.completed.means is not None:
         rows = evidence.fleets.shape[1]
-        return f"the time to a target takes {FEWEST} tasks of each worker, some have {rows}: trace a longer run"
+        return f"the time to a target needs {FEWEST} tasks of each worker, some have {rows}: trace a longer run"
     return (
-        f"the time to a target takes {FEWEST} rounds in which everybody delivered, got {evidence.diagnosis.complete}: "
-        "let some rounds wait for everybody, or plan for gradients per second"
+        f"the time to a target needs {FEWEST} rounds in which everybody delivered, got {evidence.diagnosis.complete}: "
+        "let some rounds wait for everybody, or give no target and no constants and plan for gradients per second"
     )
 
 

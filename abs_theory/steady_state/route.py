@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from abs_theory import monte_carlo
+from abs_theory import monte_carlo, order_stats
 from abs_theory.checks import check_k, check_max_staleness, explains_types, on_one_grid
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
@@ -28,6 +28,7 @@ __all__ = ["SteadyState", "abs_sgd"]
 RESULTS = tuple(f.name for f in fields(SteadyState) if f.name not in ("method", "error"))
 MOST_STATES_UNASKED = 4000  # states of a Markov chain that "auto" solves without being asked, in .1 s
 MOST_SIMULATED = 3000  # workers; "auto" leaves more to the mean field
+MOST_AT_ONCE = 0.99999  # of the rounds take no time; with more, a simulation of many updates may see no time pass
 MANY_CELLS = 200  # to simulate, above which each is computed to 3 % instead of 1 %
 LONGEST_SIMULATED = 1 << 16  # bounds, in rounds; so many update times must be kept
 
@@ -157,6 +158,8 @@ def _simulated(
     if not ks.size:
         return []
     cells = list(zip(ks.tolist(), bounds.tolist(), strict=True))
+    if workers.has_atoms:
+        _check_that_time_passes(workers, min(ks.tolist()))
     quick = len(cells) > MANY_CELLS
     rows = []
     for (k, bound), state in zip(
@@ -166,6 +169,16 @@ def _simulated(
         alone = k == 1 and math.isinf(bound)
         rows.append(_asynchronous(workers, row, np.array([True])) if alone else row)
     return rows
+
+
+def _check_that_time_passes(workers: Workers, k: int) -> None:
+    """Refuse laws under which nearly every round ends at once, because ``k`` fresh tasks take 0 s."""
+    at_once = float(order_stats.cdf(workers, k, workers.n, 0.0))
+    if at_once > MOST_AT_ONCE:
+        raise ValueError(
+            f"with k={k} of n={workers.n} workers all but {1 - at_once:.1g} of the rounds take 0 s, because so many "
+            "task times are 0: take a larger k, or delays that are measured more finely"
+        )
 
 
 def _as_row(state: SteadyState) -> SteadyState:

@@ -59,6 +59,10 @@ class SelfTuning(NamedTuple):
     max_staleness: "MeasuredRule"  #: the threshold, inf if none
     step_size: "MeasuredStep"  #: for the ``step_size`` of a run, if this is to be tuned as well
 
+    def __call__(self, progress: Progress) -> float:
+        """Raises TypeError: a run takes one of the three policies, not all."""
+        raise TypeError("self_tuning() is three policies: give a run the step_size of it, self_tuning().step_size")
+
 
 @dataclass(frozen=True)
 class MeasuredRule:

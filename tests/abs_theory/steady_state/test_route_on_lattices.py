@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cases import every_case
 from lattice_chain import SCALARS, chain, steady_state
+from scipy import stats
 
 from abs_theory import monte_carlo
 from abs_theory import steady_state as theory
@@ -78,3 +79,8 @@ def test_many_workers_that_began_together_tie_for_ever():
     for name in SCALARS:
         apart = abs(getattr(state, name) - getattr(fresh, name))
         assert apart <= getattr(state.error, name) + 3 * getattr(fresh.error, name), name
+
+
+def test_delays_that_are_nearly_all_zero_are_refused():
+    with pytest.raises(ValueError, match=r"all but 4e-07 of the rounds take 0 s, .* take a larger k"):
+        theory.abs_sgd(stats.bernoulli(0.1), 3, 10, 2)

@@ -91,6 +91,13 @@ def test_a_curvature_that_is_none_is_refused(curvature):
         policies.self_tuning(curvature=curvature)
 
 
+def test_all_three_policies_are_no_step_size():
+    with pytest.raises(TypeError, match=r"give a run the step_size of it, self_tuning\(\).step_size"):
+        simulate(
+            tuned(), NoisyQuadratic((1.0,), 1.0), STALLS, 4, step_size=policies.self_tuning(), num_updates=5, seed=0,
+        )  # fmt: skip
+
+
 def test_another_objective_is_refused():
     with pytest.raises(ValueError, match='objective must be "time" or "messages", got \'speed\''):
         policies.self_tuning("speed")

@@ -109,7 +109,7 @@ def test_time_to_a_target_is_given_after_restarts():
 
 
 def test_a_short_run_with_restarts_says_how_long_it_must_be():
-    with pytest.raises(ValueError, match="takes 10 tasks of each worker, some have 3: trace a longer run"):
+    with pytest.raises(ValueError, match="needs 10 tasks of each worker, some have 3: trace a longer run"):
         plan(abs_trace(LAWS["lognormal .5"], 4, 2, 1, 6), constants=CONSTANTS, target=TARGET)
 
 
