@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from abs_theory.checks import check_count
+from abs_theory.checks import check_count, explains_types
 from abs_theory.typing import Array, Law, Values
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _VECTORS = ("staleness_pmf", "participation")  # fields with one more axis than 
 QUANTILES_OF_LENGTH = 2048  # over which the share of long tasks is averaged
 
 
+@explains_types
 def percent(share: float, digits: int = 0) -> str:
     """A share in percent, as text.
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from abs_theory.checks import explains_types
+
 __all__ = ["last_line"]
 
 PACKED = (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")  # gzip, which knows its end, and UTF-16
@@ -13,6 +15,7 @@ FEWEST_COMPARED = 20  # numbers that are all longer than the last one
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
+@explains_types
 def last_line(
     path: Path, fields: int, split: Callable[[str], list[str]], encoding: str = "utf-8", few_words: bool = False
 ) -> tuple[bool, str]:

@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from abs_theory.checks import explains_types
 from abs_theory.plan import fit
 from abs_theory.plan.completion.completed import Completed, number_of_copies
 from abs_theory.plan.effects import Effects, Mask, RoundTable
@@ -23,6 +24,7 @@ NOISE_OF_SPREADS = 3.0  # over the root of the number of rounds: relative noise 
 LATEST_QUANTILE = 1e-4  # survival beyond which the law is not drawn from, so that one draw does not decide a mean
 
 
+@explains_types
 def complete(data: RoundTable, parts: Effects, rng: np.random.Generator) -> Completed:
     """Complete the rounds of ``data`` that lost calls; without any, nothing is drawn from ``rng``.
 

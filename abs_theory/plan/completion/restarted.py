@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from abs_theory.checks import explains_types
 from abs_theory.plan import intervals
 from abs_theory.plan.completion.completed import MOST_MOVED, Completed, number_of_copies
 from abs_theory.plan.completion.survival import Law, mean_arrivals_of_weights
@@ -122,6 +123,7 @@ class Restarted:
         return np.exp(logs.mean(axis=0) + normal @ (logs - logs.mean(axis=0)))
 
 
+@explains_types
 def complete_restarted(data: RoundTable, rng: np.random.Generator) -> Restarted:
     """The tasks of ``data``, with those that were restarted drawn from their law.
 
