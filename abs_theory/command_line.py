@@ -321,9 +321,11 @@ def table_text(
     texts = []
     while left or not texts:
         count = len(left)
-        while count > 1 and max(map(len, text(count).splitlines())) > width:
+        part = text(count)
+        while count > 1 and max(map(len, part.splitlines())) > width:
             count -= 1
-        texts.append(text(count))
+            part = text(count)
+        texts.append(part)
         left = left[count:]
     return "\n\n".join(texts)
 

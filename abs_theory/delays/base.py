@@ -79,7 +79,7 @@ class Delay(ABC):
 
     @cached_property
     def lattice(self) -> float:
-        """The largest step of which all times are multiples, in seconds; 0 if there is none."""
+        """The largest step such that every time is a multiple of it, in seconds; 0 if there is no such step."""
         return 0.0
 
     @cached_property

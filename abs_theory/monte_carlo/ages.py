@@ -48,9 +48,7 @@ class AgeControls:
         self.changes: Array = np.zeros(state.numbers.shape)  # of the probabilities, laws x ages x replicates
         self.levels: Array | None = None  # before the first round, of what does not grow in the long run
         self.growth = np.zeros((0, replicates))
-        self.waiting: list[
-            tuple[Counts, Counts, Array]
-        ] = []  # rounds that are not yet added, and how many entries they have
+        self.waiting: list[tuple[Counts, Counts, Array]] = []  # rounds that are not yet added
         self.waiting_size = 0  # numbers of tasks in them
 
     def add(self, delivered: Counts, late: Counts, seconds: Array) -> None:

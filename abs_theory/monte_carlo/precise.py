@@ -294,7 +294,8 @@ def _cut_at(pool: PlainPool, rounds: int) -> int:
         return 1
     cycle = workers.n // pool.k
     if late <= LONGEST_CYCLE:
-        cycle = math.lcm(cycle, int(late)) if math.lcm(cycle, int(late)) <= LONGEST_CYCLE else max(cycle, int(late))
+        both = math.lcm(cycle, int(late))
+        cycle = both if both <= LONGEST_CYCLE else max(cycle, int(late))
     return cycle * max(4, math.ceil(rounds / 4 / cycle))
 
 

@@ -11,9 +11,10 @@ FINEST_STEP = 1e-6  # of the longest time; a finer lattice is like none
 
 
 def common_step(times: Array) -> float:
-    """The largest step of which all ``times`` are multiples; 0 if there is none that is at least 1e-6 of the longest.
+    """The largest step such that each of the ``times`` is a multiple of it.
 
-    By Euclid's algorithm, with the farthest from a multiple as the next divisor.
+    It is 0 if each such step is shorter than 1e-6 of the longest time.  The step is found by Euclid's algorithm: the
+    largest distance of a time from a multiple is the next divisor.
 
     >>> round(common_step(np.array([1.5, 2.0, 4.0])), 9)
     0.5
