@@ -3,9 +3,9 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +16,20 @@ from abs_theory.delays.base import Array, Delay, Size, quantile
 from abs_theory.delays.discrete import Discrete
 from abs_theory.delays.exponential import Exponential, Gamma
 from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
-from abs_theory.delays.numerics import convolution, moments
+from abs_theory.delays.numerics import moments
 from abs_theory.delays.numerics.bisection import first_time
-from abs_theory.delays.scipy_tails import BEGINS, ScipyLaw, Tail, upper_tail
+from abs_theory.delays.numerics.upper_tail import BEGINS, Tail, upper_tail
+from abs_theory.delays.scipy_tables import (
+    LARGEST_TABLE_ERROR,
+    SLOW_PROBABILITIES,
+    SLOW_QUANTILES,
+    Frozen,
+    Quick,
+    is_slow,
+    own_name,
+    parameters,
+    table_of,
+)
 from abs_theory.typing import DelayLike
 
 MAX_ATOMS = 2**20  # times of a discrete law
@@ -27,42 +38,10 @@ OMITTED_MASS = 1e-290, 1e-30  # probability left out of an unbounded discrete la
 
 GAP = 64  # longest run of times without probability that is not taken for the end of a discrete law
 FAR = np.array([1e-12, 1e-20, 1e-60])  # where isf must invert sf to be taken as accurate
-# laws of scipy whose own quantiles take half a millisecond each; those without one take longer
-SLOW_QUANTILES = ("ksone", "kstwo")
-SLOW_PROBABILITIES = ("studentized_range",)  # 5 ms for each P(X <= t), and 70 ms for a quantile
-# seconds, from the shape, between whose multiples a law is a polynomial
-KINKS = {"ksone": lambda n: 1 / n, "kstwo": lambda n: 0.5 / n, "irwinhall": lambda _: 1.0}
-MOST_KINKS = 24  # the others are too weak to matter
-REACHES = 100.0, 23.0  # logits up to which a table of a law with slow quantiles is tried; beyond, scipy is asked
-SHORT_REACH = 18.0  # where probabilities are slow, too, and have few digits beyond: there the table is continued
-LEAST_INDEX = 3.0  # of the tail of the studentized range; scipy computes its P(X > t) down to 1e-8 only
-NODES, FEW_NODES = (64, 128, 360), (48, 64, 128)  # of the table
-CHECKED_SHARE, CHECKED_LOGITS = 0.65, 24  # where the table is compared with the law
-LARGEST_TABLE_ERROR = 1e-7  # of a logit, hence relative of small probabilities
 WRAPPED_DRAWS = ("vonmises_line",)  # scipy draws from it on a circle about 0, whatever its loc
 DRAWS_FROM_TABLE = 200  # draws of such a law, from which on they come from a table
 TABLE_ENDS, TABLE_NODES = 25.0, 201  # of its quantiles, in the logit of the probability
 AGREEMENT = 1e-8  # relative difference up to which scipy's mean and variance are taken as right
-
-
-class Frozen(ScipyLaw, Protocol):
-    """What the wrappers use of a frozen distribution of scipy."""
-
-    args: tuple[float, ...]  #: positional parameters
-    kwds: dict[str, float]  #: keyword parameters
-    dist: stats.rv_continuous | stats.rv_discrete  #: the distribution that was frozen
-
-    def mean(self) -> float:
-        """E[X]."""
-        ...
-
-    def var(self) -> float:
-        """Var[X]."""
-        ...
-
-    def rvs(self, size: Size, random_state: np.random.Generator) -> Array:
-        """Independent draws."""
-        ...
 
 
 def as_delay(law: DelayLike, name: str = "delay", kinds: str = "a Delay") -> Delay:
@@ -93,7 +72,7 @@ def as_delay(law: DelayLike, name: str = "delay", kinds: str = "a Delay") -> Del
 
 
 def _from_frozen(law: Frozen) -> Delay:
-    shapes, loc, scale = _parameters(law)
+    shapes, loc, scale = parameters(law)
     if not all(np.ndim(v) == 0 for v in (*shapes, loc, scale)):
         raise ValueError(f"delay must be one law, got arrays of parameters in {_described(law)}")
     low, high = law.support()
@@ -105,7 +84,7 @@ def _from_frozen(law: Frozen) -> Delay:
         raise ValueError(f"{_described(law)} must have times > 0")
     if isinstance(law.dist, stats.rv_discrete):
         return ScipyDiscrete(law)
-    match _own_name(law), *map(float, (*shapes, loc, scale)):
+    match own_name(law), *map(float, (*shapes, loc, scale)):
         case "expon", 0.0, scale:
             return Exponential(scale)
         case "gamma" | "erlang", shape, 0.0, scale:
@@ -125,17 +104,6 @@ def _from_frozen(law: Frozen) -> Delay:
 def _kept(law: "ScipyContinuous") -> "ScipyContinuous":
     """``law``, or an equal one that was made before and knows its mean and its table already."""
     return law
-
-
-def _own_name(law: Frozen) -> str:
-    """The name of scipy's own distribution; empty for one that somebody else has defined."""
-    name = law.dist.name
-    return name if type(getattr(stats, name, None)) is type(law.dist) else ""
-
-
-def _parameters(law: Any) -> tuple[tuple[float, ...], float, float]:
-    """Shapes, loc and scale."""
-    return law.dist._parse_args(*law.args, **law.kwds)
 
 
 def _described(law: Frozen) -> str:
@@ -162,8 +130,8 @@ class _Scipy(Delay):
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        shapes, loc, scale = _parameters(self.law)
-        identity = _own_name(self.law) or id(self.law.dist)
+        shapes, loc, scale = parameters(self.law)
+        identity = own_name(self.law) or id(self.law.dist)
         return (identity, *map(float, (*shapes, loc, scale)))
 
     def __eq__(self, other: object) -> bool:
@@ -178,21 +146,6 @@ class _Scipy(Delay):
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         draws = self.law.rvs(size=() if size is None else size, random_state=rng)
         return np.asarray(draws, float)
-
-
-class _Quick(NamedTuple):
-    """The table of a law with slow quantiles."""
-
-    table: convolution.TabulatedSum
-    reach: float  # logit up to which it holds
-
-    def joined(self, near: Array, x: Array, exact: Callable[[Array], Array], argument: Array) -> Array:
-        """``near``, from the table, where the logit ``x`` is within its reach, else ``exact`` of the ``argument``."""
-        far = ~(np.abs(x) <= self.reach) | np.isinf(x)
-        if far.any():
-            near = np.array(near, float)
-            near[far] = exact(argument[far])
-        return near
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -212,8 +165,8 @@ class ScipyContinuous(_Scipy):
     @cached_property
     def breaks(self) -> tuple[float, ...]:
         low, high = self._ends
-        shapes, loc, scale = _parameters(self.law)
-        bends = shapes if _own_name(self.law) in ("triang", "trapezoid") else getattr(self.law.dist, "_hbins", ())
+        shapes, loc, scale = parameters(self.law)
+        bends = shapes if own_name(self.law) in ("triang", "trapezoid") else getattr(self.law.dist, "_hbins", ())
         return (low, *(t for t in sorted(float(loc + scale * s) for s in bends) if low < t < high), high)
 
     @cached_property
@@ -221,19 +174,13 @@ class ScipyContinuous(_Scipy):
         return 1e-10 if self.quick is None else 2 * LARGEST_TABLE_ERROR
 
     @cached_property
-    def quick(self) -> _Quick | None:
+    def quick(self) -> Quick | None:
         """The law tabulated, if it is one of scipy whose quantiles are slow and a table can follow it."""
-        return _table_of(self) if self._is_slow else None
-
-    @cached_property
-    def _is_slow(self) -> bool:
-        name = _own_name(self.law)
-        no_quantiles = type(self.law.dist)._ppf is stats.rv_continuous._ppf
-        return bool(name) and (no_quantiles or name in (*SLOW_QUANTILES, *SLOW_PROBABILITIES))
+        return table_of(self.law, self.logit, repr(self)) if is_slow(self.law) else None
 
     def logit(self, t: Array) -> Array:
         """log P(X <= t) - log P(X > t), by scipy."""
-        if _own_name(self.law) in SLOW_PROBABILITIES:
+        if own_name(self.law) in SLOW_PROBABILITIES:
             cdf = np.clip(np.asarray(self.law.cdf(t), float), 0.0, 1.0)
             return special.logit(cdf)
         with np.errstate(divide="ignore"):
@@ -241,10 +188,10 @@ class ScipyContinuous(_Scipy):
 
     def sample(self, rng: np.random.Generator, size: Size = None) -> Array:
         """Independent draws; many of a law whose quantiles are slow come from a table, with errors of 1e-5 or so."""
-        if _own_name(self.law) in WRAPPED_DRAWS:
+        if own_name(self.law) in WRAPPED_DRAWS:
             return self.ppf(rng.random(size))
         own = stats.rv_continuous
-        slow = type(self.law.dist)._ppf is own._ppf or _own_name(self.law) in SLOW_QUANTILES
+        slow = type(self.law.dist)._ppf is own._ppf or own_name(self.law) in SLOW_QUANTILES
         many = np.prod(() if size is None else size) >= DRAWS_FROM_TABLE
         if not (many and slow and type(self.law.dist)._rvs is own._rvs):
             return super().sample(rng, size)
@@ -291,7 +238,7 @@ class ScipyContinuous(_Scipy):
 
     @cached_property
     def _tail(self) -> Tail | None:
-        if _own_name(self.law) in SLOW_PROBABILITIES:
+        if own_name(self.law) in SLOW_PROBABILITIES:
             return None  # the table has it
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -339,56 +286,15 @@ class ScipyContinuous(_Scipy):
 
     @cached_property
     def mean(self) -> float:
-        if _own_name(self.law) in SLOW_PROBABILITIES:
+        if own_name(self.law) in SLOW_PROBABILITIES:
             return moments.mean_order_statistic(self, 1, 1)
         return _confirmed(float(self.law.mean()), lambda: moments.mean_order_statistic(self, 1, 1))
 
     @cached_property
     def var(self) -> float:
-        if _own_name(self.law) in SLOW_PROBABILITIES:
+        if own_name(self.law) in SLOW_PROBABILITIES:
             return moments.var_order_statistic(self, 1, 1)
         return _confirmed(float(self.law.var()), lambda: moments.var_order_statistic(self, 1, 1))
-
-
-def _table_of(law: ScipyContinuous) -> _Quick | None:
-    """The table of a law with slow quantiles, compared with the law between its nodes; None if they differ."""
-    shapes = _parameters(law.law)[0]
-    if _own_name(law.law) in SLOW_PROBABILITIES:
-        index = float(shapes[1])
-        if index < LEAST_INDEX:
-            raise ArithmeticError(
-                f"{law!r} has a heavy tail (index {index:g}), and scipy knows P(X > t) of it only up to t = 1000; use "
-                "Empirical with samples"
-            )
-        table = _checked_table(law, SHORT_REACH, FEW_NODES)
-        if table is None or math.isinf(index):
-            return None if table is None else _Quick(table, math.inf)
-        # the tail of the studentized range falls like t to the power of minus its degrees of freedom
-        x_of_y = replace(table.x_of_y, slopes=(table.x_of_y.slopes[0], index))
-        y_of_x = replace(table.y_of_x, slopes=(table.y_of_x.slopes[0], 1 / index))
-        return _Quick(replace(table, x_of_y=x_of_y, y_of_x=y_of_x), math.inf)
-    tables = ((reach, _checked_table(law, reach, NODES)) for reach in REACHES)
-    return next((_Quick(table, reach) for reach, table in tables if table is not None), None)
-
-
-def _checked_table(law: ScipyContinuous, reach: float, nodes: tuple[int, int, int]) -> convolution.TabulatedSum | None:
-    """The table up to logits of ``reach``, if between its nodes it is the law."""
-    (low, high), name = law._ends, _own_name(law.law)
-    shapes, loc, scale = _parameters(law.law)
-    kinks = loc + scale * KINKS[name](shapes[0]) * np.arange(1, MOST_KINKS + 1) if name in KINKS else np.zeros(0)
-    within = tuple(float(t) for t in kinks if low < t < high)
-    x = np.linspace(-CHECKED_SHARE * reach, CHECKED_SHARE * reach, CHECKED_LOGITS)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        least = special.expit(-reach)
-        times = float(law.law.ppf(least)) - low, float(law.law.isf(least))
-        try:
-            table = convolution.tabulated(law.logit, convolution.Scale(low, high, within), times, reach, nodes)
-        except (ArithmeticError, ValueError):
-            return None
-        t = table.at_logit(x)
-        apart = np.abs(law.logit(t) - table.logit(t))
-    return table if np.all(apart <= LARGEST_TABLE_ERROR) else None
 
 
 def _confirmed(of_scipy: float, integral: Callable[[], float]) -> float:
@@ -415,7 +321,7 @@ class ScipyDiscrete(_Scipy, Discrete):
     @cached_property
     def _atoms(self) -> tuple[Array, Array]:
         if hasattr(self.law.dist, "xk"):  # any times, each with its probability
-            _, loc, _ = _parameters(self.law)
+            _, loc, _ = parameters(self.law)
             times, weights = loc + np.ravel(cast("Any", self.law.dist).xk), np.ravel(cast("Any", self.law.dist).pk)
             return np.asarray(times[weights > 0], float), np.asarray(weights[weights > 0], float)
         low, high = self.law.support()

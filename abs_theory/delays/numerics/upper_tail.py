@@ -1,4 +1,4 @@
-"""Upper tails of scipy's distributions where scipy computes sf as 1 - cdf, which has no digits left below 1e-16."""
+"""Upper tails of laws, such as scipy's, whose sf is computed as 1 - cdf, which has no digits left below 1e-16."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from abs_theory.delays.numerics.density_tail import density_tail
 from abs_theory.typing import Array, Law
 
-__all__ = ["Tail", "upper_tail"]
+__all__ = ["BEGINS", "DensityLaw", "Tail", "upper_tail"]
 
 
 BEGINS = 1e-3  # P(X > t) from which the tail is taken elsewhere: 1 - cdf still has 13 digits there
@@ -21,8 +21,8 @@ LIGHT_INDEX = 8.0  # what lies beyond 1e-16 of a tail that falls faster is less 
 SETTLED_INDEX = 1e-4  # relative difference between the indices at two times of a tail that has become a power law
 
 
-class ScipyLaw(Law, Protocol):
-    """What is needed of a frozen continuous distribution."""
+class DensityLaw(Law, Protocol):
+    """A law with a density, as a frozen continuous distribution of scipy."""
 
     def pdf(self, t: ArrayLike, /) -> Array:
         """The density."""
@@ -61,8 +61,8 @@ class PowerTail:
         return self.probability * ratio**-self.index
 
 
-def upper_tail(law: ScipyLaw) -> Tail | None:
-    """The tail of ``law`` to be used instead of scipy's sf; None where scipy's is accurate, or the law has an end.
+def upper_tail(law: DensityLaw) -> Tail | None:
+    """The tail of ``law`` to be used instead of its sf; None where this is accurate, or the law has an end.
 
     The integral of the density, or else the power law that sf has become before it loses its digits.  Raises
     ArithmeticError if neither is known and the tail is heavy.
