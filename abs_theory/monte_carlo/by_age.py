@@ -9,13 +9,20 @@ first, second, ... of these tasks end at the times
 for independent exponential numbers E.  A round costs as much for a thousand workers as for ten.  Means of the next
 round given the state (``conditional``) replace its draws, which vary by orders of magnitude.  Copies of a replicate
 have antithetic numbers E, so that one has long rounds where the other has short ones.
-Source: Renyi (1953), On the theory of order statistics, for the gaps of exponential order statistics.
+
+The hazard of all tasks at work, summed over the round until each of them ends, is a sum A of k independent exponential
+numbers, whatever happened before.  A short round makes the next ones short, because older tasks have not worked for
+long.  So the sums of log A and of A over all rounds, less their means, are control variates that explain most of what
+the next rounds differ by.
+Source: Renyi (1953), On the theory of order statistics, for the gaps of exponential order statistics; Meyer (1971),
+Demonstration simplifiee d'un theoreme de Knight, for the law of the summed hazard.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from abs_theory.monte_carlo.ages import AgeState
 from abs_theory.monte_carlo.conditional import MeanRound, age_state
@@ -60,11 +67,12 @@ class AgePool:
     def watch(self, rounds: int, every: int, parts: int) -> Played:
         """Play ``rounds`` rounds and look at the state after ``every`` few of them."""
         groups, ages, rows = self.numbers.shape
-        sums = np.zeros((4, rows))  # seconds, idle, wasted, restarts
+        sums = np.zeros((6, rows))  # seconds, idle, wasted, restarts, log A and A
         delivered = np.zeros((groups, ages, rows))
         expected = np.zeros((3, rows))
         age = np.arange(ages)
         before = age @ self.numbers.sum(axis=0)
+        self.hazard = self._hazard(self.worked)
         for played in range(1, rounds + 1):
             delivered += self._round(sums)
             if played % every == 0:
@@ -72,10 +80,12 @@ class AgePool:
         grown = age @ self.numbers.sum(axis=0) - before
         by_age = delivered.sum(axis=0)
         histogram = by_age.T.reshape(self.copies, parts, -1, ages).sum(axis=(0, 2)).astype(np.int64)
-        seconds, idle, wasted, restarts, staleness, grown = self._of_replicates(np.vstack([sums, age @ by_age, grown]))
+        sums[4:] -= rounds * np.array([[special.digamma(self.k)], [self.k]])
+        means = self._of_replicates(np.vstack([sums, age @ by_age, grown]))
+        seconds, idle, wasted, restarts, *controls, staleness, grown = means
         by_group = self._of_replicates(delivered.sum(axis=1)).T
         tally = Tally(seconds, idle, wasted, restarts, staleness, grown, histogram, by_group)
-        return Played(tally, np.zeros((self.replicates, 0)), self._of_replicates(expected))
+        return Played(tally, np.array(controls).T, self._of_replicates(expected))
 
     def in_first_phase(self) -> Ints:
         """Tasks at work that began at a multiple of theta + 1 updates, of one copy; replicates x groups."""
@@ -87,7 +97,7 @@ class AgePool:
 
     def _round(self, sums: Array) -> Array:
         """Play one round and add what it did to ``sums``; the deliveries of each law and age."""
-        ends = self._ends()
+        ends, hazard_then = self._ends()
         left = ends.reshape(-1, ends.shape[-1]).copy()
         length = left.min(axis=0)
         for _ in range(self.k - 1):
@@ -102,20 +112,31 @@ class AgePool:
         sums[0] += length
         sums[2] += restarts * (self.worked[-1] + length)
         sums[3] += restarts
-        self.numbers = np.roll(stay, 1, axis=1)
+        now = self._hazard(self.worked + length)
+        passed = np.where(done, hazard_then, 0.0).sum(axis=(0, 1, 2))
+        passed += np.einsum("gar,gar->r", stay, now) - np.einsum("gar,gar->r", self.numbers, self.hazard)
+        sums[4] += np.log(np.maximum(passed, LEAST_GAP))
+        sums[5] += passed
+        self.numbers, self.hazard = np.roll(stay, 1, axis=1), np.roll(now, 1, axis=1)
         self.numbers[:, 0] += delivered.sum(axis=1)
-        self.worked[1:] = self.worked[:-1] + length
+        self.worked[1:], self.hazard[:, 0] = self.worked[:-1] + length, 0.0
         self.updates += 1
         return delivered
 
-    def _ends(self) -> Array:
-        """Seconds until the first k tasks of each law and age end, k x laws x ages x rows; inf if there are fewer."""
+    def _hazard(self, worked: Array) -> Array:
+        """H of each law for tasks that have worked for these seconds, laws x ages x rows; 0 if they are fresh."""
+        mean = self.mean
+        return np.array([np.where(worked > 0, -mean.log_survival(table, worked), 0.0) for table in mean.tables])
+
+    def _ends(self) -> tuple[Array, Array]:
+        """Seconds until the first k tasks of each law and age end, k x laws x ages x rows, and H then.
+
+        The seconds are inf if there are fewer tasks.
+        """
         ends = np.empty((self.k, *self.numbers.shape))
-        gaps = self._gaps(ends.shape)
+        gaps, hazard_then = self._gaps(ends.shape), np.empty_like(ends)
         for g, table in enumerate(self.tables):
-            numbers = self.numbers[g]
-            total = np.zeros_like(numbers)
-            total[1:] = -self.mean.log_survival(self.mean.tables[g], self.worked[1:])
+            numbers, total = self.numbers[g], self.hazard[g].copy()
             now = table.log_time(total[1:])
             for i in range(self.k):
                 some = numbers > i
@@ -124,7 +145,8 @@ class AgePool:
                 ends[i, g, 0] = np.exp(then[0])
                 ends[i, g, 1:] = np.exp(now) * np.expm1(then[1:] - now)  # accurate also if it is short
                 ends[i, g][~some] = math.inf
-        return ends
+                hazard_then[i, g] = total
+        return ends, hazard_then
 
     def _gaps(self, shape: tuple[int, ...]) -> Array:
         """Exponential numbers; those of the second half of the copies are small where those of the first are large."""

@@ -6,7 +6,8 @@ Regression on control variates reduces the noise: the growth of the ages in flig
 capped delays of the tasks that begin (``controls``).  The first makes the results obey the conservation of staleness.
 Under a small threshold others are what tasks of each age did, less what was to be expected of them (``ages``).
 Where single rounds differ by orders of magnitude the replicates go on as numbers of tasks by age (``by_age``), which is
-faster, and the means of the next rounds are averaged instead of their lengths (``conditional``).
+faster, and the means of the next rounds are averaged instead of their lengths (``conditional``).  Sums of hazards are
+their control variates.
 Where the beginning is remembered for longer than that, the errors also cover workers that began fresh (``memory``).
 """
 
@@ -29,7 +30,7 @@ from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run, repeats
 from abs_theory.monte_carlo.memory import in_first_phase, of_either_beginning, remembers
 from abs_theory.monte_carlo.plain import PlainPool
-from abs_theory.monte_carlo.summary import half_widths, summary
+from abs_theory.monte_carlo.summary import half_widths, regressed, summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
 from abs_theory.results import SteadyState
 from abs_theory.typing import Array, Ints
@@ -392,7 +393,7 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     rounds = seen.rounds * seen.tally.seconds.size * seen.copies
     unseen = cell.unseen(rounds, fresh=False)
     if seen.looks:
-        given, means_error = _of_means(seen.expected / seen.looks, workers.n)
+        given, means_error = _of_means(seen.expected / seen.looks, controls / seen.rounds, workers.n)
         # rare long rounds are in the means of all states, so they need not be seen
         unseen = cell.unseen(rounds, fresh=bool(means_error["round_time"] < state.error.round_time))
         better = {name: given[name] for name, error in means_error.items() if error < getattr(state.error, name)}
@@ -424,15 +425,13 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
 
 
-def _of_means(expected: Array, n: int) -> tuple[dict[str, float], dict[str, float]]:
+def _of_means(expected: Array, controls: Array, n: int) -> tuple[dict[str, float], dict[str, float]]:
     """Round time and shares of time from means of seconds, idle and useful time, 3 x replicates, and their errors."""
     seconds, idle, useful = expected
-    sums = np.column_stack([seconds, idle, n * seconds - idle - useful])
-    mean = sums.mean(axis=0)
+    mean, residual, freedom = regressed(np.column_stack([seconds, idle, n * seconds - idle - useful]), controls)
     shares = mean[1:] / (n * mean[0])
-    residual = sums - mean
     residual[:, 1:] = (residual[:, 1:] - shares * n * residual[:, :1]) / (n * mean[0])
-    errors = half_widths(residual, len(residual) - 1, OUTSIDE, skewed=False)
+    errors = half_widths(residual, freedom, OUTSIDE, skewed=False)
     names: list[str] = ["round_time", "idle_fraction", "wasted_fraction"]
     return dict(zip(names, [float(mean[0]), *shares.tolist()], strict=True)), dict(
         zip(names, errors.tolist(), strict=True)

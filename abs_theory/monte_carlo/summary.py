@@ -19,7 +19,7 @@ from abs_theory.results import SteadyState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["half_widths", "summary"]
+__all__ = ["half_widths", "regressed", "summary"]
 
 
 ROUNDING = 1e-14  # relative, of a share
@@ -61,7 +61,7 @@ def summary(
     histogram = tally.histogram[:, : int(np.flatnonzero(tally.histogram.any(axis=0))[-1]) + 1]
     columns, frequencies = np.column_stack(sums) / rounds, histogram / histogram.sum(axis=1, keepdims=True)
     together, number = len(frequencies) == len(known), columns.shape[1]
-    mean, residual, freedom = _regressed(np.hstack([columns, frequencies]) if together else columns, known)
+    mean, residual, freedom = regressed(np.hstack([columns, frequencies]) if together else columns, known)
 
     seconds, restarts = float(mean[0]), max(float(mean[3]), 0.0)
     shares = np.maximum(mean[1:3], 0.0) / (n * seconds)  # idle and wasted: ratios of sums
@@ -93,7 +93,7 @@ def summary(
     probabilities, pmf_error = mean[number:], widths[number:]
     if not together:  # parts of the replicates
         parts = known.reshape(len(frequencies), -1, known.shape[1]).sum(axis=1)
-        probabilities, part_residual, part_freedom = _regressed(frequencies, parts)
+        probabilities, part_residual, part_freedom = regressed(frequencies, parts)
         pmf_error = half_widths(part_residual, part_freedom, outside, skewed)
     probabilities = np.maximum(probabilities, 0.0)
     numbers["staleness_pmf"] = probabilities / probabilities.sum()
@@ -118,7 +118,7 @@ def _informative(controls: Array) -> Array:
     return controls[:, np.abs(controls.mean(axis=0)) <= MOST_STANDARD_ERRORS * standard_error]
 
 
-def _regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:
+def regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:
     """Means of the columns where the controls are 0, deviations to take errors from, and degrees of freedom.
 
     Both are those of the jackknife: leaving out one replicate at a time shows the bias of the regression, and what

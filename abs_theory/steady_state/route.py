@@ -60,10 +60,9 @@ def abs_sgd(
       errors are small (``monte_carlo.steady_state_to_goal``).  Its random numbers are made from the fleet, so the same
       question has the same answer, unless you give an ``rng``.  The error of the round time is mostly below
       1 % and at most 3 %, up to 10 % for tails with an index below 2; grids of more than 200 such cells are computed to
-      3 %.  It is up to 5 % for 200 workers of two kinds whose densities are infinite at 0 as that of Gamma(.2), k = 1
-      and bounds of 10 to 20.  Under a bound, steady workers can stay in step for thousands of rounds.  Then results
-      depend on how they began.  The errors cover two beginnings: the long run, and workers that all begin together,
-      from their third delivery on.  For Gamma(2500), half of them 1.5 times as slow, n = 20, k = 5 and a bound of 2,
+      3 %.  Under a bound, steady workers can stay in step for thousands of rounds.  Then results depend on how they
+      began.  The errors cover two beginnings: the long run, and workers that all begin together, from their third
+      delivery on.  For Gamma(2500), half of them 1.5 times as slow, n = 20, k = 5 and a bound of 2,
       these are 5 % of the round time, 11 % of staleness and restarts, .05 of the shares of time and .17 of a
       probability.  Workers that are constant keep for ever who began with whom: there all begin together.
       Above 3000 workers: the mean field.

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from cases import first_fast
+from scipy import stats
 
 from abs_theory import order_stats, steady_state
 from abs_theory.delays import Exponential, Gamma, HyperExponential, LogNormal, Weibull
@@ -12,6 +13,7 @@ from abs_theory.monte_carlo.ages import AgeState
 from abs_theory.monte_carlo.by_age import AgePool
 from abs_theory.monte_carlo.conditional import MeanRound, age_state
 from abs_theory.monte_carlo.fast import TaskPool
+from abs_theory.monte_carlo.summary import regressed
 from abs_theory.workers import as_workers
 
 STEEP = Gamma(shape=0.3, scale=1.0)
@@ -64,6 +66,29 @@ def test_no_task_is_lost(cell):
     # each task that is delivered or restarted was as many rounds old as it missed
     np.testing.assert_allclose(tally.staleness + (bound + 1) * tally.restarts + tally.aged, 50.0 * (n - k))
     assert by_age.in_first_phase().sum(axis=1).max() <= n
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_the_summed_hazard_is_a_sum_of_exponential_numbers(cell):
+    """Its control variates have mean 0, and the first part of a round is as random as it should be."""
+    k, rounds = cell[1], 100
+    _, by_age = pools(*cell, seed=3)
+    controls = by_age.watch(rounds, 10, 128).controls / rounds
+    assert np.all(np.abs(controls.mean(axis=0)) <= FALSE_ALARM * controls.std(axis=0) / math.sqrt(128))
+    sums = np.zeros((6, by_age.numbers.shape[-1]))
+    by_age._round(sums)
+    for values, law in ((sums[4], stats.loggamma(k)), (sums[5], stats.gamma(k))):
+        half = values[: values.size // 2]  # the other half is antithetic
+        assert stats.kstest(half, law.cdf).pvalue > 1e-6
+
+
+def test_control_variates_of_the_hazard_explain_what_the_next_rounds_differ_by():
+    laws = [Gamma(0.2, 5.0)] * 100 + [Gamma(0.2, 15.0)] * 100
+    _, by_age = pools(laws, 1, 200, 10, about=3.5e-7)
+    played = by_age.watch(200, 4, 128)
+    seconds = played.expected[:1].T
+    raw, explained = (regressed(seconds, controls)[1].std() for controls in (played.controls[:, :0], played.controls))
+    assert explained < 0.6 * raw
 
 
 def test_memoryless_workers():

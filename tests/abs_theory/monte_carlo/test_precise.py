@@ -161,7 +161,7 @@ def test_regression_on_few_unusual_replicates_states_a_larger_error():
     for _ in range(200):
         control = rng.exponential(size=(128, 1)) - 1
         column = control**2 + 0.1 * rng.standard_normal((128, 1))
-        mean, left, freedom = summary._regressed(column, control)
+        mean, left, freedom = summary.regressed(column, control)
         outside += abs(mean[0] - 1.0) > 1.96 * math.sqrt(np.mean(left**2) / freedom)
     assert outside <= 30
 

@@ -45,14 +45,10 @@ TWO_KINDS = [(law, n, k) for law, n, k in CELLS if n >= 50 and law is not LAWS[3
 @pytest.mark.slow
 @pytest.mark.parametrize("law, n, k", TWO_KINDS, ids=repr)
 def test_errors_of_two_kinds_of_workers_are_small(law, n, k):
-    hardest = law is LAWS[0] and n == 200 and k == 1  # with a threshold of 20 it has 42 numbers of tasks
-    bounds = [bound for bound in BOUNDS if not (hardest and bound in (10, 20))]
-    relative, shares, probabilities = largest_errors(two_kinds(law, n), k, n, bounds)
+    relative, shares, probabilities = largest_errors(two_kinds(law, n), k, n, BOUNDS)
     assert relative <= 0.03
     assert shares <= 0.01
     assert probabilities <= 0.02
-    if hardest:
-        assert largest_errors(two_kinds(law, n), k, n, [10, 20])[0] <= 0.05
 
 
 @pytest.mark.parametrize("law, n, k, bound", [(LAWS[0], 200, 1, 20), (LAWS[3], 50, 2, 3)], ids=repr)
