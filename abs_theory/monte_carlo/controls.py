@@ -42,13 +42,20 @@ class Controls:
         """With ``shared`` draws their running sums are used."""
         self.shared = shared
         self.caps, self.means = capped_means(workers)
-        self.sums = np.zeros((replicates, self.caps.size + (restart is not None)))
+        self._sums = np.zeros((replicates, self.caps.size + (restart is not None)))
         self.restart_seconds, due = math.inf, np.zeros((0, replicates))
         if restart is not None:
             rounds, self.restart_seconds = restart
             due = np.zeros((rounds, replicates))
         self.due = due  # surplus of long tasks, by the round in which they began, modulo the number of rows
         self.late = np.array([float(law.sf(self.restart_seconds)) for law in workers.laws])
+
+    @property
+    def sums(self) -> Array:
+        """Replicates x caps, and one more for the restarts."""
+        if self.shared is not None:
+            self._sums[:, : self.caps.size] += self.shared.noted()
+        return self._sums
 
     def at_start(self, update: int, age: NDArray[np.int64], left: Array, start: LongRun) -> None:
         """Note the tasks at work before the first round, which have run for ``age`` rounds of the long run."""
@@ -63,7 +70,7 @@ class Controls:
         if len(self.due):
             due = self.due[update % len(self.due)]
             if counting:
-                self.sums[:, -1] += due
+                self._sums[:, -1] += due
             due[:] = 0.0
 
     def begin(
@@ -71,16 +78,17 @@ class Controls:
         update: int,
         delays: Array,
         group: NDArray[np.int64] | None,
-        row: NDArray[np.intp] | None,
+        ends: NDArray[np.intp] | None,
         counting: bool,
     ) -> None:
-        """Note ``delays``, replicates x tasks, or one of each replicate in ``row``; of these groups, None if equal."""
-        replicates = len(self.sums)
-        if row is None:
-            tasks = delays.size // replicates
-            ends, step = np.arange(0, delays.size + 1, tasks), slice(None, None, tasks)
-        else:
-            ends = step = row.searchsorted(np.arange(replicates + 1))
+        """Note ``delays``, those of each replicate between two of the ``ends``; of these groups, None if equal.
+
+        If there are no ``ends``, each replicate has as many.
+        """
+        if not (counting or len(self.due)):
+            return
+        if ends is None:
+            ends = np.arange(0, delays.size + 1, delays.size // len(self._sums))
         if len(self.due):
             late = (delays.ravel() > self.restart_seconds).nonzero()[0].searchsorted(ends)
             if group is None:
@@ -91,12 +99,12 @@ class Controls:
         if not counting:
             return
         if self.shared is not None:
-            self.sums[:, : self.caps.size] += self.shared.controls(step)
+            self.shared.note(ends)
             return
         for i, cap in enumerate(self.caps):
             surplus = np.minimum(delays, cap)
             surplus -= self.means[0, i] if group is None else self.means[group, i]
-            self.sums[:, i] += _sums(surplus, ends)
+            self._sums[:, i] += _sums(surplus, ends)
 
 
 def capped_means(workers: Workers) -> tuple[Array, Array]:

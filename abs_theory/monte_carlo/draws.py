@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo.long_run import StartRandomness
-from abs_theory.typing import Array, places_within
+from abs_theory.typing import Array, Ints, places_within
 from abs_theory.workers import Workers
 
 __all__ = ["Draws", "SharedDelays", "SharedDraws"]
@@ -13,6 +13,7 @@ __all__ = ["Draws", "SharedDelays", "SharedDraws"]
 
 DRAWS_AT_ONCE = 8192  # delays drawn at a time
 STORED_AT_ONCE, MOST_STORED = 1 << 16, 1 << 21  # delays; more are drawn again by each simulation
+NOTED_AT_ONCE = 64  # requests
 DRAWS_OF_A_GROUP = 256  # for each of several groups, at least: a call for one draw costs as much as for a hundred
 
 
@@ -97,10 +98,13 @@ class SharedDraws:
         self.shared, self.number = shared, 0
         self.delays, self.running = shared.block(0)
         self.first = self.used = 0  # of the last request; end of it
+        self._noted: list[Ints] = []  # ends in the block
+        self._sums: Array | float = 0.0
 
     def equal(self, size: int) -> Array:
         """The next delays, read only."""
         if self.used + size > self.delays.size:
+            self._add()
             self.number, self.used = self.number + 1, 0
             self.delays, self.running = self.shared.block(self.number)
         self.first, self.used = self.used, self.used + size
@@ -110,7 +114,19 @@ class SharedDraws:
         """Only workers of one group share their delays."""
         return self.equal(groups.size)
 
-    def controls(self, ends: NDArray[np.intp] | slice) -> Array:
-        """Sums of the control variates over parts of the last request that end at ``ends`` (0 first), parts x caps."""
-        running = self.running[:, self.first : self.used + 1][:, ends]
-        return (running[:, 1:] - running[:, :-1]).T
+    def note(self, ends: NDArray[np.intp]) -> None:
+        """Note the control variates of the last request, of which each replicate has a part; ends of these, 0 first."""
+        self._noted.append(self.first + ends)
+        if len(self._noted) == NOTED_AT_ONCE:
+            self._add()
+
+    def noted(self) -> Array | float:
+        """Sums of the control variates noted since the last time, replicates x caps; 0 if there are none."""
+        self._add()
+        sums, self._sums = self._sums, 0.0
+        return sums
+
+    def _add(self) -> None:
+        if self._noted:
+            self._sums = self._sums + np.diff(self.running[:, np.array(self._noted)], axis=2).sum(axis=1).T
+            self._noted = []

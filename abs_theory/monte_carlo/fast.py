@@ -36,7 +36,7 @@ Tasks = NDArray[np.int64]
 NEAR_SHARE = 4  # the near future holds one in so many tasks
 ROUNDS_WORTH_LOOKING_AHEAD = 4
 LEAST_ROUNDS_OF_CLOCK = 64  # after so many rounds, or more, time starts again from 0, so that ends keep their digits
-COUNTED_AT_ONCE = 1 << 14  # delivered tasks
+COUNTED_AT_ONCE = 1 << 15  # delivered tasks
 
 
 class TaskPool:
@@ -87,6 +87,7 @@ class TaskPool:
                 controls.at_start(self.updates, age, left, start)
             missed = np.arange(self.updates, self.updates - len(self.updated), -1)
             self.updated[missed % max(len(self.updated), 1)] = (missed - self.updates)[:, None] * start.round_time
+        self._rows = np.arange(replicates + 1)
         self._seen = 0  # rounds of which these were not yet counted, by replicate and round: delivered tasks, end
         self._done = np.empty((replicates, max(1, COUNTED_AT_ONCE // (replicates * k)), k), dtype=np.int64)
         self._ends = np.empty(self._done.shape[:2])
@@ -130,8 +131,10 @@ class TaskPool:
         for done in range(0, rounds, few):
             part = min(few, rounds - done)
             near = self._near(tasks, part) if few >= ROUNDS_WORTH_LOOKING_AHEAD else tasks
-            if near.shape[1] < tasks.shape[1]:
+            width = near.shape[1]
+            if width < tasks.shape[1]:
                 self._play(near, part)
+                tasks[:, :width] = near
             else:
                 for _ in range(part):
                     self._round(tasks)
@@ -141,7 +144,7 @@ class TaskPool:
         return max(1, int(size / (NEAR_SHARE * self.load)))
 
     def _near(self, tasks: Tasks, rounds: int) -> Tasks:
-        """A view of the tasks that the next ``rounds`` rounds can touch, brought to the front; or all."""
+        """A copy of the tasks that the next ``rounds`` rounds can touch, brought to the front; or all themselves."""
         width, due = self.k * rounds, None
         if self.late <= self.updates + rounds:
             due = (tasks & self.version) <= self.updates + rounds - self.late
@@ -152,9 +155,10 @@ class TaskPool:
             np.negative(tasks, where=due, out=tasks)  # before all others
         tasks.partition(width - 1, axis=1)
         near = tasks[:, :width]
-        return near if due is None else np.abs(near, out=near)
+        return near.copy() if due is None else np.abs(near)
 
     def _round(self, tasks: Tasks) -> None:
+        """Play a round among these ``tasks``, which are contiguous."""
         tasks.partition(self.k - 1, axis=1)
         done, busy = tasks[:, : self.k], tasks[:, self.k :]
         self.now = now = (done[:, -1] & self.end).view(float)
@@ -168,10 +172,12 @@ class TaskPool:
         begun = self.updated[self.updates % self.updated.shape[0]]  # the model that is now too old
         if self.late <= self.updates:
             late = np.flatnonzero((busy & self.version) == self.updates - self.late)
-            row, column = np.divmod(late, busy.shape[1])
-            busy[row, column] = self._next(busy[row, column], now[row], row)
+            row = late // busy.shape[1]
+            late += self.k * (row + 1)
+            ends = row.searchsorted(self._rows)
+            tasks.put(late, self._next(tasks.take(late), now[row], ends))
             if self.tally is not None:
-                restarts = np.bincount(row, minlength=now.size)
+                restarts = np.diff(ends)
                 self.tally.restarts[:] += restarts
                 self.tally.wasted[:] += restarts * (self.elapsed + now - begun)
         begun[:] = self.elapsed + now
@@ -223,8 +229,11 @@ class TaskPool:
         self._done[:, seen], self._ends[:, seen] = done, ends
         self._seen = seen.stop
 
-    def _next(self, tasks: Tasks, now: Array, row: NDArray[np.intp] | None = None) -> Tasks:
-        """What the workers of these tasks begin at ``now``; of the replicates ``row``, if they are not all."""
+    def _next(self, tasks: Tasks, now: Array, ends: NDArray[np.intp] | None = None) -> Tasks:
+        """What the workers of these tasks begin at ``now``.
+
+        Those of each replicate end at one of the ``ends`` and begin at that before; if None, each has as many.
+        """
         if self.workers.equal:
             group, label = None, self.updates
             delays = self.draws.equal(tasks.size).reshape(tasks.shape)
@@ -233,16 +242,16 @@ class TaskPool:
             label = group | self.updates
             group >>= self.shift
             delays = self.draws.unequal(group.ravel()).reshape(tasks.shape)
-        self._control(delays, group, row)
+        self._control(delays, group, ends)
         begun = (delays + now).view(np.int64)
         begun &= self.end
         begun |= label
         return begun
 
-    def _control(self, delays: Array, group: Tasks | None = None, row: NDArray[np.intp] | None = None) -> None:
+    def _control(self, delays: Array, group: Tasks | None = None, ends: NDArray[np.intp] | None = None) -> None:
         """Sum what has a known mean over the ``delays`` of the tasks that begin."""
         if self.controls is not None:
-            self.controls.begin(self.updates, delays, group, row, self.tally is not None)
+            self.controls.begin(self.updates, delays, group, ends, self.tally is not None)
 
     def _set_back_the_clock(self) -> None:
         if self._seen and self.ages is not None:

@@ -151,10 +151,13 @@ def half_widths(residual: Array, freedom: int, outside: float, skewed: bool) -> 
     has the degrees of freedom of a chi-squared number of this variance: few where few replicates saw rare events.
     Source: Satterthwaite (1946), An approximate distribution of estimates of variance components.
     """
-    deviation = np.sqrt(np.mean(residual**2, axis=0))
+    squares = residual**2
+    variance = squares.mean(axis=0)
+    deviation = np.sqrt(variance)
     left = np.full(deviation.shape, float(freedom))
     if skewed:
-        kurtosis = np.mean((residual / np.where(deviation > 0, deviation, 1.0)) ** 4, axis=0)
+        squares /= np.where(variance > 0, variance, 1.0)
+        kurtosis = np.mean(np.square(squares, out=squares), axis=0)
         left = np.clip(2 * freedom / np.maximum(kurtosis - 1, 1.0), LEAST_FREEDOM, freedom)
     values, place = np.unique(left, return_inverse=True)  # many have the same, and the quantile is slow
     quantile = special.stdtrit(values, outside / 2)[place].reshape(left.shape)

@@ -146,13 +146,19 @@ def test_shared_delays_have_the_sums_of_the_controls():
     shared = SharedDelays(STALLS, caps, means[0], 7, 100)
     draws = [SharedDraws(shared), SharedDraws(shared)]
     rounds = shared.size // 90 + 2  # into the next block
+    total = np.zeros((3, caps.size))
     for _ in range(rounds):
         delays, same = (reading.equal(90) for reading in draws)
         np.testing.assert_array_equal(delays, same)
         surplus = np.minimum(delays[:, None], caps) - means[0]
         parts = np.stack([surplus[:40].sum(axis=0), surplus[40:70].sum(axis=0), surplus[70:].sum(axis=0)])
-        np.testing.assert_allclose(draws[0].controls(np.array([0, 40, 70, 90])), parts, atol=1e-7)
-        np.testing.assert_allclose(draws[1].controls(slice(None, None, 30)).sum(axis=0), parts.sum(axis=0), atol=1e-7)
+        total += parts
+        draws[0].note(np.array([0, 40, 70, 90]))
+        draws[1].note(np.array([0, 30, 60, 90]))
+    of_parts, of_thirds = (np.asarray(reading.noted()) for reading in draws)
+    np.testing.assert_allclose(of_parts, total, atol=1e-6)
+    np.testing.assert_allclose(of_thirds.sum(axis=0), total.sum(axis=0), atol=1e-6)
+    assert np.all(draws[0].noted() == 0)
 
 
 def test_regression_on_few_unusual_replicates_states_a_larger_error():
