@@ -489,6 +489,8 @@ def _entries(run: LongRun, bound: float) -> int:
 def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array, Array]:
     """Bounds on the probability that a round is longer than t, in the long run and if all workers begin, and dt.
 
+    At most n - k tasks are old when a round begins.  So one of the n - k + 1 that are longer than t is fresh, and its
+    delay does not depend on the others.
     Source: Hoeffding (1956), On the distribution of the number of successes in independent trials, for unequal workers.
     """
     log_t = np.linspace(math.log(run.round_time), max(table.log_time[-1] for table in run.tables), RARE_NODES)
@@ -500,4 +502,8 @@ def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array, 
     # of unequal workers the tail is no heavier than that of equal ones with the mean of their probabilities
     mean = np.average(survive, axis=0, weights=workers.counts)
     late, late_if_fresh = special.betainc(workers.n - k + 1, k, np.minimum(mean, 1.0))
+    begin = [count / (run.size @ alive) for count, alive in zip(workers.counts, run.survive, strict=True)]
+    one_is_fresh = np.array(begin) @ [of_fresh for _, of_fresh in survive]
+    others = np.minimum(mean[0] * workers.n / (workers.n - 1), 1.0)
+    late = np.minimum(late, one_is_fresh * special.betainc(workers.n - k, k, others))
     return late, late_if_fresh, t * (log_t[1] - log_t[0])
