@@ -230,7 +230,7 @@ def test_long_rounds_that_may_not_be_seen_are_counted_for_workers_of_all_ages():
 
 @pytest.mark.parametrize("k, n", [(3, 4), (87, 88), (1, 2), (2, 4)])
 def test_heavy_tails_have_small_errors(k, n):
-    """A round is long only if a fresh task is, for there are too few old ones: their long ones alone would leave 75 %."""
+    """A round is long only if a fresh task is, for there are too few old ones."""
     state = to_goal(Pareto(1.19, 1.52), k, n, None)
     assert state.error.round_time < 0.03 * state.round_time
 
