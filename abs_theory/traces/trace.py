@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.checks import check_count, explains_types, is_integer
-from abs_theory.traces.cleaning import clean, lacking_last
+from abs_theory.traces.cleaning import clean, lacking_last, may_differ_in_unit
 from abs_theory.traces.columns import counted, listed, numbered, one_line
 from abs_theory.traces.files import load
 from abs_theory.traces.headers import Wishes, attempts_of
@@ -118,6 +118,11 @@ class Trace:
         """Largest k whose arrival was observed in every round; larger k are censored (Type II) in some round."""
         counts = self.attempts.groupby("round")["observed"].sum()
         return int(counts.min())
+
+    def may_differ_in_unit(self, other: "Trace") -> bool:
+        """Whether the delays are about 1000 times those of ``other``, or of them, beyond what their spread explains."""
+        seconds = [trace.attempts.loc[trace.attempts["observed"], "seconds"].to_numpy() for trace in (self, other)]
+        return may_differ_in_unit(*seconds)
 
     def subset(self, rounds: Iterable[int]) -> "Trace":
         """The same trace with only these ``rounds``; windows and workers keep their numbers."""

@@ -22,6 +22,10 @@ __all__ = ["Comparison", "Difference", "compare"]
 Interval = tuple[float, float, float]  # a mean and the ends of its 95 % interval
 
 RELATIVE = "times the median worker"  # unit of a worker's delay
+OTHER_UNIT = (
+    "The delays of the two traces are about 1000 times apart: is one in another unit? Nothing was rescaled; a column "
+    "unit (s, ms, us or ns) in each file says which it is."
+)
 FEWEST_FOR_A_MEDIAN = 3  # workers; the median of two moves with each of them
 MOST_NAMED = 8  # workers named in one sentence
 MOST_PERCENT = 1000  # with a digit after the point
@@ -62,11 +66,13 @@ class Comparison:
     new: tuple[str, ...]  #: workers of the second trace only
     curves: pd.DataFrame  #: before_mean, before_low, before_high, after_mean, ...: of the k-th arrival, per k; seconds
     sources: tuple[str, str]  #: what was read
+    may_differ_in_unit: bool = False  #: whether one trace may be in another unit
 
     @property
     def lines(self) -> list[str]:
         """The comparison in words; the differences come first."""
         lines = [f"{difference.name}: {difference}." for difference in self.whole]
+        lines += [OTHER_UNIT] if self.may_differ_in_unit else []
         clear = [difference for difference in self.workers if difference.clear]
         clear.sort(key=lambda difference: -abs(math.log(difference.ratio[0])))
         lines += [f"Worker {difference.name}: {difference}." for difference in clear[:MOST_NAMED]]
@@ -98,6 +104,7 @@ class Comparison:
             "only_before": list(self.gone),
             "only_after": list(self.new),
             "sources": list(self.sources),
+            "may_differ_in_unit": self.may_differ_in_unit,
         }
 
 
@@ -156,6 +163,7 @@ def compare(before: Trace, after: Trace, k: int | None = None, *, seed: int = 0)
         new=tuple(name for name in names[1] if name not in set(names[0])),
         curves=joined,
         sources=(before.summary, after.summary),
+        may_differ_in_unit=before.may_differ_in_unit(after),
     )
 
 

@@ -2,5 +2,6 @@
 
 from abs_theory.traces.cleaning.attempts import clean
 from abs_theory.traces.cleaning.lost import lacking_last
+from abs_theory.traces.cleaning.units import may_differ_in_unit
 
-__all__ = ["clean", "lacking_last"]
+__all__ = ["clean", "lacking_last", "may_differ_in_unit"]

@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.traces.cleaning.lost import is_stale, lacking_last, membership
+from abs_theory.traces.cleaning.units import units
 from abs_theory.traces.columns import Names, counted, listed, numbered
 
 __all__ = ["notices"]
-
-UNIT_FACTOR = 10**2.5  # from which a jump may be another unit: the geometric mean of 100 and 1000
-LONGEST_USUAL_S, SHORTEST_USUAL_S = 3600.0, 1e-6  # median delay; outside, the unit may be wrong
 
 
 def notices(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[str]:
@@ -22,7 +20,7 @@ def notices(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[st
         *_gaps(table),
         *_members(table, workers, tried),
         *_waiting(table),
-        *_units(arrived, workers),
+        *units(arrived, workers),
         *_size(arrived, workers),
     ]
 
@@ -65,40 +63,6 @@ def _waiting(table: pd.DataFrame) -> list[str]:
     by_round = table.groupby("round").agg({"observed": "sum", "k_waited": "max"})
     fewer = int((by_round["observed"] < by_round["k_waited"]).sum())
     return [f"fewer arrived than k_waited says in {counted(fewer, 'round')}"] if fewer else []
-
-
-def _units(arrived: pd.DataFrame, workers: Names) -> list[str]:
-    """Factors of about 1000 between workers, between rounds and within a worker: probably another unit."""
-    sentences = []
-    usual = arrived.groupby("worker")["seconds"].median()
-    apart = usual[np.abs(np.log(usual / usual.median())) > np.log(UNIT_FACTOR)]
-    for code, seconds in apart.head(3).items():
-        sentences.append(
-            f"worker {workers[code]} takes {seconds:.3g} s where the median worker takes {usual.median():.3g} s: "
-            "another unit? Nothing was rescaled, give a column unit"
-        )
-    within = arrived[~arrived["worker"].isin(apart.index)]
-    by_round = within.groupby("round")["seconds"].median()
-    steps = np.abs(np.diff(np.log(by_round)))
-    for place in np.flatnonzero(steps > np.log(UNIT_FACTOR))[:3]:
-        before, after = by_round.iloc[place], by_round.iloc[place + 1]
-        sentences.append(
-            f"the median of a round jumps from {before:.3g} s to {after:.3g} s at round {by_round.index[place + 1]}: "
-            "another unit? Nothing was rescaled, give a column unit"
-        )
-    if not len(apart) and not np.any(steps > np.log(UNIT_FACTOR)):
-        ratio = arrived["seconds"].to_numpy() / arrived["worker"].map(usual).to_numpy()
-        far = int((np.abs(np.log(ratio)) > np.log(UNIT_FACTOR)).sum())
-        if far:
-            sentences.append(
-                f"{counted(far, 'delay')} about 1000 times off the worker's median: stalls, or another unit"
-            )
-    median = arrived["seconds"].median()
-    if not SHORTEST_USUAL_S <= median <= LONGEST_USUAL_S:
-        sentences.append(
-            f"the median delay is {median:.3g} s: if that is not seconds, give unit=... (nothing was rescaled)"
-        )
-    return sentences
 
 
 def _size(arrived: pd.DataFrame, workers: Names) -> list[str]:

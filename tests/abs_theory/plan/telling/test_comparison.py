@@ -36,6 +36,16 @@ def test_a_slower_fleet_is_no_slower_worker():
     assert not spread.clear  # it is relative
 
 
+def test_a_trace_in_another_unit_is_doubted(tmp_path):
+    doubt = "The delays of the two traces are about 1000 times apart: is one in another unit?"
+    found = compare(trace(0), trace(1, factor=1000))
+    page, data = write_comparison(found, tmp_path)
+    assert found.lines[len(found.whole)].startswith(doubt)
+    assert doubt in page.read_text()
+    assert json.loads(data.read_text())["may_differ_in_unit"]
+    assert doubt not in "".join(compare(trace(0), trace(1, factor=100)).lines)
+
+
 def test_workers_of_one_trace_only_are_listed():
     found = compare(trace(0), trace(1, names=["gpu-0", "gpu-1", "gpu-2", "gpu-3", "x", "y"]))
     assert (found.gone, found.new) == (("gpu-4", "gpu-5"), ("x", "y"))
