@@ -13,8 +13,9 @@ import pandas as pd
 
 from abs_theory.checks import explains_types, instead
 from abs_theory.files import open_input
-from abs_theory.traces.columns import counted, one_line
+from abs_theory.traces.columns import NEEDED, counted, one_line
 from abs_theory.traces.formats import FORMATS, recognised
+from abs_theory.traces.header_line import HeaderError
 from abs_theory.traces.headers import Wishes, attempts_of
 from abs_theory.traces.names import METRIC, words_of
 
@@ -145,7 +146,10 @@ def _loaded(path: Path, format: str | None) -> tuple[Loaded, str]:
 
 def _load_file(path: Path, format: str | None, wishes: Wishes) -> Loaded:
     with _named(path):
-        loaded, name = _loaded(path, format)
+        try:
+            loaded, name = _loaded(path, format)
+        except HeaderError as problem:
+            raise ValueError(f"{problem}; {NEEDED}") from None
         if loaded.unit is not None:
             if wishes.columns or wishes.ignore:
                 raise ValueError("columns are chosen in tables, this file is a timeline: leave columns and ignore out")

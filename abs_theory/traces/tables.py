@@ -15,6 +15,7 @@ import pandas as pd
 from abs_theory.files import check_unpacked, last_line
 from abs_theory.traces.columns import one_line
 from abs_theory.traces.files import UTF16, Loaded, Source
+from abs_theory.traces.header_line import MOST_LINES, NUMBER, check_header
 
 __all__ = ["NEITHER", "json_document", "json_table", "read_csv", "read_json", "read_parquet", "read_spreadsheet"]
 
@@ -32,8 +33,11 @@ CATEGORIES = {"status", "unit", "dataset"}  # few values in many rows
 SPACES = r"\s+"  # between columns that are aligned by spaces
 EXACT = 2.0**53  # beyond, a float does not hold every whole number
 FIELDS_IN_LINE = re.compile(r"Error tokenizing data\. C error: Expected (\d+) fields in line (\d+), saw (\d+)")
+MORE_BELOW = (
+    "Length of header or names does not match length of data. This leads to a loss of data with index_col=False.",
+    "the line below it has more",
+)
 UNCLOSED = re.compile(r"Error tokenizing data\. C error: EOF inside string starting at row (\d+)")
-NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
 def read_parquet(source: Source) -> Loaded:
@@ -98,9 +102,17 @@ def _below_header(sheet: pd.DataFrame) -> pd.DataFrame:
         return sheet
     cells = sheet.notna().sum(axis=1).to_numpy()
     header = int(np.argmax(cells >= max(cells.max() / 2, 1)))
-    names = ["" if pd.isna(name) else str(name) for name in sheet.iloc[header]]
-    names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+    first, *below = [[_shown(cell) for cell in row] for row in sheet.iloc[header : header + MOST_LINES].to_numpy()]
+    names = [name or f"Unnamed: {place}" for place, name in enumerate(first)]
+    check_header(names, below)
     return sheet.iloc[header + 1 :].set_axis(names, axis=1).reset_index(drop=True).infer_objects()
+
+
+def _shown(cell: object) -> str:
+    """A cell as the spreadsheet shows it: a whole number has no point, though its column may be of floats."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if pd.isna(cell) else str(cell)  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType, reportCallIssue]
 
 
 class _Dress(NamedTuple):
@@ -112,13 +124,14 @@ class _Dress(NamedTuple):
     names: list[str]
     trailing: bool  # whether lines end with a separator that the header does not have
     decimal: str  # mark of decimals that its first lines show
+    below: list[list[str]]  # cells of the first lines below the header
 
 
 def read_csv(source: Source) -> Loaded:
     """The table in a text file; encoding, separator, comments and the mark of decimals are seen in its first lines."""
     dress = _dress(source.head)
-    _check_header(dress.names)
     names = [*dress.names, "trailing separators"] if dress.trailing else dress.names
+    check_header(names, dress.below)
     options: dict[str, Any] = {
         "sep": dress.separator,
         "encoding": dress.encoding,
@@ -166,6 +179,7 @@ def _parsed(source: Source, options: dict[str, object]) -> pd.DataFrame:
             return pd.read_csv(file, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
         except (pd.errors.ParserError, pd.errors.ParserWarning) as problem:
             words = FIELDS_IN_LINE.sub(r"line \2 has \3, not \1", str(problem))
+            words = words.replace(*MORE_BELOW)
             words = UNCLOSED.sub(lambda match: f"a quote in line {int(match[1]) + 1} is not closed", words)
             raise ValueError(f"there must be as many fields in every line as in the first: {words}") from None
         except OverflowError as problem:
@@ -203,7 +217,7 @@ def _dress(head: bytes) -> _Dress:
             break
         skipped += 1
     if not lines[skipped].strip():
-        return _Dress(encoding, ",", skipped, [""], False, ".")
+        return _Dress(encoding, ",", skipped, [""], False, ".", [])
     separator = stated or max(",;\t|", key=lines[skipped].count)
     if separator not in lines[skipped] and _in_columns([line for line in lines[skipped:-1] if line.strip()][:20]):
         separator = SPACES
@@ -229,18 +243,11 @@ def _is_utf8(head: bytes) -> bool:
 def _after(encoding: str, separator: str, skipped: int, header: str, following: list[str]) -> _Dress:
     names = [name.strip() for name in _fields(header, separator)]
     filled = [line for line in following[:-1] or following if line.strip()]
-    trailing = bool(filled) and all(
-        len(fields) == len(names) + 1 and not fields[-1].strip()
-        for fields in (_fields(line, separator) for line in filled[:20])
-    )
-    if (
-        len(names) > 1
-        and not names[-1]
-        and "" not in names[:-1]
-        and all(not (_fields(line, separator) or [""])[-1].strip() for line in filled[:20])
-    ):
+    below = [[cell.strip() for cell in _fields(line, separator)] for line in filled[:MOST_LINES]]
+    trailing = bool(below) and all(len(cells) == len(names) + 1 and not cells[-1] for cells in below)
+    if len(names) > 1 and not names[-1] and "" not in names[:-1] and not any((cells or [""])[-1] for cells in below):
         names[-1] = "Unnamed: trailing"
-    return _Dress(encoding, separator, skipped, names, trailing, _decimal(filled, separator))
+    return _Dress(encoding, separator, skipped, names, trailing, _decimal(filled, separator), below)
 
 
 def _decimal(lines: list[str], separator: str) -> str:
@@ -272,15 +279,6 @@ def _fields(line: str, separator: str) -> list[str]:
 def _are_numbers(line: str, separator: str) -> bool:
     fields = _fields(line, separator)
     return sum(NUMBER.fullmatch(field) is not None for field in fields) >= max(1, len(fields) - 1)
-
-
-def _check_header(names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"the first line must name each column once, got {twice[0]!r} more than once")
-    values = pd.to_numeric(pd.Series(names), errors="coerce")
-    if values.notna().all() and (values % 1 != 0).any():
-        raise ValueError(f"the first line must name the columns, got numbers: {', '.join(names[:4])}")
 
 
 def read_json(source: Source) -> Loaded:

@@ -395,14 +395,15 @@ LONG = good().to_csv(index=False).encode()
         (b'{"round": 0, "worker": 0, "seconds": 1}\n[1, 2, 3]\n{"round": 1}\n', "line 2 holds no record {...}"),
         (b"Dear colleague,\nhere are the times.\n", "and no number in Dear colleague"),
         (b"name,city\nAnn,Rome\nBob,Oslo\n", "and no number in name"),
-        (b"0.9,1.1,1.3\n1,1,1\n", "the first line must name the columns, got numbers: 0.9, 1.1, 1.3"),
+        (b"0.9,1.1,1.3\n1,1,1\n", "the first line must name the columns, but is '0.9, 1.1, 1.3'; a trace needs"),
         (b"round,worker,worker\n1,2,3\n", "the first line must name each column once, got 'worker' more than once"),
         (b"round,worker,seconds\n0,0,1\n0,1,1,7\n", "there must be as many fields in every line as in the first"),
-        (b"round,worker,seconds\n0,0,1,7\n0,1,1,7\n", "there must be as many fields in every line as in the first"),
+        (b"round,worker,seconds\n0,0,1,7\n0,1,1\n", "as in the first: the line below it has more"),
+        (b"round,worker\n0,0,1\n0,1,1\n", "the header is too short: the first line, 'round, worker', must name 3 col"),
         (b"round,worker,seconds\n0,M\x81ller,1\n", "the file must be text in UTF-8"),
         (b"round,worker,loss\n0,0,1\n", r"seconds \(or start and end\) not found among round, worker, loss"),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_foreign_empty_and_damaged_files(content, message, tmp_path):
     path = tmp_path / "trace.csv"
