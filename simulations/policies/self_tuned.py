@@ -20,6 +20,7 @@ al. (2021, arXiv 2002.10542) with means; our rule, see notebooks/09_self_tuning.
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
@@ -42,6 +43,7 @@ GUESS_UPDATES = 6.0  # as many updates tell as much as the first guess
 STEP_SHARE = 0.8  # of F / E|g|^2, that the step by rule is in the end; about half of it in the first updates
 FIRST_STEP = 1e-9  # of the step by rule, before any gradient has arrived: too small to change anything
 FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
+CERTAIN = 5.0  # standard errors, by which a loss below the least loss is no noise
 GROWTH = 1.25  # of time between decisions
 FIRST_UPDATES = 4  # after each of which it decides
 
@@ -59,9 +61,10 @@ class SelfTuning(NamedTuple):
     max_staleness: "MeasuredRule"  #: the threshold, inf if none
     step_size: "MeasuredStep"  #: for the ``step_size`` of a run, if this is to be tuned as well
 
-    def __call__(self, progress: Progress) -> float:
-        """Raises TypeError: a run takes one of the three policies, not all."""
-        raise TypeError("self_tuning() is three policies: give a run the step_size of it, self_tuning().step_size")
+    @property
+    def decides(self) -> tuple[str, ...]:
+        """What its policies decide."""
+        return self._fields
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,37 @@ class MeasuredRule:
     def __call__(self, progress: Progress) -> float:
         """The k or the threshold from now on."""
         measured, of_k = progress.measured, self.decides == "k"
+        if progress.updates == 0:
+            self._check_start(progress.initial_loss)
         if progress.updates == 0 or measured is None:
             return max(1, round(FIRST_SHARE * progress.n)) if of_k else math.inf
         if math.isnan(progress.loss) or not _is_due(progress) or measured.delay.deliveries == 0:
             return progress.k if of_k else progress.max_staleness
+        if of_k:
+            self._warn_of_less(measured.latest_loss)
         rounds = _rounds(measured, progress.n)
         cost = self._cost(progress, measured, rounds)
         if not of_k:  # k has been decided
             cost = np.where(rounds.k == progress.k, cost, math.inf)
         row, column = np.unravel_index(int(cost.argmin()), cost.shape)
         return int(rounds.k[row, 0]) if of_k else float(rounds.max_staleness[0, column])
+
+    def _check_start(self, loss: float) -> None:
+        """Raise ValueError if the model of the start, whose loss is exact, has less than the least loss."""
+        if loss < self.least_loss:
+            raise ValueError(
+                f"self-tuning needs losses above least_loss={self.least_loss:g}, got {loss:.4g} at the start: give it "
+                "a least_loss that no loss falls below"
+            )
+
+    def _warn_of_less(self, loss: Quantity) -> None:
+        """Warn if the measured loss is below the least loss by more than noise."""
+        if loss.value + CERTAIN * loss.stderr < self.least_loss:
+            warnings.warn(
+                f"the loss has fallen below least_loss={self.least_loss:g}, so self-tuning takes it as reached and "
+                "waits for more and more workers: give it a number that no loss falls below",
+                stacklevel=2,
+            )
 
     def _cost(self, progress: Progress, measured: Measured, rounds: Rounds) -> Array:
         """J of all pairs; inf where the step condition is broken, unless it is broken everywhere.
@@ -133,6 +157,7 @@ class MeasuredStep:
     """
 
     measures: ClassVar[bool] = True  #: the server measures for it
+    decides: ClassVar[str] = "step_size"  #: what this policy decides
 
     least_loss: float = 0.0  #: that can be reached
 
@@ -190,9 +215,11 @@ def self_tuning(objective: str = "time", curvature: float | None = None, least_l
     the mean square of a gradient, or less.
     A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
     step suits more problems, because the first updates are not too cautious.
-    ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.
+    ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.  A
+    number below it is safe, and nothing is gained by one that is far below; with one above it, k grows too much.
     Source: our rule, see notebooks/09_self_tuning.ipynb.
-    Raises ValueError for another objective, unless the curvature is positive, or unless the least loss is finite.
+    Raises ValueError for another objective, unless the curvature is positive, or unless the least loss is finite; in a
+    run, if its first loss is below ``least_loss``.  A run warns (UserWarning) if its loss falls below it later.
     See also ``protocols.self_tuning_abs``, the protocol with both; ``choose.best`` and ``choose.timetable``, which know
     the delay law and the constants of the problem.
 

@@ -1,5 +1,6 @@
 """What a policy may use, and what is decided: k, the threshold, the step size, the local steps."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,6 +38,55 @@ class Progress(NamedTuple):
 
 
 Policy = float | None | Callable[[Progress], float | None]  # None: no threshold
+
+
+def check_policy(name: str, policy: object) -> None:
+    """Raise ValueError if ``policy`` cannot be one: a function that makes policies, several together, or a protocol.
+
+    What it decides is checked when it decides.
+
+    >>> from simulations.policies import relative_to_mean
+    >>> check_policy("max_staleness", relative_to_mean())
+    >>> check_policy("max_staleness", relative_to_mean)
+    Traceback (most recent call last):
+    ...
+    ValueError: max_staleness must be a number or a policy, relative_to_mean makes one: call it, relative_to_mean(...)
+    """
+    must = f"{name} must be a number or a policy"
+    maker, decides = maker_of(policy), getattr(policy, "decides", name)
+    if maker is not None:
+        kind = "one" if maker.makes == "policies" else "a protocol"
+        raise ValueError(f"{must}, {maker.name} makes {kind}{f': call it, {maker.name}(...)' if kind == 'one' else ''}")
+    if hasattr(policy, "on_arrival"):
+        raise ValueError(f"{must}, got a protocol")
+    if isinstance(decides, tuple):
+        one = name if name in decides else decides[0]
+        raise ValueError(f"{must}, self_tuning() is {len(decides)} of them: give one, as self_tuning().{one}")
+    if isinstance(decides, str) and decides != name:
+        raise ValueError(f"{must} for it, got the policy of {decides}")
+
+
+class Maker(NamedTuple):
+    """A function of the package that makes policies or protocols."""
+
+    name: str  #: of the function
+    makes: str  #: "policies" or "protocols"
+
+
+def maker_of(value: object) -> Maker | None:
+    """What ``value`` makes, if it is a function that makes policies or protocols; None for a policy itself.
+
+    >>> from simulations.protocols import k_sync
+    >>> maker_of(k_sync), maker_of(k_sync(3))
+    (Maker(name='k_sync', makes='protocols'), None)
+    """
+    if not inspect.isfunction(value) or "<locals>" in value.__qualname__:
+        return None
+    place = value.__module__.split(".")
+    is_policy = next(iter(inspect.signature(value).parameters), None) == "progress"
+    if place[0] != "simulations" or place[1] not in ("policies", "protocols") or is_policy:
+        return None
+    return Maker(value.__name__, place[1])
 
 
 class Decisions:

@@ -25,7 +25,7 @@ from simulations.fleets import Fleet
 from simulations.measuring import Meter
 from simulations.problems import Problem, rows_are_exact
 from simulations.server.budget import RunBudget
-from simulations.server.decisions import Decisions, Policy
+from simulations.server.decisions import Decisions, Policy, check_policy, maker_of
 from simulations.server.steps import (
     Checked,
     differences,
@@ -101,18 +101,32 @@ class Protocol:
     notes: Callable[[], SimpleNamespace] = SimpleNamespace  #: makes what it remembers during one run
     family: Family | None = None  #: what ``on_arrival`` does, if it is of the ABS family; None: it may do anything
 
+    def __post_init__(self) -> None:
+        for name in ("k", "max_staleness", "local_steps"):
+            check_policy(name, getattr(self, name))
+
 
 def check_protocol(protocol: object) -> None:
     """Raise ValueError unless ``protocol`` is a protocol, not the function that makes one.
 
     >>> from simulations.protocols import k_sync
     >>> check_protocol(k_sync(5))
-    >>> check_protocol(k_sync)  # doctest: +ELLIPSIS
+    >>> check_protocol(k_sync)
     Traceback (most recent call last):
-    ValueError: protocol must be a Protocol such as k_sync(5), got <function k_sync at ...>
+    ...
+    ValueError: protocol must be a Protocol such as k_sync(5), k_sync makes one: call it, k_sync(...)
     """
-    if not isinstance(protocol, Protocol):
-        raise ValueError(f"protocol must be a Protocol such as k_sync(5), got {protocol!r}")
+    if isinstance(protocol, Protocol):
+        return
+    must, maker = "protocol must be a Protocol such as k_sync(5)", maker_of(protocol)
+    if maker is not None and maker.makes == "protocols":
+        raise ValueError(f"{must}, {maker.name} makes one: call it, {maker.name}(...)")
+    if maker is not None or hasattr(protocol, "decides"):
+        raise ValueError(
+            f"{must}, got {'what makes a policy' if maker else 'a policy'}: a protocol takes policies, as "
+            "abs_sgd(k, max_staleness), and self_tuning_abs() is the one with those of self_tuning()"
+        )
+    raise ValueError(f"{must}, got {protocol!r}")
 
 
 @explains_types
@@ -148,6 +162,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_protocol(self.protocol)
+        check_policy("step_size", self.step_size)
         problem, n = self.problem, self.fleet.n
         if isinstance(problem, type) or not isinstance(problem, Problem):
             raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")

@@ -166,9 +166,52 @@ def test_bad_arguments_are_refused(build, message):
         (protocols.abs_sgd(1, policies.time_optimal(Exponential(1.0), 3)), "made for n=3 workers"),
         (protocols.adasync(Exponential(1.0), 4, 1), r"needs F\(w_0\) > 0, got 0\.0"),
         (protocols.k_sync(policies.loss_ratio(1)), r"needs F\(w_0\) > 0"),
-        (protocols.k_sync, "protocol must be a Protocol"),
+        (
+            protocols.k_sync,
+            r"protocol must be a Protocol such as k_sync\(5\), k_sync makes one: call it, k_sync",
+        ),
+        (policies.self_tuning, r"got what makes a policy: .* self_tuning_abs\(\) is the one with those of self_tuning"),
+        (policies.self_tuning(), r"got a policy: a protocol takes policies, as abs_sgd\(k, max_staleness\), and self_"),
     ],
 )
 def test_bad_decisions_are_refused_when_they_are_made(protocol, message):
     with pytest.raises(ValueError, match=message):
         simulate(protocol, TimingOnly(), Exponential(1.0), 4, step_size=1.0, num_updates=3, seed=0)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: protocols.k_sync(policies.self_tuning),
+            r"k must be a number or a policy, self_tuning makes one:",
+        ),
+        (lambda: protocols.abs_sgd(1, policies.relative_to_mean), r"max_staleness must .* relative_to_mean\(\.\.\.\)"),
+        (
+            lambda: protocols.k_async(policies.self_tuning()),
+            r"self_tuning\(\) is 3 of them: give one, as .*\.k",
+        ),
+        (lambda: protocols.k_async(protocols.k_sync), r"k must be a number or a policy, k_sync makes a protocol"),
+        (lambda: protocols.k_async(protocols.k_sync(2)), "k must be a number or a policy, got a protocol"),
+        (lambda: protocols.abs_sgd(policies.self_tuning().max_staleness, 1), "for it, got the policy of max_staleness"),
+    ],
+)
+def test_what_is_no_policy_is_refused_where_it_is_given(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "step_size, message",
+    [
+        (
+            policies.self_tuning,
+            r"step_size must be a number or a policy, self_tuning makes one: call it",
+        ),
+        (policies.self_tuning(), r"step_size .* give one, as self_tuning\(\).step_size"),
+        (policies.self_tuning().k, "step_size must be a number or a policy for it, got the policy of k"),
+    ],
+)
+def test_what_is_no_step_is_refused(step_size, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(protocols.k_sync(1), TimingOnly(), Exponential(1.0), 4, step_size=step_size, num_updates=3, seed=0)

@@ -1,6 +1,7 @@
 """ABS that tunes itself: what it decides, and that a run with it is as reproducible as any other."""
 
 import math
+import warnings
 
 import pandas as pd
 import pytest
@@ -92,7 +93,7 @@ def test_a_curvature_that_is_none_is_refused(curvature):
 
 
 def test_all_three_policies_are_no_step_size():
-    with pytest.raises(TypeError, match=r"give a run the step_size of it, self_tuning\(\).step_size"):
+    with pytest.raises(ValueError, match=r"self_tuning\(\) is 3 of them: give one, as self_tuning\(\)\.step_size"):
         simulate(
             tuned(), NoisyQuadratic((1.0,), 1.0), STALLS, 4, step_size=policies.self_tuning(), num_updates=5, seed=0,
         )  # fmt: skip
@@ -128,6 +129,19 @@ def test_a_least_loss_that_is_none_is_refused(least_loss):
         policies.self_tuning(least_loss=least_loss)
 
 
+def test_a_least_loss_above_the_losses_is_told_at_once():
+    problem, options = softmax_digits(10), {"step_size": 0.2, "num_updates": 60, "seed": 0, "n_jobs": 1}
+    with pytest.raises(ValueError, match=r"needs losses above least_loss=5, got 2\.489 at the start: give it a least_"):
+        simulate(protocols.self_tuning_abs(least_loss=5.0), problem, STALLS, 10, **options)
+    with pytest.warns(UserWarning, match=r"the loss has fallen below least_loss=1\.5, so self-tuning takes it as"):
+        simulate(protocols.self_tuning_abs(least_loss=1.5), problem, STALLS, 10, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simulate(protocols.self_tuning_abs(least_loss=0.1), problem, STALLS, 10, **options)
+        noisy = NoisyQuadratic((1.0,) * 10, sigma2=4.0)
+        simulate(protocols.self_tuning_abs(), noisy, STALLS, 10, **options, replicates=10)
+
+
 # ---------------------------------------------------------------------- the step by rule
 def by_rule(problem, least_loss=0.0, **options):
     tuning = policies.self_tuning(least_loss=least_loss)
@@ -154,16 +168,24 @@ def test_the_step_by_rule_follows_the_unit_of_the_loss():
 
 
 class Lowered(NoisyQuadratic):
+    by = 9.0
+
     def loss(self, params):
-        return super().loss(params) - 9.0
+        return super().loss(params) - self.by
 
     def gradients(self, params, workers, rngs):
         losses, gradients = super().gradients(params, workers, rngs)
-        return losses - 9.0, gradients
+        return losses - self.by, gradients
+
+
+class LaterBelowZero(Lowered):
+    by = 1.0
 
 
 def test_a_loss_below_zero_needs_its_least_value():
     problem = Lowered((1.0,) * 4, sigma2=0.1)
-    with pytest.raises(ValueError, match="the step by rule needs a loss above 0 or above least_loss=0, got -"):
+    with pytest.raises(ValueError, match="self-tuning needs losses above least_loss=0, got -7 at the start"):
         by_rule(problem)
+    with pytest.raises(ValueError, match="the step by rule needs a loss above 0 or above least_loss=0, got -"):
+        by_rule(LaterBelowZero((1.0,) * 4, sigma2=0.1))
     assert by_rule(problem, least_loss=-9.0)["loss"].dropna().iloc[-1] < -8.9
