@@ -48,23 +48,29 @@ class AgeControls:
         self.changes: Array = np.zeros(state.numbers.shape)  # of the probabilities, laws x ages x replicates
         self.levels: Array | None = None  # before the first round, of what does not grow in the long run
         self.growth = np.zeros((0, replicates))
-        self.waiting: list[tuple[Counts, Counts, Array]] = []  # rounds that are not yet added
+        self.waiting: list[tuple[Counts, Array]] = []  # rounds that are not yet added
         self.waiting_size = 0  # numbers of tasks in them
 
     def add(self, delivered: Counts, late: Counts, seconds: Array) -> None:
         """Add rounds of these ``seconds``, rounds x replicates.
 
-        ``delivered`` tasks ended in them, rounds x laws x ages x replicates; those that are ``late`` ran longer than L.
+        ``delivered`` tasks ended in them, rounds x laws x ages x replicates; of these, summed over the rounds, those
+        that are ``late`` ran longer than L.
         """
-        self.waiting.append((delivered, late, seconds))
+        self.changes += late
+        self.waiting.append((delivered, seconds))
         self.waiting_size += delivered.size
         if self.waiting_size >= ADDED_AT_ONCE:
             self._add()
 
     def _add(self) -> None:
         """Add the rounds that wait for it."""
-        delivered, late, seconds = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
+        if len(self.waiting) == 1:
+            ((delivered, seconds),) = self.waiting
+        else:
+            delivered, seconds = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
         self.waiting, self.waiting_size = [], 0
+        delivered = delivered.astype(float)
         numbers, worked = self._states(delivered, seconds)
         due = worked[:, :-1] + self.seconds_left
         first, last = np.zeros((2, 3, worked.shape[-1]))
@@ -72,15 +78,17 @@ class AgeControls:
             lives, lasts = (np.maximum(usual_survival(law, times), TINY) for times in (worked, due))
             expected = lasts / lives[:, :-1]
             lives = lives[1:, 1:]
-            change = (numbers[:-1, g] - delivered[:, g]) * (np.minimum(lasts[:-1], lives) / lives)
-            change += late[:, g]
-            change -= numbers[:-1, g] * expected[:-1]
-            self.changes[g] += change.sum(axis=0)
+            remain = np.minimum(lasts[:-1], lives)
+            remain /= lives
+            remain *= numbers[:-1, g] - delivered[:, g]
+            remain -= numbers[:-1, g] * expected[:-1]
+            self.changes[g] += remain.sum(axis=0)
             for levels, at in ((first, 0), (last, -1)):
                 at_work = numbers[at, g]
                 lasting = at_work * expected[at]
-                parts = at_work * worked[at, :-1], lasting, lasting * due[at]
-                levels += [part.sum(axis=0) for part in parts]
+                levels[0] += np.einsum("ar,ar->r", at_work, worked[at, :-1])
+                levels[1] += lasting.sum(axis=0)
+                levels[2] += np.einsum("ar,ar->r", lasting, due[at])
         self.levels = first if self.levels is None else self.levels
         self.growth = last - self.levels
         self.state = AgeState(numbers[-1], worked[-1, :-1])
@@ -91,10 +99,11 @@ class AgeControls:
             self._add()
         groups, ages, replicates = self.changes.shape
         by_law = self.changes if groups <= MOST_LAWS_APART else self.changes.sum(axis=0, keepdims=True)
-        by_age = np.add.reduceat(by_law, _first_ages(ages, MOST_CONTROLS // len(by_law)), axis=1)
+        first = _first_ages(ages, MOST_CONTROLS // len(by_law))
+        by_age = by_law if len(first) == ages else np.add.reduceat(by_law, first, axis=1)
         return np.vstack([by_age.reshape(-1, replicates), self.growth]).T
 
-    def _states(self, delivered: Counts, seconds: Array) -> tuple[Array, Array]:
+    def _states(self, delivered: Array, seconds: Array) -> tuple[Array, Array]:
         """Numbers of tasks, and the seconds that they have run, before each round and after the last.
 
         The last row of the seconds are those of tasks that were restarted just now.
@@ -102,11 +111,12 @@ class AgeControls:
         rounds, (groups, ages, replicates) = len(seconds), self.state.numbers.shape
         numbers, worked = np.empty((rounds + 1, groups, ages, replicates)), np.zeros((rounds + 1, ages + 1, replicates))
         numbers[0], worked[0, :-1], worked[0, -1] = *self.state, self.state.worked[-1]
-        for i in range(rounds):
-            stay = numbers[i] - delivered[i]
-            numbers[i + 1, :, 1:] = stay[:, :-1]
-            numbers[i + 1, :, 0] = delivered[i].sum(axis=1) + stay[:, -1]
-            worked[i + 1, 1:] = worked[i, :-1] + seconds[i]
+        begin = delivered[:, :, :-1].sum(axis=2)
+        for now, then, done, begun in zip(numbers[:-1], numbers[1:], delivered, begin, strict=True):
+            np.subtract(now[:, :-1], done[:, :-1], out=then[:, 1:])
+            np.add(now[:, -1], begun, out=then[:, 0])  # restarted or delivered at the last age, or delivered before
+        for now, then, length in zip(worked[:-1], worked[1:], seconds, strict=True):
+            np.add(now[:-1], length, out=then[1:])
         return numbers, worked
 
 

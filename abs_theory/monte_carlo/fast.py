@@ -59,7 +59,7 @@ class TaskPool:
         """
         self.k, self.workers = k, workers
         self.controls = controls
-        self.ages: AgeControls | None = None  # to which watched rounds are added
+        self.ages: AgeControls | None = None  # to which watched rounds are added, if these are the last played
         oldest = 0 if start is None else start.oldest
         most_rounds += oldest
         # rounds missed before a restart
@@ -95,6 +95,10 @@ class TaskPool:
 
     def run(self, rounds: int) -> None:
         """Play ``rounds`` rounds."""
+        self.ages = None
+        self._run(rounds)
+
+    def _run(self, rounds: int) -> None:
         step = max(LEAST_ROUNDS_OF_CLOCK, self._few(self.workers.n))
         for done in range(0, rounds, step):
             self._set_back_the_clock()
@@ -110,7 +114,7 @@ class TaskPool:
         self.tally = Tally.of(self.now.size, longest, columns=len(self.workers.laws), parts=parts)
         begin, ages = self.elapsed + self.now, self._ages()
         self._begin = self.now
-        self.run(rounds)
+        self._run(rounds)
         if self._seen:
             self._count()
         tally, self.tally = self.tally, None
@@ -295,13 +299,13 @@ class TaskPool:
             place += group * (ages * replicates)
         shape = rounds, laws, ages, replicates
         delivered = np.bincount(place.ravel(), minlength=math.prod(shape)).reshape(shape)
-        usual, late = controls.usual_round, np.zeros(shape)
+        usual, late = controls.usual_round, np.zeros(controls.changes.shape)
         long = np.flatnonzero(times > (begins + usual)[:, :, None])
         if long.size:  # a task is late if more usual rounds are over than it might go on for
             row, place = long // self.k, place.ravel()[long]
             left = (ages - updates[row % rounds, 0] + version.ravel()[long]) * usual
-            place = place[times.ravel()[long] > begins.ravel()[row] + left]
-            late = np.bincount(place, minlength=late.size).reshape(shape)
+            place = place[times.ravel()[long] > begins.ravel()[row] + left] % late.size
+            late = np.bincount(place, minlength=late.size).reshape(late.shape)
         controls.add(delivered, late, (ends - begins).T)
         self.tally.add_by_age(delivered)
 

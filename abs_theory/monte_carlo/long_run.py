@@ -32,6 +32,7 @@ LOG_SURVIVAL = -np.concatenate(
     ]
 )
 TINY = 1e-300  # seconds
+LOG_OF_NOTHING = -700.0  # of survival beyond the table
 WHOLE = 1e-9  # steps of a lattice, by which a whole number of them may be missed
 
 
@@ -51,16 +52,17 @@ class SurvivalTable(NamedTuple):
         return cls(np.log(np.append(first, times)), np.append(0.0, LOG_SURVIVAL))
 
     def sf(self, t: Array) -> Array:
-        log_t = np.log(np.maximum(t, TINY))
-        return np.where(t <= 0, 1.0, np.exp(np.interp(log_t, self.log_time, self.log_survival, right=-700.0)))
+        return np.where(t <= 0, 1.0, self.sf_at(np.log(np.maximum(t, TINY))))
+
+    def sf_at(self, log_t: Array) -> Array:
+        """Survival at the time with this log."""
+        return np.exp(np.interp(log_t, self.log_time, self.log_survival, right=LOG_OF_NOTHING))
 
     def isf(self, s: Array) -> Array:
         """Time of a survival above exp(-60)."""
         x = -np.log(s)
         coarse = COARSE_STEPS / (LEAST_LOG_SURVIVAL - COARSE_FROM)
-        place = np.where(
-            x < COARSE_FROM, x * (FINE_STEPS / COARSE_FROM), FINE_STEPS + (x - COARSE_FROM) * coarse
-        )  # in the table
+        place = np.minimum(x * (FINE_STEPS / COARSE_FROM), FINE_STEPS + (x - COARSE_FROM) * coarse)  # in the table
         i = place.astype(np.intp)
         return np.exp(self.log_time[i] + (place - i) * np.diff(self.log_time)[i])
 
@@ -71,7 +73,9 @@ class StartRandomness(NamedTuple):
     place: Array  # in the law of the ages, one replicate in each stratum
     in_block: Array
     rest: Array
-    fresh: Array | None = None  # delays of fresh attempts, if drawn ahead
+    # if drawn ahead: delays of fresh attempts, and the order of the places
+    fresh: Array | None = None
+    order: NDArray[np.intp] | None = None
 
     @classmethod
     def of(cls, rng: np.random.Generator, shape: tuple[int, int], fresh: Delay | None = None) -> "StartRandomness":
@@ -80,7 +84,18 @@ class StartRandomness(NamedTuple):
         stratum = rng.permuted(np.tile(np.arange(replicates), (workers, 1)), axis=1).T
         place = (stratum + rng.random(shape)) / replicates
         in_block, rest = rng.random(shape), rng.random(shape)
-        return cls(place, in_block, rest, None if fresh is None else fresh.sample(rng, place.size))
+        if fresh is None:
+            return cls(place, in_block, rest)
+        return cls(place, in_block, rest, fresh.sample(rng, place.size), place.argsort(axis=None))
+
+    def blocks(self, weight: Array) -> NDArray[np.intp]:
+        """The block of each attempt in the law of the ages, whose running sums are ``weight``."""
+        if self.order is None:
+            return weight[:-1].searchsorted(self.place * weight[-1], side="right")
+        ends = (self.place.take(self.order) * weight[-1]).searchsorted(weight[:-1])
+        block = np.empty(self.place.shape, dtype=np.intp)
+        block.put(self.order, np.repeat(np.arange(weight.size), np.diff(ends, prepend=0, append=block.size)))
+        return block
 
 
 class LongRun(NamedTuple):
@@ -108,8 +123,9 @@ class LongRun(NamedTuple):
             mine = np.flatnonzero(self.workers.group == g)
             weight = np.cumsum(self.survive[g] * self.size)
             drawn = randomness or StartRandomness.of(rng, (replicates, mine.size))
-            block = np.searchsorted(weight, drawn.place * weight[-1], side="right").clip(max=weight.size - 1)
-            ages = self.low[block] + np.floor(drawn.in_block * self.size[block]).astype(np.int64)
+            ages = block = drawn.blocks(weight)
+            if self.oldest >= weight.size:  # some blocks are of several ages
+                ages = self.low[block] + np.floor(drawn.in_block * self.size[block]).astype(np.int64)
             worked = np.asarray(ages * self.round_time, dtype=np.float64)
             by_age = np.arange(float(min(ages.max(initial=0) + 1, ages.size))) * self.round_time
             survived = table.sf(by_age)[ages] if ages.max(initial=0) < by_age.size else table.sf(worked)
@@ -149,7 +165,12 @@ class LongRun(NamedTuple):
 
 def forgets(workers: Workers) -> bool:
     """Whether the start is forgotten: not where a worker always takes the same time, for its phase never changes."""
-    return all(float(law.ppf(0.0)) < float(law.isf(0.0)) for law in workers.laws)
+    return all(_varies(law) for law in workers.laws)
+
+
+@lru_cache(maxsize=256)
+def _varies(law: Delay) -> bool:
+    return float(law.ppf(0.0)) < float(law.isf(0.0))
 
 
 def repeats(workers: Workers) -> bool:
@@ -161,21 +182,20 @@ def long_run(workers: Workers, k: int, bound: float) -> LongRun:
     """The limit of many workers for a server that waits for ``k``; ``bound`` inf is none."""
     tables = [SurvivalTable.of(law) for law in workers.laws]
     low, size = _blocks(bound)
-    middle = low + (size - 1) / 2
+    with np.errstate(divide="ignore"):
+        log_ages = np.log(np.append(low + (size - 1) / 2, bound + 1))  # of the middle of each block, and of the end
 
     def survive(log_r: float) -> list[Array]:
-        return [table.sf(middle * math.exp(log_r)) for table in tables]
+        return [table.sf_at(log_ages + log_r) for table in tables]
 
     def excess(log_r: float) -> float:
-        total = 0.0
-        for table, count, s in zip(tables, workers.counts, survive(log_r), strict=True):
-            cut = 0.0 if math.isinf(bound) else float(table.sf(np.array((bound + 1) * math.exp(log_r))))
-            total += count * (1 - cut) / float(s @ size)
-        return total - k
+        alive = zip(workers.counts, survive(log_r), strict=True)
+        return sum(count * (1 - float(s[-1])) / float(s[:-1] @ size) for count, s in alive) - k
 
     log_r = _root(excess, min(t.log_time[0] for t in tables) - 20, max(t.log_time[-1] for t in tables) + 1)
-    last = max(int(np.flatnonzero(s * size > 1e-12)[-1]) for s in survive(log_r)) + 1
-    return LongRun(workers, math.exp(log_r), low[:last], size[:last], [s[:last] for s in survive(log_r)], tables)
+    alive = survive(log_r)
+    last = max(int(np.flatnonzero(s[:-1] * size > 1e-12)[-1]) for s in alive) + 1
+    return LongRun(workers, math.exp(log_r), low[:last], size[:last], [s[:last] for s in alive], tables)
 
 
 def _root(f: Callable[[float], float], low: float, high: float) -> float:

@@ -30,9 +30,10 @@ STANDARD_ERRORS = 5.0  # of the correlation of independent numbers
 
 def in_first_phase(pool: TaskPool) -> Ints:
     """Tasks at work that began at a multiple of theta + 1 updates, replicates x groups."""
-    groups = len(pool.workers.laws)
-    mine = (pool.tasks & pool.group) >> pool.shift
-    first = (pool.tasks & pool.version) % int(pool.late) == 0
+    first = (pool.tasks & pool.version) == pool.updates - pool.updates % int(pool.late)
+    if pool.workers.equal:
+        return first.sum(axis=1)[:, None]
+    groups, mine = len(pool.workers.laws), (pool.tasks & pool.group) >> pool.shift
     return counts(np.where(first, mine, groups), groups + 1)[:, :groups]
 
 

@@ -278,7 +278,8 @@ def _play(
     assert pool.controls is not None
     pool.controls.sums[:] = 0.0
     if usual_round is not None:
-        pool.ages = AgeControls(pool.workers.laws, age_state(pool), usual_round)
+        state = age_state(pool) if pool.ages is None else pool.ages.state
+        pool.ages = AgeControls(pool.workers.laws, state, usual_round)
     tally = pool.watch(rounds, entries - 1, PARTS)
     by_age = np.zeros((tally.seconds.size, 0)) if pool.ages is None else pool.ages.sums()
     return _Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros((3, tally.seconds.size)), 0, by_age)

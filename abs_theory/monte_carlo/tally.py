@@ -68,9 +68,10 @@ class Tally:
     def add_by_age(self, delivered: Ints) -> None:
         """Count applied gradients, rounds x groups x ages x replicates; the age is the staleness."""
         replicates = delivered.shape[-1]
-        by_age = delivered.sum(axis=(0, 1))
-        self.staleness[:] += np.arange(len(by_age)) @ by_age
-        self.delivered[:] += delivered.sum(axis=(0, 2)).T
+        by_law = delivered.sum(axis=0)
+        by_age = by_law[0] if len(by_law) == 1 else by_law.sum(axis=0)
+        self.staleness[:] += np.arange(float(len(by_age))) @ by_age
+        self.delivered[:] += by_law.sum(axis=1).T
         parts, entries = self.histogram.shape
         by_part = by_age.T.reshape(parts, replicates // parts, -1).sum(axis=1)
         self.histogram[:, : by_part.shape[1]] += by_part[:, :entries]
