@@ -262,7 +262,7 @@ def plan_(  # noqa: PLR0913
     of_one = {**given, "-n": n, "--rounds": rounds, "--price": price, "--for": recipe_for, "--since": since}
     if after is not None and (used := [name for name, value in of_one.items() if value is not None]):
         raise ValueError(f"two traces are compared without a plan: leave out {', '.join(used)}, or AFTER")
-    known = all_or_none("the time to a target", given)
+    known = all_or_none("to minimise the time to a target", given)
     constants = Constants(L, sigma2, gap) if known else None  # pyright: ignore[reportArgumentType]
     if warmup != "auto" and not warmup.isdecimal():
         raise ValueError(f'warmup must be a whole number >= 0, or "auto", got {warmup!r}')

@@ -238,16 +238,16 @@ def column_roles(options: Iterable[str], several: str = "") -> dict[str, str | l
     return roles
 
 
-def all_or_none(what: str, options: Mapping[str, object]) -> bool:
-    """Whether the ``options`` of ``what`` are given; raises ValueError if only some are.
+def all_or_none(aim: str, options: Mapping[str, object]) -> bool:
+    """Whether the ``options`` that serve one ``aim`` are given; raises ValueError if only some are.
 
-    >>> all_or_none("the time to a target", {"--L": 1.0, "--gap": 2.0})
+    >>> all_or_none("to minimise the time to a target", {"--L": 1.0, "--gap": 2.0})
     True
     """
     missing = [name for name, value in options.items() if value is None]
     if missing and len(missing) < len(options):
         *first, last = options
-        raise ValueError(f"{what} takes {', '.join(first)} and {last}; {missing[0]} is missing")
+        raise ValueError(f"{aim}, give {', '.join(first)} and {last}: {missing[0]} is missing")
     return not missing
 
 

@@ -13,7 +13,7 @@ from abs_theory.typing import Array
 
 Names = tuple[int | str, ...]
 
-__all__ = ["REGIMES", "Diagnosis", "diagnose", "exchangeable", "few_enough", "slow_workers"]
+__all__ = ["REGIMES", "Diagnosis", "diagnose", "exchangeable", "few_enough", "slow_workers", "stall_shares"]
 
 
 REGIMES = ("unequal workers", "common slowdowns", "rare stalls", "almost i.i.d.")
@@ -40,6 +40,8 @@ class Diagnosis:
     correlation_time: float  # of the rounds within windows, in rounds: 1 is independent
     stalls: float  # share of the delays
     stall_factor: float  # mean length of a stall, in usual ones; NaN if there are none
+    known_stalls: float  # share of the attempts: delivered as late as a stall, or given up later
+    perhaps_stalls: float  # share of the attempts: given up before they lasted as long as a stall
     clustering: float  # variance of the number of stalls in a round, over that of independent ones; NaN if too few
     persistence: float  # P(stalled | the same worker's last was) / P(stalled); NaN if too few
     skewness: float  # of the delays over the factors of worker and round
@@ -110,8 +112,20 @@ class Diagnosis:
         return f"{levels}, and rounds are otherwise independent of each other."
 
     def _stalls(self) -> str:
+        return f"{self._stalls_seen()}{self._stalls_not_seen()}."
+
+    def _stalls_not_seen(self) -> str:
+        if not self.perhaps_stalls:
+            return ""
+        most = self.known_stalls + self.perhaps_stalls
+        return (
+            f"; {percent(self.perhaps_stalls, 1)} of the attempts were given up before a stall would show, so between "
+            f"{100 * self.known_stalls:.1f} and {percent(most, 1)} of the attempts are stalls"
+        )
+
+    def _stalls_seen(self) -> str:
         if not self.stalls:
-            return "No stalls were seen."
+            return "No stalls were seen"
         words = f"Stalls: {percent(self.stalls, 2)} of the delays, "
         words += f"{self.stall_factor:.1f} times the usual length on average"
         if self.clustering > 2:
@@ -120,7 +134,7 @@ class Diagnosis:
             words += "; they hit one worker at a time"
         if self.persistence > 2:
             words += f"; they last: after a stall, another one is {self.persistence:.1f} times as likely"
-        return words + "."
+        return words
 
     def _shape(self) -> str:
         skew = f"After removing worker and round effects, the skewness of the delays is {self.skewness:.2g}"
@@ -149,6 +163,7 @@ def diagnose(data: RoundTable, parts: Effects | None = None) -> Diagnosis:
     of_rounds, window = of_rounds[np.isfinite(of_rounds)], data.window[np.isfinite(of_rounds)]
     residual = parts.residual[np.isfinite(parts.residual)]
     stalls, at_once, again = _stall_counts(parts)
+    known_stalls, perhaps_stalls = stall_shares(data, parts)
     return Diagnosis(
         *map(float, shares[:2]),
         stall_share=float(shares[2]),
@@ -158,6 +173,8 @@ def diagnose(data: RoundTable, parts: Effects | None = None) -> Diagnosis:
         correlation_time=correlation_time(of_rounds, window),
         stalls=stalls,
         stall_factor=float(parts.residual[parts.stalled].mean()) if stalls else float("nan"),
+        known_stalls=known_stalls,
+        perhaps_stalls=perhaps_stalls,
         clustering=at_once,
         persistence=again,
         skewness=float(stats.skew(residual)) if np.ptp(residual) > 1e-9 else 0.0,
@@ -203,6 +220,19 @@ def _stall_counts(parts: Effects) -> tuple[float, float, float]:
     before = float((stalled[:-1] & both).sum())
     again = float((stalled[1:] & stalled[:-1]).sum() / before / share) if before else float("nan")
     return share, dispersion, again
+
+
+def stall_shares(data: RoundTable, parts: Effects) -> tuple[float, float]:
+    """Shares of the attempts that were stalls, and that were given up too early to tell; ``parts`` are their factors.
+
+    What is known of an attempt that was given up is that it would have taken longer.
+    """
+    tried = np.isfinite(data.seconds)
+    limit = parts.stall * parts.worker * parts.round[:, None]  # NaN for a worker that never delivered
+    with np.errstate(invalid="ignore"):
+        late = tried & (data.seconds > limit)
+    early = tried & ~data.observed & ~late
+    return float(late.sum() / tried.sum()), float(early.sum() / tried.sum())
 
 
 def _hill(values: Array) -> float:

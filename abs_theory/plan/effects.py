@@ -148,7 +148,8 @@ class Effects:
     worker: Array  # typical seconds of each worker in a round of factor 1; NaN if it never delivered
     round: Array  # factor of each round, median 1
     residual: Array  # shape rounds x workers, NaN where nothing was delivered
-    stalled: Mask  # residual above STALL_FACTOR and beyond STALL_SPREADS standard deviations of its bulk
+    stalled: Mask  # residual above that of a stall
+    stall: float = STALL_FACTOR  # residual of a stall: STALL_FACTOR, or STALL_SPREADS standard deviations of the bulk
 
 
 def effects(seconds: Array) -> Effects:
@@ -173,9 +174,10 @@ def effects(seconds: Array) -> Effects:
     worker[~seen.any(axis=0)] = np.nan
     bulk = residual[seen]
     spread = 1.4826 * float(np.median(np.abs(bulk - np.median(bulk))))
+    stall = max(np.log(STALL_FACTOR), STALL_SPREADS * spread)
     with np.errstate(invalid="ignore"):
-        stalled = residual > max(np.log(STALL_FACTOR), STALL_SPREADS * spread)
-    return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(residual), stalled)
+        stalled = residual > stall
+    return Effects(np.exp(worker + level), np.exp(of_round - level), np.exp(residual), stalled, float(np.exp(stall)))
 
 
 def medians(values: Array, axis: int, unknown: float) -> Array:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from abs_theory.checks import MAX_WORKERS, check_count
 from abs_theory.plan.changes import Change, changes, windows_between
 from abs_theory.plan.completion import Completed, complete, complete_restarted
-from abs_theory.plan.diagnosis import Diagnosis, diagnose
+from abs_theory.plan.diagnosis import Diagnosis, diagnose, stall_shares
 from abs_theory.plan.effects import Effects, RoundTable, asked_per_round, effects, of_those_asked, table
 from abs_theory.plan.fleet_model import resized
 from abs_theory.traces import Trace
@@ -103,7 +103,9 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
     found = changes(drawn, factors, trace.workers, np.arange(len(late[0])))
     window = windows_between(measured.window, found)
     measured, drawn = replace(measured, window=window), replace(drawn, window=window)
-    diagnosis = replace(diagnose(drawn, factors), complete=int(measured.observed.all(axis=1).sum()))
+    known, perhaps = stall_shares(measured, factors)
+    whole = int(measured.observed.all(axis=1).sum())
+    diagnosis = replace(diagnose(drawn, factors), complete=whole, known_stalls=known, perhaps_stalls=perhaps)
     completed = replace(restarted, data=measured).completed(n, factors, COPIES, rng)
     of_rounds = factors
     if n != late.shape[2]:

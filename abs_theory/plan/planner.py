@@ -30,6 +30,8 @@ from abs_theory.typing import Array
 
 __all__ = ["plan"]
 
+NEVER = 1e4  # times the longest delay: as good as never in a replay
+
 
 @explains_types
 def plan(
@@ -72,7 +74,7 @@ def plan(
         if model is None:
             raise ValueError("the time to a target needs a law for every worker, and one has not delivered twice")
         if replay is None:
-            raise ValueError(_too_few_rounds(evidence))
+            replay, ended = _cut_replays(evidence, rng)
         setting: Setting | None = decide.soonest(replay, model, constants, target, plausible, choice.k, rng, ended)
         objective = f"seconds to a mean squared gradient norm of {target:g}"
         savings: Gain | None = decide.gain_to_target(replay, setting)
@@ -123,7 +125,11 @@ def plan(
 
 def _check_goal(constants: Constants | None, target: float | None) -> None:
     if (constants is None) != (target is None):
-        raise ValueError("the time to a target takes L, sigma2, gap and target, all four; give none for gradients/s")
+        missing = "constants (L, sigma2 and gap)" if constants is None else "target"
+        raise ValueError(
+            f"to minimise the time to a target, give both constants (L, sigma2 and gap) and target: {missing} is "
+            "missing; without both, plan maximises the gradients per second"
+        )
     if constants is not None:
         check_positive("target", target)
         check_positive("gap", constants.gap)
@@ -155,6 +161,24 @@ def _model(evidence: Evidence) -> FleetModel | None:
         return fleet_model(evidence.measured, evidence.effects, evidence.diagnosis, evidence.n)
     except NotIdentifiedError:
         return None
+
+
+def _cut_replays(evidence: Evidence, rng: np.random.Generator) -> tuple[TraceReplay, TraceReplay]:
+    """Rounds that began together and that nobody waited out, to be played again up to the arrivals that were seen.
+
+    Without staleness, a round lasts until its k-th arrival, whatever came of the later ones.  Tasks that were given up
+    never end; second, the same, where they end as soon as they may.
+    Raises ValueError unless there are enough rounds, each with an arrival.
+    """
+    delays, rounds = evidence.completed.copies, evidence.rounds
+    arrived = np.isfinite(delays)
+    if evidence.completed.means is not None or len(rounds.seconds) < FEWEST or not arrived.any(axis=2).all():
+        raise ValueError(_too_few_rounds(evidence))
+    longest = float(np.nanmax(rounds.seconds))
+    given_up = np.where(np.isfinite(rounds.seconds), rounds.seconds, np.nanmin(rounds.seconds))
+    cut, ended = np.where(arrived, delays, NEVER * longest), np.where(arrived, delays, given_up)
+    window = rounds.window
+    return TraceReplay(cut, window, rng), TraceReplay(ended, window, rng, copies=0)
 
 
 def _too_few_rounds(evidence: Evidence) -> str:

@@ -39,7 +39,7 @@ class Plan:
     ceiling: Setting | None
     source: str  #: what was read, in one sentence
     report: tuple[str, ...]  #: what reading the trace did and noticed
-    staleness: str  #: mean staleness of the trace, and whether it obeys a conservation law, in one sentence
+    staleness: str  #: mean staleness of the trace, and whether its versions add up, in words
     trace_workers: int  #: workers of the trace
     workers: tuple[int | str, ...]  #: their names
     slow_workers: list[dict[str, float | int | str]]  #: worker, factor to the median one, share of rounds it is last in
@@ -64,6 +64,14 @@ class Plan:
         return min(ks), max(ks)
 
     @property
+    def seconds_to_target(self) -> float | None:
+        """Seconds to the target by the replay and the given constants; None without a target."""
+        if self.setting is None or self.objective.startswith("gradients"):
+            return None
+        row = self.setting.row(self.setting.k, self.setting.max_staleness)
+        return None if row is None else float(row["objective"])
+
+    @property
     def thresholds_alike(self) -> tuple[float, ...]:
         """At the chosen k, each max_staleness that is statistically as good as the best (95 %)."""
         return () if self.setting is None else tuple(sorted(t for k, t in self.setting.alike if k == self.k))
@@ -85,6 +93,7 @@ class Plan:
             "max_staleness_alike": [_number(t) for t in self.thresholds_alike],
             "identified": self.identified,
             "objective": self.objective,
+            "seconds_to_target": _number(self.seconds_to_target),
             "savings": _gain(self.savings),
             "restart_savings": _gain(self.restart_savings),
             "round_time": {"predicted": _number(self.predicted), "replayed": _number(self.replayed)},

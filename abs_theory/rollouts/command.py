@@ -60,7 +60,9 @@ def rollouts(  # noqa: PLR0913
     check_file("--page", page, (".html",))
     tolerated = Tolerance.of(tolerance, fair)
     objective = None
-    if all_or_none("the time to a target", {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}):
+    if all_or_none(
+        "to minimise the time to a target", {"--L": L, "--sigma2": sigma2, "--gap": gap, "--target": target}
+    ):
         check_positive("target", target)
         objective = Objective(Constants(L, sigma2, gap), Target(target))  # pyright: ignore[reportArgumentType]
     roles = {role: str(name) for role, name in column_roles(columns or []).items()}

@@ -12,7 +12,7 @@ __all__ = ["staleness_check"]
 
 @explains_types
 def staleness_check(trace: Trace) -> str:
-    """The mean staleness of ``trace``, and whether it obeys a conservation law, in one sentence.
+    """The mean staleness of ``trace``, and whether its versions add up, as a conservation law demands, in words.
 
     The staleness of an attempt is ``version_applied - version_read``, the updates made while it ran.  Each update adds
     1 to every attempt in flight: n - k of them in K-async, n - 1 in K-batch-async, where senders start again at once.
@@ -41,13 +41,13 @@ def staleness_check(trace: Trace) -> str:
     staleness = applied["version_applied"] - applied["version_read"]
     if not staleness.any():
         return "Every gradient is fresh (staleness 0), as when all workers start each round together."
-    mean = f"Mean staleness {staleness.mean():.3g}"
+    mean = f"The mean staleness is {staleness.mean():.3g}"
     updates, in_flight = applied["version_applied"].nunique(), _most_in_flight(table, trace.n)
     k = len(applied) / updates
     if updates * (trace.n - k) < 2 * in_flight:
-        return f"{mean}: {updates} updates are too few to check it, {trace.n} attempts run at a time."
+        return f"{mean}. {updates} updates are too few to check it, because up to {trace.n} attempts run at a time."
     k_async, batch = (trace.n - k) / k, (trace.n - 1) / k
-    with_n_and_k = f"with n = {trace.n} and k = {k:.3g}"
+    numbers = f"n = {trace.n}, k = {k:.3g}"
     stopped = table.loc[~table["observed"]]
     if "status" in stopped:  # tasks in progress at the end are censored
         stopped = stopped[stopped["status"] != "censored"]
@@ -58,12 +58,12 @@ def staleness_check(trace: Trace) -> str:
     ):
         if not _adds_up(table, trace.n, idle):
             continue
-        obeys = f"{mean} obeys the conservation law of {name}"
         if not restarts:
-            return f"{obeys}, {law} {with_n_and_k}."
-        who = counted(restarts, "attempt")
-        return f"{obeys}: {law} {with_n_and_k} is an upper bound, as {who} not delivered took staleness away too."
-    laws = f"(n - k) / k = {k_async:.3g} of K-async nor (n - 1) / k = {batch:.3g} of K-batch-async {with_n_and_k}"
+            return f"{mean}. The versions in the trace add up: the mean of {name} is {law} ({numbers})."
+        return (
+            f"{mean}. The versions in the trace add up: without restarts the mean would be {law} ({name}, {numbers}), "
+            f"and {counted(restarts, 'attempt')} not delivered made it smaller."
+        )
     earlier = table.assign(version_applied=table["version_applied"] - 1)
     if staleness.min() >= 1 and any(_adds_up(earlier, trace.n, idle) for idle in (True, False)):
         why = "one less would: version_applied must be the version a gradient is applied to, not the one it makes"
@@ -71,7 +71,10 @@ def staleness_check(trace: Trace) -> str:
         why = "it is too small: restarts or deliveries without a row, or workers that do not take part"
     else:
         why = f"it is too large: about {k * (1 + staleness.mean()):.0f} workers would fit, or rows are missing"
-    return f"{mean} breaks the conservation laws, it is neither {laws}; {why}."
+    return (
+        f"{mean}, but the versions in the trace do not add up. It should be (n - k) / k = {k_async:.3g}, as in "
+        f"K-async, or (n - 1) / k = {batch:.3g}, as in K-batch-async ({numbers}); {why}."
+    )
 
 
 def _adds_up(table: pd.DataFrame, n: int, idle: bool) -> bool:

@@ -70,6 +70,12 @@ def advice(plan: Plan) -> list[str]:
     lines.append(alike + ".")
     if k < n:
         lines.append(_restart(plan))
+    if plan.seconds_to_target is not None:
+        updates = plan.seconds_to_target / plan.replayed
+        lines.append(
+            f"With these constants it reaches the target in about {plan.seconds_to_target:.4g} s, after {updates:.3g} "
+            "updates."
+        )
     quantity = "Time per gradient" if plan.objective.startswith("gradients") else "Time to the target"
     if k < n and plan.savings is None and (reason := row_of(plan, n)["reason"]):
         lines.append(
@@ -87,21 +93,7 @@ def advice(plan: Plan) -> list[str]:
     if plan.restart_savings is not None and plan.max_staleness != 0:
         lines.append(f"Round time, compared with restarting every late worker: {plan.restart_savings}.")
     lines += _faster(plan) + _unlike_gradients_per_second(plan) + _hidden_settings(plan)
-    most = "beyond which restarts hide the arrivals" if choice.hidden else "the most arrivals seen in a round"
-    if choice.lost:
-        lines += _lost(plan)
-    elif choice.open_above:
-        lines.append(
-            f"Not identified by this trace: whether a k above {choice.largest}, {most}, "
-            f"would be better (by at most {percent(choice.could_gain)}). To find out, wait for everybody once every "
-            f"{plan.full_wait_every} rounds."
-        )
-    elif plan.full_wait_every:
-        lines.append(
-            f"No k above {choice.largest}, {most}, can be better. The time of a full "
-            f"wait is not identified by this trace; one full wait every {plan.full_wait_every} rounds would measure it."
-        )
-    return lines + _since_change(plan) + _participation(plan)
+    return lines + _larger_k(plan) + _since_change(plan) + _participation(plan)
 
 
 def decision(plan: Plan) -> str:
@@ -119,6 +111,27 @@ def decision(plan: Plan) -> str:
     if plan.setting is not None and plan.setting.could_gain:
         return f"{setting}, unless a setting whose rounds the restarts hide is better."
     return f"{setting}."
+
+
+def _larger_k(plan: Plan) -> list[str]:
+    """What the trace says of a k above the largest that it saw."""
+    choice, to_target = plan.choice, plan.seconds_to_target is not None
+    if choice.lost:
+        return _lost(plan)
+    if not plan.full_wait_every:
+        return []
+    most = "beyond which restarts hide the arrivals" if choice.hidden else "the most arrivals seen in a round"
+    above = f"a k above {choice.largest}, {most},"
+    if choice.open_above or (plan.setting is not None and plan.setting.could_gain):
+        better = "reach the target sooner" if to_target else f"be better (by at most {percent(choice.could_gain)})"
+        return [
+            f"Not identified by this trace: whether {above} would {better}. To find out, wait for everybody once every "
+            f"{plan.full_wait_every} rounds."
+        ]
+    return [
+        f"{'' if to_target else f'No{above[1:]} can be better. '}The time of a full wait is not identified by this "
+        f"trace; one full wait every {plan.full_wait_every} rounds would measure it."
+    ]
 
 
 def _losses(plan: Plan) -> list[str]:

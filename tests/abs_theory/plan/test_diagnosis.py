@@ -5,8 +5,16 @@ import pytest
 import synthetic_traces
 
 from abs_theory import traces
+from abs_theory.delays import HyperExponential
+from abs_theory.plan import plan
 from abs_theory.plan.diagnosis import diagnose
 from abs_theory.plan.effects import RoundTable, effects, table
+from simulations import protocols
+from simulations.experiment import simulate
+from simulations.live.trace import as_trace
+from simulations.problems import TimingOnly
+
+STALLS = HyperExponential(probs=(0.9, 0.1), means=(1 / 3, 7.0))
 
 
 def diagnosis_of(x, window=None):
@@ -115,3 +123,29 @@ def test_stale_attempts_are_lined_up_by_worker():
     mine = trace.attempts[trace.attempts["worker"] == 2]["seconds"].to_numpy()
     assert np.array_equal(data.seconds[:, 2], mine[: len(data.seconds)])
     assert data.observed.all()
+
+
+def test_what_was_given_up_early_may_have_been_a_stall():
+    rng = np.random.default_rng(7)
+    seconds, observed = 1 + 0.1 * rng.random((50, 4)), np.ones((50, 4), dtype=bool)
+    assert diagnose(RoundTable(seconds, observed, np.zeros(50, dtype=np.int64)))._stalls() == "No stalls were seen."
+    observed[:20, 0] = False  # given up as early as others arrive
+    found = diagnose(RoundTable(seconds, observed, np.zeros(50, dtype=np.int64)))
+    assert found._stalls() == (
+        "No stalls were seen; 10.0 % of the attempts were given up before a stall would show, so between 0.0 and 10.0 "
+        "% of the attempts are stalls."
+    )
+    seconds[:10, 0] = 9.0  # these were given up after the time of a stall
+    found = diagnose(RoundTable(seconds, observed, np.zeros(50, dtype=np.int64)))
+    assert (found.known_stalls, found.perhaps_stalls) == (0.05, 0.05)
+    assert "between 5.0 and 10.0 % of the attempts are stalls" in found._stalls()
+
+
+def test_restarts_hide_stalls():
+    """Of 10 % stalls, most are restarted before they can be told."""
+    tables = simulate(
+        protocols.abs_sgd(3, 2), TimingOnly(), STALLS, 8, step_size=1.0, num_updates=400, seed=3, jobs=True
+    )
+    found = plan(traces.from_frame(as_trace(*tables))).diagnosis
+    assert found.perhaps_stalls > 0.1
+    assert found.known_stalls <= 0.1 <= found.known_stalls + found.perhaps_stalls

@@ -255,7 +255,7 @@ def test_equal_delays_wait_for_all():
 def test_a_k_async_trace_is_planned_from_its_attempts():
     found = plan(traces.from_frame(synthetic_traces.k_async(np.random.default_rng(6), num_updates=300), warmup=0))
     assert np.allclose(found.curve["mean"], order_stats.means(LogNormal(1.0, 0.5), 8), rtol=0.12)
-    assert "conservation law of K-async" in found.staleness
+    assert "add up: the mean of K-async is" in found.staleness
     assert "lined up" in str(found)
 
 
@@ -345,7 +345,7 @@ def test_the_command_says_what_the_library_says(run, tmp_path, slow_worker):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--L", "1"], "takes --L, --sigma2, --gap and --target; --sigma2 is missing"),
+        (["--L", "1"], "to minimise the time to a target, give --L, --sigma2, --gap and --target: --sigma2 is missing"),
         (["--L", "1", "--sigma2", "1", "--gap", "1", "--target", "-1"], "target must be a finite number > 0"),
         (["--L", "1", "--sigma2", "1", "--gap", "0", "--target", "1"], "gap"),
         (["-n", "0"], "-n must be greater than or equal to 1, got 0"),
@@ -464,3 +464,32 @@ def test_a_last_round_that_is_cut_short_is_left_out_after_restarts_too():
     assert cut.rounds == whole.rounds == 199
     assert cut.curve.equals(whole.curve)
     assert "the unfinished last round is left out" in str(cut)
+
+
+def test_rounds_that_nobody_waited_out_give_a_time_to_a_target():
+    """Without staleness it depends on the arrivals that were seen, so it is that of the whole trace."""
+    whole = trace_of("almost iid", num=100, n=8)
+    cut = whole.waiting_for(4)
+    target = {"constants": CONSTANTS, "target": 0.05}
+    of_all, answer = plan(whole, **target), plan(cut, **target)
+    assert answer.max_staleness == 0
+    assert answer.k <= 4
+    row = of_all.setting.row(answer.k, 0.0)
+    assert answer.seconds_to_target == pytest.approx(row["objective"], rel=1e-12)
+    assert set(answer.setting.tried["max_staleness"]) == {0}
+    assert answer.setting.tried["k"].max() <= 4
+    assert not answer.identified
+    # what was left out may be better, by no more than is said
+    assert of_all.seconds_to_target >= (1 - answer.setting.could_gain) * answer.seconds_to_target
+    assert (
+        f"With these constants it reaches the target in about {answer.seconds_to_target:.4g} s, after " in answer.text
+    )
+    assert "whether a k above 4, the most arrivals seen in a round, would reach the target sooner." in answer.text
+    assert json.loads(json.dumps(answer.to_dict()))["seconds_to_target"] == answer.seconds_to_target
+
+
+def test_a_target_without_constants_is_named():
+    with pytest.raises(ValueError, match=r"give both constants .* and target: constants .* is missing"):
+        plan(trace_of("almost iid"), target=0.1)
+    with pytest.raises(ValueError, match=r"give both constants .* and target: target is missing"):
+        plan(trace_of("almost iid"), constants=CONSTANTS)

@@ -374,7 +374,10 @@ def test_the_command_finds_the_mode_that_reaches_a_target_soonest(tmp_path, monk
     assert "s to target" in (printed := capsys.readouterr().out)
     assert "reaches the target" in " ".join(printed.split())
     assert run(monkeypatch, *options, *target[:2]) == 2
-    assert "takes --L, --sigma2, --gap and --target; --sigma2 is missing" in capsys.readouterr().err
+    assert (
+        "to minimise the time to a target, give --L, --sigma2, --gap and --target: --sigma2 is missing"
+        in capsys.readouterr().err
+    )
 
 
 def test_files_page_and_terminal_say_what_is_unknown(tmp_path):
