@@ -117,7 +117,8 @@ def round_time(
         with replacing(picture) as file:
             _draw(table, n, max_staleness).savefig(file, format=picture.suffix[1:].lower())
         written.append(picture)
-    words = f"n = {n}, max_staleness {max_staleness}; per round, in seconds; error: half-width of round_time; "
+    bound = "none (nobody restarts)" if max_staleness == "none" else max_staleness
+    words = f"n = {n}, max_staleness {bound}; per round, in seconds; error: half-width of round_time; "
     print(wrapped(f"{words}staleness: mean, in updates; idle, wasted: shares of worker time"))
     names = {"mean_staleness": "staleness", "idle_share": "idle", "wasted_share": "wasted"}  # short, for 80 columns
     print(table_text(table.rename(columns=names), "{:.4g}"))
@@ -152,6 +153,8 @@ def choose_(  # noqa: PLR0913
     check_file("--csv", csv)
     laws = delay_laws(delay, n)
     constants = Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2)
+    if by_the_clock and noise_curvature is None:
+        raise ValueError("--by-the-clock takes --noise-curvature as well, which says how fast noise is forgotten")
     goal = _goal(target, time_budget, objective, model)
     thresholds = [_threshold(text) for text in max_staleness] if max_staleness else choose.SEARCH
     search = Search(k or None, thresholds, step_size or None, message_seconds=message_seconds)
@@ -186,8 +189,9 @@ def _print_choice(choice: "choose.Choice") -> None:
     import numpy as np
 
     print(wrapped(str(choice)))
-    words = f"Alternatives (ratio: of {choice.minimised}, to this choice; error: half-width of round_time, in seconds)"
-    print(f"\n{wrapped(words)}")
+    words = f"""Alternatives (ratio: of {choice.minimised}, to this choice; max_staleness none: nobody restarts; error:
+        half-width of round_time, in seconds)"""
+    print(f"\n{wrapped(one_line(words))}")
     compared = choice.alternatives().rename(columns={"round_time_error": "error"})
     columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "error", "updates", "seconds", "messages"]
     compared["updates"] = np.ceil(compared["updates"])  # rounded as in the words above

@@ -1,4 +1,4 @@
-"""What the commands share: options, output that fits the terminal, and errors told in one line.
+"""What the commands share: options, output that fits the terminal, and errors told in a sentence.
 
 A command should start fast.  So this file imports no numerics, and a command imports what it needs when it runs.
 """
@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
 from errno import ENOSPC
 from pathlib import Path
@@ -272,7 +272,7 @@ def printable(text: str) -> str:
 
 
 def warn(name: str, message: str) -> None:
-    """Print ``message`` in one line on stderr, after the ``name`` of the command.
+    """Print ``message`` on stderr after the ``name`` of the command: in one line, or wrapped if a terminal shows it.
 
     Control characters are written as Python writes them, so that no name can change the terminal.  Of a very long word
     only the start is shown, and the middle of a very long message is left out.
@@ -281,15 +281,21 @@ def warn(name: str, message: str) -> None:
     line = printable(line)
     if len(line) > MAX_MESSAGE_LENGTH:
         line = f"{line[: MAX_MESSAGE_LENGTH // 2]} ... {line[-MAX_MESSAGE_LENGTH // 2 :]}"
-    print(f"{name}: {line}", file=sys.stderr)
+    line = f"{name}: {line}"
+    print(wrapped(line, sys.stderr) if sys.stderr.isatty() else line, file=sys.stderr)
 
 
-def wrapped(text: str) -> str:
+def wrapped(text: str, stream: TextIO | None = None) -> str:
     """``text`` with its lines broken at the width of the terminal, at 100 characters at most.
 
-    Indented lines stay indented; paths and options stay whole.
+    Indented lines stay indented; paths and options stay whole.  The terminal is that of standard output, or else that
+    of ``stream``.
     """
-    width = min(shutil.get_terminal_size((MAX_LINE_LENGTH, 24)).columns, MAX_LINE_LENGTH)
+    size = (MAX_LINE_LENGTH, 24)
+    if stream is not None:
+        with suppress(OSError):
+            size = os.get_terminal_size(stream.fileno())
+    width = min(shutil.get_terminal_size(size).columns, MAX_LINE_LENGTH)
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     lines = []
     for line in text.splitlines():

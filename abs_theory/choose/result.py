@@ -89,9 +89,9 @@ class Choice:
         kinds = {
             "this choice": curve.index == _choice(curve),
             "K-sync: all restart": (curve["max_staleness"] == 0) & (curve["k"] < self.n),
-            "K-async: none restarts": none & (curve["k"] < self.n),
+            "K-async: nobody restarts": none & (curve["k"] < self.n),
             "k = 1": curve["k"] == 1,
-            "asynchronous: k = 1, none restarts": none & (curve["k"] == 1),
+            "asynchronous: k = 1, nobody restarts": none & (curve["k"] == 1),
             "synchronous": curve["k"] == self.n,
         }
         rows = {name: curve[which].nsmallest(1, "objective") for name, which in kinds.items() if which.any()}
@@ -109,7 +109,7 @@ class Choice:
         for style, name, which in [
             ("o-", "best threshold", thresholds >= 0),
             ("v--", "K-sync: all late workers restart", thresholds == 0),
-            ("s:", "K-async: none restarts", np.isinf(thresholds)),
+            ("s:", "K-async: nobody restarts", np.isinf(thresholds)),
         ]:
             best = self.curve[which & np.isfinite(self.curve["objective"])].groupby("k")["objective"].min()
             if len(best):
@@ -136,7 +136,7 @@ class Choice:
     def __str__(self) -> str:
         return "\n".join(
             [
-                f"k = {self.k}, max_staleness = {_threshold(self.max_staleness)}, step_size = {self.step_size:.4g}",
+                f"k = {self.k}, max_staleness = {_explained(self.max_staleness)}, step_size = {self.step_size:.4g}",
                 f"{math.ceil(self.updates)} updates, {self.seconds:.4g} s, {self.messages:.4g} messages; "
                 f"mean squared gradient norm {self.gradient_norm2:.4g} ({MODEL_WORDS[self.model]})",
                 f"as good within 5 %: k = {_ranges(self.flat, np.unique(self.curve['k']).tolist())}",
@@ -162,7 +162,7 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing:
     k, theta = int(row["k"]), row["max_staleness"]
     here = curve[(curve["k"] == k) & np.isfinite(curve["updates"])]
     here = here.sort_values("objective", kind="stable").drop_duplicates("max_staleness")
-    others = {0.0: "if every late worker restarts", math.inf: "if none does"}
+    others = {0.0: "if every late worker restarts", math.inf: "if nobody does"}
     rounds, updates = _seconds(row), f"{math.ceil(row['updates'])}"
     for other, condition in others.items():
         for _, row_ in here[(here["max_staleness"] == other) & (other != theta)].iterrows():
@@ -187,8 +187,11 @@ def _seconds(row: pd.Series) -> str:
     return f"{row['round_time']:.3g}{error} s"
 
 
-def _threshold(max_staleness: float) -> str:
-    return "none" if math.isinf(max_staleness) else f"{max_staleness:.0f}"
+def _explained(max_staleness: float) -> str:
+    """A threshold, and who restarts under it."""
+    if math.isinf(max_staleness):
+        return "none (nobody restarts)"
+    return f"{max_staleness:.0f}{' (every late worker restarts)' if max_staleness == 0 else ''}"
 
 
 def _ranges(chosen: tuple[int, ...], tried: list[int]) -> str:

@@ -72,7 +72,7 @@ def test_a_choice_shows_its_words_and_alternatives_and_draws_its_curve(goal, k):
     choice = choose.best(STALLS, 8, Constants(L=1.0, sigma2=1.0, gap=1.0), goal, choose.Search(k=k))
     html = choice._repr_html_()
     assert f"k = {choice.k}, " in html
-    assert "K-async: none restarts" in html
+    assert "K-async: nobody restarts" in html
     drawn = choice.plot(axes())
     lines = {line.get_label(): line for line in drawn.get_lines()}
     assert lines["the choice"].get_xydata().tolist() == [[choice.k, choice.curve["objective"].min()]]
