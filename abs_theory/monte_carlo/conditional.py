@@ -35,6 +35,7 @@ LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 7  # deliveries k: exp(100)^(k-1) m
 INTEGRAL_STEP = 2.0  # between the nodes of the integral, in log t; their random offset keeps its mean right
 SPAN_IN_LOGS = -9.0, 25.0  # its range around the round time
 NODES_AT_ONCE, NEGLIGIBLE_PART = 4, 1e-6  # it ends where so many nodes add no more than this part of it
+HARDLY_ANY, MANY = 1e-3, 10.0  # tasks of all workers that end soon; cumulative hazard, that few outlast
 TERM_SECONDS, USUAL_NODES = 19e-9, 10
 TERMS_AT_ONCE = 1 << 13  # which fit the cache
 
@@ -66,6 +67,10 @@ class MeanRound:
         times = np.exp(self.log_first + self.step * np.arange(nodes))
         self.tables = [_log_survival(law, times) for law in laws]
         self.slopes = [np.diff(table, append=table[-1]) / self.step for table in self.tables]
+        # relative error of the means: what is before the first node of the integral; and between two nodes of a table
+        # H ~ t^a is too large by up to (a step)^2 / 8, times by a part 1 / a of that
+        power = max(_largest_step(-table, HARDLY_ANY / n) / self.step for table in self.tables)
+        self.resolution = math.exp(SPAN_IN_LOGS[0]) + power * self.step**2 / 8
         low, high = (math.log(about) + shift for shift in SPAN_IN_LOGS)
         self.log_t = np.arange(max(self.log_first, low), min(math.log(last), high) + INTEGRAL_STEP, INTEGRAL_STEP)
         terms = USUAL_NODES * pool.now.size * int(pool.late) * len(laws) * pool.k
@@ -148,6 +153,12 @@ class MeanRound:
         place = np.clip(place, 0.0, self.tables[0].size - 1.000001)
         node = place.astype(int)
         return node, place - node
+
+
+def _largest_step(hazard: Array, least: float) -> float:
+    """Largest step of the log of the cumulative hazard where it is between ``least`` and ``MANY``."""
+    some = np.flatnonzero((hazard > least) & (hazard < MANY))
+    return float(np.diff(np.log(hazard[some])).max(initial=0.0))
 
 
 def _log_survival(law: Delay, times: Array) -> Array:

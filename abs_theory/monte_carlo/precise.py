@@ -5,9 +5,9 @@ They are played in stretches until the goals are met or the effort is spent; the
 Regression on control variates reduces the noise: the growth of the ages in flight, which is 0 in the long run, and
 capped delays of the tasks that begin (``controls``).  The first makes the results obey the conservation of staleness.
 Under a small threshold others are what tasks of each age did, less what was to be expected of them (``ages``).
-Where single rounds differ by orders of magnitude the replicates go on as numbers of tasks by age (``by_age``), which is
-faster, and the means of the next rounds are averaged instead of their lengths (``conditional``).  Sums of hazards are
-their control variates.
+Where single rounds differ by orders of magnitude, or many would be needed, the replicates go on as numbers of tasks by
+age (``by_age``), which is faster, and the means of the next rounds are averaged instead of their lengths
+(``conditional``).  Sums of hazards are their control variates.
 Where the beginning is remembered for longer than that, the errors also cover workers that began fresh (``memory``).
 """
 
@@ -61,6 +61,7 @@ MOST_ROUNDS = 1 << 24
 UNEVEN = 2.0  # squared coefficient of variation of a round, from sums over many correlated rounds
 LONGEST_CYCLE = 256  # rounds of a cycle that the cut of a window takes into account
 MOST_BETWEEN_LOOKS = 32  # rounds between two looks at the state
+WORTH_NUMBERS_SECONDS = 0.03  # that are left to play, from which on numbers of tasks and their means are faster
 MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which numbers of tasks are simulated
 CONTRADICTED = 3.0  # errors of the simulated round time, which is skewed where rounds are uneven
 MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absence has a probability of exp(-12)
@@ -121,6 +122,7 @@ class _Stretch(NamedTuple):
     looks: int  # at the state
     by_age: Array  # controls of the tasks of each age, if any
     copies: int = 1  # of each replicate; each of them played these rounds
+    resolution: float = 0.0  # relative, of all times
 
 
 @explains_types
@@ -231,9 +233,11 @@ def _to_goal(
                     begun_together.append(_state(play(fresh, rounds, every), cell, np.zeros(5)))
                 return of_either_beginning(state, *begun_together)
             stretches = settled
-            if isinstance(pool, TaskPool) and computed is None and _is_uneven(watched, pool):
+            uneven = _is_uneven(watched)
+            much = excess**2 * watched.rounds * cost > WORTH_NUMBERS_SECONDS
+            if isinstance(pool, TaskPool) and (uneven or much) and _has_smooth_means(pool):
                 mean = MeanRound(pool, float(state.round_time))
-                if two_ages.applies(mean):
+                if uneven and two_ages.applies(mean):
                     computed = two_ages.mean_round(mean)
                 stretches, pool = [], AgePool(pool, mean, rng)
                 every = max(2, min(MOST_BETWEEN_LOOKS, math.ceil(pool.looking_seconds / pool.seconds)))
@@ -270,7 +274,8 @@ def _play(
     if isinstance(pool, AgePool):
         looks = max(1, rounds // every)
         played = pool.watch(looks * every, every, PARTS)
-        return _Stretch(looks * every, *played, looks, np.zeros((pool.replicates, 0)), pool.copies)
+        none = np.zeros((pool.replicates, 0))
+        return _Stretch(looks * every, *played, looks, none, pool.copies, pool.mean.resolution)
     if isinstance(pool, PlainPool):
         tally = pool.watch(rounds, entries - 1, _cut_at(pool, rounds))
         none = np.zeros((tally.seconds.size, 0))
@@ -305,12 +310,15 @@ def _in_first_phase(pool: TaskPool | PlainPool | AgePool) -> Ints:
     return in_first_phase(pool) if isinstance(pool, TaskPool) else pool.in_first_phase()
 
 
-def _is_uneven(seen: _Stretch, pool: TaskPool) -> bool:
-    """Whether single rounds differ so much in length that numbers of tasks and their means are worth their cost."""
+def _has_smooth_means(pool: TaskPool) -> bool:
+    """Whether the mean of the next round, given numbers of tasks by age, is an integral of few terms without kinks."""
     laws = pool.workers.laws
     many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > MOST_TERMS
-    if many or any(0 < t < math.inf for law in laws for t in law.breaks):
-        return False  # or the integral would not be smooth
+    return not (many or any(0 < t < math.inf for law in laws for t in law.breaks))
+
+
+def _is_uneven(seen: _Stretch) -> bool:
+    """Whether single rounds differ so much in length that numbers of tasks and their means are worth their cost."""
     seconds = seen.tally.seconds
     return bool(seconds.var() * seen.rounds > UNEVEN * seconds.mean() ** 2)
 
@@ -382,6 +390,7 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
         sum(s.looks for s in stretches),
         np.sum([s.by_age for s in stretches], axis=0),
         stretches[0].copies,
+        stretches[0].resolution,
     )
 
 
@@ -408,9 +417,9 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     if math.isinf(bound):  # conservation of work
         time = max(time, k / sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True)))
     more = {
-        "round_time": change[0] + unseen,
-        "idle_fraction": change[1] / available,
-        "wasted_fraction": change[2] / available,
+        "round_time": change[0] + unseen + seen.resolution * time,
+        "idle_fraction": change[1] / available + 2 * seen.resolution * state.idle_fraction,
+        "wasted_fraction": change[2] / available + 2 * seen.resolution * (1 - state.wasted_fraction),
         "restarts": change[3],
         "downlinks": change[3],
         "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
