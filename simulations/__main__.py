@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abs_theory.command_line import Command, Interrupted, new_app, option, printable, run_app, warn, wrapped
+from abs_theory.command_line import Command, Interrupted, new_app, option, printable, run_app, table_text, warn, wrapped
 from simulations.sweeps import BACKENDS, FORMATS
 
 if TYPE_CHECKING:  # loading it takes long
@@ -97,7 +97,8 @@ def main(  # noqa: PLR0913
                 again = ["config.toml", "--out", "again", *(f"--allow={module}" for module in allow or ())]
                 again += [f"--target={target}"] if target is not None else []
                 print(summary.write(store, sweep, outcome, table, aim, words, notices, again))
-                print(printable(f"\n{summary.results_text(table, aim, words)}"))
+                print(f"\n{wrapped(printable(summary.about_results(table, aim, words)))}")
+                print(printable(table_text(summary.shown_results(table, aim), "{:.4g}")))
                 for line in notices:
                     print(wrapped(printable(f"Note: {line}")))
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from textwrap import fill
 from typing import cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from simulations.server import Run
 BATCHES = 10  # of successive rounds of a replicate, whose means are taken as independent
 FEWEST_ROUNDS = 5  # of a batch
 ROUND_TIME = "round time (s)"
+PAGE = 80  # characters of a line of the text
 TOO_FEW = "There are too few rounds for a comparison."
 ERROR = (
     "The error is the 95 % half-width of the live mean, from the means of batches of rounds; the difference is live - "
@@ -119,7 +121,7 @@ def text(table: pd.DataFrame, costs: pd.DataFrame, lines: Sequence[str], runs: i
     """The report in plain text: the comparison, the overheads, the events."""
     narrow = table.rename(columns={"live - simulated": "difference"})  # live - simulated, on 80 columns
     shown = narrow.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
-    shown = TOO_FEW if table.empty else f"{shown}\n{ERROR}"
+    shown = TOO_FEW if table.empty else f"{shown}\n{fill(ERROR, PAGE)}"
     measured = [
         f"  {words:<56} {median:8.3f} {most:8.3f}" for words, median, most in costs.itertuples(index=False, name=None)
     ]

@@ -13,7 +13,16 @@ from simulations.experiment import Experiment
 from simulations.record import diverged, median, to_target, with_totals
 from simulations.sweeps import Sweep, execution, label
 
-__all__ = ["CONFIGURED", "CellRuns", "cells_of", "results", "results_text", "target_of"]
+__all__ = [
+    "CONFIGURED",
+    "CellRuns",
+    "about_results",
+    "cells_of",
+    "results",
+    "results_text",
+    "shown_results",
+    "target_of",
+]
 
 MOST_LETTERS = 20  # of one value in a picture
 CONFIGURED = "the target of the configuration"
@@ -141,7 +150,7 @@ def unused_share(rounds: pd.DataFrame, n: int) -> float:
 
 @explains_types
 def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
-    """The table of ``results`` as text, with a line about what it shows.
+    """The table of ``results`` as text, with lines about what it shows; ``words`` say where the target comes from.
 
     >>> columns = ["cell", "name", "finished", "loss", "staleness", "restarts", "unused"]
     >>> table = pd.DataFrame([[0, "k_sync", 2, 0.5, 0.0, 1.0, 0.25]], columns=columns)
@@ -149,6 +158,35 @@ def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
     staleness: mean, in updates; restarts: workers per update; unused: share of the computing that was not used
     final loss staleness restarts unused
            0.5         0        1   25 %
+    """
+    return f"{about_results(table, target, words)}\n{shown_results(table, target).to_string(index=False)}"
+
+
+@explains_types
+def about_results(table: pd.DataFrame, target: Target | None, words: str) -> str:
+    """The lines above the table of ``results``: the cells, and what the columns are.
+
+    >>> table = pd.DataFrame({"cell": [0, 1], "name": ["k = 1", "k = 2"]})
+    >>> print(about_results(table, None, "").splitlines()[1])
+    cell 1: k = 2
+    """
+    lines = [f"cell {cell}: {name}" for cell, name in table[["cell", "name"]].to_numpy()] if len(table) > 1 else []
+    if target is not None:
+        lines.append(f"seconds, rounds and messages to {in_words(target)}, {words}: medians")
+    lines.append(
+        "staleness: mean, in updates; restarts: workers per update; unused: share of the computing that was not used"
+    )
+    return "\n".join(lines)
+
+
+@explains_types
+def shown_results(table: pd.DataFrame, target: Target | None) -> pd.DataFrame:
+    """The table of ``results`` as it is shown: every cell is text.
+
+    >>> table = pd.DataFrame({"cell": [0], "finished": [2], "loss": [0.5], "unused": [0.25]})
+    >>> shown_results(table, None)
+      final loss unused
+    0        0.5   25 %
     """
     shown = pd.DataFrame({"cell": table["cell"]}) if len(table) > 1 else pd.DataFrame(index=table.index)
     if target is not None:
@@ -163,13 +201,7 @@ def results_text(table: pd.DataFrame, target: Target | None, words: str) -> str:
             shown[column] = [_number(value) if math.isfinite(value) else _missing(value) for value in table[column]]
     if "unused" in table:
         shown["unused"] = [percent(share) if share == share else "" for share in table["unused"]]
-    lines = [
-        "staleness: mean, in updates; restarts: workers per update; unused: share of the computing that was not used"
-    ]
-    if target is not None:
-        lines.insert(0, f"seconds, rounds and messages to {in_words(target)}, {words}: medians")
-    cells = [f"cell {cell}: {name}" for cell, name in table[["cell", "name"]].to_numpy()] if len(table) > 1 else []
-    return "\n".join([*cells, *lines, shown.rename(columns=NAMES).to_string(index=False)])
+    return shown.rename(columns=NAMES)
 
 
 def interval_name(table: pd.DataFrame) -> str:

@@ -226,7 +226,7 @@ def _faster(plan: Plan) -> list[str]:
         return []
     rates = [setting.k / setting.played.round_time for setting in (top, mine)]
     stale = [setting.played.mean_staleness for setting in (top, mine)]
-    restarts = threshold_words(top.max_staleness)
+    restarts = threshold_words(top.max_staleness) + (" (nobody restarts)" if math.isinf(top.max_staleness) else "")
     return [
         f"k = {top.k} with max_staleness = {restarts} would deliver {percent(rates[0] / rates[1] - 1)} more gradients "
         f"per second ({rates[0]:.4g} instead of {rates[1]:.4g}), but they would be {stale[0]:.3g} updates old on "
