@@ -205,7 +205,9 @@ class Empirical(Discrete):
             raise ValueError(f"samples must be one list of numbers, got {shape} of them: give one column, or .ravel()")
         samples = np.sort(samples.ravel())
         if not (samples.size and np.all(np.isfinite(samples)) and samples[0] > 0):
-            raise ValueError(f"samples must be finite numbers > 0, at least one, got {self.samples!r}")
+            wrong = np.count_nonzero(~(np.isfinite(samples) & (samples > 0)))
+            got = f"{wrong} of {samples.size} that are not" if samples.size > SHOWN_SAMPLES else repr(self.samples)
+            raise ValueError(f"samples must be finite numbers > 0, at least one, got {got}")
         if self.sample_weights is not None:
             weights = checked_array("sample_weights", self.sample_weights, positive=True).ravel()
             if weights.size != samples.size:

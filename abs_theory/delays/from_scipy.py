@@ -66,7 +66,8 @@ def as_delay(law: DelayLike, name: str = "delay", kinds: str = "a Delay") -> Del
     if not isinstance(getattr(law, "dist", None), stats.rv_continuous | stats.rv_discrete):
         mend = "; abs_theory.delays.text.delay_law reads a text" if isinstance(law, str) else ""
         raise ValueError(
-            f"{name} must be {kinds} such as Exponential(mean=1.0), or a frozen scipy distribution, got {law!r}{mend}"
+            f"{name} must be {kinds} such as Exponential(mean=1.0), or a frozen scipy distribution, "
+            f"e.g. stats.gamma(4), got {_unfrozen(law)}{mend}"
         )
     return _from_frozen(cast("Frozen", law))
 
@@ -106,9 +107,20 @@ def _kept(law: "ScipyContinuous") -> "ScipyContinuous":
     return law
 
 
+def _unfrozen(law: object) -> str:
+    """What is no law, in words."""
+    family = isinstance(law, stats.rv_continuous | stats.rv_discrete)
+    return f"stats.{law.name} without its parameters" if family else repr(law)
+
+
 def _described(law: Frozen) -> str:
     parameters = [repr(v) for v in law.args] + [f"{name}={v!r}" for name, v in law.kwds.items()]
-    return f"stats.{law.dist.name}({', '.join(parameters)})".replace("np.float64", "")
+    shown, name = f"({', '.join(parameters)})".replace("np.float64", ""), law.dist.name
+    if (times := getattr(law.dist, "xk", None)) is not None:
+        name = f"rv_discrete(values=<{len(times)} times from {min(times):g} to {max(times):g}>)"
+    elif (edges := getattr(law.dist, "_hbins", None)) is not None:
+        name = f"rv_histogram(<{len(edges) - 1} bins from {edges[0]:g} to {edges[-1]:g}>)"
+    return f"stats.{name}{shown if parameters or name == law.dist.name else ''}"
 
 
 def _quiet(f: Callable[[Any, Any], Array]) -> Any:

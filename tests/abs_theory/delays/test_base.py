@@ -317,6 +317,7 @@ def test_the_rest_of_bad_input():
         (lambda: Empirical([1.0, 0.0]), r"samples must be finite numbers > 0"),
         (lambda: Empirical([1.0, math.nan]), r"samples must be finite numbers > 0"),
         (lambda: Empirical(["a"]), r"samples must be finite numbers > 0"),
+        (lambda: Empirical([0.0, *range(20)]), r"at least one, got 2 of 21 that are not$"),
     ):
         with pytest.raises(ValueError, match=message):
             make()

@@ -90,6 +90,14 @@ def test_scipy_is_welcome_wherever_a_law_is():
     assert Mixture([0.5, 0.5], [stats.invgauss(0.5), stats.poisson(2)]).mean == pytest.approx(1.25)
 
 
+def test_laws_without_a_name_are_shown_by_their_times():
+    coin = stats.rv_discrete(values=([1, 2], [0.5, 0.5]))
+    assert repr(as_delay(coin)) == "as_delay(stats.rv_discrete(values=<2 times from 1 to 2>))"
+    assert repr(as_delay(coin(loc=2))) == "as_delay(stats.rv_discrete(values=<2 times from 1 to 2>)(loc=2))"
+    bars = stats.rv_histogram(([1.0, 3.0], [0.0, 1.0, 2.5]), density=False)
+    assert repr(as_delay(bars)) == "as_delay(stats.rv_histogram(<2 bins from 0 to 2.5>))"
+
+
 def test_any_times_with_probabilities():
     """Not only whole numbers; frozen, shifted or just made."""
     made = stats.rv_discrete(values=((0.5, 1.25, 3.0), (0.5, 0.3, 0.2)))
@@ -165,7 +173,7 @@ def test_discrete_distributions():
         (stats.randint(-1, 3), "must have no negative times"),
         (stats.gamma(-1.0), "must have parameters that make a law"),
         (stats.gamma([1.0, 2.0]), "must be one law, got arrays"),
-        (stats.expon, "or a frozen scipy distribution"),
+        (stats.expon, r"frozen scipy distribution, e\.g\. stats\.gamma\(4\), got stats.expon without its parameters"),
         (stats.multivariate_normal(), "or a frozen scipy distribution"),
         (1.0, "delay must be a Delay such as Exponential"),
         ("exponential", "delay must be a Delay such as Exponential.*; abs_theory.delays.text.delay_law reads a text"),
