@@ -2,14 +2,15 @@ r"""Whether a simulated server remembers how it began, and results that hold for
 
 Suppose a worker hardly ever delivers before its threshold restarts it, or just then: all its tasks take theta + 1
 rounds.  Then it always begins in the same of theta + 1 rounds, its *phase*, and the numbers of workers in each phase
-hardly ever change.  The long run is reached after more updates than training ever makes, and until then
-workers that all begin together make long and short rounds in turn.  So both beginnings count: phases at random, as in
-the long run, and all workers fresh.  For steady workers (``precise.STEADY_ENOUGH``) both are always played: workers of
+hardly ever change.  If delays are bounded, they may never change, even if the delays have densities.  Otherwise the
+long run is reached after more updates than training ever makes.  So both beginnings count: the mean over phases at
+random, and all workers fresh.  For steady workers (``precise.STEADY_ENOUGH``) both are always played: workers of
 random phases may soon forget theirs, and workers that begin together still go on in their own way.
 Source: notebooks/proofs/staleness.ipynb, section on what "auto" does, with the lemma on phases.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -20,7 +21,7 @@ from abs_theory.monte_carlo.tally import counts
 from abs_theory.results import SteadyState
 from abs_theory.typing import Array, Ints
 
-__all__ = ["in_first_phase", "of_either_beginning", "remembers"]
+__all__ = ["agree", "in_first_phase", "of_either_beginning", "remembers"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
 # of two beginnings, in errors of one (3 standard errors of the difference), and absolute
@@ -45,27 +46,36 @@ def remembers(then: Ints, now: Ints) -> bool:
     return bool(np.any(correlation > max(LEAST_CORRELATION, STANDARD_ERRORS / math.sqrt(len(now)))))
 
 
-def of_either_beginning(mixed: SteadyState, soon: SteadyState, later: SteadyState) -> SteadyState:
-    """The middle of the long run, ``mixed``, and of workers that began together, ``soon``; ``mixed`` if it is reached.
+def agree(mixed: SteadyState, together: SteadyState) -> bool:
+    """Whether workers that began ``together`` are as those of phases at random, as far as the errors tell."""
+    return not any(
+        np.any(np.abs(a - b) > LEAST_DIFFERENCE * np.maximum(a_error, b_error) + NO_DIFFERENCE)
+        for _, ((a, a_error), (b, b_error)) in _aligned(mixed, together)
+    )
 
-    It is reached if the workers that began together hardly differ from it ``later``.  The errors cover all three.  What
-    is conserved in each is conserved in the middle.
+
+def of_either_beginning(mixed: SteadyState, soon: SteadyState, later: SteadyState) -> SteadyState:
+    """The middle of phases at random, ``mixed``, and of workers that began together, ``soon``.
+
+    The errors cover both, and ``later``, for workers that keep in step may have longer cycles than were watched.
+    What is conserved in each is conserved in the middle.
     """
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
-    differ = False
-    for name in (f.name for f in fields(SteadyState) if f.name not in ("method", "error")):
-        size = max(np.size(getattr(state, name)) for state in (mixed, soon, later))
-        (a, a_error), (b, b_error), (c, c_error) = (
-            _value_and_error(state, name, size) for state in (mixed, soon, later)
-        )
-        differ |= bool(np.any(np.abs(a - c) > LEAST_DIFFERENCE * np.maximum(a_error, c_error) + NO_DIFFERENCE))
+    for name, ((a, a_error), (b, b_error), (c, c_error)) in _aligned(mixed, soon, later):
         middle = (a + b) / 2
         error = np.abs(a - b) / 2 + np.maximum(a_error, b_error)
         error = np.maximum(error, np.abs(middle - c) + c_error)
         scalar = np.ndim(getattr(mixed, name)) == 0
         values[name], errors[name] = (x[0].item() if scalar else x for x in (middle, error))
-    return SteadyState(**values, method=mixed.method, error=SteadyState(**errors)) if differ else mixed
+    return SteadyState(**values, method=mixed.method, error=SteadyState(**errors))
+
+
+def _aligned(*states: SteadyState) -> Iterator[tuple[str, list[tuple[Array, Array]]]]:
+    """Name of each field, and its value and error in each of the states."""
+    for name in (f.name for f in fields(SteadyState) if f.name not in ("method", "error")):
+        size = max(np.size(getattr(state, name)) for state in states)
+        yield name, [_value_and_error(state, name, size) for state in states]
 
 
 def _value_and_error(state: SteadyState, name: str, size: int) -> tuple[Array, Array]:

@@ -28,7 +28,7 @@ from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run, repeats
-from abs_theory.monte_carlo.memory import in_first_phase, of_either_beginning, remembers
+from abs_theory.monte_carlo.memory import agree, in_first_phase, of_either_beginning, remembers
 from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.summary import half_widths, regressed, summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
@@ -68,7 +68,9 @@ MOST_UNSEEN = 12.0  # rounds that are expected but may not be seen: their absenc
 RARE_NODES = 150  # of the integral over long rounds
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
-FRESH_SECONDS = 0.05  # effort to watch them then
+MIXED_BY = 100.0  # the same, by which those that mix soon have mixed
+LATER = 2  # times so many rounds they are watched again
+FRESH_SECONDS, LATEST_SECONDS = 0.05, 0.45  # effort to watch them; effort before, at most
 MOST_BEGINNINGS = 40  # of every worker in a warm-up
 # errors where the phases of workers are not mixed by the warm-up: of the probability of a staleness; under a bound
 # of the idle fraction and, relative, of the round time, in coefficients of variation of steady delays
@@ -196,6 +198,26 @@ def _to_goal(
         usual_round = run.round_time if by_age else None
         return _play(pool, rounds, _entries(run, bound), every, usual_round)
 
+    def of_workers_that_begin(state: SteadyState) -> SteadyState:
+        """The ``state``, unless workers that all began together differ from it for long."""
+        fresh, cycle = pool_from(None), int(bound) + 1  # of long and short rounds
+        before, done, last = math.ceil(SPREAD_BY * n / k), 0, math.ceil(MIXED_BY * n / k)
+        rounds = math.ceil(max(cycle, min(last, FRESH_SECONDS / task_cost)) / cycle) * cycle
+
+        def watched() -> SteadyState:
+            return _state(play(fresh, rounds, every), cell, np.zeros(5))
+
+        while True:
+            fresh.run(before - done)
+            together = watched()
+            if agree(state, together):
+                return state
+            if before == last or before * task_cost > LATEST_SECONDS:
+                return of_either_beginning(state, together, watched())
+            done = before + rounds
+            before = max(done, min(LATER * done, last))
+            last = max(last, before)
+
     mixes, steady = forgets(workers), _spread(workers) < STEADY_ENOUGH**2
     pool: TaskPool | PlainPool | AgePool = pool_from(run if mixes else None)
     begun = _in_first_phase(pool) if mixes and bound < MOST_REMEMBERED else None
@@ -220,18 +242,11 @@ def _to_goal(
                 played = warmup + sum(stretch.rounds for stretch in settled)
                 if begun is None or computed is not None:
                     return state
-                spread = math.ceil(max(played, SPREAD_BY * n / k))
                 if not steady:
-                    short = played < LIVES_REMEMBERED * (bound + 1) or spread * task_cost > LAST_SECONDS
+                    short = played < LIVES_REMEMBERED * (bound + 1) or played * task_cost > LAST_SECONDS
                     if short or not remembers(begun, _in_first_phase(pool)):
                         return state
-                fresh, cycle = pool_from(None), int(bound) + 1  # of long and short rounds
-                rounds = math.ceil(max(cycle, min(played, FRESH_SECONDS / task_cost)) / cycle) * cycle
-                begun_together = []
-                for before in (math.ceil(SPREAD_BY * n / k), max(0, spread - rounds)):
-                    fresh.run(before)
-                    begun_together.append(_state(play(fresh, rounds, every), cell, np.zeros(5)))
-                return of_either_beginning(state, *begun_together)
+                return of_workers_that_begin(state)
             stretches = settled
             uneven = _is_uneven(watched)
             much = excess**2 * watched.rounds * cost > WORTH_NUMBERS_SECONDS

@@ -263,8 +263,8 @@ def tabulated(
     x = logit_at(scale.to_time(y))
     if not np.all(np.diff(x) > 0):
         raise ArithmeticError(
-            "no table can follow the cdf of a sum of delays: that of a term has gaps or flat parts, or rounding errors, "
-            "as some of scipy have; write the law as a Mixture of laws without them, or use simulation"
+            "no table can follow the cdf of a sum of delays: a term has gaps or flat parts, or rounding errors, as "
+            "some of scipy have; write the law as a Mixture of laws without them, or use simulation"
         )
     return TabulatedSum(scale, Line.through(y, x, kinks), Line.through(x, y, kinks))
 

@@ -271,7 +271,7 @@ def test_where_workers_stay_in_phase_the_errors_cover_both_beginnings():
     """
     state = steady_state.abs_sgd(IN_PHASE, 35, 50, 1)
     rng = np.random.default_rng(4)
-    at_random, fresh = (monte_carlo.abs_sgd(IN_PHASE, 35, 50, 1, rng, 300, 64, warmup) for warmup in (None, 40))
+    at_random, fresh = (monte_carlo.abs_sgd(IN_PHASE, 35, 50, 1, rng, 300, 64, warmup) for warmup in (None, 143))
     assert fresh.round_time - at_random.round_time > 3 * (fresh.error.round_time + at_random.error.round_time)
     for name in NUMBERS:
         for beginning in (at_random, fresh):
@@ -280,6 +280,22 @@ def test_where_workers_stay_in_phase_the_errors_cover_both_beginnings():
         assert getattr(state.error, name) < 0.25 * max(getattr(state, name), 0.3), name
     assert 35 * state.mean_staleness + 2 * state.restarts == pytest.approx(15, rel=1e-12)
     assert state.staleness_pmf.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("together, share", [(True, 3 / 4), (False, 2 / 3)])
+def test_delays_with_a_density_may_keep_their_phases_for_ever(together, share):
+    """A fast worker and two slow ones: there are 3 fast tasks in 4 rounds, or 2 in 3 if the slow ones begin in turn."""
+    fast, slow = Uniform(1.0, 1.01), Uniform(1.6, 1.616)
+    fleet = monte_carlo.PlayedFleet([fast, slow, slow], 3, np.random.default_rng(0), 64)
+    if not together:
+        fleet.updates, fleet.version[:, :2], fleet.start[:, 2] = 1, 1, -0.4
+        fleet.finish[:, 2] -= 0.4
+    delivered = sum(fleet.round(1, 1).delivered for _ in range(12_000))
+    np.testing.assert_array_equal(delivered[:, 0], 12_000 * share)
+    np.testing.assert_allclose(fleet.time, 12_000 * share * fast.mean, rtol=1e-3)
+    if together:
+        state = to_goal([fast, slow, slow], 1, 3, 1)
+        assert abs(state.round_time - share * fast.mean) < state.error.round_time < 0.05 * state.round_time
 
 
 def test_memory_is_a_correlation_of_some_group():
@@ -304,7 +320,7 @@ def test_workers_that_begin_together_may_wait_for_each_other_for_ever():
     """Random phases are soon forgotten, and so is nothing that they remember; but fresh workers go on otherwise."""
     fleet, k, bound = [Uniform(2.51, 2.59)] * 5 + [Pareto(0.9, 5.0)] * 5, 6, 1
     state = to_goal(fleet, k, 10, bound)
-    for warmup, rounds in ((20, 60), (100, 300), (1000, 300)):
+    for warmup, rounds in ((167, 60), (400, 300), (1000, 300)):  # from the 100th delivery of each on
         fresh = monte_carlo.abs_sgd(fleet, k, 10, bound, np.random.default_rng(1), rounds, 64, warmup)
         for name in NUMBERS:
             apart = abs(getattr(state, name) - getattr(fresh, name))

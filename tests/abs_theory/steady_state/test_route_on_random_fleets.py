@@ -33,7 +33,9 @@ def brute_force(cell, seed, tasks):
     rounds = max(40, round(tasks / (replicates * begun)))
     slowest = max(law.mean for law in workers.laws)
     rate = sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
-    warmup = math.ceil(min(20 * slowest * rate / k, 2 * rounds))
+    steady = min(law.var / law.mean**2 for law in workers.laws) < 0.2**2
+    deliveries = 100 if steady and bound is not None else 20  # of each worker; errors hold from then on
+    warmup = math.ceil(min(deliveries * slowest * rate / k, 2 * rounds))
     if bound is None and any(math.isinf(law.var) for law in workers.laws):
         warmup = None  # fresh workers never get there: it starts in states of the long run
     rng = np.random.default_rng([seed, 991])
