@@ -12,8 +12,10 @@ Where the beginning is remembered for longer than that, the errors also cover wo
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -374,9 +376,9 @@ def _settled(stretches: list[_Stretch], n: int, last: bool) -> tuple[list[_Stret
     if len(used) < 2:
         return used, np.zeros(5)
     before, after = (_compared(part, n) for part in (_joined(used[:-1]), used[-1]))
-    difference = (after - before).mean(axis=0)
-    noise = (after - before).std(axis=0) / math.sqrt(len(after))
-    change = np.where(np.abs(difference) > ALIKE * noise + 1e-9 * np.abs(after).mean(axis=0), np.abs(difference), 0.0)
+    growth = after - before
+    change, noise = np.abs(growth.mean(axis=0)), growth.std(axis=0) / math.sqrt(len(after))
+    change[change <= ALIKE * noise + 1e-9 * np.abs(after).mean(axis=0)] = 0.0
     if change.any() and not last:
         return used[-1:], np.zeros(5)
     return used, change
@@ -400,10 +402,10 @@ def _joined(stretches: list[_Stretch]) -> _Stretch:
     return _Stretch(
         sum(s.rounds for s in stretches),
         Tally.sum([s.tally for s in stretches]),
-        np.sum([s.controls for s in stretches], axis=0),
-        np.sum([s.expected for s in stretches], axis=0),
+        reduce(operator.add, [s.controls for s in stretches]),
+        reduce(operator.add, [s.expected for s in stretches]),
         sum(s.looks for s in stretches),
-        np.sum([s.by_age for s in stretches], axis=0),
+        reduce(operator.add, [s.by_age for s in stretches]),
         stretches[0].copies,
         stretches[0].resolution,
     )
@@ -520,15 +522,17 @@ def _rare_rounds(run: LongRun, workers: Workers, k: int) -> tuple[Array, Array, 
     """
     log_t = np.linspace(math.log(run.round_time), max(table.log_time[-1] for table in run.tables), RARE_NODES)
     t, worked = np.exp(log_t), (run.low + (run.size - 1) / 2) * run.round_time
-    survive = [
-        (run.size @ table.sf(worked[:, None] + t) / (run.size @ alive), table.sf(t))
-        for table, alive in zip(run.tables, run.survive, strict=True)
-    ]
+    survive = np.array(
+        [
+            (run.size @ table.sf_at(np.log(worked[:, None] + t)) / (run.size @ alive), table.sf_at(log_t))
+            for table, alive in zip(run.tables, run.survive, strict=True)
+        ]
+    )
     # of unequal workers the tail is no heavier than that of equal ones with the mean of their probabilities
-    mean = np.average(survive, axis=0, weights=workers.counts)
+    mean = np.tensordot(np.array(workers.counts) / workers.n, survive, 1)
     late, late_if_fresh = special.betainc(workers.n - k + 1, k, np.minimum(mean, 1.0))
     begin = [count / (run.size @ alive) for count, alive in zip(workers.counts, run.survive, strict=True)]
-    one_is_fresh = np.array(begin) @ [of_fresh for _, of_fresh in survive]
+    one_is_fresh = np.array(begin) @ survive[:, 1]
     others = np.minimum(mean[0] * workers.n / (workers.n - 1), 1.0)
     late = np.minimum(late, one_is_fresh * special.betainc(workers.n - k, k, others))
     return late, late_if_fresh, t * (log_t[1] - log_t[0])
