@@ -42,10 +42,11 @@ def notices(sweep: Sweep, outcome: execution.Outcome, target: Target | None = No
 k, or leave it out
     """
     lines: dict[str, list[str]] = {}
-    for cell in cells_of(sweep, outcome):
+    cells = list(cells_of(sweep, outcome))
+    for cell in cells:
         for line in _of_cell(cell, target):
             lines.setdefault(line, []).append(cell.short)
-    return [f"{_together(names)}: {line}" for line, names in lines.items()]
+    return [f"{_together(names, len(cells) > 1)}: {line}" for line, names in lines.items()]
 
 
 def first_tasks(cell: CellRuns) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -140,5 +141,7 @@ def _unheard(cell: CellRuns) -> Iterator[str]:
         )
 
 
-def _together(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} cells ({'; '.join(names[:3])}{' ...' * (len(names) > 3)})"
+def _together(names: list[str], numbered: bool) -> str:
+    if len(names) == 1:
+        return f"cell {names[0]}" if numbered else names[0]
+    return f"{len(names)} cells ({'; '.join(names[:3])}{' ...' * (len(names) > 3)})"
