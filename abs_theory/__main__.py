@@ -117,7 +117,7 @@ def round_time(
         with replacing(picture) as file:
             _draw(table, n, max_staleness).savefig(file, format=picture.suffix[1:].lower())
         written.append(picture)
-    bound = "none (nobody restarts)" if max_staleness == "none" else max_staleness
+    bound = "none (nobody restarts)" if math.isinf(_threshold(max_staleness)) else max_staleness
     words = f"n = {n}, max_staleness {bound}; per round, in seconds; error: half-width of round_time; "
     print(wrapped(f"{words}staleness: mean, in updates; idle, wasted: shares of worker time"))
     names = {"mean_staleness": "staleness", "idle_share": "idle", "wasted_share": "wasted"}  # short, for 80 columns

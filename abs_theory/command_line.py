@@ -40,6 +40,7 @@ NARROW = 80  # characters of a line where there is no terminal
 MAX_LINE_LENGTH = 100  # characters; longer lines are hard to read
 MAX_MESSAGE_LENGTH = 2000  # characters of one message: about a screen
 LONG_WORD, LONGEST_START = re.compile(r"\S{500,}"), 60  # longer than most paths; what is shown of such a word
+MISSING = re.compile(r"Missing (command|option|argument)")  # as typer says it
 _work = ["working"]  # what the command that runs in this process is doing
 TOO_MUCH: dict[type[Exception], str] = {
     MemoryError: "this needs more memory than there is: ask for less, such as fewer workers or replicates",
@@ -347,7 +348,8 @@ def complaint(problem: Exception) -> str:
         return one_line(f"{problem.param.opts[0]} must {must}, got {error['input']}")
     if isinstance(problem, OSError) and problem.strerror and str(problem).startswith("[Errno"):
         return one_line(f"writing the output: {problem.strerror}" if problem.errno == ENOSPC else problem.strerror)
-    return one_line(problem.format_message() if isinstance(problem, typer.TyperException) else str(problem))
+    message = one_line(problem.format_message() if isinstance(problem, typer.TyperException) else str(problem))
+    return f"{message.rstrip('.')}: see --help" if MISSING.match(message) else message
 
 
 # ---------------------------------------------------------------- places to write to

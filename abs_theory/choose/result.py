@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice"]
 
+UNCOUNTED = 1e7  # updates, from which on they are not shown one by one
 AS_GOOD = 0.05  # share of the best objective: candidates within it count as equally good
 MOST_GIVEN_UP = 0.01  # share of the best objective, for a candidate whose steady state is known better
 
@@ -137,7 +138,8 @@ class Choice:
         return "\n".join(
             [
                 f"k = {self.k}, max_staleness = {_explained(self.max_staleness)}, step_size = {self.step_size:.4g}",
-                f"{math.ceil(self.updates)} updates, {self.seconds:.4g} s, {self.messages:.4g} messages; "
+                f"{_rounded_up(self.updates)} update{'s' * (self.updates > 1)}, {self.seconds:.4g} s, "
+                f"{self.messages:.4g} messages; "
                 f"mean squared gradient norm {self.gradient_norm2:.4g} ({MODEL_WORDS[self.model]})",
                 f"as good within 5 %: k = {_ranges(self.flat, np.unique(self.curve['k']).tolist())}",
                 self.reason,
@@ -162,12 +164,12 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing:
     k, theta = int(row["k"]), row["max_staleness"]
     here = curve[(curve["k"] == k) & np.isfinite(curve["updates"])]
     here = here.sort_values("objective", kind="stable").drop_duplicates("max_staleness")
-    others = {0.0: "if every late worker restarts", math.inf: "if nobody does"}
-    rounds, updates = _seconds(row), f"{math.ceil(row['updates'])}"
+    others = {0.0: "if every late worker restarts", math.inf: "if nobody restarts"}
+    rounds, updates = _seconds(row), _rounded_up(row["updates"])
     for other, condition in others.items():
         for _, row_ in here[(here["max_staleness"] == other) & (other != theta)].iterrows():
             rounds += f", {_seconds(row_)} {condition}"
-            updates += f", {math.ceil(row_['updates'])} {condition}"
+            updates += f", {_rounded_up(row_['updates'])} {condition}"
     why = LATE[ageing] if k < n else "no worker is ever late"
     rule = "Without a threshold" if math.isinf(theta) else "With this threshold"
     sentences = [f"{rule} a round lasts {rounds}; {why}."]
@@ -185,6 +187,11 @@ def _seconds(row: pd.Series) -> str:
     """A round time, with its half-width unless it is exact."""
     error = f" ± {row['round_time_error']:.2g}" if row["round_time_error"] > 0 else ""
     return f"{row['round_time']:.3g}{error} s"
+
+
+def _rounded_up(updates: float) -> str:
+    """A number of updates as a whole one, if anybody will ever count them."""
+    return str(math.ceil(updates)) if updates < UNCOUNTED else f"{updates:.4g}"
 
 
 def _explained(max_staleness: float) -> str:

@@ -2,10 +2,12 @@
 
 import gzip
 import pkgutil
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -23,6 +25,7 @@ __all__ = ["Loaded", "Source", "load", "read_table"]
 
 HEAD_BYTES = 65536  # that show what a file is
 GZIP, UTF16, UTF8_MARK = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
+SETTING = re.compile(rb"[\w.-]+\s*=\s*[^\s=].*|\[{1,2}[A-Za-z][\w.-]*\]{1,2}\s*(#.*)?")  # a line of TOML
 
 
 class Source(NamedTuple):
@@ -198,8 +201,17 @@ def _format_of(head: bytes) -> str:
         raise ValueError("the file is only a pointer to a file kept by Git LFS: fetch it with git lfs pull")
     if start.startswith(b"<"):
         raise ValueError("the file is an HTML or XML page, not a trace: was it saved from a browser?")
+    if _is_toml(head.removeprefix(UTF8_MARK)):
+        raise ValueError("the file is TOML, which describes a run (python -m simulations), not a trace of one")
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         raise ValueError("the file is a spreadsheet in the old format .xls: save it as .xlsx or CSV")
     if b"\0" in head and not head.startswith(UTF16):
         raise ValueError("the file is binary and not Parquet: a trace is a CSV, Parquet or JSON file")
     return next(name for name, kind in FORMATS.items() if not kind.begins)
+
+
+def _is_toml(head: bytes) -> bool:
+    """Whether the first two lines, comments aside, set something."""
+    lines = (line.strip() for line in head.splitlines())
+    first = list(islice((line for line in lines if line and not line.startswith(b"#")), 2))
+    return len(first) > 1 and all(SETTING.fullmatch(line) for line in first)

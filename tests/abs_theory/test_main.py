@@ -142,7 +142,7 @@ def test_choose_says_how_far_round_times_are_known_and_rounds_updates_up(run):
         assert int(shown[place[2]]) == math.ceil(row["updates"])
     assert mine["round_time_error"] > 0 == all_["round_time_error"]
     assert f"a round lasts {mine['round_time']:.3g} ± {mine['round_time_error']:.2g} s, " in words(out)
-    assert f"{math.ceil(none['updates'])} if nobody does" in words(out)
+    assert f"{math.ceil(none['updates'])} if nobody restarts" in words(out)
     exact = choose.best(Exponential(1.0), 20, Constants(1.0, 1.0, 1.0), Target(0.05))
     assert "±" not in str(exact)
 
@@ -198,7 +198,7 @@ def test_an_endless_threshold_is_none(run):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["round-time", "-n", 3], "Missing option '--delay'"),
+        (["round-time", "-n", 3], "Missing option '--delay': see --help$"),
         (["round-time", "--delay", "exponential:mean=1"], "Missing option '-n'"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 0], "-n must be greater than or equal to 1, got 0$"),
         (["round-time", "--delay", "exponential:mean=1", "-n", 10**9, "-k", 1], "-n must be less .*, got 1000000000$"),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from abs_theory import choose, monte_carlo, steady_state
 from abs_theory.bounds import Constants
-from abs_theory.delays import Exponential
+from abs_theory.delays import Exponential, Gamma
 from abs_theory.results import Estimate
 
 
@@ -77,3 +77,14 @@ def test_a_choice_shows_its_words_and_alternatives_and_draws_its_curve(goal, k):
     lines = {line.get_label(): line for line in drawn.get_lines()}
     assert lines["the choice"].get_xydata().tolist() == [[choice.k, choice.curve["objective"].min()]]
     assert lines["best threshold"].get_ydata().tolist() == choice.over_k()["objective"].tolist()
+
+
+def test_a_choice_says_what_its_threshold_means_and_counts_updates_in_words():
+    constants = Constants(1.0, 1.0, 1.0)
+    steady = choose.best(Gamma(4.0, 0.25), 4, constants, choose.Target(0.05))
+    assert "max_staleness = none (nobody restarts)" in str(steady)
+    fresh = choose.best(Exponential(1.0), 4, constants, choose.Target(100.0))
+    assert "max_staleness = 0 (every late worker restarts)" in str(fresh)
+    assert "\n1 update, " in str(fresh)
+    assert "0.25 s if nobody restarts" in str(fresh)
+    assert "\n2e+24 updates, " in str(choose.best(Exponential(1.0), 4, constants, choose.Target(1e-12)))

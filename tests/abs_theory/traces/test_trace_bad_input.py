@@ -383,6 +383,7 @@ LONG = good().to_csv(index=False).encode()
             "the file is a zip archive or a spreadsheet: unpack it, or save it as CSV",
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "is only a pointer to a file kept by Git LFS"),
+        (b"# a run\nn = 8\n\n[protocol]\n", "the file is TOML, which describes a run"),
         (b"PAR1 but no more", "is cut short or damaged"),
         (gzip.compress(LONG)[:-40], "is cut short or damaged"),
         (b"\x1f\x8b", "is cut short or damaged"),
@@ -403,7 +404,7 @@ LONG = good().to_csv(index=False).encode()
         (b"round,worker,seconds\n0,M\x81ller,1\n", "the file must be text in UTF-8"),
         (b"round,worker,loss\n0,0,1\n", r"seconds \(or start and end\) not found among round, worker, loss"),
     ],
-    ids=range(26),
+    ids=range(27),
 )
 def test_foreign_empty_and_damaged_files(content, message, tmp_path):
     path = tmp_path / "trace.csv"
