@@ -212,10 +212,11 @@ def _to_goal(
         while True:
             fresh.run(before - done)
             together = watched()
+            lingering = _with_lingering(state, cell, together)
             if agree(state, together):
-                return state
+                return lingering
             if before == last or before * task_cost > LATEST_SECONDS:
-                return of_either_beginning(state, together, watched())
+                return of_either_beginning(lingering, together, watched())
             done = before + rounds
             before = max(done, min(LATER * done, last))
             last = max(last, before)
@@ -229,7 +230,8 @@ def _to_goal(
     warmup = max(warmup, math.ceil(min(AGES_FORGOTTEN * run.mean_age, MOST_WARMUP_SECONDS / cost)))
     pool.run(warmup)
     stretches: list[_Stretch] = []
-    spent, rounds = warmup * cost, max(4, math.ceil(STRETCH_SECONDS / cost))
+    turn = n // k if steady and n // k <= FEW else 1  # rounds after which steady workers deliver again
+    spent, rounds = warmup * cost, math.ceil(max(4, STRETCH_SECONDS / cost) / turn) * turn
     computed: tuple[float, float] | None = None  # round time and its error
     every = 2
     while True:
@@ -243,7 +245,7 @@ def _to_goal(
             if excess <= 1 and len(settled) > 1:
                 played = warmup + sum(stretch.rounds for stretch in settled)
                 if begun is None or computed is not None:
-                    return state
+                    return _with_lingering(state, cell)
                 if not steady:
                     short = played < LIVES_REMEMBERED * (bound + 1) or played * task_cost > LAST_SECONDS
                     if short or not remembers(begun, _in_first_phase(pool)):
@@ -266,7 +268,7 @@ def _to_goal(
             most = before_next_goal
             if spent < GOALS[-2][0] or len(settled) < 3:
                 most = max(used, min(most, GROWTH[1] * used))
-            rounds = max(2 * every, min(more, most))
+            rounds = math.ceil(max(2 * every, min(more, most)) / turn) * turn
 
 
 def _replicates(n: int) -> int:
@@ -328,8 +330,13 @@ def _in_first_phase(pool: TaskPool | PlainPool | AgePool) -> Ints:
 
 
 def _has_smooth_means(pool: TaskPool) -> bool:
-    """Whether the mean of the next round, given numbers of tasks by age, is an integral of few terms without kinks."""
+    """Whether the mean of the next round, given numbers of tasks by age, is an integral of few terms without kinks.
+
+    Steady laws rise too fast for the tables of such integrals.
+    """
     laws = pool.workers.laws
+    if _spread(pool.workers) < STEADY_ENOUGH**2:
+        return False
     many = pool.k > MOST_DELIVERED or pool.k * pool.late * len(laws) > MOST_TERMS
     return not (many or any(0 < t < math.inf for law in laws for t in law.breaks))
 
@@ -444,9 +451,6 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     }
     if cell.unmixed:
         more["staleness_pmf"] += LINGERING_PROBABILITY
-        if math.isfinite(bound) and (deviation := math.sqrt(_spread(workers))) < STEADY:
-            more["idle_fraction"] += LINGERING_DEVIATIONS * deviation
-            more["round_time"] += LINGERING_DEVIATIONS * deviation * state.round_time
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
@@ -463,6 +467,25 @@ def _of_means(expected: Array, controls: Array, n: int) -> tuple[dict[str, float
     return dict(zip(names, [float(mean[0]), *shares.tolist()], strict=True)), dict(
         zip(names, errors.tolist(), strict=True)
     )
+
+
+def _with_lingering(state: SteadyState, cell: _Cell, together: SteadyState | None = None) -> SteadyState:
+    """``state`` with errors for phases that the warm-up did not mix, if a bound makes steady workers wait.
+
+    The idle time of workers that began ``together`` shows that its error is no larger than what they resolve.  The
+    mean of some rounds also depends on where in a cycle they begin and end.
+    """
+    deviation = math.sqrt(_spread(cell.workers))
+    if not cell.unmixed or math.isinf(cell.bound) or deviation >= STEADY:
+        return state
+    assert state.error is not None
+    idle, lingering = state.error.idle_fraction, LINGERING_DEVIATIONS * deviation
+    more_idle = idle + lingering
+    if together is not None:
+        assert together.error is not None
+        more_idle = min(more_idle, max(idle, together.error.idle_fraction))
+    time = state.error.round_time + lingering * state.round_time
+    return replace(state, error=replace(state.error, round_time=time, idle_fraction=more_idle))
 
 
 def _with_round_time(state: SteadyState, seconds: float, error: float) -> SteadyState:

@@ -298,6 +298,13 @@ def test_delays_with_a_density_may_keep_their_phases_for_ever(together, share):
         assert abs(state.round_time - share * fast.mean) < state.error.round_time < 0.05 * state.round_time
 
 
+def test_steady_workers_are_not_simulated_by_tables_of_their_hazard():
+    """Of three that take 1.035 s each one delivers every .345 s: nobody is restarted."""
+    state = to_goal(Gamma(56536.0, 1.8309e-5), 1, 3, 3)
+    assert state.round_time == pytest.approx(0.34504, rel=0.01)
+    assert state.error.round_time < 0.01 * state.round_time
+
+
 def test_memory_is_a_correlation_of_some_group():
     rng = np.random.default_rng(0)
     mixed, kept = rng.integers(0, 9, (2, 256, 3))

@@ -30,10 +30,11 @@ def brute_force(cell, seed, tasks):
     workers = as_workers(delay, n)
     begun = k if bound is None else k + (n - k) / (bound + 1)
     replicates = max(64, min(512, 2**13 // n))
-    rounds = max(40, round(tasks / (replicates * begun)))
+    steady = min(law.var / law.mean**2 for law in workers.laws) < 0.2**2
+    turn = n // k if steady else 1  # long and short rounds may follow in turn
+    rounds = math.ceil(max(40, tasks / (replicates * begun)) / turn) * turn
     slowest = max(law.mean for law in workers.laws)
     rate = sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
-    steady = min(law.var / law.mean**2 for law in workers.laws) < 0.2**2
     deliveries = 100 if steady and bound is not None else 20  # of each worker; errors hold from then on
     warmup = math.ceil(min(deliveries * slowest * rate / k, 2 * rounds))
     if bound is None and any(math.isinf(law.var) for law in workers.laws):
