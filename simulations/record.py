@@ -94,7 +94,10 @@ def to_target(
     ``time_budget`` (None: its last update), or for ever if it diverged; ``update`` and ``communication`` are infinite.
     ``replicates`` says which were run, as in ``simulate``: a replicate that made no update in its budget has no row in
     ``table``, but it did not reach the target either.  See also ``median``, which summarises the result.
+    Raises ValueError if there is no such column.
     """
+    if column not in table:
+        raise ValueError(f"column must be one of the table, {', '.join(map(str, table.columns))}, got {column!r}")
     places, value = table.groupby("replicate").indices, table[column].to_numpy()
     reaching = value >= level if rises(column) else value <= level
     infinite = table["loss"].to_numpy() == math.inf

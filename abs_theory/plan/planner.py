@@ -125,10 +125,10 @@ def plan(
 
 def _check_goal(constants: Constants | None, target: float | None) -> None:
     if (constants is None) != (target is None):
-        missing = "constants (L, sigma2 and gap)" if constants is None else "target"
+        given = "only target" if constants is None else "only constants"
         raise ValueError(
-            f"to minimise the time to a target, give both constants (L, sigma2 and gap) and target: {missing} is "
-            "missing; without both, plan maximises the gradients per second"
+            f"to minimise the time to a target, give both constants (L, sigma2 and gap) and target, got {given}; "
+            "without both, plan maximises the gradients per second"
         )
     if constants is not None:
         check_positive("target", target)

@@ -87,6 +87,11 @@ def timeline(  # noqa: PLR0913
     panels = shown if isinstance(shown, Mapping) else {"": shown}
     if not panels:
         raise ValueError("give at least one protocol or table of tasks")
+    if wrong := [thing for thing in panels.values() if isinstance(thing, list) or callable(thing)]:
+        raise ValueError(
+            "shown must be a protocol, several as {'ABS': protocols.abs_sgd(3, 0)}, or what simulate(..., jobs=True) "
+            f"returns, got a {type(wrong[0]).__name__}"
+        )
     if seconds is not None:
         check_positive("seconds", seconds)
     if any(isinstance(thing, Protocol) for thing in panels.values()):

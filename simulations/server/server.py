@@ -6,6 +6,7 @@ and nobody changes them.  So gradients are computed only when they are applied, 
 or earlier, with those of other tasks, where every task is used (``Protocol.uses_all``).
 """
 
+import inspect
 import math
 from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
@@ -126,7 +127,17 @@ def check_protocol(protocol: object) -> None:
             f"{must}, got {'what makes a policy' if maker else 'a policy'}: a protocol takes policies, as "
             "abs_sgd(k, max_staleness), and self_tuning_abs() is the one with those of self_tuning()"
         )
-    raise ValueError(f"{must}, got {protocol!r}")
+    mend = ": Protocol(on_arrival) makes one of a function of server and job" if inspect.isfunction(protocol) else ""
+    raise ValueError(f"{must}, got {protocol!r}{mend}")
+
+
+def _no_problem(problem: object) -> str:
+    """What was given for a problem, or what it lacks if it has a part of one."""
+    names = ("initial", "loss", "gradients", "metrics")
+    lacking = [name for name in names if not hasattr(problem, name)]
+    if isinstance(problem, type) or not 0 < len(lacking) < len(names):
+        return f"got {problem!r}"
+    return f"{type(problem).__name__} lacks {' and '.join(lacking)}"
 
 
 @explains_types
@@ -165,7 +176,7 @@ class Run:
         check_policy("step_size", self.step_size)
         problem, n = self.problem, self.fleet.n
         if isinstance(problem, type) or not isinstance(problem, Problem):
-            raise ValueError(f"problem must be a Problem such as perceptron_digits(n), got {problem!r}")
+            raise ValueError(f"problem must be a Problem such as perceptron_digits(n), {_no_problem(problem)}")
         if getattr(problem, "n", n) != n:
             raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
         check_count("local_steps", self.local_steps)

@@ -64,7 +64,13 @@ class Checked:
 
     def gradients(self, params: np.ndarray, workers: Sequence[int], rngs: Streams) -> tuple[np.ndarray, np.ndarray]:
         """Those of the problem; ValueError unless they are arrays of shapes (k,) and (k, d)."""
-        losses, rows = self.problem.gradients(params, workers, rngs)
+        made: object = self.problem.gradients(params, workers, rngs)
+        if not (isinstance(made, tuple) and len(made) == 2):
+            raise ValueError(
+                f"gradients of {type(self.problem).__name__} must return two arrays, losses and gradients, got "
+                f"{_in_words(made)}"
+            )
+        losses, rows = made
         wanted = isinstance(rows, np.ndarray) and rows.shape == params.shape and rows.dtype.kind == "f"
         if not (wanted and isinstance(losses, np.ndarray) and losses.shape == params.shape[:1]):
             raise ValueError(

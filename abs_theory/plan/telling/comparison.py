@@ -14,7 +14,7 @@ from abs_theory.plan.decide import choose_k
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.intervals import ALPHA, FEWEST, ROUNDING, Means, resampled_means
 from abs_theory.plan.losses import PlausibleMeans
-from abs_theory.traces import Trace, counted
+from abs_theory.traces import Trace, counted, from_frame
 from abs_theory.typing import Array
 
 __all__ = ["Comparison", "Difference", "compare"]
@@ -109,12 +109,15 @@ class Comparison:
 
 
 @explains_types
-def compare(before: Trace, after: Trace, k: int | None = None, *, seed: int = 0) -> Comparison:
+def compare(
+    before: Trace | pd.DataFrame, after: Trace | pd.DataFrame, k: int | None = None, *, seed: int = 0
+) -> Comparison:
     """Compare two traces: round time waiting for everybody and for ``k``, mean delay, spread, and each worker.
 
-    ``k`` is chosen from the first trace if it is None.  The spread is the standard deviation of the delays of a round
-    over their mean, averaged over rounds.  Means have the intervals of a plan; the ratio of two means has one that is
-    combined from both (MOVER: Zou & Donner 2008, on the logarithms).  The traces are taken as independent.
+    A DataFrame is taken as ``traces.from_frame`` takes it.  ``k`` is chosen from the first trace if it is None.
+    The spread is the standard deviation of the delays of a round over their mean, averaged over rounds.  Means have
+    the intervals of a plan; the ratio of two means has one that is combined from both (MOVER: Zou & Donner 2008, on
+    the logarithms).  The traces are taken as independent.
     Workers are compared by the geometric means of their delays over that of the median worker, which a change of the
     whole fleet does not move.  One counts as changed at a level of 5 % for all workers together (Bonferroni).
     Raises ValueError unless both traces have two deliveries, and ``k`` is in 1..n of both.
@@ -130,6 +133,7 @@ def compare(before: Trace, after: Trace, k: int | None = None, *, seed: int = 0)
     Round time, waiting for everybody: 9 -> 3 s, -66.7 % (95 %: -66.7 to -66.7 %).
     """
     rng = np.random.default_rng(seed)
+    before, after = (from_frame(trace) if isinstance(trace, pd.DataFrame) else trace for trace in (before, after))
     evidence = [gather(trace, None, rng) for trace in (before, after)]
     curves = [mean_arrivals(data.rounds, data.round_effects, rng, data.completed) for data in evidence]
     n = [data.n for data in evidence]

@@ -85,7 +85,7 @@ def price(text: str) -> Price:
     >>> price("2.5 EUR/h")
     Price(per_hour=2.5, currency='EUR')
     """
-    match = PRICE.fullmatch(text) if len(text) <= LONGEST_PRICE else None
+    match = PRICE.fullmatch(text) if isinstance(text, str) and len(text) <= LONGEST_PRICE else None
     if not match or match[4] not in HOURS_IN or (match[1] and match[3]):
         raise ValueError(f"price must be of one worker, as 2.5/h, $2.5/h or 60/day, got {text!r}")
     per_hour = float(match[2]) / HOURS_IN[match[4]]

@@ -165,6 +165,18 @@ def test_the_interval_of_a_median_covers_it():
 
 
 # ---------------------------------------------------------------------- bad input
+class Half:
+    initial = np.zeros(2)
+
+    def loss(self, params):
+        return 0.0
+
+
+class OneArray(NoisyQuadratic):
+    def gradients(self, params, workers, rngs):
+        return super().gradients(params, workers, rngs)[1]
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -196,6 +208,8 @@ def test_the_interval_of_a_median_covers_it():
         ({"num_updates": 1, "target": ("loss", 0.9)}, "give eval_every"),
         ({"num_updates": 1, "problem": softmax_digits}, "problem must be a Problem"),
         ({"num_updates": 1, "problem": None}, "problem must be a Problem"),
+        ({"num_updates": 1, "problem": Half()}, r"problem must be a Problem .*, Half lacks gradients and metrics"),
+        ({"num_updates": 1, "problem": OneArray((1.0,) * 5, 1.0)}, "OneArray must return two arrays, losses and grad"),
         ({"num_updates": 1, "step_size": "a"}, "step_size must"),
         ({"num_updates": 1, "update_seconds": [0.1]}, "update_seconds must be a number, a Delay"),
     ],
@@ -238,3 +252,8 @@ def test_a_protocol_that_waits_for_more_than_it_can_get_is_told():
     hoarder = Protocol(lambda server, job: server.accept(job), k=1)
     with pytest.raises(RuntimeError, match=r"no worker will ever deliver again at t=.* waits for more gradients"):
         simulate(hoarder, TimingOnly(), Exponential(1.0), 2, step_size=1.0, num_updates=1, seed=0)
+
+
+def test_a_target_in_a_column_that_the_table_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"column must be one of the table, replicate, update, .*, got 'accuracy'"):
+        to_target(sync(num_updates=3), "accuracy", 0.9)

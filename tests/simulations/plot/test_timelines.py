@@ -114,6 +114,8 @@ def test_what_cannot_be_drawn_is_refused_in_words():
         plot.timeline((rounds, tasks), replicate=7)
     with pytest.raises(ValueError, match="give delay"):
         plot.timeline(protocols.k_sync(1))
+    with pytest.raises(ValueError, match=r"shown must be a protocol, several as .*, got a list"):
+        plot.timeline([protocols.k_sync(2)], Exponential(1.0), 4)
     with pytest.raises(ValueError, match="at least one"):
         plot.timeline({})
     with pytest.raises(ValueError, match="seconds must"):

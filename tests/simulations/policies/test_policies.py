@@ -170,6 +170,7 @@ def test_bad_arguments_are_refused(build, message):
             protocols.k_sync,
             r"protocol must be a Protocol such as k_sync\(5\), k_sync makes one: call it, k_sync",
         ),
+        (lambda server, job: None, r"protocol must .*: Protocol\(on_arrival\) makes one of a function of server"),
         (policies.self_tuning, r"got what makes a policy: .* self_tuning_abs\(\) is the one with those of self_tuning"),
         (policies.self_tuning(), r"got a policy: a protocol takes policies, as abs_sgd\(k, max_staleness\), and self_"),
     ],

@@ -46,6 +46,11 @@ def test_a_trace_in_another_unit_is_doubted(tmp_path):
     assert doubt not in "".join(compare(trace(0), trace(1, factor=100)).lines)
 
 
+def test_frames_are_compared_as_the_traces_in_them():
+    frames = [synthetic_traces.almost_iid(np.random.default_rng(seed), num=40, n=4) for seed in (0, 1)]
+    assert compare(*frames).lines == compare(*map(traces.from_frame, frames)).lines
+
+
 def test_workers_of_one_trace_only_are_listed():
     found = compare(trace(0), trace(1, names=["gpu-0", "gpu-1", "gpu-2", "gpu-3", "x", "y"]))
     assert (found.gone, found.new) == (("gpu-4", "gpu-5"), ("x", "y"))

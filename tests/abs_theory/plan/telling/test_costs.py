@@ -59,7 +59,9 @@ def test_prices_as_they_are_typed(text, per_hour, currency):
     assert (found.per_hour, found.currency) == (pytest.approx(per_hour), currency)
 
 
-@pytest.mark.parametrize("text", ["", "2.5", "-1/h", "0/h", "2,5/h", "1e5/h", "2/fortnight", "$2 EUR/h", "/h", "nan/h"])
+@pytest.mark.parametrize(
+    "text", ["", "2.5", "-1/h", "0/h", "2,5/h", "1e5/h", "2/fortnight", "$2 EUR/h", "/h", "nan/h", 2.5]
+)
 def test_what_is_no_price_is_refused(text):
     with pytest.raises(ValueError, match="price must be"):
         price(text)
