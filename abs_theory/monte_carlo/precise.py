@@ -451,6 +451,7 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
     }
     if cell.unmixed:
         more["staleness_pmf"] += LINGERING_PROBABILITY
+        more["round_time"] += _lingering(cell) * state.round_time
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
@@ -469,23 +470,26 @@ def _of_means(expected: Array, controls: Array, n: int) -> tuple[dict[str, float
     )
 
 
-def _with_lingering(state: SteadyState, cell: _Cell, together: SteadyState | None = None) -> SteadyState:
-    """``state`` with errors for phases that the warm-up did not mix, if a bound makes steady workers wait.
-
-    The idle time of workers that began ``together`` shows that its error is no larger than what they resolve.  The
-    mean of some rounds also depends on where in a cycle they begin and end.
-    """
+def _lingering(cell: _Cell) -> float:
+    """Errors for phases that the warm-up did not mix, if a bound makes steady workers wait."""
     deviation = math.sqrt(_spread(cell.workers))
-    if not cell.unmixed or math.isinf(cell.bound) or deviation >= STEADY:
-        return state
+    steady = cell.unmixed and math.isfinite(cell.bound) and deviation < STEADY
+    return LINGERING_DEVIATIONS * deviation if steady else 0.0
+
+
+def _with_lingering(state: SteadyState, cell: _Cell, together: SteadyState | None = None) -> SteadyState:
+    """``state`` with the error of the idle time for phases that the warm-up did not mix.
+
+    Workers that began ``together`` show that it is no larger than what they resolve.  That of the round time stays, for
+    the mean of some rounds also depends on where in a cycle they begin and end.
+    """
     assert state.error is not None
-    idle, lingering = state.error.idle_fraction, LINGERING_DEVIATIONS * deviation
-    more_idle = idle + lingering
+    idle = state.error.idle_fraction
+    more_idle = idle + _lingering(cell)
     if together is not None:
         assert together.error is not None
         more_idle = min(more_idle, max(idle, together.error.idle_fraction))
-    time = state.error.round_time + lingering * state.round_time
-    return replace(state, error=replace(state.error, round_time=time, idle_fraction=more_idle))
+    return replace(state, error=replace(state.error, idle_fraction=more_idle))
 
 
 def _with_round_time(state: SteadyState, seconds: float, error: float) -> SteadyState:
