@@ -30,12 +30,12 @@ def brute_force(cell, seed, tasks):
     workers = as_workers(delay, n)
     begun = k if bound is None else k + (n - k) / (bound + 1)
     replicates = max(64, min(512, 2**13 // n))
-    steady = min(law.var / law.mean**2 for law in workers.laws) < 0.2**2
-    turn = n // k if steady else 1  # long and short rounds may follow in turn
-    rounds = math.ceil(max(40, tasks / (replicates * begun)) / turn) * turn
+    waits = bound is not None and min(law.var / law.mean**2 for law in workers.laws) < 0.2**2
+    turn = n // k if waits else 1  # long and short rounds may follow in turn
+    rounds = math.ceil(max(40, round(tasks / (replicates * begun))) / turn) * turn
     slowest = max(law.mean for law in workers.laws)
     rate = sum(count / law.mean for law, count in zip(workers.laws, workers.counts, strict=True))
-    deliveries = 100 if steady and bound is not None else 20  # of each worker; errors hold from then on
+    deliveries = 100 if waits else 20  # of each worker; errors hold from then on
     warmup = math.ceil(min(deliveries * slowest * rate / k, 2 * rounds))
     if bound is None and any(math.isinf(law.var) for law in workers.laws):
         warmup = None  # fresh workers never get there: it starts in states of the long run
@@ -65,11 +65,11 @@ def contradictions(cell, seed, tasks, method="auto"):
     return wrong, state
 
 
-def too_wide(state, broad):
-    """Stated errors above what they should be; ``broad`` is the largest coefficient of variation."""
+def too_wide(state):
+    """Stated errors above what they should be."""
     error = state.error
     limits = {
-        "round_time": (0.03 if broad <= 3 else 0.1) * state.round_time,
+        "round_time": 0.03 * state.round_time,
         "mean_staleness": max(0.03 * state.mean_staleness, 0.02),
         "restarts": max(0.03 * state.restarts, 0.02),
         "idle_fraction": 0.01,
@@ -80,11 +80,6 @@ def too_wide(state, broad):
     return [name for name, limit in limits.items() if np.max(getattr(error, name)) > limit]
 
 
-def variation(cell):
-    laws = as_workers(cell.delay, cell.n).laws
-    return max(math.sqrt(law.var) / law.mean if math.isfinite(law.var) else math.inf for law in laws)
-
-
 def hunt(seeds, tasks):
     relative, wide = [], []
     for seed in seeds:
@@ -92,7 +87,7 @@ def hunt(seeds, tasks):
         wrong, state = contradictions(cell, seed, tasks)
         assert not wrong, f"{cell}: {wrong}"
         relative.append(float(state.error.round_time / state.round_time))
-        wide += [(cell, name) for name in too_wide(state, variation(cell))]
+        wide += [(cell, name) for name in too_wide(state)]
     return relative, wide
 
 
