@@ -224,10 +224,13 @@ class HyperExponential(Delay):
 
     @at_the_ends
     def cdf(self, t: ArrayLike) -> Array:
-        return -np.expm1(-positive(t)[..., None] * self._rate) @ self._p
+        t = positive(t)
+        return -sum((p * np.expm1(-rate * t) for p, rate in zip(self._p, self._rate, strict=True)), np.zeros(()))
 
+    @at_the_ends
     def sf(self, t: ArrayLike) -> Array:
-        return self._terms(t) @ self._p
+        t = positive(t)  # by kinds: numpy is slow along short axes
+        return sum((p * np.exp(-rate * t) for p, rate in zip(self._p, self._rate, strict=True)), np.zeros(()))
 
     @quantile
     def ppf(self, q: Array) -> Array:

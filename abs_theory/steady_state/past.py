@@ -64,10 +64,11 @@ class Past(NamedTuple):
         """T_j, cells x bins x len(j)."""
         s = self.spread[:, np.minimum(j, RESOLVED_AGES).astype(int) - 1]
         straight = self.mean[:, None] * j + self.start[:, None]
-        deviation = self.deviation[:, :, None] + (self.first - self.deviation)[:, :, None] / np.minimum(
-            j, RESOLVED_AGES
-        )
-        return np.maximum(straight[:, None, :] + deviation * s[:, None, :], 0.0)
+        length = (self.first - self.deviation)[:, :, None] / np.minimum(j, RESOLVED_AGES)
+        length += self.deviation[:, :, None]
+        length *= s[:, None, :]
+        length += straight[:, None, :]
+        return np.maximum(length, 0.0, out=length)
 
 
 class Ages(NamedTuple):
