@@ -65,7 +65,7 @@ class Checked:
     def gradients(self, params: np.ndarray, workers: Sequence[int], rngs: Streams) -> tuple[np.ndarray, np.ndarray]:
         """Those of the problem; ValueError unless they are arrays of shapes (k,) and (k, d)."""
         made: object = self.problem.gradients(params, workers, rngs)
-        if not (isinstance(made, tuple) and len(made) == 2):
+        if not (isinstance(made, tuple | list) and len(made) == 2):
             raise ValueError(
                 f"gradients of {type(self.problem).__name__} must return two arrays, losses and gradients, got "
                 f"{_in_words(made)}"
