@@ -38,13 +38,13 @@ NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
 STALE_NOISE = 3.0  # gamma: each update of staleness adds the noise of so many updates, times b
 MOST_BEND = 1.4  # delta: of step times curvature times 1 + half of the mean staleness, at most
 GUESS, GUESS_ERROR = 1.0, 0.25  # of step times curvature, before it is measured; its relative standard error
-STEEPNESS_SHARE = 0.7  # of E|g|^2 / F, which the curvature is about
-GUESS_UPDATES = 6.0  # as many updates tell as much as the first guess
+STEEPNESS_SHARE = 0.55  # of E|g|^2 / F, which the curvature is about
+GUESS_UPDATES = 4.0  # as many updates tell as much as the first guess
 STEP_SHARE = 0.8  # of F / E|g|^2, that the step by rule is in the end; about half of it in the first updates
 FIRST_STEP = 1e-9  # of the step by rule, before any gradient has arrived: too small to change anything
 FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
 CERTAIN = 5.0  # standard errors, by which a loss below the least loss is no noise
-GROWTH = 1.25  # of time between decisions
+GROWTH = 1.05  # of the time of the run, after which it decides again
 FIRST_UPDATES = 4  # after each of which it decides
 
 Objective = Literal["time", "messages"]
@@ -83,6 +83,7 @@ class MeasuredRule:
     noise_share: float = NOISE_SHARE  #: beta
     stale_noise: float = STALE_NOISE  #: gamma
     most_bend: float = MOST_BEND  #: delta
+    growth: float = GROWTH  #: of the time of the run, after which it decides again
     curvature: float | None = None  #: along the steps, if it is known; None: it is measured
     least_loss: float = 0.0  #: that can be reached
 
@@ -93,7 +94,7 @@ class MeasuredRule:
             self._check_start(progress.initial_loss)
         if progress.updates == 0 or measured is None:
             return max(1, round(FIRST_SHARE * progress.n)) if of_k else math.inf
-        if math.isnan(progress.loss) or not _is_due(progress) or measured.delay.deliveries == 0:
+        if math.isnan(progress.loss) or not _is_due(progress, self.growth) or measured.delay.deliveries == 0:
             return progress.k if of_k else progress.max_staleness
         if of_k:
             self._warn_of_less(measured.latest_loss)
@@ -166,7 +167,7 @@ class MeasuredStep:
         measured = progress.measured
         if progress.updates == 0 or measured is None:
             return FIRST_STEP
-        if math.isnan(progress.loss) or not _is_due(progress):
+        if math.isnan(progress.loss) or not _is_due(progress, GROWTH):
             return progress.step_size
         steepness = _steepness(measured, self.least_loss)
         if not 0 < steepness < math.inf:
@@ -209,7 +210,7 @@ def _steepness(measured: Measured, least_loss: float) -> float:
 def self_tuning(objective: str = "time", curvature: float | None = None, least_loss: float = 0.0) -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
-    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 25 %.  With ``objective``
+    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 5 %.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run.  If nobody knows one, the run
     can be given the policy ``step_size`` of the result.  After the first update its step is .8 times the loss over
     the mean square of a gradient, or less.
@@ -255,8 +256,8 @@ def _rounds(measured: Measured, n: int) -> Rounds:
     return measured_rounds(measured.delay, n)
 
 
-def _is_due(progress: Progress) -> bool:
+def _is_due(progress: Progress, growth: float) -> bool:
     """Whether enough time has passed since the last decision."""
     if progress.updates <= FIRST_UPDATES:
         return True
-    return math.floor(math.log(progress.time, GROWTH)) != math.floor(math.log(progress.decided, GROWTH))
+    return math.floor(math.log(progress.time, growth)) != math.floor(math.log(progress.decided, growth))

@@ -61,13 +61,13 @@ def test_tasks_of_unequal_workers_are_pooled_so_that_the_rate_of_deliveries_is_r
     assert 2 / tables.of(0, np.zeros(0), 1.0).mean == pytest.approx(1 + 1 / 5, rel=0.04)
 
 
-def test_old_speeds_are_forgotten():
+@pytest.mark.parametrize(("until", "old"), [(1075, 0.75), (1414, 0.25), (2000, 1 / 16), (4000, 1 / 256)])
+def test_old_speeds_are_forgotten(until, old):
     rng, tables = np.random.default_rng(4), LifeTables(1)
-    times = rng.uniform(0, 4000, 8000)
-    seconds = np.where(times < 1000, 1.0, 3.0) * rng.exponential(1.0, 8000)
-    order = np.argsort(times)
-    tables.add(np.zeros(8000, int), seconds[order], times[order], delivered=True)
-    assert tables.of(0, np.zeros(0), 4000.0).mean == pytest.approx(3.0, rel=0.1)
+    times = np.sort(rng.uniform(0, until, 40_000))
+    seconds = np.where(times < 1000, 1.0, 3.0) * rng.exponential(1.0, len(times))
+    tables.add(np.zeros(len(times), int), seconds, times, delivered=True)
+    assert tables.of(0, np.zeros(0), until).mean == pytest.approx(old * 1.0 + (1 - old) * 3.0, rel=0.03)
 
 
 def test_nothing_is_known_before_the_first_delivery():
