@@ -2,6 +2,7 @@
 
 It is compared with its gradient calls alone, with the same run written by hand with ``heapq`` and with SimPy, and with
 itself as n grows.  A job is a task that was begun.  The set-up of a run (streams of random numbers) is not counted.
+The decisions of self-tuning are compared with the run that they are made for.
 """
 
 import math
@@ -13,14 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abs_theory.delays import Delay, ShiftedExponential
+from abs_theory.delays import Delay, LogNormal, ShiftedExponential
 from benchmarks.measure import Line, ratio, seconds
 from benchmarks.training_rivals import heap_training, simpy_training
 from simulations import protocols
 from simulations.experiment import simulate
 from simulations.fleets import Independent
+from simulations.policies import self_tuning
 from simulations.problems import NoisyQuadratic, Problem, TimingOnly, perceptron_digits, softmax_digits
-from simulations.server import Protocol, Run, RunBudget, Server, drive
+from simulations.server import Progress, Protocol, Run, RunBudget, Server, drive
 from simulations.server.in_step import InStep
 from simulations.server.next_steps import next_steps
 from simulations.streams import streams, task_times
@@ -219,7 +221,37 @@ def memory(quick: bool = False) -> list[Line]:
         return [Line(f"softmax on digits, n={n}: peak memory", pool.apply(peak_memory, (n,)), "GB", maximum=1)]
 
 
+class Timed:
+    """A policy that measures, and the CPU seconds that its decisions take."""
+
+    measures = True
+
+    def __init__(self, policy: Callable[[Progress], float]):
+        self.policy, self.seconds = policy, 0.0
+
+    def __call__(self, progress: Progress) -> float:
+        start = time.process_time()
+        decided = self.policy(progress)
+        self.seconds += time.process_time() - start
+        return decided
+
+
+def deciding(quick: bool = False) -> list[Line]:
+    """What the decisions of self-tuning take of a run in real time, and of its simulation."""
+    law, run_seconds = LogNormal(median=math.exp(-0.5), sigma=1.0), 2.0 if quick else 12.0
+    tuning, problem = self_tuning(), perceptron_digits(20)
+    k, bound = Timed(tuning.k), Timed(tuning.max_staleness)
+    start = time.process_time()
+    simulate(protocols.abs_sgd(k, bound), problem, law, 20, step_size=0.85, time_budget=run_seconds, seed=0, n_jobs=1)
+    computing, decided = time.process_time() - start, k.seconds + bound.seconds
+    what = f"self-tuning, perceptron, n=20, {run_seconds:g} s: deciding / "
+    return [
+        Line(what + "the seconds of the run", 100 * decided / run_seconds, "%", maximum=10),
+        Line(what + "computing its simulation", 100 * decided / computing, "%"),
+    ]
+
+
 def main(quick: bool = False) -> None:
     with one_thread():  # as every replicate has it
-        for part in (against_rivals, few_replicates, growth, memory):
+        for part in (against_rivals, few_replicates, growth, memory, deciding):
             print(*part(quick), sep="\n", flush=True)
