@@ -87,7 +87,7 @@ def test_only_those_begin_that_may():
 def test_what_was_measured_decides_again():
     before, server, _ = interrupted("self_tuning_abs")
     measured = [own._meter.of(0, before.time, lambda: [1.0]) for own in (before, server)]
-    assert measured[0].delay.deliveries > 5
+    assert measured[0].delay.deliveries > 3
     assert measured[0].delay.sf(1.0) == measured[1].delay.sf(1.0)
     assert measured[0].gradient_variance == measured[1].gradient_variance
     assert measured[0].loss == measured[1].loss
