@@ -89,7 +89,7 @@ METHODS = {
         lambda delay, n, k, slack: protocols.abs_sgd(k, slack), 0.5, {"k": 2, "slack": 1}
     ),
 }  # fmt: skip
-ONE_STEP = 0.85
+ONE_STEP = 0.75
 LONGEST_RUN, SHOWN_TIMES, SHOWN_SEED = 100.0, 4.0, 17  # s; budget of a shown run over the tuned median; seed of these
 
 QUICK = {
