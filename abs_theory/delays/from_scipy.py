@@ -38,9 +38,11 @@ OMITTED_MASS = 1e-290, 1e-30  # probability left out of an unbounded discrete la
 
 GAP = 64  # longest run of times without probability that is not taken for the end of a discrete law
 FAR = np.array([1e-12, 1e-20, 1e-60])  # where isf must invert sf to be taken as accurate
+SLOW_DRAWS = ("genexpon", "halfgennorm", "invgamma", "kstwobign", "truncnorm")  # half a microsecond each, by quantiles
 WRAPPED_DRAWS = ("vonmises_line",)  # scipy draws from it on a circle about 0, whatever its loc
 DRAWS_FROM_TABLE = 200  # draws of such a law, from which on they come from a table
-TABLE_ENDS, TABLE_NODES = 25.0, 201  # of its quantiles, in the logit of the probability
+# of its quantiles, in the logit of the probability: the ends, and the nodes where a quantile takes long or not
+TABLE_ENDS, TABLE_NODES, MANY_NODES = 25.0, 201, 1601
 AGREEMENT = 1e-8  # relative difference up to which scipy's mean and variance are taken as right
 
 
@@ -203,7 +205,7 @@ class ScipyContinuous(_Scipy):
         if own_name(self.law) in WRAPPED_DRAWS:
             return self.ppf(rng.random(size))
         own = stats.rv_continuous
-        slow = type(self.law.dist)._ppf is own._ppf or own_name(self.law) in SLOW_QUANTILES
+        slow = type(self.law.dist)._ppf is own._ppf or own_name(self.law) in (*SLOW_QUANTILES, *SLOW_DRAWS)
         many = np.prod(() if size is None else size) >= DRAWS_FROM_TABLE
         if not (many and slow and type(self.law.dist)._rvs is own._rvs):
             return super().sample(rng, size)
@@ -213,7 +215,8 @@ class ScipyContinuous(_Scipy):
     @cached_property
     def _quantiles(self) -> PchipInterpolator:
         """Quantiles by the logit of the probability."""
-        z = np.linspace(-TABLE_ENDS, TABLE_ENDS, TABLE_NODES)
+        nodes = MANY_NODES if own_name(self.law) in SLOW_DRAWS else TABLE_NODES
+        z = np.linspace(-TABLE_ENDS, TABLE_ENDS, nodes)
         times = np.where(z < 0, self.ppf(special.expit(z)), self.isf(special.expit(-z)))
         return PchipInterpolator(z, np.maximum.accumulate(times))
 
