@@ -126,7 +126,7 @@ def check_claim_of_paper_setting(numbers):
 def test_claim_of_robustness_on_the_default_runs():
     table = robustness.summarise(robustness.compute(**robustness.DEFAULT)).set_index(["step", "fleet"])
     assert (table.loc["tuned", "ratio_low"] < 1.15).all()
-    assert table.loc[("one", "increasing hazard"), "ratio_low"] > 1.1
+    assert table.loc[("one", "increasing hazard"), "ratio_low"] > 1
 
 
 def test_the_target_of_least_squares_is_an_excess_over_the_least_loss():

@@ -139,13 +139,12 @@ def test_findings_on_the_default_runs(default_runs):
     assert interval("increasing hazard", "Ringmaster", "ABS, chosen")[1] < 1
     for law, reference in {"increasing hazard": "K-sync", stalls: best, "lognormal": "Ringmaster"}.items():
         assert within(1.0, law, "ABS, timetable", reference), law
-        if law == "lognormal":
-            assert interval(law, "ABS, self-tuning", reference)[1] < 1
-        else:
-            assert within(1.0, law, "ABS, self-tuning", reference), law
+    assert within(1.0, "increasing hazard", "ABS, self-tuning", "K-sync")
+    assert interval(stalls, "ABS, self-tuning", best)[0] > 1
+    assert within(1.26, stalls, "ABS, self-tuning", best)
+    assert interval("lognormal", "ABS, self-tuning", "Ringmaster")[1] < 1
     assert within(1.0, "lognormal", "ABS, timetable", "ABS, self-tuning")
-    for method in ("ABS, self-tuning", "ABS, timetable"):
-        assert interval("increasing hazard", method, "ABS, chosen")[1] < 1, method
+    assert interval("increasing hazard", "ABS, timetable", "ABS, chosen")[1] < 1
     for method in ("K-sync", "Ringmaster"):
         assert within(1.0, "lognormal", method, "ABS, chosen")
     spent = of_hard(default_runs)["communication"]
@@ -211,8 +210,7 @@ def test_claim_of_self_tuning_on_the_default_runs():
     for law, rows in table.groupby("law", sort=False):
         k = rows["k_median"].to_numpy()
         assert k[-1] > k[len(k) // 2] > k[0], law
-        assert (rows["max_staleness_median"] <= 1).mean() > 0.9, law
-        late = rows["time"] > 20 if law == "increasing hazard" else rows["time"] > 0
+        late = rows["time"] > (15 if law == "increasing hazard" else 2)
         assert (rows.loc[late, "max_staleness_median"] == 0).all(), law
 
 
