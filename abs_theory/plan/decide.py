@@ -97,7 +97,8 @@ class KChoice:
     lost: bool  #: whether lost calls leave open if another k is better
     open_above: bool  #: whether a k that no round saw may be better
     could_gain: float  #: upper bound of what a larger k could add to the gradients per second, as a share
-    expected_loss: float  #: share of the gradients per second lost to the best k in hindsight, expected; NaN if unknown
+    #: by which share the best k in hindsight has more gradients per second than this one, expected; NaN if unknown
+    expected_loss: float
     upper_loss: float  #: what the loss does not exceed with probability 0.95; NaN if unknown
     further_rounds: int  #: about how many rounds more until the upper loss is at most 5 %; 0: these suffice
     against_all: Gain | None  #: time per gradient over that of waiting for everybody; None if nobody waited for all
@@ -242,7 +243,7 @@ class Setting:
     alike: tuple[tuple[int, float], ...]  #: candidates that are no worse than the best at 95 %
     played: Played  #: what the replay gave
     tried: pd.DataFrame  #: k, max_staleness, round_time, mean_staleness, objective, log_ratio and error to the best
-    expected_loss: float = math.nan  #: share of the time to the target lost to the best candidate, expected
+    expected_loss: float = math.nan  #: by which share the time to the target is above that of the best one, expected
     upper_loss: float = math.nan  #: what the loss does not exceed with probability 0.95
     further_rounds: int = 0  #: about how many rounds more until the upper loss is at most 5 %
     hidden: int = 0  #: candidates left out because restarts hide how long their rounds last

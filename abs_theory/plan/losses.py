@@ -36,7 +36,10 @@ STALL_ROWS, STALL_LENGTHS = 200, 8  # rounds and lengths of stalls tried for the
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Share of the objective lost against the best candidate in hindsight, shape ``candidates`` each."""
+    """By which share of its own rate each candidate is below the best one in hindsight, shape ``candidates`` each.
+
+    1.5 means that the best one delivers 2.5 times as much, or takes 1 / 2.5 of the time.
+    """
 
     expected: Array
     upper: Array  # not exceeded with a probability of UPPER

@@ -47,7 +47,8 @@ class Plan:
     rounds: int  #: of the trace
     table: RoundTable  #: the trace as arrays
     text: str = ""  #: the plan in plain words, one page
-    expected_loss: float = math.nan  #: share of the gradients per second lost to the best k, expected
+    #: by which share the best choice has more gradients per second (with a target: this one takes more time), expected
+    expected_loss: float = math.nan
     upper_loss: float = math.nan  #: upper end of the 95 % interval of this loss
     rounds_needed: int = 0  #: further rounds until the data carry a choice; 0: they do
     changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed

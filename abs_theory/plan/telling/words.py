@@ -142,11 +142,12 @@ def _losses(plan: Plan) -> list[str]:
     elif plan.upper_loss < NEGLIGIBLE_LOSS:
         losses = f"it loses less than {percent(NEGLIGIBLE_LOSS, 1)} against {best} (95 %)"
     else:
-        what = "gradients per second" if plan.objective.startswith("gradients") else "time to the target"
-        losses = (
-            f"against {best} it loses {percent(plan.expected_loss, 1)} of the {what} on average, and at most "
-            f"{percent(plan.upper_loss, 1)} (95 %)"
-        )
+        expected, upper = percent(plan.expected_loss, 1), percent(plan.upper_loss, 1)
+        losses = f"it takes {expected} more time to the target than {best} on average, and at most {upper} more (95 %)"
+        if plan.objective.startswith("gradients"):
+            losses = (
+                f"{best} would deliver {expected} more gradients per second on average, at most {upper} more (95 %)"
+            )
     if not plan.rounds_needed:
         return [f"{losses[0].upper()}{losses[1:]}."]
     setting = f"k = {plan.k} of n = {plan.n} workers with max_staleness = {threshold_words(plan.max_staleness)}"

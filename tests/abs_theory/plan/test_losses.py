@@ -15,6 +15,7 @@ from abs_theory.plan.decide import choose_threshold
 from abs_theory.plan.diagnosis import exchangeable
 from abs_theory.plan.losses import Losses, _of_one_sample, _one_stall, further_rounds
 from abs_theory.plan.replayed import TraceReplay
+from abs_theory.results import percent
 from benchmarks import losses as benchmark
 
 
@@ -89,6 +90,20 @@ def test_the_first_line_is_the_decision_or_that_it_is_not_carried():
     assert many.expected_loss <= 0.01
     assert many.upper_loss <= 0.05
     assert "Not enough data" not in str(many)
+
+
+def test_a_loss_is_told_as_what_the_best_choice_has_more():
+    """It may be above 100 %, so it is no share of what is lost; with a target it is time."""
+    x = LogNormal(1.0, 0.2).sample(np.random.default_rng(0), (43, 6))
+    x[15, 2] = 1e9
+    answer = plan(benchmark.trace_of(x))
+    assert answer.upper_loss > 1
+    more = f"in hindsight would deliver {percent(answer.expected_loss, 1)} more gradients per second on average, "
+    assert f"{more}at most {percent(answer.upper_loss, 1)} more (95 %)." in str(answer)
+    x = LogNormal(1.0, 1.0).sample(np.random.default_rng(0), (43, 6))
+    answer = plan(benchmark.trace_of(x), constants=Constants(1.0, 1.0, 1.0), target=0.01)
+    more = f"it takes {percent(answer.expected_loss, 1)} more time to the target than the best choice in hindsight"
+    assert f"{more} on average, and at most {percent(answer.upper_loss, 1)} more (95 %)." in str(answer)
 
 
 def test_one_round_carries_nothing():
