@@ -32,7 +32,7 @@ LEAST_PROBABILITY = 0.01  # of as many far delays by chance, below which they ar
 def units(arrived: pd.DataFrame, workers: Names) -> list[str]:
     """Sentences on factors of about 1000 between workers, between rounds and within a worker.
 
-    ``arrived`` has the columns round, worker and seconds of the deliveries.
+    ``arrived`` has the columns round, worker and seconds of the deliveries, sorted by round.
 
     >>> seconds = [0.9, 1000.0, 1.2, 900.0, 1.1, 1100.0]
     >>> arrived = pd.DataFrame({"round": [0, 0, 1, 1, 2, 2], "worker": [0, 1] * 3, "seconds": seconds})
@@ -57,8 +57,8 @@ def units(arrived: pd.DataFrame, workers: Names) -> list[str]:
         "was rescaled, give a column unit"
         for number, before, after in jumps[:MOST_TOLD]
     ]
-    if not sentences and (far := _far(logs - level[worker])):
-        sentences.append(f"{counted(far, 'delay')} about 1000 times off the worker's median: stalls, or another unit")
+    if not sentences:
+        sentences += _single(arrived, level[worker], workers)
     median = float(np.median(seconds))
     if not SHORTEST_USUAL_S <= median <= LONGEST_USUAL_S:
         sentences.append(
@@ -121,32 +121,42 @@ def _of_neighbours(level: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"median": rolling.median(), "error": rolling.count() ** -0.5})
 
 
-def _far(deviations: Floats) -> int:
-    """How many log delays are farther from their median than the tail of the others lets expect."""
-    return sum(_beyond(side) for side in (deviations, -deviations))
+def _single(arrived: pd.DataFrame, level: Floats, workers: Names) -> list[str]:
+    """A sentence on the delays whose logs are farther from ``level`` than the tail of the others lets expect."""
+    seconds = arrived["seconds"].to_numpy()
+    deviations = np.log(seconds) - level
+    far = _beyond(deviations) | _beyond(-deviations)
+    if not far.any():
+        return []
+    place = int(far.argmax())
+    first = ", first" if far.sum() > 1 else ""
+    number, who = int(arrived["round"].iloc[place]), workers[int(arrived["worker"].iloc[place])]
+    return [
+        f"{counted(int(far.sum()), 'delay')} far off the worker's median{first}: worker {who} takes "
+        f"{seconds[place]:.3g} s in round {number} and {math.exp(level[place]):.3g} s usually; stalls, or another unit"
+    ]
 
 
-def _beyond(side: Floats) -> int:
-    """How many values are beyond log(UNIT_FACTOR), if they are too many or too far for an exponential tail; else 0.
+def _beyond(side: Floats) -> Mask:
+    """Which values are beyond log(UNIT_FACTOR), if they are too many or too far for an exponential tail; else none.
 
     The tail is that of the largest quarter.  Its mean is estimated from the values up to log(UNIT_FACTOR).
     """
     limit = math.log(UNIT_FACTOR)
-    far = np.sort(side[side > limit])[::-1]
+    is_far, none = side > limit, np.zeros(side.size, dtype=bool)
+    far = np.sort(side[is_far])[::-1]
     if not far.size:
-        return 0
+        return none
     largest = np.sort(side)[-max(1, round(TAIL * side.size)) :]
     start = float(largest[0])
     near = largest[largest <= limit] - start
-    if start >= limit:
-        return 0
-    if near.size < 2:
-        return 0
+    if start >= limit or near.size < 2:
+        return none
     at_most = float(near.mean() + stats.t.isf(TAIL_TOO_SHORT, near.size - 1) * near.std(ddof=1) / math.sqrt(near.size))
     mean = _untruncated(at_most, limit - start)
     expected = largest.size * np.exp(-(far - start) / mean)
     chance = stats.poisson.sf(np.arange(far.size), MARGIN * expected)
-    return far.size if chance.min() < LEAST_PROBABILITY else 0
+    return is_far if chance.min() < LEAST_PROBABILITY else none
 
 
 def _untruncated(mean: float, end: float) -> float:

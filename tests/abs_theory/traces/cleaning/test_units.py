@@ -76,8 +76,12 @@ def test_one_of_two_workers_in_another_unit_is_told():
 @pytest.mark.parametrize("law", [Gamma(4.0, 0.25), LogNormal(1.0, 0.5)], ids=repr)
 def test_single_delays_are_told_where_the_law_is_narrow(law):
     frame = drawn(law)
-    frame.loc[[17, 150, 200], "seconds"] *= 1000
-    assert "delays about 1000 times off the worker's median: stalls, or another unit" in told(frame)
+    for factor in (1000, 1e9, 1e-3):
+        wrong = frame.copy()
+        wrong.loc[[17, 150, 200], "seconds"] *= factor
+        first, usual = wrong.loc[17], wrong.loc[wrong["worker"] == wrong.loc[17, "worker"], "seconds"].median()
+        where = f"worker 1 takes {first['seconds']:.3g} s in round 2 and {usual:.3g} s usually"
+        assert f"delays far off the worker's median, first: {where}; stalls, or another unit" in told(wrong)
 
 
 def test_two_samples_in_other_units():
