@@ -20,7 +20,7 @@ from simulations.server.decisions import Decisions, Policy
 from simulations.server.evaluations import Evaluations
 from simulations.server.next_steps import NextSteps
 from simulations.server.server import AVERAGED_BATCHES, Run, checked_weight, nothing_arrives
-from simulations.server.steps import Checked, Contributions, GradientDraws, slopes, walked
+from simulations.server.steps import Checked, Contributions, GradientDraws, slopes, walked, warn_of_nan
 from simulations.server.tables import rounds_table
 from simulations.streams import streams
 
@@ -259,6 +259,8 @@ class InStep:
         else:
             steps, sizes = arrivals.local_steps.ravel()[everything], arrivals.step_size.ravel()[everything]
             rows, losses = walked(params, steps, sizes, lambda going, at: self._gradients(number[going], at))
+        if not self.updates or np.isnan(losses).any():
+            warn_of_nan(self.problem, params, losses, rows if self.single else None, self.updates + 1)
         shares = self._shares(staleness, rows.dtype)
         if most == 1:
             own = self.draws is not None and self.meter is None  # new arrays, of which only the step is needed

@@ -31,9 +31,12 @@ from simulations.server.steps import (
     Checked,
     differences,
     gradients,
+    in_words,
+    models_of,
     remembered,
     slopes,
     steps_and_sizes,
+    warn_of_nan,
     weighted_sum,
 )
 from simulations.server.tasks import (
@@ -140,6 +143,16 @@ def _no_problem(problem: object) -> str:
     return f"{type(problem).__name__} lacks {' and '.join(lacking)}"
 
 
+def _check_initial(problem: Problem) -> None:
+    """Raise ValueError unless the model that a run begins with is a vector of finite numbers."""
+    initial: object = problem.initial
+    is_vector = isinstance(initial, np.ndarray) and initial.ndim == 1 and initial.dtype.kind in "fiu"
+    if not (is_vector and np.isfinite(initial).all()):
+        given = f"{np.count_nonzero(~np.isfinite(initial))} that are not finite" if is_vector else in_words(initial)
+        name = type(problem).__name__
+        raise ValueError(f"initial of {name} must be an array of finite numbers of shape (d,), got {given}")
+
+
 @explains_types
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -177,6 +190,7 @@ class Run:
         problem, n = self.problem, self.fleet.n
         if isinstance(problem, type) or not isinstance(problem, Problem):
             raise ValueError(f"problem must be a Problem such as perceptron_digits(n), {_no_problem(problem)}")
+        _check_initial(problem)
         if getattr(problem, "n", n) != n:
             raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
         check_count("local_steps", self.local_steps)
@@ -571,6 +585,8 @@ class Server:
         self.params = self.params - step
         self._decisions.watch(step)
         loss = sum(losses.tolist()) / len(jobs)
+        if not self.updates or math.isnan(loss):
+            warn_of_nan(self.problem, models_of(jobs), losses, rows if self._single else None, self.updates + 1)
         if self._meter is not None and not keep:
             self._measure(jobs, rows, step, loss)
         self.loss += min(len(jobs) / AVERAGED_BATCHES, 1.0) * (loss - self.loss)

@@ -1,5 +1,6 @@
 """What the jobs of an update contribute: their gradients, in one call, at the parameters of each job."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import cast
@@ -68,27 +69,28 @@ class Checked:
         if not (isinstance(made, tuple | list) and len(made) == 2):
             raise ValueError(
                 f"gradients of {type(self.problem).__name__} must return two arrays, losses and gradients, got "
-                f"{_in_words(made)}"
+                f"{in_words(made)}"
             )
         losses, rows = made
         wanted = isinstance(rows, np.ndarray) and rows.shape == params.shape and rows.dtype.kind == "f"
         if not (wanted and isinstance(losses, np.ndarray) and losses.shape == params.shape[:1]):
             raise ValueError(
                 f"gradients of {type(self.problem).__name__} must return losses of shape {params.shape[:1]} and "
-                f"gradients of shape {params.shape}, arrays of floating-point numbers, got {_in_words(losses)} and "
-                f"{_in_words(rows)}"
+                f"gradients of shape {params.shape}, arrays of floating-point numbers, got {in_words(losses)} and "
+                f"{in_words(rows)}"
             )
         return losses, rows
 
 
-def _in_words(value: object) -> str:
+def in_words(value: object) -> str:
+    """What a problem has given in place of an array of the right shape."""
     return f"shape {value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
 def gradients(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contributions:
     """The gradient of each job at its parameters."""
     workers = [job.worker for job in jobs]
-    losses, rows = problem.gradients(_params(jobs), workers, [rngs[worker] for worker in workers])
+    losses, rows = problem.gradients(models_of(jobs), workers, [rngs[worker] for worker in workers])
     return rows, losses
 
 
@@ -102,7 +104,7 @@ def differences(problem: Problem, jobs: Sequence[Job], rngs: Streams) -> Contrib
         workers = [jobs[i].worker for i in going.tolist()]
         return problem.gradients(params, workers, [rngs[worker] for worker in workers])
 
-    return walked(_params(jobs), *steps_and_sizes(jobs), gradients_of)
+    return walked(models_of(jobs), *steps_and_sizes(jobs), gradients_of)
 
 
 @explains_types
@@ -121,6 +123,28 @@ def contribution(problem: Problem, job: Job, rng: np.random.Generator, one_step:
         cast(Problem, Checked(problem)), [job], [rng] * (job.worker + 1)
     )
     return rows[0], losses[0]
+
+
+def warn_of_nan(
+    problem: Problem, params: np.ndarray, losses: np.ndarray, gradients: np.ndarray | None, update: int
+) -> None:
+    """Warn if losses or gradients of this update are NaN at models, shape (jobs, d), that have not diverged.
+
+    A step that is too large makes parameters huge first.  ``gradients`` are None after several local steps, of which
+    only the losses are those of the models.
+    """
+    wrong = np.isnan(losses) if gradients is None else np.isnan(losses) | np.isnan(gradients).any(axis=1)
+    if not wrong.any():
+        return
+    largest = np.fmin.reduce(np.abs(params[wrong]).max(axis=1, initial=0.0))  # NaN if all models have a NaN
+    precision = np.finfo(np.result_type(params, np.float32))  # of integers too
+    if largest < precision.max**0.25:  # products of a few parameters do not overflow
+        what = "losses" if np.isnan(losses).any() else "gradients"
+        warnings.warn(
+            f"{what} of {type(problem).__name__} are NaN from update {update} on, though the largest parameter is "
+            f"only {largest:.3g}: the cause is the problem, not the step size",
+            stacklevel=2,
+        )
 
 
 def steps_and_sizes(jobs: Sequence[Job]) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +209,8 @@ def weighted_sum(weights: list[float], scale: float, rows: np.ndarray) -> np.nda
     return (scale * np.array(weights)).astype(rows.dtype).dot(rows)
 
 
-def _params(jobs: Sequence[Job]) -> np.ndarray:
+def models_of(jobs: Sequence[Job]) -> np.ndarray:
+    """The parameters at which each job computes, shape (jobs, d)."""
     return np.array([job.params for job in jobs])
 
 

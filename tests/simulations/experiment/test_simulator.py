@@ -172,6 +172,15 @@ class Half:
         return 0.0
 
 
+class Starts:
+    """A problem that begins with any ``initial``."""
+
+    def __init__(self, initial):
+        self.initial = initial
+
+    loss = gradients = metrics = lambda self, *args: None
+
+
 class OneArray(NoisyQuadratic):
     def gradients(self, params, workers, rngs):
         return super().gradients(params, workers, rngs)[1]
@@ -209,6 +218,16 @@ class OneArray(NoisyQuadratic):
         ({"num_updates": 1, "problem": softmax_digits}, "problem must be a Problem"),
         ({"num_updates": 1, "problem": None}, "problem must be a Problem"),
         ({"num_updates": 1, "problem": Half()}, r"problem must be a Problem .*, Half lacks gradients and metrics"),
+        ({"num_updates": 1, "problem": Starts([0.0, 1.0])}, r"initial of Starts must be .* \(d,\), got a list"),
+        (
+            {"num_updates": 1, "problem": Starts(np.zeros((2, 1)))},
+            r"initial of .*, got shape \(2, 1\) of float64",
+        ),
+        ({"num_updates": 1, "problem": Starts(np.array(["a"]))}, r"initial of Starts .*, got shape \(1,\) of <U1"),
+        (
+            {"num_updates": 1, "problem": Starts(np.array([0, np.nan]))},
+            "initial of .*, got 1 that are not finite",
+        ),
         ({"num_updates": 1, "problem": OneArray((1.0,) * 5, 1.0)}, "OneArray must return two arrays, losses and grad"),
         ({"num_updates": 1, "step_size": "a"}, "step_size must"),
         ({"num_updates": 1, "update_seconds": [0.1]}, "update_seconds must be a number, a Delay"),
@@ -244,6 +263,40 @@ def test_gradients_of_a_wrong_shape_or_type_are_refused(spoiled, given, replicat
     message = rf"gradients of Wrong must return .* gradients of shape \(\d, 5\), .*, got .* and {given}"
     with pytest.raises(ValueError, match=message):
         sync(problem, num_updates=2, replicates=replicates, local_steps=local_steps, n_jobs=1)
+
+
+class NanFrom(NoisyQuadratic):
+    """A quadratic whose ``part`` is NaN from w = ``least`` on, downwards."""
+
+    def gradients(self, params, workers, rngs):
+        losses, rows = super().gradients(params, workers, rngs)
+        wrong = params[:, 0] <= self.least
+        if self.part == "losses":
+            losses = np.where(wrong, np.nan, losses)
+        return losses, np.where(wrong[:, None], np.nan, rows)
+
+
+@pytest.mark.parametrize("part, least, update", [("losses", 1, 1), ("gradients", 1, 1), ("losses", 0.3, 3)])
+@pytest.mark.parametrize("replicates", [1, 2])  # two advance in step
+def test_losses_and_gradients_that_are_nan_are_told_once(part, least, update, replicates):
+    problem = NanFrom((1.0,) * 5, sigma2=0.0)
+    object.__setattr__(problem, "part", part)
+    object.__setattr__(problem, "least", least)
+    message = rf"{part} of NanFrom are NaN from update {update} on, though .* only {least if least == 1 else 0.25}: "
+    with pytest.warns(UserWarning, match=message) as told:
+        table = sync(problem, num_updates=9, replicates=replicates, n_jobs=1)
+    assert len(told) == 1
+    assert table["loss"].iloc[-1] == math.inf
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step_size", [1e3, 1e300])
+@pytest.mark.parametrize("local_steps", [1, 200])
+@pytest.mark.parametrize("replicates", [1, 2])
+@pytest.mark.parametrize("make", [lambda: QUADRATIC, lambda: softmax_digits(2), lambda: perceptron_digits(2)])
+def test_a_step_that_is_too_large_is_not_taken_for_gradients_that_are_nan(make, replicates, local_steps, step_size):
+    table = sync(make(), num_updates=99, replicates=replicates, n_jobs=1, step_size=step_size, local_steps=local_steps)
+    assert len(table) > 1
 
 
 def test_a_protocol_that_waits_for_more_than_it_can_get_is_told():
