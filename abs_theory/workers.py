@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abs_theory.checks import check_count
-from abs_theory.delays import Delay, LocalSteps, as_delay
+from abs_theory.delays import Delay, LocalSteps, as_delay, check_mean
 from abs_theory.typing import DelayLike, Laws
 
 __all__ = ["Workers", "as_workers", "local_steps_of", "together"]
@@ -59,7 +59,8 @@ def as_workers(delay: Laws, n: int) -> Workers:
     """``n`` workers of one ``delay`` law, or of a sequence of ``n`` laws, one per worker.
 
     A law is a Delay or a frozen scipy distribution.  Workers are returned as they are.
-    Raises ValueError for anything else, and for another number of laws than ``n``.
+    Raises ValueError for anything else, for another number of laws than ``n``, and for a mean below 1e-100 or above
+    1e100, of which powers are no floating-point numbers.
 
     >>> from abs_theory.delays import Exponential
     >>> as_workers([Exponential(1.0), Exponential(5.0), Exponential(1.0)], 3).counts
@@ -69,11 +70,15 @@ def as_workers(delay: Laws, n: int) -> Workers:
     if isinstance(delay, Workers) and delay.n == n:
         return delay
     if not isinstance(delay, Sequence) or isinstance(delay, str):  # a text is refused
-        return Workers((as_delay(cast("DelayLike", delay)),), (int(n),), np.zeros(n, dtype=np.intp))
+        law = as_delay(cast("DelayLike", delay))
+        check_mean(law)
+        return Workers((law,), (int(n),), np.zeros(n, dtype=np.intp))
     if len(delay) != n:
         raise ValueError(f"delay must be one law or a sequence of n={n} laws, got {len(delay)} laws")
     group_of: dict[Delay, int] = {}
     group = np.array([group_of.setdefault(as_delay(law), len(group_of)) for law in delay], dtype=np.intp)
+    for law in group_of:
+        check_mean(law)
     return Workers(tuple(group_of), tuple(np.bincount(group).tolist()), group)
 
 

@@ -14,7 +14,7 @@ as text; ``survival`` has tables of P(X > t); ``numerics`` has the numerical met
 (1.0, 0.04238)
 """
 
-from abs_theory.delays.base import Delay
+from abs_theory.delays.base import Delay, check_mean
 from abs_theory.delays.bounded import Deterministic, Uniform
 from abs_theory.delays.coxian import Coxian
 from abs_theory.delays.discrete import Empirical
@@ -45,4 +45,5 @@ __all__ = [
     "Uniform",
     "Weibull",
     "as_delay",
+    "check_mean",
 ]

@@ -1,5 +1,6 @@
 """The base class of all delay laws, and the law of a fixed time plus a random one."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,6 +17,7 @@ from abs_theory.delays.numerics.panels import TailTable, tail_table
 from abs_theory.typing import Array, Size
 
 L = TypeVar("L", bound="Delay")
+MAX_MEAN = 1e100  # cubes of times and of their inverses are then floating-point numbers
 
 # log(0) = -inf and exp(1000) = inf are correct at the ends of a law
 at_the_ends = np.errstate(divide="ignore", over="ignore", under="ignore")
@@ -136,6 +138,25 @@ class Delay(ABC):
     def tail_table(self) -> TailTable:
         """Integrals of sf beyond each of many times, for ``integrated_tail``."""
         return tail_table(self)
+
+
+def check_mean(law: Delay) -> None:
+    """Raise ValueError if the mean of ``law`` is finite and so large or small that its powers are no numbers.
+
+    >>> from abs_theory.delays import Exponential
+    >>> check_mean(Exponential(mean=1.0))
+    >>> check_mean(Exponential(mean=1e200))
+    Traceback (most recent call last):
+    ...
+    ValueError: the mean of a delay law must be 1e-100 to 1e+100, got 1e+200: use another unit of time
+    """
+    try:
+        mean = law.mean
+    except ArithmeticError:  # of a heavy tail that is not known
+        return
+    if 0 < mean < 1 / MAX_MEAN or MAX_MEAN < mean < math.inf:
+        limits = f"{1 / MAX_MEAN:g} to {MAX_MEAN:g}"
+        raise ValueError(f"the mean of a delay law must be {limits}, got {mean:.3g}: use another unit of time")
 
 
 class Shifted(Delay):

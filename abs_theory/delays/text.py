@@ -21,7 +21,7 @@ import pandas as pd
 
 from abs_theory import delays
 from abs_theory.checks import MAX_WORKERS, check_count, instead, plain_name
-from abs_theory.delays.base import Delay
+from abs_theory.delays.base import Delay, check_mean
 from abs_theory.files import open_input
 from abs_theory.typing import DelayLike
 
@@ -36,7 +36,6 @@ LAWS = {
 
 
 MAX_DEPTH = 20  # laws within laws; each level is a sum or a mixture of the next
-MAX_MEAN = 1e150  # the square and its inverse, as in a variance, are then floating-point numbers
 MAX_SAMPLES = 1_000_000  # of a file of measured delays, which take 8 MB
 MAX_SAMPLE_BYTES = 100 * MAX_SAMPLES  # of such a file: as much as the longest numbers take
 
@@ -111,9 +110,7 @@ def delay_law(text: str) -> Delay:
     if missing:
         raise ValueError(f"parameter {missing[0]!r} is missing: write {_signature(law)}")
     made = law(**given)
-    if 0 < made.mean < 1 / MAX_MEAN or MAX_MEAN < made.mean < math.inf:
-        limits = f"{1 / MAX_MEAN:g} to {MAX_MEAN:g}"
-        raise ValueError(f"the mean of a delay law must be {limits}, got {made.mean:.3g}: use another unit of time")
+    check_mean(made)
     return made
 
 

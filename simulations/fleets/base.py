@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 import numpy as np
 
 from abs_theory.checks import MAX_WORKERS, check_count, check_positive, checked_array, explains_types, is_integer
-from abs_theory.delays import Delay, Exponential, as_delay
+from abs_theory.delays import Delay, Exponential, as_delay, check_mean
 from abs_theory.typing import Laws
 from simulations.streams import streams, task_times
 
@@ -62,6 +62,8 @@ class Independent:
         if not (isinstance(self.laws, Sequence) and self.laws):
             raise ValueError(f"laws must be a sequence of delay laws, one per worker, got {self.laws!r}")
         object.__setattr__(self, "laws", tuple(map(as_delay, self.laws)))
+        for law in {id(law): law for law in self.laws}.values():
+            check_mean(law)
 
     def __repr__(self) -> str:
         runs = [(law, len(list(same))) for law, same in groupby(self.laws)]
