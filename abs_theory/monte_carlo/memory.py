@@ -21,7 +21,7 @@ from abs_theory.monte_carlo.tally import counts
 from abs_theory.results import SteadyState
 from abs_theory.typing import Array, Ints
 
-__all__ = ["agree", "in_first_phase", "of_either_beginning", "remembers"]
+__all__ = ["agree", "in_first_phase", "of_either_beginning", "remembers", "resolves"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
 # of two beginnings, in errors of one (3 standard errors of the difference), and absolute
@@ -52,6 +52,13 @@ def agree(mixed: SteadyState, together: SteadyState) -> bool:
         np.any(np.abs(a - b) > LEAST_DIFFERENCE * np.maximum(a_error, b_error) + NO_DIFFERENCE)
         for _, ((a, a_error), (b, b_error)) in _aligned(mixed, together)
     )
+
+
+def resolves(state: SteadyState, error: float) -> bool:
+    """Whether the errors of round time (relative) and idle fraction are at most this; wider ones agree with all."""
+    assert state.error is not None
+    of_time = state.error.round_time <= error * state.round_time
+    return bool(of_time and state.error.idle_fraction <= error)
 
 
 def of_either_beginning(mixed: SteadyState, soon: SteadyState, later: SteadyState) -> SteadyState:

@@ -30,7 +30,7 @@ from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import LongRun, forgets, long_run, repeats
-from abs_theory.monte_carlo.memory import agree, in_first_phase, of_either_beginning, remembers
+from abs_theory.monte_carlo.memory import agree, in_first_phase, of_either_beginning, remembers, resolves
 from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.summary import half_widths, regressed, summary
 from abs_theory.monte_carlo.tally import MOST_ENTRIES, Tally
@@ -71,12 +71,16 @@ RARE_NODES = 150  # of the integral over long rounds
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 SPREAD_BY = 3.0  # deliveries per worker, by which workers that began together have spread over the phases if they do
 MIXED_BY = 100.0  # the same, by which those that mix soon have mixed
+RESOLVED = 0.02  # error of the round time, relative, and of the idle fraction, up to which they can agree with others
 LATER = 2  # times so many rounds they are watched again
 FRESH_SECONDS, LATEST_SECONDS = 0.05, 0.45  # effort to watch them; effort before, at most
 MOST_BEGINNINGS = 40  # of every worker in a warm-up
 # errors where the phases of workers are not mixed by the warm-up: of the probability of a staleness; under a bound
 # of the idle fraction and, relative, of the round time, in coefficients of variation of steady delays
 LINGERING_PROBABILITY, LINGERING_DEVIATIONS, STEADY = 2e-3, 0.2, 0.05
+# steady workers drift for hundreds of deliveries, however they began: the same errors at STEADY, from long runs of
+# random fleets; they fall where delays vary less, and so do rounds, or more, for then phases mix soon
+DRIFT = 0.005
 # coefficient of variation of delays below which workers that begin together may wait for each other for ever, even
 # where workers of random phases soon forget theirs
 STEADY_ENOUGH = 0.2
@@ -213,7 +217,7 @@ def _to_goal(
             fresh.run(before - done)
             together = watched()
             lingering = _with_lingering(state, cell, together)
-            if agree(state, together):
+            if resolves(together, RESOLVED) and agree(state, together):
                 return lingering
             if before == last or before * task_cost > LATEST_SECONDS:
                 return of_either_beginning(lingering, together, watched())
@@ -449,9 +453,9 @@ def _state(seen: _Stretch, cell: _Cell, change: Array, computed: tuple[float, fl
         "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
         "staleness_pmf": change[4],
     }
+    more["round_time"] += (_lingering(cell) + _drift(cell)) * state.round_time
     if cell.unmixed:
         more["staleness_pmf"] += LINGERING_PROBABILITY
-        more["round_time"] += _lingering(cell) * state.round_time
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}
     state = replace(state, staleness_pmf=_with_mean(state.staleness_pmf, float(state.mean_staleness)))
     return replace(state, round_time=time, method="simulation", error=replace(state.error, **errors))
@@ -477,19 +481,32 @@ def _lingering(cell: _Cell) -> float:
     return LINGERING_DEVIATIONS * deviation if steady else 0.0
 
 
-def _with_lingering(state: SteadyState, cell: _Cell, together: SteadyState | None = None) -> SteadyState:
-    """``state`` with the error of the idle time for phases that the warm-up did not mix.
+def _drift(cell: _Cell) -> float:
+    """Errors for phases that go on to mix for longer than is simulated, if a bound makes steady workers wait."""
+    ratio = math.sqrt(_spread(cell.workers)) / STEADY
+    drifts = math.isfinite(cell.bound) and 0 < ratio < STEADY_ENOUGH / STEADY
+    return DRIFT * min(ratio, ratio**-2) if drifts else 0.0
 
-    Workers that began ``together`` show that it is no larger than what they resolve.  That of the round time stays, for
-    the mean of some rounds also depends on where in a cycle they begin and end.
+
+def _with_lingering(state: SteadyState, cell: _Cell, together: SteadyState | None = None) -> SteadyState:
+    """``state`` with the errors of idle time and restarts for phases that the warm-up did not mix, or that drift.
+
+    Workers that began ``together`` show that the first is no larger than what they resolve.  That of the round time
+    stays, for the mean of some rounds also depends on where in a cycle they begin and end.
     """
     assert state.error is not None
-    idle = state.error.idle_fraction
+    idle, drift = state.error.idle_fraction, _drift(cell)
     more_idle = idle + _lingering(cell)
     if together is not None:
         assert together.error is not None
         more_idle = min(more_idle, max(idle, together.error.idle_fraction))
-    return replace(state, error=replace(state.error, idle_fraction=more_idle))
+    errors = {"idle_fraction": more_idle + drift}
+    if drift:  # what changes the rounds by so much moves some tasks over the threshold
+        restarts = min(drift * cell.k / 2, float(state.restarts))
+        more = {"restarts": restarts, "downlinks": restarts, "mean_staleness": restarts * (cell.bound + 1) / cell.k}
+        more["wasted_fraction"] = min(drift / 2, float(state.wasted_fraction))
+        errors |= {name: getattr(state.error, name) + value for name, value in more.items()}
+    return replace(state, error=replace(state.error, **errors))
 
 
 def _with_round_time(state: SteadyState, seconds: float, error: float) -> SteadyState:

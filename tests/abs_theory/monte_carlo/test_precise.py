@@ -332,3 +332,20 @@ def test_workers_that_begin_together_may_wait_for_each_other_for_ever():
         for name in NUMBERS:
             apart = abs(getattr(state, name) - getattr(fresh, name))
             assert apart <= getattr(state.error, name) + 3 * getattr(fresh.error, name), (warmup, name)
+
+
+@pytest.mark.parametrize(
+    "fleet, k, bound",
+    [
+        ([LogNormal(0.56631, 0.01652)] * 54 + [Uniform(1.7817, 1.8438)] * 52, 53, 11),
+        ([Uniform(0.38667, 0.46698)] * 145, 72, 1),
+    ],
+    ids=["in step for ever", "drifting for hundreds of deliveries"],
+)
+def test_errors_cover_what_fresh_steady_workers_do_after_a_thousand_updates(fleet, k, bound):
+    """In the first window of workers that began together the rounds change, so its errors would allow anything."""
+    state = to_goal(fleet, k, len(fleet), bound)
+    fresh = monte_carlo.abs_sgd(fleet, k, len(fleet), bound, np.random.default_rng(1), 600, 32, 1000)
+    for name in ("round_time", "idle_fraction"):
+        apart = abs(getattr(state, name) - getattr(fresh, name))
+        assert apart <= getattr(state.error, name) + 3 * getattr(fresh.error, name), name
