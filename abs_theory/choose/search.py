@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.bounds import Constants
-from abs_theory.checks import explains_types
+from abs_theory.checks import MAX_WORKERS, check_count, explains_types
 from abs_theory.choose import candidates
 from abs_theory.choose.by_the_clock import Descent, Timetable, best_timetable, exponential, measured
 from abs_theory.choose.candidates import Candidates
@@ -241,6 +241,7 @@ def _descent(path: pd.DataFrame | None, constants: Constants) -> Descent:
 
 
 def _checked(delay: Laws, n: int, constants: object, goal: object, search: object) -> Workers:
+    check_count("n", n, maximum=MAX_WORKERS)
     workers = as_workers(delay, n)
     if not isinstance(constants, Constants):
         raise ValueError(f"constants must be Constants(L=..., sigma2=..., gap=...), got {constants!r}")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abs_theory import monte_carlo, order_stats
-from abs_theory.checks import check_k, check_max_staleness, explains_types, on_one_grid
+from abs_theory.checks import MAX_WORKERS, check_count, check_k, check_max_staleness, explains_types, on_one_grid
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import SteadyState, TrainerState
@@ -85,6 +85,7 @@ def abs_sgd(
 
     See also ``monte_carlo.abs_sgd`` and, for the round time alone, ``round_time.abs_sgd``.
     """
+    check_count("n", n, maximum=MAX_WORKERS)  # results have an entry for each worker
     workers = as_workers(delay, n)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")

@@ -413,6 +413,14 @@ def test_very_many_workers_are_never_simulated(monkeypatch):
     assert float(state.mean_staleness) == pytest.approx(9_999, rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [10**6 + 1, 10**9])
+def test_more_workers_than_the_commands_take_are_refused(n):
+    for function in (steady_state.abs_sgd, round_time.abs_sgd):
+        with pytest.raises(ValueError, match=f"n must be at most 1000000, got n={n}: choose a smaller one"):
+            function(LOGNORMAL, 3, n, 2)
+    assert 0 < round_time.k_sync(LOGNORMAL, 3, n) < 0.02  # a formula, whose results do not grow with n
+
+
 def test_what_can_only_be_simulated_is_refused_before_it_takes_all_memory():
     with pytest.raises(
         ValueError, match=r"a simulation of n=1000000 workers would take 15\.3 GiB of memory, more than"
