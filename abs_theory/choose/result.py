@@ -171,6 +171,8 @@ def _reason(curve: pd.DataFrame, row: pd.Series, n: int, minimised: str, ageing:
             rounds += f", {_seconds(row_)} {condition}"
             updates += f", {_rounded_up(row_['updates'])} {condition}"
     why = LATE[ageing] if k < n else "no worker is ever late"
+    if row["updates"] <= 1:
+        why = "the first update needs no threshold, since all workers begin with the same model"
     rule = "Without a threshold" if math.isinf(theta) else "With this threshold"
     sentences = [f"{rule} a round lasts {rounds}; {why}."]
     if minimised != "gradient_norm2":

@@ -3,7 +3,10 @@
 import pandas as pd
 import pytest
 
+from abs_theory.bounds import Constants
+from abs_theory.choose import Target, best
 from abs_theory.choose.result import Choice
+from abs_theory.delays import Weibull
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,12 @@ def test_the_surest_of_those_that_are_alike(worse, errors, chosen):
     curve["seconds"] = curve["objective"] = [1.0, 1.0 + worse]
     choice = Choice.of(curve, 3, "expected", "seconds", "decreasing")
     assert choice.k == chosen
+
+
+def test_one_update_is_no_reason_for_a_threshold():
+    """All workers begin with the same model, so what restarts would save plays no part."""
+    choice = best(Weibull(scale=1.0, shape=0.7), 10, Constants(L=1, sigma2=1, gap=1), Target(1e9))
+    assert choice.updates <= 1
+    assert "the first update needs no threshold, since all workers begin with the same model" in choice.reason
+    assert "restarts save time" not in choice.reason
+    assert "restarts save time" in best(Weibull(scale=1.0, shape=0.7), 10, Constants(1, 1, 1), Target(0.1)).reason
