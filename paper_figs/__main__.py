@@ -13,7 +13,7 @@ import typer
 
 from abs_theory.command_line import check_folder, new_app, option, run_app
 from paper_figs.catalogue import FIGURES
-from paper_figs.making import make, state_in_words, toolkit_for
+from paper_figs.making import is_stored, make, state_in_words, toolkit_for
 
 app = new_app()
 WIDTHS = ("column", "page", "talk")
@@ -52,6 +52,9 @@ def main(
         toolkit = toolkit_for(out)
         for name in chosen:
             print(f"{name:<{max(map(len, FIGURES))}}  {size}  {state_in_words(toolkit, name, size, out, data)}")
+        for other, options in {"quick": " --quick", "default": "", "full": " --full"}.items():
+            if other != size and (count := sum(is_stored(name, other, out) for name in chosen)):
+                print(f"{count} of these figures were computed in the size {other}: --list{options} says which")
         return
     check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)

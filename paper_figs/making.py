@@ -104,6 +104,11 @@ def stored_as(name: str, size: str) -> str:
     return f"{FIGURES[name].compute.partition(':')[0].rpartition('.')[2]}-{size}"
 
 
+def is_stored(name: str, size: str, out: Path) -> bool:
+    """Whether there is a result of a figure in this size, valid or not."""
+    return cache.entry(out / ".cache", stored_as(name, size)).exists()
+
+
 def sources_of(toolkit: Toolkit, name: str) -> dict[str, str]:
     """A digest of each definition that computes a figure, and the versions beneath them."""
     from simulations.sweeps import versions

@@ -207,8 +207,12 @@ def test_the_command_refuses_a_file_as_folder_and_lists_what_is_cached(tmp_path,
         line.split(maxsplit=1) for line in command("--list", "--out", str(tmp_path / "figures")).stdout.splitlines()
     )
     assert list(listed) == list(FIGURES)
+    timelines = sum(figure.compute == FIGURES["timeline"].compute for figure in FIGURES.values())
     assert listed["timeline"].startswith("default  cached (took ")
     assert listed["ablation"] == "default  to be computed (never computed)"
+    *lines, last = command("--list", "--quick", "--out", str(tmp_path / "figures")).stdout.splitlines()
+    assert all(" quick " in line for line in lines)
+    assert last == f"{timelines} of these figures were computed in the size default: --list says which"
 
 
 @pytest.mark.slow
