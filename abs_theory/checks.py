@@ -224,7 +224,11 @@ def _explaining(function: Any, name: str) -> Any:
                 raise
             try:
                 given = signature.bind(*args, **keywords).arguments
-            except TypeError:  # an argument is missing, or there are too many: Python's message is clear
+            except TypeError:  # an argument is missing or unknown, or there are too many: Python's message is clear
+                known = [argument for argument in signature.parameters if argument != "self"]
+                if (unknown := next((word for word in keywords if word not in known), None)) is not None:
+                    there_are = f"there are {', '.join(known)}" if known else "it takes none"
+                    raise TypeError(f"{problem}{instead(unknown, known, there_are)}") from None
                 raise problem from None
             for argument, value in given.items():
                 parameter = signature.parameters[argument]

@@ -208,3 +208,14 @@ def test_an_explanation_is_given_only_where_a_type_is_wrong():
         halves(4, [1])
     with pytest.raises(TypeError, match=r"halves\(\) missing 1 required positional argument"):
         halves()
+
+
+def test_an_unknown_keyword_is_told_the_known_ones():
+    from abs_theory import steady_state
+    from abs_theory.delays import Exponential
+    from simulations import protocols
+
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'k'; there are objective, curvature, least_loss"):
+        protocols.self_tuning_abs(k=3)
+    with pytest.raises(TypeError, match=r"'max_stalenes'; did you mean 'max_staleness'\? there are delay, k, n, max_s"):
+        steady_state.abs_sgd(Exponential(1.0), k=3, n=8, max_stalenes=2)
