@@ -287,7 +287,7 @@ def plan_(  # noqa: PLR0913
     if after is not None:
         comparison = planning.compare(read(trace), read(after), seed=seed)
         written = planning.write_comparison(comparison, out, planning.Origin.of_command(trace, after))
-        print(wrapped("\n".join(comparison.lines)), *written, sep="\n")
+        print(wrapped(_as_options("\n".join(comparison.lines))), *written, sep="\n")
         return
     measured = read(trace)
     working_on(f"planning from {measured.rounds} rounds of {measured.n} workers")

@@ -62,9 +62,7 @@ def plan(
     _check_goal(constants, target)
     if isinstance(trace, pd.DataFrame):
         trace = from_frame(trace)
-    if trace.unfinished:
-        finished = np.unique(trace.attempts["round"])[:-1]
-        trace = replace(trace.subset(finished), report=(*trace.report, "the unfinished last round is left out"))
+    trace = trace.finished
     rng = np.random.default_rng(seed)
     evidence = gather(trace, n, rng)
     choice, plausible, means = _choose_k(evidence, seed, rng)
@@ -109,6 +107,7 @@ def plan(
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         source=trace.summary,
         report=trace.report,
+        doubts=trace.doubts,
         staleness=staleness_check(trace),
         trace_workers=trace.n,
         workers=trace.workers,

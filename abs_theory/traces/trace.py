@@ -31,7 +31,8 @@ class Trace:
     - ``lost`` (bool), if any is: when it was given up is unknown, ``seconds`` is the last arrival of its round,
 
     and of k_waited, version_read, version_applied, compute_s, comm_s and status those that were given.
-    ``report`` says in short sentences what was done and noticed.
+    ``report`` says in short sentences what was done and noticed; ``doubts`` are those of its sentences that may change
+    every answer: another unit, and workers that stopped delivering.
     """
 
     attempts: pd.DataFrame  #: one row per usable attempt, with the columns above
@@ -39,6 +40,7 @@ class Trace:
     report: tuple[str, ...] = ()  #: what was done and noticed, in short sentences
     columns: tuple[str, ...] = ()  #: names of the columns that were read; none of a timeline
     empty_rounds: tuple[int, ...] = ()  #: numbers of rounds that are left out, because nothing arrived in them
+    doubts: tuple[str, ...] = ()  #: sentences of the report that may change every answer
 
     @property
     def n(self) -> int:
@@ -72,6 +74,14 @@ class Trace:
     def unfinished(self) -> bool:
         """Whether the last round, and no other, lacks workers, as in a file that is cut short."""
         return lacking_last(self.attempts, self.n) > 0
+
+    @property
+    def finished(self) -> "Trace":
+        """The trace without its last round, if that is unfinished; the report says so."""
+        if not self.unfinished:
+            return self
+        rounds = numbered(self.attempts["round"].to_numpy())[0]
+        return replace(self.subset(rounds[:-1]), report=(*self.report, "the unfinished last round is left out"))
 
     @cached_property
     def once_each(self) -> bool:
@@ -230,7 +240,8 @@ def from_frame(
     """
     try:
         frame, understood, read_columns = attempts_of(frame, "long", Wishes(columns or {}, ignore, decimal))
-        attempts, workers, report, empty = clean(frame, unit, warmup, dataset)
+        attempts, workers, report, doubts, empty = clean(frame, unit, warmup, dataset)
     except ValueError as problem:
         raise ValueError(one_line(str(problem))) from None
-    return Trace(attempts, workers, tuple(map(one_line, [*understood, *report])), read_columns, empty)
+    told, doubted = (tuple(map(one_line, lines)) for lines in ([*understood, *report], doubts))
+    return Trace(attempts, workers, told, read_columns, empty, doubted)

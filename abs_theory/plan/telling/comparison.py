@@ -67,12 +67,18 @@ class Comparison:
     curves: pd.DataFrame  #: before_mean, before_low, before_high, after_mean, ...: of the k-th arrival, per k; seconds
     sources: tuple[str, str]  #: what was read
     may_differ_in_unit: bool = False  #: whether one trace may be in another unit
+    reports: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  #: what reading each trace did and noticed
+    doubts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  #: sentences of the reports that may change every answer
 
     @property
     def lines(self) -> list[str]:
         """The comparison in words; the differences come first."""
         lines = [f"{difference.name}: {difference}." for difference in self.whole]
         lines += [OTHER_UNIT] if self.may_differ_in_unit else []
+        when = ("before", "after")
+        lines += [
+            f"Doubt ({time}): {doubt}." for time, doubts in zip(when, self.doubts, strict=True) for doubt in doubts
+        ]
         clear = [difference for difference in self.workers if difference.clear]
         clear.sort(key=lambda difference: -abs(math.log(difference.ratio[0])))
         lines += [f"Worker {difference.name}: {difference}." for difference in clear[:MOST_NAMED]]
@@ -85,7 +91,10 @@ class Comparison:
             if names:
                 more = ", ..." if len(names) > MOST_NAMED else ""
                 lines.append(f"Only in the {where} trace: {', '.join(names[:MOST_NAMED])}{more}.")
-        return [*lines, f"Before. {self.sources[0]}", f"After. {self.sources[1]}"]
+        for time, source, report, doubts in zip(when, self.sources, self.reports, self.doubts, strict=True):
+            lines.append(f"{time.capitalize()}. {source}")
+            lines += [f"Reading ({time}): {line}." for line in report if line not in doubts]
+        return lines
 
     def table(self) -> pd.DataFrame:
         """One row for each difference: before, after, ratio and their interval ends."""
@@ -104,6 +113,8 @@ class Comparison:
             "only_before": list(self.gone),
             "only_after": list(self.new),
             "sources": list(self.sources),
+            "reports": [list(report) for report in self.reports],
+            "doubts": [list(doubts) for doubts in self.doubts],
             "may_differ_in_unit": self.may_differ_in_unit,
         }
 
@@ -133,7 +144,9 @@ def compare(
     Round time, waiting for everybody: 9 -> 3 s, -66.7 % (95 %: -66.7 to -66.7 %).
     """
     rng = np.random.default_rng(seed)
-    before, after = (from_frame(trace) if isinstance(trace, pd.DataFrame) else trace for trace in (before, after))
+    before, after = (
+        (from_frame(trace) if isinstance(trace, pd.DataFrame) else trace).finished for trace in (before, after)
+    )
     evidence = [gather(trace, None, rng) for trace in (before, after)]
     curves = [mean_arrivals(data.rounds, data.round_effects, rng, data.completed) for data in evidence]
     n = [data.n for data in evidence]
@@ -168,6 +181,8 @@ def compare(
         curves=joined,
         sources=(before.summary, after.summary),
         may_differ_in_unit=before.may_differ_in_unit(after),
+        reports=(before.report, after.report),
+        doubts=(before.doubts, after.doubts),
     )
 
 

@@ -57,7 +57,7 @@ def threshold_words(max_staleness: float | None) -> str:
 def advice(plan: Plan) -> list[str]:
     """What to do and what it saves."""
     choice, n, k = plan.choice, plan.n, plan.k
-    lines = [decision(plan), plan.source, *_losses(plan)]
+    lines = [decision(plan), *(f"Doubt: {doubt}." for doubt in plan.doubts), plan.source, *_losses(plan)]
     if plan.k_alike is None:
         alike = "Whether other k are as good is not identified: too few rounds"
     else:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from abs_theory.checks import explains_types, is_integer
 from abs_theory.traces.cleaning.clocks import check_clocks
 from abs_theory.traces.cleaning.lost import with_lost_calls
-from abs_theory.traces.cleaning.notices import notices
+from abs_theory.traces.cleaning.notices import notices, silent
+from abs_theory.traces.cleaning.units import units
 from abs_theory.traces.columns import (
     NOT_ASKED,
     Floats,
@@ -43,14 +44,14 @@ WARMUP_SHARE = 0.1  # of the rounds, at most, are left out as warm-up
 @np.errstate(all="ignore")  # of numbers at the ends of the range of floats; what comes of them is judged by its value
 def clean(
     frame: pd.DataFrame, unit: str | None, warmup: int | str, dataset: str | None
-) -> tuple[pd.DataFrame, Names, list[str], tuple[int, ...]]:
-    """Attempts as ``traces.Trace`` has them, names of workers, the report, and the rounds in which nothing arrived.
+) -> tuple[pd.DataFrame, Names, list[str], list[str], tuple[int, ...]]:
+    """Attempts as ``traces.Trace`` has them, names of workers, the report, its doubts, and the rounds without arrivals.
 
     Raises ValueError if a column is not what its name says, or nothing was delivered.
 
     >>> seconds = [1.0, 2.0, 1.5, "failed"]
     >>> frame = pd.DataFrame({"round": [0, 0, 1, 1], "worker": ["a", "b", "a", "b"], "seconds": seconds})
-    >>> attempts, workers, report, empty = clean(frame, "s", 0, None)
+    >>> attempts, workers, report, doubts, empty = clean(frame, "s", 0, None)
     >>> list(workers), attempts["observed"].tolist(), empty
     (['a', 'b'], [True, True, True, False], ())
     """
@@ -66,8 +67,10 @@ def clean(
     tried = table[["round", "worker"]]  # also in rows that are not usable: such a worker did not join later
     table, empty = with_lost_calls(table, len(workers), report)
     table["window"] = windows(table["round"].to_numpy())
-    report += notices(table, workers, tried)
-    return table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True), workers, report, empty
+    doubts = [*silent(table, workers), *units(table[table["observed"]], workers)]
+    report += [*notices(table, workers, tried), *doubts]
+    table = table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True)
+    return table, workers, report, doubts, empty
 
 
 def _placed(frame: pd.DataFrame, report: list[str]) -> pd.DataFrame:

@@ -4,14 +4,17 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.traces.cleaning.lost import is_stale, lacking_last, membership
-from abs_theory.traces.cleaning.units import units
 from abs_theory.traces.columns import Names, counted, listed, numbered
 
-__all__ = ["notices"]
+__all__ = ["notices", "silent"]
+
+FEWEST_SILENT = 5  # rounds without a delivery at the end, from which a worker may have stopped
+BY_CHANCE = 1e-3  # probability of such a silence in some worker, below which it is told
+MOST_TOLD = 3  # workers
 
 
 def notices(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[str]:
-    """Sentences on gaps, units, workers that join or leave, and traces that are too small or too uniform.
+    """Sentences on gaps, workers that join or leave, and traces that are too small or too uniform.
 
     ``tried`` has the round and worker of all rows, also of those that are not usable and not in ``table``.
     """
@@ -20,9 +23,38 @@ def notices(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[st
         *_gaps(table),
         *_members(table, workers, tried),
         *_waiting(table),
-        *units(arrived, workers),
         *_size(arrived, workers),
     ]
+
+
+def silent(table: pd.DataFrame, workers: Names) -> list[str]:
+    """Sentences on workers that were asked until the end and delivered nothing any more, which chance does not explain.
+
+    ``table`` has the columns round, worker and observed of the attempts.
+
+    >>> rows = [(t, w, w == 0 or t < 9) for t in range(30) for w in range(2)]
+    >>> silent(pd.DataFrame(rows, columns=["round", "worker", "observed"]), ("a", "b"))
+    ['worker b has delivered nothing after round 8, in 21 of its 30 rounds']
+    """
+    rounds, place = numbered(table["round"].to_numpy())
+    n, observed = len(workers), table["observed"].to_numpy()
+    worker = table["worker"].to_numpy()
+    last = np.full(n, -1)
+    np.maximum.at(last, worker[observed], place[observed])
+    if (last >= len(rounds) - FEWEST_SILENT).all():
+        return []
+    tried, came = (numbered(pairs)[0] for pairs in (place * n + worker, (place * n + worker)[observed]))
+    asked, delivered = (np.bincount(pairs % n, minlength=n) for pairs in (tried, came))
+    after = np.bincount((tried % n)[tried // n > last[tried % n]], minlength=n)
+    chance = (1 - delivered / (asked - after + 1)) ** after  # of so long a silence, at the share delivered before
+    stopped = np.flatnonzero((after >= FEWEST_SILENT) & (chance < BY_CHANCE / n))
+    sentences = [
+        f"worker {workers[i]} has delivered nothing after round {rounds[last[i]]}, in {after[i]} of its {asked[i]} "
+        "rounds"
+        for i in stopped[:MOST_TOLD]
+    ]
+    more = len(stopped) - len(sentences)
+    return [*sentences, f"{counted(more, 'more worker')} stopped delivering"] if more else sentences
 
 
 def _gaps(table: pd.DataFrame) -> list[str]:

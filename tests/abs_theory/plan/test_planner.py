@@ -443,6 +443,20 @@ def test_the_example_trace_is_drawn_and_tells_how_many_to_wait_for(run):
     assert 0.4 < data["savings"]["low"] < data["savings"]["high"] < 0.6
 
 
+def test_what_may_change_the_whole_answer_stands_beside_the_decision():
+    seconds = np.random.default_rng(3).uniform(0.5, 1.5, (30, 4))
+    frame = synthetic_traces.frame(seconds)
+    other = plan(traces.from_frame(frame.assign(seconds=np.where(frame["worker"] == 3, 1e3, 1) * frame["seconds"])))
+    assert str(other).splitlines()[1].startswith("Doubt: worker 3 takes ")
+    assert "another unit?" in str(other).splitlines()[1]
+    silent = frame.assign(seconds=frame["seconds"].where((frame["worker"] != 2) | (frame["round"] < 10)))
+    stopped = plan(traces.from_frame(silent))
+    told = "worker 2 has delivered nothing after round 9, in 20 of its 30 rounds"
+    assert str(stopped).splitlines()[1] == f"Doubt: {told}."
+    assert stopped.to_dict()["doubts"] == [told]
+    assert plan(traces.from_frame(frame)).doubts == ()
+
+
 def test_a_last_round_that_is_cut_short_is_left_out():
     seconds = np.random.default_rng(3).uniform(0.5, 1.5, (30, 4))
     frame = synthetic_traces.frame(seconds)

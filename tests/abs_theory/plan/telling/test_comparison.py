@@ -46,6 +46,21 @@ def test_a_trace_in_another_unit_is_doubted(tmp_path):
     assert doubt not in "".join(compare(trace(0), trace(1, factor=100)).lines)
 
 
+def test_what_reading_noticed_is_told(tmp_path):
+    """A worker that stops delivering stands before the workers, an unfinished last round at the end."""
+    frame = synthetic_traces.unequal_workers(np.random.default_rng(1), num=40, n=6, slowest=1.0)
+    silent = frame.assign(seconds=frame["seconds"].where((frame["worker"] != 2) | (frame["round"] < 10)))
+    found = compare(frame, silent)
+    told = "worker 2 has delivered nothing after round 9, in 30 of its 40 rounds"
+    assert found.lines[len(found.whole)] == f"Doubt (after): {told}."
+    assert "\n".join(found.lines).count(told) == 1
+    data = json.loads(write_comparison(found, tmp_path)[1].read_text())
+    assert data["doubts"] == [[], [told]]
+    cut = compare(frame, frame[:-2])
+    assert "Reading (after): the unfinished last round is left out." in cut.lines
+    assert cut.to_dict()["differences"] == compare(frame, frame[:-6]).to_dict()["differences"]
+
+
 def test_frames_are_compared_as_the_traces_in_them():
     frames = [synthetic_traces.almost_iid(np.random.default_rng(seed), num=40, n=4) for seed in (0, 1)]
     assert compare(*frames).lines == compare(*map(traces.from_frame, frames)).lines
