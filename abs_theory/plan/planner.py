@@ -19,17 +19,18 @@ from abs_theory.plan.decide import Gain, KChoice, Setting
 from abs_theory.plan.diagnosis import slow_workers
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_model
-from abs_theory.plan.intervals import FEWEST
+from abs_theory.plan.intervals import FEWEST, ROUNDING
 from abs_theory.plan.losses import PlausibleMeans
 from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.page import fragment
 from abs_theory.plan.telling.words import sentences
-from abs_theory.traces import Trace, from_frame, staleness_check
+from abs_theory.traces import Trace, counted, from_frame, staleness_check
 from abs_theory.typing import Array
 
 __all__ = ["plan"]
 
+SELDOM = 0.5  # of the rounds: if fewer saw the chosen number of arrivals, the plan says so
 NEVER = 1e4  # times the longest delay: as good as never in a replay
 
 
@@ -107,7 +108,7 @@ def plan(
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         source=trace.summary,
         report=trace.report,
-        doubts=trace.doubts,
+        doubts=(*trace.doubts, *_unlike_rounds(means, k)),
         staleness=staleness_check(trace),
         trace_workers=trace.n,
         workers=trace.workers,
@@ -203,6 +204,22 @@ def _replays(evidence: Evidence, rng: np.random.Generator) -> tuple[TraceReplay 
     if not completed.open_tail or completed.ended is None:
         return replay, None
     return replay, TraceReplay(completed.ended, evidence.fleet_window, rng, copies=0)
+
+
+def _unlike_rounds(means: pd.DataFrame, k: int) -> list[str]:
+    """Sentences where few rounds saw ``k`` arrivals, or where E[T_(k)] falls, because each k has rounds of its own."""
+    seen, mean = means["rounds"], means["mean"].dropna()
+    sentences = []
+    if seen[k] < SELDOM * seen.max():
+        sentences.append(f"only {seen[k]} of {counted(int(seen.max()), 'round')} saw {counted(k, 'arrival')}")
+    steps = mean.diff() / mean
+    if steps.min() < -ROUNDING:
+        at = int(steps.idxmin())
+        sentences.append(
+            f"E[T_(k)] falls from {mean[at - 1]:.4g} s at k = {at - 1} to {mean[at]:.4g} s at k = {at}, because it is "
+            f"the mean of {counted(int(seen[at - 1]), 'round')} there and of {seen[at]} here, which differ"
+        )
+    return sentences
 
 
 def _restart_savings(replay: TraceReplay | None, setting: Setting | None) -> Gain | None:

@@ -51,7 +51,8 @@ class Plan:
     expected_loss: float = math.nan
     upper_loss: float = math.nan  #: upper end of the 95 % interval of this loss
     rounds_needed: int = 0  #: further rounds until the data carry a choice; 0: they do
-    doubts: tuple[str, ...] = ()  #: what may change the whole answer: another unit, workers that stopped delivering
+    #: what may change the whole answer: another unit, workers that stopped, few rounds with k arrivals
+    doubts: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed
     k_since_change: int | None = None  #: k chosen from the rounds since the last change; None: no change, or too few
     without_slow: tuple[WhatIf, ...] = ()  #: what if the slow workers were repaired, or left out

@@ -273,7 +273,7 @@ def test_the_most_gradients_per_second_are_not_chosen_and_the_first_lines_say_wh
     )
     stale = top.played.mean_staleness, mine.played.mean_staleness
     assert f"{stale[0]:.3g} updates old on average instead of {stale[1]:.3g}. Timing data alone" in first
-    assert str(found).count("more gradients per second") == 1
+    assert str(found).count("updates old on average instead of") == 1
 
 
 def test_one_update_is_not_updates(slow_worker):
@@ -455,6 +455,24 @@ def test_what_may_change_the_whole_answer_stands_beside_the_decision():
     assert str(stopped).splitlines()[1] == f"Doubt: {told}."
     assert stopped.to_dict()["doubts"] == [told]
     assert plan(traces.from_frame(frame)).doubts == ()
+
+
+def test_rounds_of_few_workers_do_not_count_as_those_of_all_in_silence():
+    """Slow rounds of 3 workers and fast ones of 8: E[T_(4)] is a mean over the fast ones alone."""
+    seconds = np.random.default_rng(3).uniform(1.0, 1.5, (40, 8))
+    seconds[:30] *= 4
+    frame = synthetic_traces.frame(seconds)
+    answer = plan(traces.from_frame(frame[(frame["round"] >= 30) | (frame["worker"] < 3)], warmup=0))
+    assert answer.k > 3
+    seldom, falls = answer.doubts
+    assert seldom == f"only 10 of 40 rounds saw {answer.k} arrivals"
+    before, after = answer.curve["mean"][3], answer.curve["mean"][4]
+    assert falls.startswith(
+        f"E[T_(k)] falls from {before:.4g} s at k = 3 to {after:.4g} s at k = 4, because it is the mean of"
+    )
+    assert falls.endswith("of 40 rounds there and of 10 here, which differ")
+    assert f"Doubt: {falls}." in str(answer)
+    assert plan(traces.from_frame(frame, warmup=0)).doubts == ()
 
 
 def test_a_last_round_that_is_cut_short_is_left_out():
