@@ -79,7 +79,10 @@ def mean_arrivals(
     low, high = np.min([of.low for of in readings], axis=0), np.max([of.high for of in readings], axis=0)
     enough = np.fmax.reduce([of.needed for of in readings])
     for i in np.flatnonzero(~np.isfinite(high - low) & ~unseen):
-        reason[i] = f"{estimates.rounds[i]:.0f} rounds, {max(enough[i], estimates.rounds[i] + 1):.0f} needed"
+        seen = int(estimates.rounds[i])
+        reason[i] = (
+            f"{counted(seen, 'round')} saw so many arrivals, {max(enough[i], seen + 1):.0f} needed for an interval"
+        )
     half = np.min([of.high - of.low for of in readings], axis=0) / 2
     if completed.means is not None:
         estimates.mean[:] = completed.means

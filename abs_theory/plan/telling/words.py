@@ -7,6 +7,7 @@ import pandas as pd
 
 from abs_theory.checks import explains_types
 from abs_theory.plan import fit
+from abs_theory.plan.losses import MOST_LOST
 from abs_theory.plan.result import Plan
 from abs_theory.results import percent
 from abs_theory.traces import counted
@@ -62,12 +63,14 @@ def advice(plan: Plan) -> list[str]:
         alike = "Whether other k are as good is not identified: too few rounds"
     else:
         low, high = plan.k_alike
-        alike = f"k = {low} to {high} are statistically as good"
+        alike = f"k = {low} to {high} are statistically as good as the best k"
         if low == high:
-            alike = f"No other k{'' if choice.largest == n else f' up to {choice.largest}'} is statistically as good"
-    if len(plan.thresholds_alike) > 1:
-        alike += f"; at this k, so are max_staleness = {', '.join(map(threshold_words, plan.thresholds_alike))}"
+            up_to = "" if choice.largest == n else f" up to {choice.largest}"
+            alike = f"No other k{up_to} is statistically as good as k = {low}"
     lines.append(alike + ".")
+    if len(plan.thresholds_alike) > 1:
+        thresholds = ", ".join(map(threshold_words, plan.thresholds_alike))
+        lines.append(f"At k = {k}, max_staleness = {thresholds} are statistically as good as the best threshold.")
     if k < n:
         lines.append(_restart(plan))
     if plan.seconds_to_target is not None:
@@ -101,7 +104,8 @@ def decision(plan: Plan) -> str:
     choice = plan.choice
     if plan.rounds_needed:
         needed = plan.rounds + plan.rounds_needed
-        return f"Not enough data: {counted(plan.rounds, 'round')}, about {needed} needed."
+        aim = f"to be within {percent(MOST_LOST)} of the best"
+        return f"Not enough data: {counted(plan.rounds, 'round')}, about {needed} needed {aim}."
     setting = f"Wait for k = {plan.k} of n = {plan.n} workers, max_staleness = {threshold_words(plan.max_staleness)}"
     if choice.lost:
         return f"{setting}, if the lost calls were late."
@@ -335,8 +339,8 @@ def limits(plan: Plan) -> list[str]:
     if plan.table.lost.any():
         lines.append("A lost call counts as a stall, in the losses and in how many stalls may meet in one round.")
     lines.append(
-        f"Events rarer than about 1 round in {max(plan.rounds // 3, 1)} may not have occurred in these {plan.rounds} "
-        "rounds; the intervals do not cover them."
+        f"Events rarer than about 1 round in {max(plan.rounds // 3, 1)} may not have occurred in "
+        f"{counted(plan.rounds, 'round')}; the intervals do not cover them."
     )
     return lines
 

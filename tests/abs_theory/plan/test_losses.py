@@ -81,7 +81,8 @@ def heading(answer):
 def test_the_first_line_is_the_decision_or_that_it_is_not_carried():
     rng = np.random.default_rng(3)
     few, many = (plan(benchmark.trace_of(LogNormal(1.0, 1.5).sample(rng, (num, 8)))) for num in (5, 200))
-    assert heading(few) == f"Not enough data: 5 rounds, about {5 + few.rounds_needed} needed."
+    needed = f"about {5 + few.rounds_needed} needed to be within 5 % of the best."
+    assert heading(few) == f"Not enough data: 5 rounds, {needed}"
     assert few.rounds_needed >= 5
     assert not few.identified
     assert f"The safest choice so far is k = {few.k} of n = 8" in str(few)
