@@ -70,7 +70,7 @@ def advice(plan: Plan) -> list[str]:
     lines.append(alike + ".")
     if len(plan.thresholds_alike) > 1:
         thresholds = ", ".join(map(threshold_words, plan.thresholds_alike))
-        lines.append(f"At k = {k}, max_staleness = {thresholds} are statistically as good as the best threshold.")
+        lines.append(f"At k = {k}, these max_staleness are statistically as good as the best one: {thresholds}.")
     if k < n:
         lines.append(_restart(plan))
     if plan.seconds_to_target is not None:
