@@ -214,7 +214,7 @@ def _unlike_rounds(means: pd.DataFrame, k: int) -> list[str]:
         sentences.append(f"only {seen[k]} of {counted(int(seen.max()), 'round')} saw {counted(k, 'arrival')}")
     steps = mean.diff() / mean
     if steps.min() < -ROUNDING:
-        at = int(mean.index[np.nanargmin(steps)])
+        at = int(steps.index.to_numpy()[int(np.nanargmin(steps.to_numpy()))])
         sentences.append(
             f"E[T_(k)] falls from {mean[at - 1]:.4g} s at k = {at - 1} to {mean[at]:.4g} s at k = {at}, because it is "
             f"the mean of {counted(int(seen[at - 1]), 'round')} there and of {seen[at]} here, which differ"
