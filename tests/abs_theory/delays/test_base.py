@@ -38,7 +38,7 @@ ROUGH = [*SUMS, MIXTURES[0]]  # tables, or scipy's gammaincinv
 
 def test_the_documented_laws_are_exported():
     ours = {type(law).__name__ for law in LAWS if not repr(law).startswith("as_delay")}
-    assert ours | {"Delay", "as_delay"} == set(delays.__all__)
+    assert ours | {"Delay", "as_delay", "check_mean"} == set(delays.__all__)
 
 
 @every_case("law", LAWS)

@@ -26,6 +26,7 @@ class Scripted(Delay):
     """Delays read from a list; not a law."""
 
     cdf = sf = ppf = isf = ageing = None
+    mean = 1.0
 
     def __init__(self, *seconds):
         self.seconds = deque(seconds)
