@@ -18,8 +18,7 @@ from abs_theory.delays.exponential import Exponential, Gamma
 from abs_theory.delays.heavy import LogNormal, Lomax, Pareto, Weibull
 from abs_theory.delays.numerics import moments
 from abs_theory.delays.numerics.bisection import first_time
-from abs_theory.delays.numerics.upper_tail import BEGINS, Tail, upper_tail
-from abs_theory.delays.scipy_tables import (
+from abs_theory.delays.numerics.scipy_tables import (
     LARGEST_TABLE_ERROR,
     SLOW_PROBABILITIES,
     SLOW_QUANTILES,
@@ -30,6 +29,7 @@ from abs_theory.delays.scipy_tables import (
     parameters,
     table_of,
 )
+from abs_theory.delays.numerics.upper_tail import BEGINS, Tail, upper_tail
 from abs_theory.typing import DelayLike
 
 MAX_ATOMS = 2**20  # times of a discrete law
