@@ -50,7 +50,7 @@ def _make(names: list[str], size: str, out: Path, width: str, svg: bool, data: P
     from paper_figs import page
 
     toolkit = toolkit_for(out)
-    if sum(not cache.entry(out / ".cache", stored_as(name, size)).exists() for name in names) > FEW_FIGURES:
+    if sum(not is_stored(name, size, out) for name in names) > FEW_FIGURES:
         _start(toolkit)
     with ExitStack() as stack:
         drawings = []  # begun while the next figures are computed

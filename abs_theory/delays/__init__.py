@@ -6,8 +6,8 @@ A frozen scipy distribution is accepted wherever a law is (``as_delay``).
 
 ``base`` has the class of all laws; ``exponential``, ``heavy``, ``bounded``, ``coxian`` and ``discrete`` have its
 families; ``mixture``, ``slowest`` and ``sums`` make laws of other laws, with the help of ``atoms`` for discrete ones;
-``from_scipy`` wraps distributions of scipy (``scipy_tables`` has tables of slow ones); ``text`` reads and writes laws
-as text; ``survival`` has tables of P(X > t); ``numerics`` has the numerical methods.
+``from_scipy`` wraps distributions of scipy; ``text`` reads and writes laws as text; ``survival`` has tables of
+P(X > t); ``numerics`` has the numerical methods.
 
 >>> law = Gamma(shape=4.0, scale=0.25)
 >>> law.mean, round(float(law.sf(2.0)), 5)

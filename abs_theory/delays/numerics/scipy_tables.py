@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from scipy import special, stats
 
-from abs_theory.delays.base import Size
 from abs_theory.delays.numerics import convolution
 from abs_theory.delays.numerics.upper_tail import DensityLaw
-from abs_theory.typing import Array
+from abs_theory.typing import Array, Size
 
 __all__ = [
     "LARGEST_TABLE_ERROR",
