@@ -60,7 +60,7 @@ def as_workers(delay: Laws, n: int) -> Workers:
 
     A law is a Delay or a frozen scipy distribution.  Workers are returned as they are.
     Raises ValueError for anything else, for another number of laws than ``n``, and for a mean below 1e-100 or above
-    1e100, of which powers are no floating-point numbers.
+    1e100, because the powers of such times overflow or vanish.
 
     >>> from abs_theory.delays import Exponential
     >>> as_workers([Exponential(1.0), Exponential(5.0), Exponential(1.0)], 3).counts

@@ -115,7 +115,7 @@ class SharedDraws:
         return self.equal(groups.size)
 
     def note(self, ends: NDArray[np.intp]) -> None:
-        """Note the control variates of the last request, of which each replicate has a part; ends of these, 0 first."""
+        """Note the control variates of the last request; the parts of the replicates lie between ``ends``, 0 first."""
         self._noted.append(self.first + ends)
         if len(self._noted) == NOTED_AT_ONCE:
             self._add()

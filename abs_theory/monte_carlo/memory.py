@@ -47,7 +47,7 @@ def remembers(then: Ints, now: Ints) -> bool:
 
 
 def agree(mixed: SteadyState, together: SteadyState) -> bool:
-    """Whether workers that began ``together`` are as those of phases at random, as far as the errors tell."""
+    """Whether workers that began ``together`` differ from those of random phases by at most LEAST_DIFFERENCE errors."""
     return not any(
         np.any(np.abs(a - b) > LEAST_DIFFERENCE * np.maximum(a_error, b_error) + NO_DIFFERENCE)
         for _, ((a, a_error), (b, b_error)) in _aligned(mixed, together)

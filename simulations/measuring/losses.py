@@ -2,8 +2,8 @@ r"""The loss from the mini-batches of the gradients that arrive.
 
 The mean forgets as the life table does: an update at time s counts as the number of its gradients times s to a power.
 With the power 1 the mean is over about the last half of the run, with 5 over about the last sixth, however many updates
-are made in it.  A mean over a fixed number of mini-batches would be late where the loss falls
-fast, and noisy where it hardly changes.
+are made in it.  A mean over a fixed number of mini-batches would be late where the loss falls fast, and noisy where it
+hardly changes.
 """
 
 import numpy as np

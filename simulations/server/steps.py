@@ -130,8 +130,8 @@ def warn_of_nan(
 ) -> None:
     """Warn if losses or gradients of this update are NaN at models, shape (jobs, d), that have not diverged.
 
-    A step that is too large makes parameters huge first.  ``gradients`` are None after several local steps, of which
-    only the losses are those of the models.
+    A step that is too large makes parameters huge first.  After several local steps ``gradients`` is None: only the
+    losses belong to these models.
     """
     wrong = np.isnan(losses) if gradients is None else np.isnan(losses) | np.isnan(gradients).any(axis=1)
     if not wrong.any():
