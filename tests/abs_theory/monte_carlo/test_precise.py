@@ -23,12 +23,14 @@ from abs_theory.delays import (
     Uniform,
     as_delay,
 )
-from abs_theory.monte_carlo import memory, precise, summary
+from abs_theory.monte_carlo import summary
 from abs_theory.monte_carlo.conditional import MeanRound, age_state
 from abs_theory.monte_carlo.controls import Controls, capped_means
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import long_run
+from abs_theory.monte_carlo.precise import memory
+from abs_theory.monte_carlo.precise.rare import RareRounds
 from abs_theory.workers import as_workers
 
 NUMBERS = ["round_time", "mean_staleness", "restarts", "idle_fraction", "wasted_fraction"]
@@ -220,7 +222,7 @@ def test_long_rounds_that_may_not_be_seen_are_counted_for_workers_of_all_ages():
     """Both workers stall in one round of 4500, for a stall lasts several rounds; of fresh workers in one of 86 000."""
     delay = Mixture((0.9966, 0.0034), (Gamma(2.915, 0.0752), Exponential(41.33)))
     workers = as_workers(delay, 2)
-    late, _, steps = precise._rare_rounds(long_run(workers, 1, 3), workers, 1)
+    late, _, steps = RareRounds.of(long_run(workers, 1, 3), workers, 1)
     pool = TaskPool(workers, 1, 3, np.random.default_rng(0), 1024, 400)
     pool.run(30)
     seconds = np.array([pool.watch(1).seconds for _ in range(100)])
@@ -240,7 +242,7 @@ def test_the_bound_on_rare_rounds_is_one_where_rounds_are_long():
     delay = Lomax(1.3, 1.52)
     workers = as_workers(delay, 4)
     run = long_run(workers, 3, math.inf)
-    late, _, steps = precise._rare_rounds(run, workers, 3)
+    late, _, steps = RareRounds.of(run, workers, 3)
     t = run.round_time * (1 + np.cumsum(steps / run.round_time)) - steps[0]
     pool = TaskPool(workers, 3, math.inf, np.random.default_rng(0), 1024, 2000, run)
     pool.run(100)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from abs_theory import monte_carlo, steady_state
 from abs_theory.delays import Erlang, Exponential, HyperExponential
-from abs_theory.monte_carlo.precise import OUTSIDE
+from abs_theory.monte_carlo.precise.outcome import OUTSIDE
 from abs_theory.steady_state import markov_chain
 from abs_theory.workers import as_workers
 

@@ -4,7 +4,7 @@ Suppose a worker hardly ever delivers before its threshold restarts it, or just 
 rounds.  Then it always begins in the same of theta + 1 rounds, its *phase*, and the numbers of workers in each phase
 hardly ever change.  If delays are bounded, they may never change, even if the delays have densities.  Otherwise the
 long run is reached after more updates than training ever makes.  So both beginnings count: the mean over phases at
-random, and all workers fresh.  For steady workers (``precise.STEADY_ENOUGH``) both are always played: workers of
+random, and all workers fresh.  For steady workers (``mixing.STEADY_ENOUGH``) both are always played: workers of
 random phases may soon forget theirs, and workers that begin together still go on in their own way.
 Source: notebooks/proofs/staleness.ipynb, section on what "auto" does, with the lemma on phases.
 """
