@@ -25,17 +25,27 @@ import numpy as np
 from scipy import special
 
 from abs_theory.monte_carlo.ages import AgeState
-from abs_theory.monte_carlo.conditional import MeanRound, age_state
+from abs_theory.monte_carlo.conditional import HARDLY_ANY, MANY, MeanRound, age_state
 from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.tally import Tally
 from abs_theory.typing import Array, Ints
 
-__all__ = ["AgePool", "Played"]
+__all__ = ["AgePool", "Played", "applies"]
 
 CALL_SECONDS, CLASS_SECONDS = 60e-6, 40e-9  # cost of a round, and of each delivery and class of a replicate; rough
 ROWS = 512  # replicates and copies of them, at least
 INVERSE_NODES, FAR = 1 << 13, 15.0  # of the table of times; logs of the hazard, by which it goes on to earlier times
 LEAST_GAP = 1e-300
+
+
+LEAST_HAZARD = 1e-9  # of the table; no task ends before
+MOST_STEP = 0.1  # of the log time between two nodes of the table
+
+
+def applies(mean: MeanRound) -> bool:
+    """Whether the tables resolve all laws: not those that no task ends in for long, between two peaks."""
+    n = mean.pool.workers.n
+    return all(_inverse(mean, table).largest_step(HARDLY_ANY / n, MANY) <= MOST_STEP for table in mean.tables)
 
 
 class Played(NamedTuple):
@@ -59,7 +69,7 @@ class AgePool:
         state = age_state(pool)
         self.numbers = np.tile(state.numbers, self.copies).astype(float)
         self.worked = np.tile(state.worked, self.copies)
-        self.tables = [self._inverse(table) for table in mean.tables]
+        self.tables = [_inverse(mean, table) for table in mean.tables]
         groups, ages, rows = self.numbers.shape
         self.seconds = CALL_SECONDS + CLASS_SECONDS * self.k * groups * ages * rows  # rough cost of a round
         self.looking_seconds = mean.seconds * rows / self.replicates
@@ -156,19 +166,6 @@ class AgePool:
         opposite = -np.log(-np.expm1(-np.maximum(gaps, LEAST_GAP)))
         return np.concatenate([gaps, opposite], axis=-1)
 
-    def _inverse(self, log_survival: Array) -> "_InverseHazard":
-        """Increasing and far enough for all that is drawn."""
-        log_time, hazard = self.mean.log_first + self.mean.step * np.arange(log_survival.size), -log_survival
-        grows = np.append(np.diff(hazard) > 0, True) & (hazard > 0)
-        log_time, log_hazard = log_time[grows], np.log(hazard[grows])
-        first = log_hazard[0] - FAR
-        nodes = np.linspace(first, log_hazard[-1] + math.log(2), INVERSE_NODES)
-        slope = (log_time[1] - log_time[0]) / (log_hazard[1] - log_hazard[0])
-        growth = (log_time[-1] - log_time[-2]) / (log_hazard[-1] - log_hazard[-2])
-        log_time = np.concatenate([[log_time[0] - FAR * slope], log_time, [log_time[-1] + math.log(2) * growth]])
-        log_hazard = np.concatenate([[first], log_hazard, [nodes[-1]]])
-        return _InverseHazard(first, nodes[1] - first, np.interp(nodes, log_hazard, log_time))
-
 
 class _InverseHazard(NamedTuple):
     """Log times at equal steps of the log of the cumulative hazard."""
@@ -190,3 +187,22 @@ class _InverseHazard(NamedTuple):
         place *= self.log_times[1:][node] - before
         place += before
         return place
+
+    def largest_step(self, least: float, most: float) -> float:
+        """Largest step of the log time where the hazard is between these."""
+        first, last = ((math.log(hazard) - self.first) / self.step for hazard in (least, most))
+        return float(np.diff(self.log_times[max(int(first), 0) : math.ceil(last) + 1]).max(initial=0.0))
+
+
+def _inverse(mean: MeanRound, log_survival: Array) -> _InverseHazard:
+    """Increasing and far enough for all that is drawn."""
+    log_time, hazard = mean.log_first + mean.step * np.arange(log_survival.size), -log_survival
+    grows = np.append(np.diff(hazard) > 0, True) & (hazard > LEAST_HAZARD)
+    log_time, log_hazard = log_time[grows], np.log(hazard[grows])
+    first = log_hazard[0] - FAR
+    nodes = np.linspace(first, log_hazard[-1] + math.log(2), INVERSE_NODES)
+    slope = (log_time[1] - log_time[0]) / (log_hazard[1] - log_hazard[0])
+    growth = (log_time[-1] - log_time[-2]) / (log_hazard[-1] - log_hazard[-2])
+    log_time = np.concatenate([[log_time[0] - FAR * slope], log_time, [log_time[-1] + math.log(2) * growth]])
+    log_hazard = np.concatenate([[first], log_hazard, [nodes[-1]]])
+    return _InverseHazard(first, nodes[1] - first, np.interp(nodes, log_hazard, log_time))

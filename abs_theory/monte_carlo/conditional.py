@@ -28,7 +28,7 @@ from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.tally import counts
 from abs_theory.typing import Array, Ints
 
-__all__ = ["LEAST_LOG_SURVIVAL", "MOST_DELIVERED", "MeanRound", "age_state"]
+__all__ = ["HARDLY_ANY", "LEAST_LOG_SURVIVAL", "MANY", "MOST_DELIVERED", "MeanRound", "age_state"]
 
 NODES, LOG_STEP = 4096, 0.02  # of a table of log survival, and between its times; times before are linear in t
 LEAST_LOG_SURVIVAL, MOST_DELIVERED = -100.0, 7  # deliveries k: exp(100)^(k-1) must not overflow
