@@ -29,7 +29,7 @@ LEAST_FREEDOM = 7.0  # if one replicate has all the variance: t is then the quan
 LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
 
 
-def summary(
+def summary(  # noqa: PLR0913
     tally: Tally,
     rounds: int,
     workers: Workers,
@@ -38,12 +38,15 @@ def summary(
     outside: float,
     controls: Array | None = None,
     skewed: bool = False,
+    windows: int = 1,
 ) -> SteadyState:
     """Means over the replicates of ``tally``, with half-widths that are exceeded with probability ``outside``.
 
     Given ``controls``, sums of mean 0 with shape replicates x any, regression on them and on what is conserved in the
     long run reduces the noise.  Else the errors of staleness and restarts cover how far they are from conservation.
-    If replicates may be ``skewed``, errors have the degrees of freedom that their kurtosis leaves.
+    If replicates may be ``skewed``, errors have the degrees of freedom that their kurtosis leaves.  If the rows are the
+    same replicates in several ``windows``, one after another, all are used for the regression, and errors are those of
+    the replicates, for their windows depend on each other.
     """
     n = workers.n
     by_worker = tally.delivered.shape[1] > len(workers.laws)
@@ -62,6 +65,9 @@ def summary(
     columns, frequencies = np.column_stack(sums) / rounds, histogram / histogram.sum(axis=1, keepdims=True)
     together, number = len(frequencies) == len(known), columns.shape[1]
     mean, residual, freedom = regressed(np.hstack([columns, frequencies]) if together else columns, known)
+    if windows > 1:
+        residual = residual.reshape(windows, -1, residual.shape[1]).mean(axis=0)
+        freedom = len(residual) - 1
 
     seconds, restarts = float(mean[0]), max(float(mean[3]), 0.0)
     shares = np.maximum(mean[1:3], 0.0) / (n * seconds)  # idle and wasted: ratios of sums
@@ -82,6 +88,10 @@ def summary(
         if math.isfinite(bound):
             errors["restarts"] += drift / (bound + 1)
             errors["downlinks"] += drift / (bound + 1)
+            if k < n and not tally.restarts.any():
+                errors["restarts"] = errors["downlinks"] = errors["restarts"] + unseen
+                errors["mean_staleness"] += unseen * (bound + 1) / k
+                errors["wasted_fraction"] += unseen * (bound + 1) / n
     else:
         missed = 0.0 if math.isinf(bound) else bound + 1
         if missed and numbers["restarts"] < n - k:

@@ -61,12 +61,11 @@ def abs_sgd(
       question has the same answer, unless you give an ``rng``.  The error of the round time is mostly below
       1 % and at most 3 %, heavy tails down to an index of 1.5 included; grids of more than 200 such cells are computed
       to 3 %.  Under a bound, steady workers (coefficients of variation below .2) can stay in step for thousands of
-      rounds, or for ever.  Then results depend on how they began, and the errors cover two beginnings: the mean over
-      phases at random, and workers that all begin together, from their 100th delivery on.  Of 250 random fleets of such
-      workers 8 state more than 3 % of the round time, at most 12 %, and 50 more than .01 of a share of time or .02 of a
-      probability, at most .22 and .41.  With Uniform(1, 1.01) and two of Uniform(1.6, 1.616), k = 1 and a bound of 1,
-      a round lasts .754 s for ever if all begin together, and .67 s if the slow ones begin in turn.  Workers that are
-      constant keep for ever who began with whom: there all begin together.
+      rounds, or for ever.  Then results depend on how they began: with Uniform(1, 1.01) and two of Uniform(1.6, 1.616),
+      k = 1 and a bound of 1, a round lasts .754 s for ever if all begin together, and .67 s if the slow ones begin in
+      turn.  So they begin together, and the result is what they do from the 500th to the 1000th delivery of each, or
+      earlier if that takes too long; if even 200 deliveries of each take too long, they begin at random phases.  Errors
+      cover how much results still change, but a few fleets drift on, by some percent in a hundred times as many rounds.
       Above 3000 workers: the mean field.
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update

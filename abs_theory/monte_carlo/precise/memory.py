@@ -1,17 +1,15 @@
-r"""Whether a simulated server remembers how it began, and results that hold for either beginning.
+r"""Whether a simulated server remembers how it began, and how much what it does still changes.
 
 Suppose a worker hardly ever delivers before its threshold restarts it, or just then: all its tasks take theta + 1
 rounds.  Then it always begins in the same of theta + 1 rounds, its *phase*, and the numbers of workers in each phase
 hardly ever change.  If delays are bounded, they may never change, even if the delays have densities.  Otherwise the
-long run is reached after more updates than training ever makes.  So both beginnings count: the mean over phases at
-random, and all workers fresh.  For steady workers (``mixing.STEADY_ENOUGH``) both are always played: workers of
-random phases may soon forget theirs, and workers that begin together still go on in their own way.
+long run is reached after more updates than training ever makes.
 Source: notebooks/proofs/staleness.ipynb, section on what "auto" does, with the lemma on phases.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +19,10 @@ from abs_theory.monte_carlo.tally import counts
 from abs_theory.results import SteadyState
 from abs_theory.typing import Array, Ints
 
-__all__ = ["agree", "in_first_phase", "of_either_beginning", "remembers", "resolves"]
+__all__ = ["in_first_phase", "remembers", "with_change"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
-# of two beginnings, in errors of one (3 standard errors of the difference), and absolute
-LEAST_DIFFERENCE, NO_DIFFERENCE = 1.0, 1e-9
-STANDARD_ERRORS = 5.0  # of the correlation of independent numbers
+STANDARD_ERRORS = 5.0  # of the correlation of independent numbers; in a stated error
 
 
 def in_first_phase(pool: TaskPool) -> Ints:
@@ -46,36 +42,17 @@ def remembers(then: Ints, now: Ints) -> bool:
     return bool(np.any(correlation > max(LEAST_CORRELATION, STANDARD_ERRORS / math.sqrt(len(now)))))
 
 
-def agree(mixed: SteadyState, together: SteadyState) -> bool:
-    """Whether workers that began ``together`` differ from those of random phases by at most LEAST_DIFFERENCE errors."""
-    return not any(
-        np.any(np.abs(a - b) > LEAST_DIFFERENCE * np.maximum(a_error, b_error) + NO_DIFFERENCE)
-        for _, ((a, a_error), (b, b_error)) in _aligned(mixed, together)
-    )
+def with_change(before: SteadyState, state: SteadyState, times: float) -> SteadyState:
+    """The ``state``, whose errors also cover so many ``times`` its change from that ``before``.
 
-
-def resolves(state: SteadyState, error: float) -> bool:
-    """Whether the errors of round time (relative) and idle fraction are at most this; wider ones agree with all."""
-    assert state.error is not None
-    of_time = state.error.round_time <= error * state.round_time
-    return bool(of_time and state.error.idle_fraction <= error)
-
-
-def of_either_beginning(mixed: SteadyState, soon: SteadyState, later: SteadyState) -> SteadyState:
-    """The middle of phases at random, ``mixed``, and of workers that began together, ``soon``.
-
-    The errors cover both, and ``later``, for workers that keep in step may have longer cycles than were watched.
-    What is conserved in each is conserved in the middle.
+    The change is what the difference is beyond its noise, for the squares of both add up.
     """
-    values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
-    for name, ((a, a_error), (b, b_error), (c, c_error)) in _aligned(mixed, soon, later):
-        middle = (a + b) / 2
-        error = np.abs(a - b) / 2 + np.maximum(a_error, b_error)
-        error = np.maximum(error, np.abs(middle - c) + c_error)
-        scalar = np.ndim(getattr(mixed, name)) == 0
-        values[name], errors[name] = (x[0].item() if scalar else x for x in (middle, error))
-    return SteadyState(**values, method=mixed.method, error=SteadyState(**errors))
+    for name, ((a, a_error), (b, error)) in _aligned(before, state):
+        noise = np.hypot(a_error, error) / STANDARD_ERRORS
+        wider = error + times * np.sqrt(np.maximum((b - a) ** 2 - noise**2, 0.0))
+        errors[name] = wider[0].item() if np.ndim(getattr(state, name)) == 0 else wider[: np.size(getattr(state, name))]
+    return replace(state, error=replace(state.error, **errors))
 
 
 def _aligned(*states: SteadyState) -> Iterator[tuple[str, list[tuple[Array, Array]]]]:

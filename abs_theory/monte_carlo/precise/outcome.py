@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from abs_theory.monte_carlo.ages import well_spread
-from abs_theory.monte_carlo.precise.mixing import Cell, drift, lingering
+from abs_theory.monte_carlo.precise.mixing import Cell
 from abs_theory.monte_carlo.precise.stretches import Stretch
 from abs_theory.monte_carlo.summary import half_widths, regressed, summary
 from abs_theory.results import SteadyState
@@ -25,7 +25,7 @@ def state_of(seen: Stretch, cell: Cell, change: Array, computed: tuple[float, fl
     """The steady state of what was ``seen``; a round time that was ``computed`` stands unless it is contradicted."""
     workers, k, bound = cell.workers, cell.k, cell.bound
     controls = np.hstack([seen.controls, well_spread(seen.by_age)])
-    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, controls, skewed=True)
+    state = summary(seen.tally, seen.rounds, workers, k, bound, OUTSIDE, controls, skewed=True, windows=seen.windows)
     assert state.error is not None
     rounds = seen.rounds * seen.tally.seconds.size * seen.copies
     unseen = cell.rare.unseen(rounds, fresh=False)
@@ -52,7 +52,6 @@ def state_of(seen: Stretch, cell: Cell, change: Array, computed: tuple[float, fl
         "mean_staleness": change[3] * (bound + 1) / k if change[3] else 0.0,
         "staleness_pmf": change[4],
     }
-    more["round_time"] += (lingering(cell) + drift(cell)) * state.round_time
     if cell.unmixed:
         more["staleness_pmf"] += LINGERING_PROBABILITY
     errors = {name: getattr(state.error, name) + value for name, value in more.items()}

@@ -16,7 +16,7 @@ from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.tally import Tally
 from abs_theory.typing import Array
 
-__all__ = ["PARTS", "Pool", "Stretch", "joined", "play", "settled"]
+__all__ = ["PARTS", "Pool", "Stretch", "joined", "play", "settled", "side_by_side"]
 
 Pool = TaskPool | PlainPool | AgePool
 
@@ -37,6 +37,7 @@ class Stretch(NamedTuple):
     by_age: Array  # controls of the tasks of each age, if any
     copies: int = 1  # of each replicate; each of them played these rounds
     resolution: float = 0.0  # relative, of all times
+    windows: int = 1  # in which the same replicates were counted, one after another
 
 
 def play(pool: Pool, rounds: int, entries: int, every: int, usual_round: float | None) -> Stretch:
@@ -53,14 +54,16 @@ def play(pool: Pool, rounds: int, entries: int, every: int, usual_round: float |
         tally = pool.watch(rounds, entries - 1, _cut_at(pool, rounds))
         none = np.zeros((tally.seconds.size, 0))
         return Stretch(rounds, tally, none, np.zeros((3, tally.seconds.size)), 0, none)
-    assert pool.controls is not None
-    pool.controls.sums[:] = 0.0
+    parts, none = min(PARTS, pool.now.size), np.zeros((pool.now.size, 0))
+    if pool.controls is not None:
+        pool.controls.sums[:] = 0.0
     if usual_round is not None:
         state = age_state(pool) if pool.ages is None else pool.ages.state
         pool.ages = AgeControls(pool.workers.laws, state, usual_round)
-    tally = pool.watch(rounds, entries - 1, PARTS)
-    by_age = np.zeros((tally.seconds.size, 0)) if pool.ages is None else pool.ages.sums()
-    return Stretch(rounds, tally, pool.controls.sums.copy(), np.zeros((3, tally.seconds.size)), 0, by_age)
+    tally = pool.watch(rounds, entries - 1, parts)
+    by_age = none if pool.ages is None else pool.ages.sums()
+    controls = none if pool.controls is None else pool.controls.sums.copy()
+    return Stretch(rounds, tally, controls, np.zeros((3, tally.seconds.size)), 0, by_age)
 
 
 def _cut_at(pool: PlainPool, rounds: int) -> int:
@@ -127,4 +130,15 @@ def joined(stretches: list[Stretch]) -> Stretch:
         reduce(operator.add, [s.by_age for s in stretches]),
         stretches[0].copies,
         stretches[0].resolution,
+    )
+
+
+def side_by_side(windows: list[Stretch]) -> Stretch:
+    """Equally long stretches of the same replicates, one after another, as rows of one."""
+    return windows[0]._replace(
+        tally=Tally.joined([s.tally for s in windows]),
+        controls=np.vstack([s.controls for s in windows]),
+        expected=np.hstack([s.expected for s in windows]),
+        by_age=np.vstack([s.by_age for s in windows]),
+        windows=len(windows),
     )

@@ -1,0 +1,62 @@
+"""Steady states of workers that keep in step: few replicates, played for long.
+
+Steady workers under a bound keep in step for hundreds of deliveries, or for ever.  What they do then depends on how
+they began (``memory``), so they begin as in training: all at once.  They are watched in windows, each as long as all
+rounds before it.  The last window is the result.  Its errors are as if it went on to change, in each window up to the
+1000th delivery, as much as it did from the one before.  Approaches to the long run that take twice as long for each
+next step are the slowest that were seen.
+Source: notebooks/proofs/staleness.ipynb, section on what "auto" does.
+"""
+
+import math
+
+import numpy as np
+
+from abs_theory.monte_carlo.long_run import forgets
+from abs_theory.monte_carlo.plain import PlainPool
+from abs_theory.monte_carlo.precise.goals import excess
+from abs_theory.monte_carlo.precise.memory import with_change
+from abs_theory.monte_carlo.precise.mixing import Cell
+from abs_theory.monte_carlo.precise.outcome import state_of
+from abs_theory.monte_carlo.precise.servers import Servers
+from abs_theory.monte_carlo.precise.stretches import side_by_side
+from abs_theory.results import SteadyState
+
+__all__ = ["of_workers_that_begin"]
+
+FIRST, LAST = 4, 500  # deliveries of each worker before the first window, and before the last if that is affordable
+CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
+MOST_SECONDS, QUICK_SECONDS = 0.4, 0.03  # effort in all; before the last window, if that is enough
+# deliveries of each worker, by which those that began together have spread over the phases; they begin at random phases
+# if that takes longer than is affordable, because few deliver in a round
+SPREAD_BY = 200
+PARTS_OF_WINDOW = 8  # that are counted apart, so that there are more rows than control variates
+
+
+def of_workers_that_begin(servers: Servers, cell: Cell, quick: bool) -> SteadyState:
+    """The state from the 500th to the 1000th delivery of each worker, or earlier if that takes too long.
+
+    All begin together, unless so few deliver in a round that random phases are the better start.
+    """
+    servers = servers.few()
+    turn = cell.workers.n / cell.k  # rounds in which each delivers once
+    affordable = MOST_SECONDS / servers.cost  # rounds
+    spread = affordable < SPREAD_BY * turn and forgets(cell.workers)
+    pool = servers.begin(servers.run if spread else None)
+    parts = 1 if isinstance(pool, PlainPool) else PARTS_OF_WINDOW
+    step = parts * (int(cell.bound) + 1)  # cycles of long and short rounds
+    doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, step), 1))))
+    done = max(1, int(affordable / 2**doublings / step)) * step
+    pool.run(done)
+    before: SteadyState | None = None
+    for window in range(doublings):
+        seen = [servers.play(pool, done // parts) for _ in range(parts)]
+        state = state_of(side_by_side(seen), cell, np.zeros(5))
+        long = done >= LAST * turn or (quick and done * servers.cost >= QUICK_SECONDS)
+        done *= 2
+        if before is not None:
+            changed = with_change(before, state, math.log2(max(2.0, CLAIMED * turn / done)))
+            if window == doublings - 1 or (long and excess(changed, done * servers.cost, quick) <= 1):
+                return changed
+        before = state
+    raise AssertionError("there are two windows at least")
