@@ -25,6 +25,8 @@ __all__ = ["half_widths", "regressed", "summary"]
 ROUNDING = 1e-14  # relative, of a share
 MOST_STANDARD_ERRORS = 4.5  # of the mean of a control from 0, exceeded by chance in one of 100 000
 LEAST_SHARE_OF_ITS_OWN = 0.05  # of the deviation of a replicate, that the regression through it does not explain
+# singular value, relative, of a combination of controls: what varies less may be all error of the tables they come from
+LEAST_DIRECTION = 1e-3
 LEAST_FREEDOM = 7.0  # if one replicate has all the variance: t is then the quantile for a Poisson count of 1
 LINGERING_SHARE = 5e-4  # gradients per round of a worker that hardly ever delivers: its phase stays what it was
 
@@ -143,7 +145,7 @@ def regressed(columns: Array, controls: Array) -> tuple[Array, Array, int]:
         return mean, columns - mean, replicates - 1
     centre = controls.mean(axis=0) / spread
     standard = controls / spread - centre
-    inverse = np.linalg.pinv(standard, rcond=1e-8)
+    inverse = np.linalg.pinv(standard, rcond=LEAST_DIRECTION)
     slope = inverse @ (columns - mean)
     leverage = 1 / replicates + np.sum(standard * inverse.T, axis=1)
     weight = 1 - replicates * (centre @ inverse)  # of each replicate in the result, times their number

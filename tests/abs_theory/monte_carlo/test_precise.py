@@ -176,6 +176,17 @@ def test_regression_on_few_unusual_replicates_states_a_larger_error():
     assert outside <= 30
 
 
+def test_regression_ignores_controls_that_differ_by_the_error_of_a_table():
+    """Their difference has a mean that is not 0, and large in its own standard errors."""
+    rng = np.random.default_rng(0)
+    control = rng.standard_normal((256, 1))
+    twins = np.hstack([control, control + 1e-5 * (1 + 0.3 * rng.standard_normal((256, 1)))])
+    column = control + rng.standard_normal((256, 1))
+    one, _, _ = summary.regressed(column, control)
+    both, _, _ = summary.regressed(column, twins)
+    assert abs(both[0] - one[0]) < 0.01
+
+
 @pytest.mark.parametrize("delay, k, bound", [(Exponential(2.0), 3, 2), (LogNormal(1.0, 1.0), 2, 4), (STALLS, 5, 1)])
 def test_the_long_run_starts_near_the_long_run(delay, k, bound):
     """Ages conserve staleness: k tasks are fresh on average, and no task is staler than the bound."""
