@@ -12,9 +12,10 @@ __all__ = ["Draws", "SharedDelays", "SharedDraws"]
 
 
 DRAWS_AT_ONCE = 8192  # delays drawn at a time
+ROUNDS_AHEAD = 16  # for which a group draws at once, unless these are too many
 STORED_AT_ONCE, MOST_STORED = 1 << 16, 1 << 21  # delays; more are drawn again by each simulation
 NOTED_AT_ONCE = 64  # requests
-DRAWS_OF_A_GROUP = 256  # for each of several groups, at least: a call for one draw costs as much as for a hundred
+DRAWS_OF_A_GROUP = 1 << 13  # for each of several groups: a call for one draw costs as much as for a hundred
 
 
 class Draws:
@@ -23,7 +24,8 @@ class Draws:
     def __init__(self, workers: Workers, rng: np.random.Generator, replicates: int) -> None:
         self.workers, self.rng = workers, rng
         # nobody asks for more at a time than one for each worker
-        self.size = np.maximum(replicates * np.array(workers.counts), DRAWS_OF_A_GROUP)
+        most = replicates * np.array(workers.counts)
+        self.size = np.maximum(most, np.minimum(DRAWS_OF_A_GROUP, ROUNDS_AHEAD * most))
         if workers.equal:
             self.size[:] = DRAWS_AT_ONCE
         self.first = np.cumsum(self.size) - self.size

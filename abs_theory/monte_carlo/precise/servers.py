@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from abs_theory.delays import LocalSteps
 from abs_theory.monte_carlo.controls import Controls
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
@@ -27,9 +28,9 @@ CLASS_SECONDS, WORTH_CLASSES, FEWEST_LATE = 60e-9, 1.5, 1 / 12
 PLAIN_SECONDS = 60e-9  # of each worker in a round, where tasks may tie
 MIXING_SECONDS = 0.1  # effort for a warm-up in which every worker delivers, under a bound
 # replicates for long runs, so that so many tasks begin in a round; and their costs, as above
-FEW_TASKS, LEAST_REPLICATES = 1 << 10, 32
-BARE_CALL_SECONDS, BARE_CLASS_SECONDS = 30e-6, 100e-9
-BARE_TASK_SECONDS, BARE_UNEQUAL_SECONDS = 30e-9, 90e-9
+FEW_TASKS, LEAST_REPLICATES = 1 << 11, 64
+BARE_SECONDS, UNEQUAL_BARE_SECONDS = (30e-6, 30e-9), (50e-6, 80e-9)  # of a round, of a task
+BARE_CLASS_SECONDS, STEP_SECONDS = 100e-9, 20e-9  # of each law and age; of each local step beyond the first
 # coefficient of variation, from which on the longest delays make the rounds; what their control variates cost, times
 WILD, CONTROLS_COST = 2.0, 2.0
 MOST_ROUNDS = 1 << 24
@@ -74,11 +75,15 @@ class Servers(NamedTuple):
         if self.workers.has_atoms:
             cost = _cost(self.workers, self.k, self.bound, replicates)
             return self._replace(replicates=replicates, cost=cost, shared=None)
-        task = BARE_TASK_SECONDS if self.workers.equal else BARE_UNEQUAL_SECONDS
-        classes = BARE_CLASS_SECONDS * (self.bound + 1) * len(self.workers.laws) if self.by_age else 0.0
+        call, task = BARE_SECONDS if self.workers.equal else UNEQUAL_BARE_SECONDS
+        steps = [law.steps if isinstance(law, LocalSteps) else 1 for law in self.workers.laws]
+        task += STEP_SECONDS * float(np.average(steps, weights=self.workers.counts) - 1)
+        cost = call + replicates * task * load
+        classes = BARE_CLASS_SECONDS * replicates * (self.bound + 1) * len(self.workers.laws)
+        by_age = self.by_age and classes <= WORTH_CLASSES * cost
         wild = 2 * self.k > self.workers.n and any(law.var > (WILD * law.mean) ** 2 for law in self.workers.laws)
-        cost = (BARE_CALL_SECONDS + replicates * (task * load + classes)) * (CONTROLS_COST if wild else 1.0)
-        return self._replace(replicates=replicates, cost=cost, controlled=wild, shared=None)
+        cost = (cost + (classes if by_age else 0.0)) * (CONTROLS_COST if wild else 1.0)
+        return self._replace(replicates=replicates, cost=cost, by_age=by_age, controlled=wild, shared=None)
 
     def begin(self, start: LongRun | None) -> TaskPool | PlainPool:
         """All workers fresh, or as they are in the long run if there is a ``start``."""

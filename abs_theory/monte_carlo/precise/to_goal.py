@@ -142,7 +142,7 @@ def _to_goal(
             uneven = _is_uneven(watched)
             much = above**2 * watched.rounds * cost > WORTH_NUMBERS_SECONDS
             if isinstance(pool, TaskPool) and (uneven or much) and _has_smooth_means(pool):
-                mean = MeanRound(pool, float(state.round_time))
+                mean = MeanRound(pool, float(watched.tally.seconds.mean()) / watched.rounds)
                 if by_age.applies(mean):
                     if uneven and two_ages.applies(mean):
                         computed = two_ages.mean_round(mean)
