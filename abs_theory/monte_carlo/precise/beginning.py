@@ -12,10 +12,10 @@ import math
 
 import numpy as np
 
-from abs_theory.monte_carlo.long_run import forgets
+from abs_theory.monte_carlo.long_run import LongRun, forgets
 from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.precise.goals import excess
-from abs_theory.monte_carlo.precise.memory import with_change
+from abs_theory.monte_carlo.precise.memory import CHANGES_LATER, or_near, with_change
 from abs_theory.monte_carlo.precise.mixing import Cell
 from abs_theory.monte_carlo.precise.outcome import state_of
 from abs_theory.monte_carlo.precise.servers import Servers
@@ -27,22 +27,32 @@ __all__ = ["of_workers_that_begin"]
 FIRST, LAST = 4, 500  # deliveries of each worker before the first window, and before the last if that is affordable
 CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
 MOST_SECONDS, QUICK_SECONDS = 0.4, 0.03  # effort in all; before the last window, if that is enough
-# deliveries of each worker, by which those that began together have spread over the phases; they begin at random phases
-# if that takes longer than is affordable, because few deliver in a round
-SPREAD_BY = 200
+SPREAD_BY = 200  # deliveries of each worker, by which those that began together have mostly spread over the phases
 PARTS_OF_WINDOW = 8  # that are counted apart, so that there are more rows than control variates
 
 
 def of_workers_that_begin(servers: Servers, cell: Cell, quick: bool) -> SteadyState:
     """The state from the 500th to the 1000th delivery of each worker, or earlier if that takes too long.
 
-    All begin together, unless so few deliver in a round that random phases are the better start.
+    All begin together.  If few deliver in a round, and what they do still changes too much, random phases are a better
+    start.  The errors then also cover workers that begin together, unless their change explains the difference.
     """
     servers = servers.few()
-    turn = cell.workers.n / cell.k  # rounds in which each delivers once
-    affordable = MOST_SECONDS / servers.cost  # rounds
-    spread = affordable < SPREAD_BY * turn and forgets(cell.workers)
-    pool = servers.begin(servers.run if spread else None)
+    affordable, turn = MOST_SECONDS / servers.cost, cell.workers.n / cell.k
+    if affordable >= SPREAD_BY * turn or not forgets(cell.workers):
+        return _watched(servers, cell, None, affordable, quick)[1]
+    state, changed = _watched(servers, cell, None, affordable / 2, quick)
+    if excess(changed, MOST_SECONDS / 2, quick) <= 1:
+        return changed
+    _, spread = _watched(servers, cell, servers.run, affordable / 2, quick)
+    return or_near(spread, state, changed)
+
+
+def _watched(
+    servers: Servers, cell: Cell, start: LongRun | None, affordable: float, quick: bool
+) -> tuple[SteadyState, SteadyState]:
+    """What is done in the last of so many rounds, and the same with the error of its change."""
+    pool, turn = servers.begin(start), cell.workers.n / cell.k
     parts = 1 if isinstance(pool, PlainPool) else PARTS_OF_WINDOW
     step = parts * (int(cell.bound) + 1)  # cycles of long and short rounds
     doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, step), 1))))
@@ -55,8 +65,9 @@ def of_workers_that_begin(servers: Servers, cell: Cell, quick: bool) -> SteadySt
         long = done >= LAST * turn or (quick and done * servers.cost >= QUICK_SECONDS)
         done *= 2
         if before is not None:
-            changed = with_change(before, state, math.log2(max(2.0, CLAIMED * turn / done)))
+            still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_LATER
+            changed = with_change(before, state, still)
             if window == doublings - 1 or (long and excess(changed, done * servers.cost, quick) <= 1):
-                return changed
+                return state, changed
         before = state
     raise AssertionError("there are two windows at least")

@@ -19,9 +19,10 @@ from abs_theory.monte_carlo.tally import counts
 from abs_theory.results import SteadyState
 from abs_theory.typing import Array, Ints
 
-__all__ = ["in_first_phase", "remembers", "with_change"]
+__all__ = ["CHANGES_LATER", "in_first_phase", "or_near", "remembers", "with_change"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
+CHANGES_LATER = 2.0  # times the change of one window that may still come, if random phases are forgotten by 1/3 in it
 STANDARD_ERRORS = 5.0  # of the correlation of independent numbers; in a stated error
 
 
@@ -51,6 +52,18 @@ def with_change(before: SteadyState, state: SteadyState, times: float) -> Steady
     for name, ((a, a_error), (b, error)) in _aligned(before, state):
         noise = np.hypot(a_error, error) / STANDARD_ERRORS
         wider = error + times * np.sqrt(np.maximum((b - a) ** 2 - noise**2, 0.0))
+        errors[name] = wider[0].item() if np.ndim(getattr(state, name)) == 0 else wider[: np.size(getattr(state, name))]
+    return replace(state, error=replace(state.error, **errors))
+
+
+def or_near(state: SteadyState, other: SteadyState, changed: SteadyState) -> SteadyState:
+    """The ``state``, whose errors also cover the ``other``, but for what the change of that explains.
+
+    ``changed`` is the other with errors for its change.
+    """
+    errors: dict[str, Any] = {}
+    for name, ((a, error), (b, b_error), (_, changing)) in _aligned(state, other, changed):
+        wider = error + np.maximum(np.abs(a - b) - (changing - b_error), 0.0)
         errors[name] = wider[0].item() if np.ndim(getattr(state, name)) == 0 else wider[: np.size(getattr(state, name))]
     return replace(state, error=replace(state.error, **errors))
 

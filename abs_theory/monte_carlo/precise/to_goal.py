@@ -26,7 +26,7 @@ from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import forgets, long_run
 from abs_theory.monte_carlo.precise.beginning import of_workers_that_begin
 from abs_theory.monte_carlo.precise.goals import GOALS, excess
-from abs_theory.monte_carlo.precise.memory import in_first_phase, remembers
+from abs_theory.monte_carlo.precise.memory import CHANGES_LATER, in_first_phase, remembers, with_change
 from abs_theory.monte_carlo.precise.mixing import STEADY_ENOUGH, Cell, least_spread, warmup
 from abs_theory.monte_carlo.precise.outcome import state_of
 from abs_theory.monte_carlo.precise.rare import RareRounds
@@ -47,7 +47,7 @@ MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which nu
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
-FORGETTING_SECONDS = 0.25  # effort in which phases should be forgotten, else they may be remembered for ever
+FORGETTING_SECONDS = 0.45  # effort in which phases should be forgotten, else they may be remembered for ever
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
 GROWTH = 0.3, 3  # length of the next stretch of rounds, relative to all before: least and most
 MARGIN = 1.1  # effort that is added to what the errors so far ask for
@@ -134,10 +134,11 @@ def _to_goal(
                 short = played < LIVES_REMEMBERED * (bound + 1) or played * servers.cost > LAST_SECONDS
                 if short or not remembers(begun, _in_first_phase(pool)):
                     return state
-                if spent >= FORGETTING_SECONDS:
-                    return of_workers_that_begin(servers, cell, quick)
-                stretches, rounds = used, math.ceil(min(played, (FORGETTING_SECONDS - spent) / cost + every))
-                continue  # many workers that are restarted take longer to forget their phases
+                if spent + 2 * played * cost <= FORGETTING_SECONDS:
+                    later = _later(servers, pool, cell, begun, math.ceil(played / every) * every, every)
+                    if later is not None and excess(later, LAST_SECONDS, quick) <= 1:
+                        return later
+                return of_workers_that_begin(servers, cell, quick)
             stretches = used
             uneven = _is_uneven(watched)
             much = above**2 * watched.rounds * cost > WORTH_NUMBERS_SECONDS
@@ -157,6 +158,15 @@ def _to_goal(
             if spent < GOALS[-2][0] or len(used) < 3:
                 most = max(done, min(most, GROWTH[1] * done))
             rounds = math.ceil(max(2 * every, min(more, most)))
+
+
+def _later(servers: Servers, pool: Pool, cell: Cell, begun: Ints, rounds: int, every: int) -> SteadyState | None:
+    """The state in the second of two windows of so many ``rounds``; None if phases are remembered that long.
+
+    Many workers that are restarted take long to forget their phases, because few numbers change in a round.
+    """
+    before, state = (state_of(servers.play(pool, rounds, every), cell, np.zeros(5)) for _ in range(2))
+    return None if remembers(begun, _in_first_phase(pool)) else with_change(before, state, CHANGES_LATER)
 
 
 def _in_first_phase(pool: Pool) -> Ints:
