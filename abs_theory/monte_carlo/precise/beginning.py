@@ -16,7 +16,7 @@ from abs_theory.monte_carlo.long_run import LongRun, forgets
 from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.precise.goals import excess
 from abs_theory.monte_carlo.precise.memory import CHANGES_LATER, or_near, with_change
-from abs_theory.monte_carlo.precise.mixing import Cell
+from abs_theory.monte_carlo.precise.mixing import STEADY_ENOUGH, Cell, least_spread
 from abs_theory.monte_carlo.precise.outcome import state_of
 from abs_theory.monte_carlo.precise.servers import Servers
 from abs_theory.monte_carlo.precise.stretches import side_by_side
@@ -26,7 +26,8 @@ __all__ = ["of_workers_that_begin"]
 
 FIRST, LAST = 4, 500  # deliveries of each worker before the first window, and before the last if that is affordable
 CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
-MOST_SECONDS, QUICK_SECONDS = 0.4, 0.03  # effort in all; before the last window, if that is enough
+MOST_SECONDS = 0.4  # effort
+SOON_SECONDS = 0.03  # effort before the last window, if that is enough for workers that are not steady, or large errors
 SPREAD_BY = 200  # deliveries of each worker, by which those that began together have mostly spread over the phases
 PARTS_OF_WINDOW = 8  # that are counted apart, so that there are more rows than control variates
 
@@ -53,6 +54,7 @@ def _watched(
 ) -> tuple[SteadyState, SteadyState]:
     """What is done in the last of so many rounds, and the same with the error of its change."""
     pool, turn = servers.begin(start), cell.workers.n / cell.k
+    soon = quick or least_spread(cell.workers) >= STEADY_ENOUGH**2
     parts = 1 if isinstance(pool, PlainPool) else PARTS_OF_WINDOW
     step = parts * (int(cell.bound) + 1)  # cycles of long and short rounds
     doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, step), 1))))
@@ -62,7 +64,7 @@ def _watched(
     for window in range(doublings):
         seen = [servers.play(pool, done // parts) for _ in range(parts)]
         state = state_of(side_by_side(seen), cell, np.zeros(5))
-        long = done >= LAST * turn or (quick and done * servers.cost >= QUICK_SECONDS)
+        long = done >= LAST * turn or (soon and done * servers.cost >= SOON_SECONDS)
         done *= 2
         if before is not None:
             still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_LATER

@@ -47,7 +47,8 @@ MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which nu
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
-FORGETTING_SECONDS = 0.45  # effort in which phases should be forgotten, else they may be remembered for ever
+# coefficient of variation of delays from which on phases are forgotten in the end, and effort to wait for it
+ROUGH_ENOUGH, FORGETTING_SECONDS = 0.35, 0.45
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
 GROWTH = 0.3, 3  # length of the next stretch of rounds, relative to all before: least and most
 MARGIN = 1.1  # effort that is added to what the errors so far ask for
@@ -134,7 +135,8 @@ def _to_goal(
                 short = played < LIVES_REMEMBERED * (bound + 1) or played * servers.cost > LAST_SECONDS
                 if short or not remembers(begun, _in_first_phase(pool)):
                     return state
-                if spent + 2 * played * cost <= FORGETTING_SECONDS:
+                rough = least_spread(workers) >= ROUGH_ENOUGH**2
+                if rough and spent + 2 * played * cost <= FORGETTING_SECONDS:
                     later = _later(servers, pool, cell, begun, math.ceil(played / every) * every, every)
                     if later is not None and excess(later, LAST_SECONDS, quick) <= 1:
                         return later
