@@ -15,7 +15,7 @@ import numpy as np
 from abs_theory.monte_carlo.long_run import LongRun, forgets
 from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.precise.goals import excess
-from abs_theory.monte_carlo.precise.memory import CHANGES_LATER, or_near, with_change
+from abs_theory.monte_carlo.precise.memory import or_near, with_change
 from abs_theory.monte_carlo.precise.mixing import STEADY_ENOUGH, Cell, least_spread
 from abs_theory.monte_carlo.precise.outcome import state_of
 from abs_theory.monte_carlo.precise.servers import Servers
@@ -29,6 +29,9 @@ CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
 MOST_SECONDS = 0.4  # effort
 SOON_SECONDS = 0.03  # effort before the last window, if that is enough for workers that are not steady, or large errors
 SPREAD_BY = 200  # deliveries of each worker, by which those that began together have mostly spread over the phases
+# times the change from one window to the next that may still come if phases begin at random; what falls by a quarter in
+# the first half of the rounds, or by more, then comes to less
+CHANGES_LATER = 2.0
 PARTS_OF_WINDOW = 8  # that are counted apart, so that there are more rows than control variates
 
 

@@ -19,10 +19,9 @@ from abs_theory.monte_carlo.tally import counts
 from abs_theory.results import SteadyState
 from abs_theory.typing import Array, Ints
 
-__all__ = ["CHANGES_LATER", "in_first_phase", "or_near", "remembers", "with_change"]
+__all__ = ["in_first_phase", "or_near", "remembers", "with_change"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
-CHANGES_LATER = 2.0  # times the change of one window that may still come, if random phases are forgotten by 1/3 in it
 STANDARD_ERRORS = 5.0  # of the correlation of independent numbers; in a stated error
 
 

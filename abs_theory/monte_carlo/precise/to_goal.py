@@ -26,7 +26,7 @@ from abs_theory.monte_carlo.fast import TaskPool
 from abs_theory.monte_carlo.long_run import forgets, long_run
 from abs_theory.monte_carlo.precise.beginning import of_workers_that_begin
 from abs_theory.monte_carlo.precise.goals import GOALS, excess
-from abs_theory.monte_carlo.precise.memory import CHANGES_LATER, in_first_phase, remembers, with_change
+from abs_theory.monte_carlo.precise.memory import in_first_phase, remembers, with_change
 from abs_theory.monte_carlo.precise.mixing import STEADY_ENOUGH, Cell, least_spread, warmup
 from abs_theory.monte_carlo.precise.outcome import state_of
 from abs_theory.monte_carlo.precise.rare import RareRounds
@@ -47,6 +47,9 @@ MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which nu
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
+# times the change from one window to the next that may still come.  If a correlation falls to .44, which 128 replicates
+# resolve, within three equal windows, it falls to q = .44^(1/3) = .76 in each; later changes are q / (1 - q) times it
+CHANGES_LATER = 3.2
 # coefficient of variation of delays from which on phases are forgotten in the end, and effort to wait for it
 ROUGH_ENOUGH, FORGETTING_SECONDS = 0.35, 0.45
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
