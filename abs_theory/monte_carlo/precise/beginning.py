@@ -60,7 +60,7 @@ def _watched(
     soon = quick or least_spread(cell.workers) >= STEADY_ENOUGH**2
     parts = 1 if isinstance(pool, PlainPool) else PARTS_OF_WINDOW
     step = parts * (int(cell.bound) + 1)  # cycles of long and short rounds
-    doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, step), 1))))
+    doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, 4 * step), 1))))
     done = max(1, int(affordable / 2**doublings / step)) * step
     pool.run(done)
     before: SteadyState | None = None

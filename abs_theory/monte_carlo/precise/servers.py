@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from abs_theory.delays import LocalSteps
+from abs_theory.delays import Exponential, LocalSteps, ShiftedExponential, Uniform
 from abs_theory.monte_carlo.controls import Controls
 from abs_theory.monte_carlo.draws import SharedDelays, SharedDraws
 from abs_theory.monte_carlo.fast import TaskPool
@@ -14,6 +14,7 @@ from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.precise.mixing import warmup
 from abs_theory.monte_carlo.precise.stretches import PARTS, Pool, Stretch, play
 from abs_theory.monte_carlo.tally import MOST_ENTRIES
+from abs_theory.typing import Law
 from abs_theory.workers import Workers
 
 __all__ = ["Servers", "usual_replicates"]
@@ -29,8 +30,10 @@ PLAIN_SECONDS = 60e-9  # of each worker in a round, where tasks may tie
 MIXING_SECONDS = 0.1  # effort for a warm-up in which every worker delivers, under a bound
 # replicates for long runs, so that so many tasks begin in a round; and their costs, as above
 FEW_TASKS, LEAST_REPLICATES = 1 << 11, 64
-BARE_SECONDS, UNEQUAL_BARE_SECONDS = (30e-6, 30e-9), (50e-6, 80e-9)  # of a round, of a task
-BARE_CLASS_SECONDS, STEP_SECONDS = 100e-9, 20e-9  # of each law and age; of each local step beyond the first
+BARE_SECONDS, UNEQUAL_BARE_SECONDS = (30e-6, 12e-9), (75e-6, 25e-9)  # of a round, of a task without its delay
+BARE_CLASS_SECONDS, DRAW_SECONDS, QUICK_SECONDS = 80e-9, 17e-9, 4e-9  # of each law and age; of a delay
+OTHER_SECONDS = 5e-9  # of a task that goes on
+QUICK = Exponential, ShiftedExponential, Uniform
 # coefficient of variation, from which on the longest delays make the rounds; what their control variates cost, times
 WILD, CONTROLS_COST = 2.0, 2.0
 MOST_ROUNDS = 1 << 24
@@ -76,9 +79,8 @@ class Servers(NamedTuple):
             cost = _cost(self.workers, self.k, self.bound, replicates)
             return self._replace(replicates=replicates, cost=cost, shared=None)
         call, task = BARE_SECONDS if self.workers.equal else UNEQUAL_BARE_SECONDS
-        steps = [law.steps if isinstance(law, LocalSteps) else 1 for law in self.workers.laws]
-        task += STEP_SECONDS * float(np.average(steps, weights=self.workers.counts) - 1)
-        cost = call + replicates * task * load
+        task += float(np.average([_draw_seconds(law) for law in self.workers.laws], weights=self.workers.counts))
+        cost = call + replicates * (task * load + OTHER_SECONDS * (self.workers.n - load))
         classes = BARE_CLASS_SECONDS * replicates * (self.bound + 1) * len(self.workers.laws)
         by_age = self.by_age and classes <= WORTH_CLASSES * cost
         wild = 2 * self.k > self.workers.n and any(law.var > (WILD * law.mean) ** 2 for law in self.workers.laws)
@@ -117,6 +119,13 @@ def usual_replicates(n: int) -> int:
 def _load(workers: Workers, k: int, bound: float) -> float:
     """Tasks that begin in a round."""
     return k + (workers.n - k) / (bound + 1)
+
+
+def _draw_seconds(law: Law) -> float:
+    """Estimated cost of a delay."""
+    if isinstance(law, LocalSteps):
+        return law.steps * _draw_seconds(law.delay)
+    return QUICK_SECONDS if isinstance(law, QUICK) else DRAW_SECONDS
 
 
 def _cost(workers: Workers, k: int, bound: float, replicates: int) -> float:

@@ -321,8 +321,8 @@ def test_errors_of_steady_workers_hold_from_the_500th_to_the_1000th_delivery(cel
 def test_few_deliveries_of_many_steady_workers_begin_at_random_phases():
     """A simulation of workers that begin together would take 5000 rounds until their phases are mixed."""
     state = to_goal(Uniform(5.144, 5.648), 1, 134, 16)
-    assert state.error.mean_staleness < 0.02
-    assert np.all(state.error.staleness_pmf < 0.02)
+    assert state.error.mean_staleness < 0.01 * state.mean_staleness
+    assert np.all(state.error.staleness_pmf < 0.05)
 
 
 def test_many_workers_that_are_restarted_are_played_until_they_forget_their_phases():
