@@ -3,8 +3,8 @@
 Steady workers under a bound keep in step for hundreds of deliveries, or for ever.  What they do then depends on how
 they began (``memory``), so they begin as in training: all at once.  They are watched in windows, each as long as all
 rounds before it.  The last window is the result.  Its errors are as if it went on to change, in each window up to the
-1000th delivery, as much as it did from the one before.  Approaches to the long run that take twice as long for each
-next step are the slowest that were seen.
+1000th delivery, as much as it did in one of the last two, the larger of both.  Approaches to the long run that take
+twice as long for each next step are the slowest that were seen.
 Source: notebooks/proofs/staleness.ipynb, section on what "auto" does.
 """
 
@@ -63,16 +63,15 @@ def _watched(
     doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, 4 * step), 1))))
     done = max(1, int(affordable / 2**doublings / step)) * step
     pool.run(done)
-    before: SteadyState | None = None
-    for window in range(doublings):
+    windows: list[SteadyState] = []
+    for _ in range(doublings):
         seen = [servers.play(pool, done // parts) for _ in range(parts)]
-        state = state_of(side_by_side(seen), cell, np.zeros(5))
+        windows.append(state_of(side_by_side(seen), cell, np.zeros(5)))
         long = done >= LAST * turn or (soon and done * servers.cost >= SOON_SECONDS)
         done *= 2
-        if before is not None:
+        if len(windows) > 1 and (long or len(windows) == doublings):
             still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_LATER
-            changed = with_change(before, state, still)
-            if window == doublings - 1 or (long and excess(changed, done * servers.cost, quick) <= 1):
-                return state, changed
-        before = state
+            changed = with_change(windows[-3:], still)
+            if len(windows) == doublings or excess(changed, done * servers.cost, quick) <= 1:
+                return windows[-1], changed
     raise AssertionError("there are two windows at least")

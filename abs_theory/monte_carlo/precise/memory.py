@@ -8,8 +8,9 @@ Source: notebooks/proofs/staleness.ipynb, section on what "auto" does, with the 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,15 +43,19 @@ def remembers(then: Ints, now: Ints) -> bool:
     return bool(np.any(correlation > max(LEAST_CORRELATION, STANDARD_ERRORS / math.sqrt(len(now)))))
 
 
-def with_change(before: SteadyState, state: SteadyState, times: float) -> SteadyState:
-    """The ``state``, whose errors also cover so many ``times`` its change from that ``before``.
+def with_change(windows: Sequence[SteadyState], times: float) -> SteadyState:
+    """The last of the ``windows``, whose errors also cover so many ``times`` the largest change from one to the next.
 
-    The change is what the difference is beyond its noise, for the squares of both add up.
+    A change is what the difference is beyond its noise, for the squares of both add up.
     """
+    state = windows[-1]
     errors: dict[str, Any] = {}
-    for name, ((a, a_error), (b, error)) in _aligned(before, state):
-        noise = np.hypot(a_error, error) / STANDARD_ERRORS
-        wider = error + times * np.sqrt(np.maximum((b - a) ** 2 - noise**2, 0.0))
+    for name, seen in _aligned(*windows):
+        changes = [
+            np.sqrt(np.maximum((b - a) ** 2 - (a_error**2 + b_error**2) / STANDARD_ERRORS**2, 0.0))
+            for (a, a_error), (b, b_error) in pairwise(seen)
+        ]
+        wider = seen[-1][1] + times * np.max(changes, axis=0)
         errors[name] = wider[0].item() if np.ndim(getattr(state, name)) == 0 else wider[: np.size(getattr(state, name))]
     return replace(state, error=replace(state.error, **errors))
 

@@ -170,8 +170,8 @@ def _later(servers: Servers, pool: Pool, cell: Cell, begun: Ints, rounds: int, e
 
     Many workers that are restarted take long to forget their phases, because few numbers change in a round.
     """
-    before, state = (state_of(servers.play(pool, rounds, every), cell, np.zeros(5)) for _ in range(2))
-    return None if remembers(begun, _in_first_phase(pool)) else with_change(before, state, CHANGES_LATER)
+    windows = [state_of(servers.play(pool, rounds, every), cell, np.zeros(5)) for _ in range(2)]
+    return None if remembers(begun, _in_first_phase(pool)) else with_change(windows, CHANGES_LATER)
 
 
 def _in_first_phase(pool: Pool) -> Ints:
