@@ -26,7 +26,7 @@ __all__ = ["of_workers_that_begin"]
 
 FIRST, LAST = 4, 500  # deliveries of each worker before the first window, and before the last if that is affordable
 CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
-MOST_SECONDS = 0.4  # effort
+MOST_SECONDS, MOST_IF_QUICK = 0.4, 0.15  # effort
 SOON_SECONDS = 0.03  # effort before the last window, if that is enough for workers that are not steady, or large errors
 SPREAD_BY = 200  # deliveries of each worker, by which those that began together have mostly spread over the phases
 # times the change from one window to the next that may still come if phases begin at random; what falls by a quarter in
@@ -42,7 +42,8 @@ def of_workers_that_begin(servers: Servers, cell: Cell, quick: bool) -> SteadySt
     start.  The errors then also cover workers that begin together, unless their change explains the difference.
     """
     servers = servers.few()
-    affordable, turn = MOST_SECONDS / servers.cost, cell.workers.n / cell.k
+    affordable = (MOST_IF_QUICK if quick else MOST_SECONDS) / servers.cost
+    turn = cell.workers.n / cell.k
     if affordable >= SPREAD_BY * turn or not forgets(cell.workers):
         return _watched(servers, cell, None, affordable, quick)[1]
     state, changed = _watched(servers, cell, None, affordable / 2, quick)
