@@ -18,7 +18,7 @@ from abs_theory.bounds import Constants
 from abs_theory.choose import Candidates, Target, candidates
 from abs_theory.plan import intervals
 from abs_theory.plan.completion import MOST_MOVED
-from abs_theory.plan.evidence import Evidence
+from abs_theory.plan.evidence import COPIES, Evidence
 from abs_theory.plan.fleet_model import FleetModel
 from abs_theory.plan.losses import MOST_LOST, Losses, PlausibleMeans, further_rounds
 from abs_theory.plan.replayed import Played, TraceReplay
@@ -72,7 +72,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """The k with the most gradients per second if the slow workers were as fast as the median one, or left out."""
+    """The choice of k if the slow workers were as fast as the median one, or left out."""
 
     repaired: bool  #: as fast as the median worker; else left out
     workers: tuple[int | str, ...]  #: the slow workers
@@ -88,11 +88,11 @@ class WhatIf:
 
 @dataclass(frozen=True, eq=False)
 class KChoice:
-    """The k with the most gradients per second, and whether the trace identifies it."""
+    """The largest k that the data cannot tell from the best by gradients per second, and whether they carry it."""
 
     k: int  #: workers waited for
-    best: int  #: most gradients per second, whether simple or not
-    alike: tuple[int, int] | None  #: least and largest k that is no worse at 95 %; None: errors are unknown
+    best: int  #: most gradients per second by the measured means, which need not be the best one in hindsight
+    alike: tuple[int, int] | None  #: least and largest k not clearly worse (95 %) than the best; None: losses unknown
     largest: int  #: k that the trace saw
     lost: bool  #: whether lost calls leave open if another k is better
     open_above: bool  #: whether a k that no round saw may be better
@@ -102,7 +102,7 @@ class KChoice:
     upper_loss: float  #: what the loss does not exceed with probability 0.95; NaN if unknown
     further_rounds: int  #: about how many rounds more until the upper loss is at most 5 %; 0: these suffice
     against_all: Gain | None  #: time per gradient over that of waiting for everybody; None if nobody waited for all
-    curve: pd.DataFrame  #: per k: rate (gradients per second), error (of its log to that of the best), expected_loss
+    curve: pd.DataFrame  #: per k: rate (gradients per second), expected_loss, upper_loss, alike (as ``alike`` above)
     hidden: bool = False  #: whether restarts, not the server, decide which arrivals were seen
 
     @property
@@ -114,11 +114,12 @@ class KChoice:
 def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans, rng: np.random.Generator) -> KChoice:
     """Maximise k / E[T_(k)] over the k seen; ``means`` is ``mean_arrivals`` of the rounds of ``evidence``.
 
-    Of the k whose expected loss is within MOST_LOST_TO_SIMPLICITY of the least, takes the largest one that is safe: its
-    upper loss is at most MOST_LOST.  If none is, takes the one with the least upper loss.  With too few rounds to know
-    any loss, takes the k with the largest rate.  The choice is identified only if it is safe, if it does not rest on
-    the law of lost calls, and if the times at which those were given up rule out that another k is better.  A k that
-    would wait in more than MOST_BLIND_ROUNDS for calls of unknown delay is not chosen.
+    One quantity decides, the loss of each k over the plausible means (``Losses``).  Of the k that are not clearly worse
+    than the one with the least expected loss, and whose own is within MOST_LOST_TO_SIMPLICITY of it, takes the largest
+    one that is safe: its upper loss is at most MOST_LOST.  If none is, takes the one with the least upper loss.  With
+    too few rounds to know any loss, takes the k with the largest rate.  The choice is identified only if it is safe, if
+    it does not rest on the law of lost calls, and if the times at which those were given up rule out that another k is
+    better.  A k that would wait in more than MOST_BLIND_ROUNDS for calls of unknown delay is not chosen.
 
     Beyond the largest k seen, the gradients per second are at most n / E[T_(largest)], because later arrivals take
     longer.
@@ -133,21 +134,16 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     blind = completed.blind.mean(axis=0)
     advised = np.isfinite(mean) & (blind <= max(MOST_BLIND_ROUNDS, blind[0]))
     best = int(np.nanargmax(np.where(advised, rate, np.nan)))
-    if completed.ratios is None:
-        error = _ratios(arrivals, mean, best, window, rng).stderr
-    else:
-        logs = np.log(completed.ratios)
-        error = np.where(np.isfinite(mean), (logs - logs[:, [best]]).std(axis=0), np.nan)
-    error[best] = 0.0
     losses = plausible.losses(among=advised)
     k, expected, upper = best, math.nan, math.nan
     of_each: Array = np.full((2, n), math.nan)
+    alike = np.zeros(n, dtype=bool)
     if losses is not None:
         chosen = losses.safest(MOST_LOST_TO_SIMPLICITY)
         k = int(np.flatnonzero(advised)[chosen])
         of_each[:, advised] = losses.expected, losses.upper
         expected, upper = of_each[:, k].tolist()
-    alike = within_noise(rate, best, error)
+        alike[advised] = losses.alike
     largest = int(np.flatnonzero(np.isfinite(mean))[-1])
     ceiling = n / mean[largest] if largest + 1 < n else 0.0
     if completed.means is not None and largest + 1 < n:
@@ -158,7 +154,9 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     if largest + 1 == n and blind[n - 1] <= MOST_BLIND_ROUNDS:
         # time per gradient of k over that of n; the deviations are those of log T_(n) - log T_(k)
         if completed.ratios is None:
-            ratio = _ratios(arrivals, mean, k, window, rng, only=n - 1)
+            # linearised sampling error of the difference of the logarithms: means of deviations around 0
+            relative = arrivals[:, [n - 1]] / mean[n - 1] - arrivals[:, [k]] / mean[k]
+            ratio = intervals.resampled_means(relative, window, rng)
             below, above = ratio.high[0], ratio.low[0]
         else:
             logs = np.log(completed.ratios)
@@ -170,7 +168,7 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
     return KChoice(
         k=k + 1,
         best=best + 1,
-        alike=(int(alike[0]) + 1, int(alike[-1]) + 1) if np.isfinite(error[: largest + 1]).all() else None,
+        alike=None if losses is None else (int(ks[alike][0]), int(ks[alike][-1])),
         largest=largest + 1,
         lost=bool(on_law[k] or most_by_law > rate[k]),
         open_above=bool(ceiling > rate[k]),
@@ -179,18 +177,11 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         upper_loss=upper,
         further_rounds=plausible.further_rounds(MOST_LOST_TO_SIMPLICITY, advised),
         against_all=gain,
-        curve=pd.DataFrame({"rate": rate, "error": error, "expected_loss": of_each[0]}, index=means.index),
+        curve=pd.DataFrame(
+            {"rate": rate, "expected_loss": of_each[0], "upper_loss": of_each[1], "alike": alike}, index=means.index
+        ),
         hidden=completed.means is not None,
     )
-
-
-def within_noise(rate: Array, best: int, error: Array) -> NDArray[np.intp]:
-    """Places of the rates that are not clearly below that of ``best``, itself included.
-
-    ``error`` has the standard error of the logarithm of each rate over the best one.
-    """
-    log = np.log(rate)  # all by one function: math.log may differ from it in the last bit
-    return np.flatnonzero(log >= log[best] - STANDARD_ERRORS_95 * np.nan_to_num(error, nan=0.0))
 
 
 def without_slow(evidence: Evidence, slow: Sequence[int | str | float], rng: np.random.Generator) -> tuple[WhatIf, ...]:
@@ -215,23 +206,16 @@ def without_slow(evidence: Evidence, slow: Sequence[int | str | float], rng: np.
     for repaired in (True, False):
         arrivals = np.sort(seconds / factors if repaired else seconds[:, ~is_slow], axis=1)
         mean = arrivals.mean(axis=0)
-        rate = np.arange(1, mean.size + 1) / mean
-        k = int(np.flatnonzero(rate >= rate.max() * (1 - MOST_LOST_TO_SIMPLICITY))[-1])
+        ks = np.arange(1, mean.size + 1)
+        rate = ks / mean
+        drawn = intervals.block_averages(arrivals, window, rng, COPIES)
+        k = int(rate.argmax()) if drawn is None else Losses.of(ks / drawn).safest(MOST_LOST_TO_SIMPLICITY)
         relative = arrivals[:, [k]] / mean[k] - today[:, None] / today.mean()
         error = intervals.resampled_means(relative, window, rng)
         log = math.log(len(workers) / today.mean() / rate[k])
         saved = Gain(*(math.exp(log + shift) for shift in (0.0, float(error.low[0]), float(error.high[0]))))
         answers.append(WhatIf(repaired, tuple(name for name in workers if name in slow), mean.size, k + 1, saved))
     return tuple(answers)
-
-
-def _ratios(
-    arrivals: Array, mean: Array, to: int, window: NDArray[np.int64], rng: np.random.Generator, only: int | None = None
-) -> intervals.Means:
-    """Sampling error of log E[T_(k)] - log E[T_(to + 1)] for each k, linearised: means of deviations around 0."""
-    columns = arrivals if only is None else arrivals[:, [only]]
-    relative = columns / (mean if only is None else mean[only]) - arrivals[:, [to]] / mean[to]
-    return intervals.resampled_means(relative, window, rng)
 
 
 @dataclass(frozen=True, eq=False)

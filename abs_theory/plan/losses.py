@@ -25,6 +25,7 @@ __all__ = ["MOST_LOST", "Losses", "PlausibleMeans", "further_rounds"]
 
 MOST_LOST = 0.05  # upper loss above which the data do not carry a choice (a convention)
 UPPER = 0.95  # quantile that is the upper loss
+NOT_CLEARLY_WORSE = 0.025  # of the plausible traces in which a candidate is as good as the best: one end of 95 %
 # Rounds without a stall do not prove that there are none.  Their number is drawn from a Gamma law as if this many had
 # been seen more, and their length is log-uniform up to LONGEST_STALL usual delays.  The weaker prior of the range in
 # which choices called identified keep their error on rare stalls (python -m benchmarks losses); 0.5 is Jeffreys'.
@@ -42,20 +43,26 @@ class Losses:
     """
 
     expected: Array
-    upper: Array  # not exceeded with a probability of UPPER
+    upper: Array  # not exceeded with a probability of UPPER at least, and not below the expected one
+    alike: NDArray[np.bool_]  # not clearly worse (NOT_CLEARLY_WORSE) than the one with the least expected loss
 
     @classmethod
     def of(cls, rates: Array) -> "Losses":
         """Losses of ``rates``, shape ``copies x candidates``; the more, the better."""
         lost = rates.max(axis=1, keepdims=True) / rates - 1
-        return cls(lost.mean(axis=0), np.quantile(lost, UPPER, axis=0))
+        expected = lost.mean(axis=0)
+        least = rates[:, [int(expected.argmin())]]
+        alike = (rates >= least).mean(axis=0) >= NOT_CLEARLY_WORSE
+        # the mean of a few large losses may be above the quantile
+        return cls(expected, np.maximum(np.quantile(lost, UPPER, axis=0), expected), alike)
 
     def safest(self, slack: float) -> int:
-        """The last candidate of those within ``slack`` of the least expected loss that loses at most MOST_LOST.
+        """The last candidate that the data cannot tell from the best and that loses at most MOST_LOST.
 
-        If none does, the one of them with the least upper loss.
+        Of those alike whose expected loss is within ``slack`` of the least.  If none is safe, the one of them with the
+        least upper loss.
         """
-        equals = self.expected <= self.expected.min() + slack
+        equals = self.alike & (self.expected <= self.expected.min() + slack)
         limit = max(MOST_LOST, self.upper[equals].min())
         return int(np.flatnonzero(equals & (self.upper <= limit))[-1])
 

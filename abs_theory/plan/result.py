@@ -30,7 +30,7 @@ class Plan:
     predicted: float  #: round time of the choice by the fitted laws; NaN without laws
     replayed: float  #: round time of the choice by replaying the trace; NaN if too few rounds are complete
     full_wait_every: int  #: rounds from one full wait to the next, to learn what is not identified; 0: no need
-    curve: pd.DataFrame  #: per k: mean, stderr, low, high, rounds, reason, rate, error, model
+    curve: pd.DataFrame  #: per k: mean, stderr, low, high, rounds, reason, rate, losses (as in ``choice.curve``), model
     diagnosis: Diagnosis  #: what the variance of the delays comes from
     model: FleetModel | None  #: fitted laws of the workers; None if there are none
     choice: KChoice  #: how k was chosen by gradients per second

@@ -101,10 +101,9 @@ def _row(plan: Plan, k: int) -> dict[str, object]:
     """The row of a k in the table, as texts."""
     row = row_of(plan, k)
     interval = "" if row["reason"] else f"{row['low']:.4g} to {row['high']:.4g}"
-    mean, model, rate = (
-        f"{value:.4g}" if np.isfinite(value) else "" for value in (row["mean"], row["model"], row["rate"])
-    )
-    return {"k": k, "cells": [mean, interval, model, rate, row["reason"]]}
+    values = (row["mean"], row["model"], row["rate"], 100 * row["expected_loss"])
+    mean, model, rate, loss = (f"{value:.4g}" if np.isfinite(value) else "" for value in values)
+    return {"k": k, "cells": [mean, interval, model, rate, loss, row["reason"]]}
 
 
 @explains_types

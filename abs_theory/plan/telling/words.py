@@ -28,6 +28,7 @@ RARE_SHARE = 0.05  # of an equal share of gradients, below which a worker hardly
 PERSISTENT_FACTOR = 2  # times as likely to stall again, from which stalls are called persistent
 MOST_NAMED = 8  # workers named in one sentence
 ROWS_SHOWN = 12  # of the curve
+MOST_DIGITS = 6  # after the point of a share in percent
 NEGLIGIBLE_LOSS = 1e-3  # of the objective, below which no more digits are shown
 
 
@@ -45,7 +46,11 @@ def sentences(plan: Plan) -> list[str]:
     lines = [*advice(plan), "", *round_times(plan), "", "Properties of the trace", *properties(plan)]
     lines += ["", "How the input was read", *(plan.report or ("As it is: nothing was changed.",)), plan.staleness]
     lines += ["", "Limits", *limits(plan), "", *_not_identified(plan)]
-    return [*lines, f"E[T_(k)], seconds, with 95 % intervals, and gradients per second (n = {plan.n})", _table(plan)]
+    lines += [
+        f"E[T_(k)], seconds, with 95 % intervals, gradients per second (n = {plan.n}), and the loss that decides: by "
+        "how many % the best k in hindsight is expected to have more"
+    ]
+    return [*lines, _table(plan)]
 
 
 def threshold_words(max_staleness: float | None) -> str:
@@ -67,7 +72,7 @@ def advice(plan: Plan) -> list[str]:
         if low == high:
             up_to = "" if choice.largest == n else f" up to {choice.largest}"
             alike = f"No other k{up_to} is statistically as good as k = {low}"
-    lines.append(alike + ".")
+    lines += [alike + ".", *_another_k(plan)]
     if len(plan.thresholds_alike) > 1:
         thresholds = ", ".join(map(threshold_words, plan.thresholds_alike))
         lines.append(f"At k = {k}, these max_staleness are statistically as good as the best one: {thresholds}.")
@@ -158,6 +163,35 @@ def _losses(plan: Plan) -> list[str]:
     return [f"The safest choice so far is {setting}; {losses}."]
 
 
+def _another_k(plan: Plan) -> list[str]:
+    """Why the choice is not the k with the most gradients per second by the measured means."""
+    k, most = plan.choice.k, plan.choice.best
+    if k == most or not plan.objective.startswith("gradients") or math.isnan(plan.upper_loss):
+        return []
+    mine, other = row_of(plan, k), row_of(plan, most)
+    had = (
+        f"k = {most} had the most gradients per second in the trace ({other['rate']:.4g}, against {mine['rate']:.4g} "
+        f"at k = {k})"
+    )
+    if k > most:
+        return [
+            f"{had}, but k = {k} is not clearly worse than the best choice (95 %), which would deliver only "
+            f"{percent(mine['expected_loss'], 1)} more on average: a larger k averages more gradients in each update."
+        ]
+    allowing = "but allowing for noise and for rarer stalls than those seen"
+    for column, words in (("expected_loss", "on average"), ("upper_loss", "at most (95 %)")):
+        if other[column] > mine[column]:
+            lost, less = _apart(other[column], mine[column])
+            return [f"{had}, {allowing} the best choice would deliver {lost} more than it {words}, {less} at k = {k}."]
+    return [f"{had}, {allowing} it is clearly worse than k = {plan.curve['expected_loss'].idxmin()} (95 %)."]
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two unequal shares in percent, with as many digits as tell them apart."""
+    digits = next((digits for digits in range(1, MOST_DIGITS) if percent(one, digits) != percent(other, digits)), 1)
+    return percent(one, digits), percent(other, digits)
+
+
 def _unlike_gradients_per_second(plan: Plan) -> list[str]:
     """Why the time to a target asks for another k than the gradients per second."""
     if plan.setting is None or plan.objective.startswith("gradients") or plan.setting.k == plan.choice.k:
@@ -168,8 +202,8 @@ def _unlike_gradients_per_second(plan: Plan) -> list[str]:
         return []
     updates = [row["objective"] / row["round_time"] for row in (mine, other)]
     return [
-        f"k = {plan.choice.k} without staleness has the most gradients per second when all workers start together, but "
-        f"needs {percent(other['objective'] / mine['objective'] - 1)} more time to the target: it takes "
+        f"k = {plan.choice.k} without staleness is the choice by gradients per second with all workers starting "
+        f"together, but needs {percent(other['objective'] / mine['objective'] - 1)} more time to the target: it takes "
         f"{updates[1]:.3g} updates of {other['round_time']:.3g} s instead of {updates[0]:.3g} of "
         f"{mine['round_time']:.3g} s."
     ]
@@ -410,6 +444,7 @@ def columns(plan: Plan) -> list[int]:
 def _table(plan: Plan) -> str:
     table = plan.curve.loc[columns(plan), ["mean", "low", "high", "model", "rate"]]
     table = table.rename(columns={"mean": "E[T_(k)]", "rate": "gradients/s"})
+    table["loss, %"] = 100 * plan.curve["expected_loss"]
     return table.to_string(float_format="{:.4g}".format, na_rep="-")
 
 

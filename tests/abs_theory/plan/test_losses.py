@@ -23,13 +23,32 @@ def test_a_loss_is_what_the_best_candidate_has_more():
     losses = Losses.of(np.array([[4.0, 2.0], [4.0, 4.0], [3.0, 4.5]]))
     assert losses.expected == pytest.approx([(0 + 0 + 0.5) / 3, 1 / 3])
     assert losses.upper == pytest.approx([0.45, 0.9])  # between the order statistics
+    assert losses.alike.tolist() == [True, True]
     assert losses.safest(1.0) == 0
 
 
+def test_the_upper_loss_is_never_below_the_expected_one():
+    """One copy in a hundred loses much: the quantile of 95 % is 0, and the mean is above it."""
+    rates = np.ones((100, 2))
+    rates[0, 0] = 0.1
+    losses = Losses.of(rates)
+    assert losses.expected == pytest.approx([0.09, 0.0])
+    assert losses.upper == pytest.approx([0.09, 0.0])
+
+
+def test_a_candidate_that_is_clearly_worse_is_not_taken_however_little_it_loses():
+    rates = np.stack([np.ones(1000), np.full(1000, 0.99), np.full(1000, 0.99)], axis=1)
+    rates[:25, 1] = 1.01
+    losses = Losses.of(rates)
+    assert losses.alike.tolist() == [True, True, False]
+    assert losses.safest(0.02) == 1
+
+
 def test_of_equals_the_last_safe_one_is_taken():
-    losses = Losses(np.array([0.01, 0.0, 0.01, 0.5]), np.array([0.02, 0.01, 0.04, 0.9]))
+    alike = np.ones(4, dtype=bool)
+    losses = Losses(np.array([0.01, 0.0, 0.01, 0.5]), np.array([0.02, 0.01, 0.04, 0.9]), alike)
     assert losses.safest(0.02) == 2
-    assert Losses(losses.expected, 10 * losses.upper).safest(0.02) == 1
+    assert Losses(losses.expected, 10 * losses.upper, alike).safest(0.02) == 1
 
 
 def test_means_of_one_sample_are_those_of_all_ways_to_draw_rounds_from_it():
@@ -128,7 +147,7 @@ def test_two_objectives_that_ask_for_another_k_say_why():
     x = np.random.default_rng(0).lognormal(0.0, 0.5, size=(120, 6))
     answer = plan(benchmark.trace_of(x), constants=Constants(L=1.0, sigma2=0.01, gap=1.0), target=0.05)
     assert answer.k != answer.choice.k
-    assert f"k = {answer.choice.k} without staleness has the most gradients per second" in str(answer)
+    assert f"k = {answer.choice.k} without staleness is the choice by gradients per second" in str(answer)
     assert 0 <= answer.expected_loss <= answer.upper_loss
 
 

@@ -32,7 +32,7 @@ def test_cost_and_recipe_end_the_answer(run, files, tmp_path):
     status, out, err = run(files[0], "--rounds", 10_000, "--price", "2.5/h", "--for", "ray")
     assert (status, err) == (0, "")
     *_, page, data = out.splitlines()
-    assert out.index("gradients/s\n") < out.index("Cost of 10,000 rounds") < out.index("What to type: Ray")
+    assert out.index("gradients/s  loss, %\n") < out.index("Cost of 10,000 rounds") < out.index("What to type: Ray")
     assert "K, N, MAX_STALENESS = 2, 3, " in out
     assert "Checked against: Ray 2.60" in out
     assert page.endswith("plan.html")
