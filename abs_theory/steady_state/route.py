@@ -64,9 +64,8 @@ def abs_sgd(
       rounds, or for ever.  Then results depend on how they began: with Uniform(1, 1.01) and two of Uniform(1.6, 1.616),
       k = 1 and a bound of 1, a round lasts .754 s for ever if all begin together, and .67 s if the slow ones begin in
       turn.  So they begin together, and the result is what they do from the 500th to the 1000th delivery of each, or
-      earlier if that takes too long.  If even 200 deliveries of each take too long and results still change much,
-      random phases are the start, and errors cover both.  A few fleets drift on, by some percent in a hundred times as
-      many rounds.
+      earlier if that takes too long.  If even 200 deliveries of each take too long, random phases are the start,
+      and errors cover both.  A few fleets drift on, by some percent in a hundred times as many rounds.
       Above 3000 workers: the mean field.
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update

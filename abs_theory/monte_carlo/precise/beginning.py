@@ -16,7 +16,7 @@ from abs_theory.monte_carlo.long_run import LongRun, forgets
 from abs_theory.monte_carlo.plain import PlainPool
 from abs_theory.monte_carlo.precise.goals import excess
 from abs_theory.monte_carlo.precise.memory import or_near, with_change
-from abs_theory.monte_carlo.precise.mixing import STEADY_ENOUGH, Cell, least_spread
+from abs_theory.monte_carlo.precise.mixing import Cell
 from abs_theory.monte_carlo.precise.outcome import state_of
 from abs_theory.monte_carlo.precise.servers import Servers
 from abs_theory.monte_carlo.precise.stretches import side_by_side
@@ -27,7 +27,7 @@ __all__ = ["of_workers_that_begin"]
 FIRST, LAST = 4, 500  # deliveries of each worker before the first window, and before the last if that is affordable
 CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
 MOST_SECONDS, MOST_IF_QUICK = 0.4, 0.15  # effort
-SOON_SECONDS = 0.03  # effort before the last window, if that is enough for workers that are not steady, or large errors
+QUICK_SECONDS = 0.03  # effort before the last window, if errors may be large and are no larger
 SPREAD_BY = 200  # deliveries of each worker, by which those that began together have mostly spread over the phases
 # times the change from one window to the next that may still come if phases begin at random; what falls by a quarter in
 # the first half of the rounds, or by more, then comes to less
@@ -38,8 +38,9 @@ PARTS_OF_WINDOW = 8  # that are counted apart, so that there are more rows than 
 def of_workers_that_begin(servers: Servers, cell: Cell, quick: bool) -> SteadyState:
     """The state from the 500th to the 1000th delivery of each worker, or earlier if that takes too long.
 
-    All begin together.  If few deliver in a round, and what they do still changes too much, random phases are a better
-    start.  The errors then also cover workers that begin together, unless their change explains the difference.
+    All begin together.  If so few deliver in a round that their phases may go on to mix for longer than is affordable,
+    random phases are the better start.  The errors then also cover workers that begin together, unless their change
+    explains the difference.
     """
     servers = servers.few()
     affordable = (MOST_IF_QUICK if quick else MOST_SECONDS) / servers.cost
@@ -47,8 +48,6 @@ def of_workers_that_begin(servers: Servers, cell: Cell, quick: bool) -> SteadySt
     if affordable >= SPREAD_BY * turn or not forgets(cell.workers):
         return _watched(servers, cell, None, affordable, quick)[1]
     state, changed = _watched(servers, cell, None, affordable / 2, quick)
-    if excess(changed, MOST_SECONDS / 2, quick) <= 1:
-        return changed
     _, spread = _watched(servers, cell, servers.run, affordable / 2, quick)
     return or_near(spread, state, changed)
 
@@ -58,7 +57,6 @@ def _watched(
 ) -> tuple[SteadyState, SteadyState]:
     """What is done in the last of so many rounds, and the same with the error of its change."""
     pool, turn = servers.begin(start), cell.workers.n / cell.k
-    soon = quick or least_spread(cell.workers) >= STEADY_ENOUGH**2
     parts = 1 if isinstance(pool, PlainPool) else PARTS_OF_WINDOW
     step = parts * (int(cell.bound) + 1)  # cycles of long and short rounds
     doublings = max(2, int(math.log2(max(affordable / max(FIRST * turn, 4 * step), 1))))
@@ -68,7 +66,7 @@ def _watched(
     for _ in range(doublings):
         seen = [servers.play(pool, done // parts) for _ in range(parts)]
         windows.append(state_of(side_by_side(seen), cell, np.zeros(5)))
-        long = done >= LAST * turn or (soon and done * servers.cost >= SOON_SECONDS)
+        long = done >= LAST * turn or (quick and done * servers.cost >= QUICK_SECONDS)
         done *= 2
         if len(windows) > 1 and (long or len(windows) == doublings):
             still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_LATER

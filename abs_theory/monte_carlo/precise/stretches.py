@@ -119,6 +119,7 @@ def _compared(stretch: Stretch, n: int) -> Array:
 
 
 def joined(stretches: list[Stretch]) -> Stretch:
+    """One stretch of the same replicates for all ``stretches``, one after another."""
     if len(stretches) == 1:
         return stretches[0]
     return Stretch(
