@@ -23,6 +23,7 @@ from abs_theory.typing import Array, Ints
 __all__ = ["in_first_phase", "or_near", "remembers", "with_change"]
 
 LEAST_CORRELATION = 0.25  # of the numbers in a phase, then and now
+SIGNIFICANT = 4.0  # errors, from which on a change explains a difference
 STANDARD_ERRORS = 5.0  # of the correlation of independent numbers; in a stated error
 
 
@@ -61,13 +62,15 @@ def with_change(windows: Sequence[SteadyState], times: float) -> SteadyState:
 
 
 def or_near(state: SteadyState, other: SteadyState, changed: SteadyState) -> SteadyState:
-    """The ``state``, whose errors also cover the ``other``, but for what the change of that explains.
+    """The ``state``, whose errors also cover the ``other``, unless the change of that explains the difference.
 
     ``changed`` is the other with errors for its change.
     """
     errors: dict[str, Any] = {}
     for name, ((a, error), (b, b_error), (_, changing)) in _aligned(state, other, changed):
-        wider = error + np.maximum(np.abs(a - b) - (changing - b_error), 0.0)
+        apart, change = np.abs(a - b), changing - b_error
+        explained = (change > apart) & (change > SIGNIFICANT * b_error)
+        wider = np.maximum(error, np.where(explained, 0.0, apart + b_error))
         errors[name] = wider[0].item() if np.ndim(getattr(state, name)) == 0 else wider[: np.size(getattr(state, name))]
     return replace(state, error=replace(state.error, **errors))
 
