@@ -8,6 +8,7 @@ from scipy import stats
 
 from abs_theory.plan.effects import Effects, RoundTable, effects
 from abs_theory.plan.intervals import FEWEST_BLOCKS, correlation_time, level_shift
+from abs_theory.plan.trend import Trend
 from abs_theory.results import percent
 from abs_theory.typing import Array
 
@@ -50,6 +51,7 @@ class Diagnosis:
     complete: int  # rounds in which everybody delivered
     within_round: float  # typical range of the delays of a complete round, over their median
     between_rounds: float  # range of the middle 80 % of the round levels, over their median
+    trend: Trend | None = None  # a steady drift of all delays
 
     @property
     def has_worker_effect(self) -> bool:
@@ -94,7 +96,9 @@ class Diagnosis:
         )
 
     def _windows(self) -> str:
-        if len(self.levels) < 2:
+        if self.trend is not None:
+            levels = f"All {self.trend.words}"
+        elif len(self.levels) < 2:
             levels = "The rounds have no long gaps"
         elif self.shifted:
             first, last = (min(self.levels, key=lambda w: sign * self.levels[w]) for sign in (1, -1))

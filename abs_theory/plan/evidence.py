@@ -11,6 +11,7 @@ from abs_theory.plan.completion import Completed, complete, complete_restarted
 from abs_theory.plan.diagnosis import Diagnosis, diagnose, stall_shares
 from abs_theory.plan.effects import Effects, RoundTable, asked_per_round, effects, of_those_asked, table
 from abs_theory.plan.fleet_model import resized
+from abs_theory.plan.trend import Trend, stretches, trend
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
 
@@ -29,6 +30,7 @@ class Evidence:
     effects: Effects  #: factors of its workers and rounds
     diagnosis: Diagnosis  #: what the variance of its delays comes from
     changes: tuple[Change, ...]  #: when the level of the fleet or of a worker changed; windows end there
+    trend: Trend | None  #: a steady drift, instead of changes of the fleet; windows are stretches with little of it
     #: complete rounds of n workers, shape fleets x rounds x n: one fleet, that of the trace, or several resampled ones
     fleets: Array
     fleet_window: NDArray[np.int64]  #: window of each complete round
@@ -64,16 +66,17 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     factors = effects(measured.delivered)
     numbers = np.unique(trace.attempts["round"].to_numpy(np.int64))
     numbers = np.arange(len(measured.seconds)) if measured.lined_up else numbers
-    found = changes(measured, factors, trace.workers, numbers)
-    measured = replace(measured, window=windows_between(measured.window, found))
-    diagnosis = diagnose(measured, factors)
+    found, drift, window = _over_time(measured, factors, trace.workers, numbers)
+    measured = replace(measured, window=window)
+    diagnosis = replace(diagnose(measured, factors), trend=drift)
     rounds = of_those_asked(measured, asked)
     of_rounds = factors if rounds is measured else effects(rounds.delivered)
     completed = complete(rounds, of_rounds, rng)
     whole = np.isfinite(completed.copies[0]).all(axis=1)
     fleets, window = completed.copies[:, whole], measured.window[whole]
+    start = n, trace, measured, factors, diagnosis, found, drift
     if n == asked:
-        return Evidence(n, trace, measured, factors, diagnosis, found, fleets, window, rounds, of_rounds, completed)
+        return Evidence(*start, fleets, window, rounds, of_rounds, completed)
     if fleets.shape[1] < 2:
         raise ValueError(
             f"to plan for n={n} workers, not the {asked} of the trace, takes two rounds in which all "
@@ -87,7 +90,19 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     rounds = RoundTable(arrivals, np.ones(arrivals.shape, dtype=bool), window, empty=measured.empty)
     like = effects(fleets[0])
     completed = complete(rounds, like, rng)
-    return Evidence(n, trace, measured, factors, diagnosis, found, fleets, window, rounds, like, completed)
+    return Evidence(*start, fleets, window, rounds, like, completed)
+
+
+def _over_time(
+    data: RoundTable, parts: Effects, names: tuple[int | str, ...], numbers: NDArray[np.int64]
+) -> tuple[tuple[Change, ...], Trend | None, NDArray[np.int64]]:
+    """Lasting changes, a steady drift, which takes the place of those of the fleet, and windows without either."""
+    found = changes(data, parts, names, numbers)
+    drift = trend(data, parts, [change.row for change in found if change.worker is None], numbers)
+    if drift is None:
+        return found, None, windows_between(data.window, found)
+    found = tuple(change for change in found if change.worker is not None)
+    return found, drift, stretches(windows_between(data.window, found), drift)
 
 
 def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Generator) -> Evidence:
@@ -100,12 +115,13 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
     late = restarted.late
     drawn = replace(measured, seconds=late[0], observed=np.ones(late[0].shape, dtype=bool))
     factors = effects(late[0])
-    found = changes(drawn, factors, trace.workers, np.arange(len(late[0])))
-    window = windows_between(measured.window, found)
+    found, drift, window = _over_time(drawn, factors, trace.workers, np.arange(len(late[0])))
     measured, drawn = replace(measured, window=window), replace(drawn, window=window)
     known, perhaps = stall_shares(measured, factors)
     whole = int(measured.observed.all(axis=1).sum())
-    diagnosis = replace(diagnose(drawn, factors), complete=whole, known_stalls=known, perhaps_stalls=perhaps)
+    diagnosis = replace(
+        diagnose(drawn, factors), complete=whole, known_stalls=known, perhaps_stalls=perhaps, trend=drift
+    )
     completed = replace(restarted, data=measured).completed(n, factors, COPIES, rng)
     of_rounds = factors
     if n != late.shape[2]:
@@ -114,4 +130,5 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
         drawn = RoundTable(late[0], np.ones(late[0].shape, dtype=bool), window, lined_up=True, empty=measured.empty)
     if completed.open_tail:
         diagnosis = replace(diagnosis, tail_index=float("nan"))
-    return Evidence(n, trace, measured, factors, diagnosis, found, late, window, drawn, of_rounds, completed)
+    start = n, trace, measured, factors, diagnosis, found, drift
+    return Evidence(*start, late, window, drawn, of_rounds, completed)

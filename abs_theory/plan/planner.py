@@ -86,6 +86,7 @@ def plan(
     k = choice.k if setting is None else setting.k
     threshold = setting.max_staleness if setting is not None else (0.0 if k == evidence.n else None)
     slow = slow_workers(evidence.measured, evidence.effects, trace.workers)
+    k_lately = _k_since_change(evidence, seed)
     answer = Plan(
         n=evidence.n,
         k=k,
@@ -108,13 +109,14 @@ def plan(
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         source=trace.summary,
         report=trace.report,
-        doubts=(*trace.doubts, *_unlike_rounds(means, k)),
+        doubts=(*trace.doubts, *_drift(evidence, k_lately), *_unlike_rounds(means, k)),
         staleness=staleness_check(trace),
         trace_workers=trace.n,
         workers=trace.workers,
         slow_workers=slow,
         changes=evidence.changes,
-        k_since_change=_k_since_change(evidence, seed),
+        trend=evidence.trend,
+        k_since_change=k_lately,
         without_slow=decide.without_slow(evidence, [row["worker"] for row in slow], rng),
         asked=evidence.asked,
         rounds=len(evidence.measured.seconds),
@@ -144,15 +146,24 @@ def _choose_k(evidence: Evidence, seed: int, rng: np.random.Generator) -> tuple[
 
 
 def _k_since_change(evidence: Evidence, seed: int) -> int | None:
-    """k by the rounds since the last change alone; None if nothing changed, or if too few rounds have passed."""
-    if not evidence.changes or evidence.measured.lined_up:
+    """k by the rounds since the last change, or by the last ones of a drift; None if there are none, or too few."""
+    last = evidence.changes[-1] if evidence.changes else evidence.trend
+    if last is None or evidence.measured.lined_up:
         return None
     numbers = np.unique(evidence.trace.attempts["round"])
-    since = numbers[evidence.changes[-1].row :]
+    since = numbers[last.row :]
     if len(since) < FEWEST:
         return None
     rng = np.random.default_rng(seed)
     return _choose_k(gather(evidence.trace.subset(since), evidence.n, rng), seed, rng)[0].k
+
+
+def _drift(evidence: Evidence, k: int | None) -> list[str]:
+    """A sentence if the delays drift, with the ``k`` of the last rounds unless a change is told."""
+    if evidence.trend is None:
+        return []
+    asked = "" if k is None or evidence.changes else f" (they ask for k = {k})"
+    return [evidence.trend.doubt + asked]
 
 
 def _model(evidence: Evidence) -> FleetModel | None:

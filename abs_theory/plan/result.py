@@ -12,6 +12,7 @@ from abs_theory.plan.decide import Gain, KChoice, Setting, WhatIf
 from abs_theory.plan.diagnosis import Diagnosis
 from abs_theory.plan.effects import RoundTable
 from abs_theory.plan.fleet_model import FleetModel
+from abs_theory.plan.trend import Trend
 
 __all__ = ["Plan"]
 
@@ -54,7 +55,9 @@ class Plan:
     #: what may change the whole answer: another unit, workers that stopped, few rounds with k arrivals
     doubts: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed
-    k_since_change: int | None = None  #: k chosen from the rounds since the last change; None: no change, or too few
+    trend: Trend | None = None  #: a steady drift of all delays
+    #: k chosen from the rounds since the last change, or without one from the last ones of a drift; None: neither
+    k_since_change: int | None = None
     without_slow: tuple[WhatIf, ...] = ()  #: what if the slow workers were repaired, or left out
     to_html: "Callable[[Plan], str] | None" = None  #: how a notebook shows the plan; None: as text
 
@@ -111,6 +114,7 @@ class Plan:
             "further_rounds_needed": self.rounds_needed,
             "slow_workers": self.slow_workers,
             "changes": [vars(change) for change in self.changes],
+            "trend": None if self.trend is None else vars(self.trend),
             "k_since_change": self.k_since_change,
             "without_slow_workers": [{**vars(case), "savings": _gain(case.savings)} for case in self.without_slow],
             "laws": []

@@ -182,8 +182,13 @@ def compare(
         sources=(before.summary, after.summary),
         may_differ_in_unit=before.may_differ_in_unit(after),
         reports=(before.report, after.report),
-        doubts=(before.doubts, after.doubts),
+        doubts=(before.doubts + _drift(evidence[0]), after.doubts + _drift(evidence[1])),
     )
+
+
+def _drift(evidence: Evidence) -> tuple[str, ...]:
+    """That the delays of one trace drift, so that its means are of no level."""
+    return () if evidence.trend is None else (evidence.trend.words,)
 
 
 def _chosen_k(evidence: Evidence, means: pd.DataFrame, rng: np.random.Generator) -> int:

@@ -401,7 +401,7 @@ def _changes(plan: Plan) -> list[str]:
 
 def _since_change(plan: Plan) -> list[str]:
     """What the rounds since the last change ask for, and how to plan from them alone."""
-    if plan.k_since_change is None:
+    if plan.k_since_change is None or not plan.changes:
         return []
     what = "the same k" if plan.k_since_change == plan.choice.k else f"k = {plan.k_since_change}"
     first = plan.changes[-1].round

@@ -160,7 +160,7 @@ def test_no_plan_ever_contradicts_itself(kind, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "an outlier"])  # its law has no mean field
 def test_no_plan_for_a_target_contradicts_itself(kind):
     assert contradictions(answer_of(kind, 0, num=25, n=4, **TARGET)) == []
 
