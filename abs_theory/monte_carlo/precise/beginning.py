@@ -70,7 +70,7 @@ def _watched(
         done *= 2
         if len(windows) > 1 and (long or len(windows) == doublings):
             still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_LATER
-            changed = with_change(windows[-3:], still)
+            changed = with_change(windows[-1], windows[-3:], still)
             if len(windows) == doublings or excess(changed, done * servers.cost, quick) <= 1:
                 return windows[-1], changed
     raise AssertionError("there are two windows at least")

@@ -44,19 +44,18 @@ def remembers(then: Ints, now: Ints) -> bool:
     return bool(np.any(correlation > max(LEAST_CORRELATION, STANDARD_ERRORS / math.sqrt(len(now)))))
 
 
-def with_change(windows: Sequence[SteadyState], times: float) -> SteadyState:
-    """The last of the ``windows``, whose errors also cover so many ``times`` the largest change from one to the next.
+def with_change(state: SteadyState, windows: Sequence[SteadyState], times: float) -> SteadyState:
+    """The ``state``, whose errors also cover ``times`` the largest change of ``windows``, one after another.
 
     A change is what the difference is beyond its noise, for the squares of both add up.
     """
-    state = windows[-1]
     errors: dict[str, Any] = {}
-    for name, seen in _aligned(*windows):
+    for name, ((_, error), *seen) in _aligned(state, *windows):
         changes = [
             np.sqrt(np.maximum((b - a) ** 2 - (a_error**2 + b_error**2) / STANDARD_ERRORS**2, 0.0))
             for (a, a_error), (b, b_error) in pairwise(seen)
         ]
-        wider = seen[-1][1] + times * np.max(changes, axis=0)
+        wider = error + times * np.max(changes, axis=0)
         errors[name] = wider[0].item() if np.ndim(getattr(state, name)) == 0 else wider[: np.size(getattr(state, name))]
     return replace(state, error=replace(state.error, **errors))
 

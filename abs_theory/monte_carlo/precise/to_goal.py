@@ -47,9 +47,10 @@ MOST_TERMS = 48  # k times the classes of tasks of one law and age, for which nu
 LIVES_REMEMBERED = 5  # longest lives of a task, after which phases should be forgotten
 AGES_FORGOTTEN = 2.0  # warm-up in mean ages of the tasks at work, where rare long ones make up the start
 MOST_WARMUP_SECONDS = 0.05  # effort for that
-# times the change from one window to the next that may still come.  If a correlation falls to .44, which 128 replicates
-# resolve, within three equal windows, it falls to q = .44^(1/3) = .76 in each; later changes are q / (1 - q) times it
-CHANGES_LATER = 3.2
+# times the change from one window to the next by which their mean may be off.  If a correlation falls to .44, which 128
+# replicates resolve, within three equal windows, it falls to q = .44^(1/3) = .76 in each; later changes are q / (1 - q)
+# times this one, and the mean of both windows is half of it further off
+CHANGES_LATER = 3.7
 # coefficient of variation of delays from which on phases are forgotten in the end, and effort to wait for it
 ROUGH_ENOUGH, FORGETTING_SECONDS = 0.35, 0.45
 LATE_ENOUGH = 1000  # rounds; a smaller bound is never taken for none
@@ -141,7 +142,7 @@ def _to_goal(
                 rough = least_spread(workers) >= ROUGH_ENOUGH**2
                 if rough and spent + 2 * played * cost <= FORGETTING_SECONDS:
                     later = _later(servers, pool, cell, begun, math.ceil(played / every) * every, every)
-                    if later is not None and excess(later, LAST_SECONDS, quick) <= 1:
+                    if later is not None:
                         return later
                 return of_workers_that_begin(servers, cell, quick)
             stretches = used
@@ -166,12 +167,22 @@ def _to_goal(
 
 
 def _later(servers: Servers, pool: Pool, cell: Cell, begun: Ints, rounds: int, every: int) -> SteadyState | None:
-    """The state in the second of two windows of so many ``rounds``; None if phases are remembered that long.
+    """The state in two windows of so many ``rounds``, or twice as many; None if phases are remembered that long.
 
     Many workers that are restarted take long to forget their phases, because few numbers change in a round.
     """
-    windows = [state_of(servers.play(pool, rounds, every), cell, np.zeros(5)) for _ in range(2)]
-    return None if remembers(begun, _in_first_phase(pool)) else with_change(windows, CHANGES_LATER)
+
+    def in_both(seen: list[Stretch]) -> SteadyState:
+        state, *windows = (state_of(stretch, cell, np.zeros(5)) for stretch in (joined(seen), *seen))
+        return with_change(state, windows, CHANGES_LATER)
+
+    seen = [servers.play(pool, rounds, every) for _ in range(2)]
+    if remembers(begun, _in_first_phase(pool)):
+        return None
+    state = in_both(seen)
+    if excess(state, LAST_SECONDS, quick=False) <= 1:
+        return state
+    return in_both([joined(seen), servers.play(pool, 2 * rounds, every)])
 
 
 def _in_first_phase(pool: Pool) -> Ints:

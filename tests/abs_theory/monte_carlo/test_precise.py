@@ -339,10 +339,10 @@ def test_a_difference_that_is_no_change_is_covered():
     one, other = (monte_carlo.abs_sgd(SHIFTED, 2, 5, 1, np.random.default_rng(seed), 200, 64) for seed in (0, 1))
     moved = replace(other, round_time=1.1 * one.round_time)
     assert memory.or_near(one, moved, moved).error.round_time >= 0.1 * one.round_time
-    changing = memory.with_change([one, moved], 3.0)
+    changing = memory.with_change(moved, [one, moved], 3.0)
     assert changing.error.round_time >= 0.29 * one.round_time
     assert memory.or_near(one, moved, changing).error.round_time == one.error.round_time
-    still = memory.with_change([one, moved, moved], 3.0)
+    still = memory.with_change(moved, [one, moved, moved], 3.0)
     assert still.error.round_time == changing.error.round_time
     assert still.error.wasted_fraction < 4 * one.error.wasted_fraction
 
