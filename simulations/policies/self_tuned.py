@@ -13,6 +13,8 @@ rises, no staleness is allowed.
 b is the mean of a guess and the measurement, weighted by their errors.  A run begins with the guess 1, which is right
 where a step is as long as it may be.  Later it is a share of eta E|g|^2 / F, which is known much sooner than the
 curvature.
+Tasks of several local steps follow the data of their workers, and the measured b is then too small.  So k and b have
+lower limits, which rise with the number of local steps.
 
 The step, if it is left to the rule as well, is a share of F / E|g|^2.
 Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; the step of Loizou et
@@ -43,6 +45,9 @@ GUESS_UPDATES = 4.0  # as many updates tell as much as the first guess
 STEP_SHARE = 0.8  # of F / E|g|^2, that the step by rule is in the end; about half of it in the first updates
 FIRST_STEP = 1e-9  # of the step by rule, before any gradient has arrived: too small to change anything
 FIRST_SHARE = 0.1  # of the workers, whose gradients the first update waits for
+MANY_LOCAL_STEPS = 6  # from which on a task has gone its own way; in proportion with fewer
+LEAST_SHARE = 0.25  # of the workers, that an update waits for after many local steps
+LEAST_BEND = 0.7  # of a task of many local steps
 CERTAIN = 5.0  # standard errors, by which a loss below the least loss is no noise
 GROWTH = 1.05  # of the time of the run, after which it decides again
 FIRST_UPDATES = 4  # after each of which it decides
@@ -93,7 +98,7 @@ class MeasuredRule:
         if progress.updates == 0:
             self._check_start(progress.initial_loss)
         if progress.updates == 0 or measured is None:
-            return max(1, round(FIRST_SHARE * progress.n)) if of_k else math.inf
+            return max(round(FIRST_SHARE * progress.n), _least_k(progress)) if of_k else math.inf
         if math.isnan(progress.loss) or not _is_due(progress, self.growth) or measured.delay.deliveries == 0:
             return progress.k if of_k else progress.max_staleness
         if of_k:
@@ -136,6 +141,7 @@ class MeasuredRule:
         descent = 2 * max(measured.loss.value - self.least_loss, 0.0) * spent / (step * self.horizon * passed)
         if self.curvature is None:
             bend = expected_bend(step, measured, progress.updates, self.least_loss)
+            bend = bend._replace(value=max(bend.value, LEAST_BEND * _own_way(progress.local_steps)))
         else:
             bend = Quantity(step * self.curvature, 0.0)
         variance, stale = measured.gradient_variance.value, rounds.mean_staleness
@@ -146,7 +152,7 @@ class MeasuredRule:
         else:
             over = (bend.value + bend.stderr) * (1 + stale / 2) - self.most_bend
             allowed = over <= max(0.0, over.min())
-        return np.where(allowed, cost, math.inf)
+        return np.where(allowed & (rounds.k >= _least_k(progress)), cost, math.inf)
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,16 @@ def expected_bend(step_size: float, measured: Measured, updates: int, least_loss
     return Quantity(max(total / weight, 0.0), weight**-0.5)
 
 
+def _own_way(local_steps: int) -> float:
+    """How far a task follows the data of its worker: 0 with one step, 1 with many."""
+    return min((local_steps - 1) / (MANY_LOCAL_STEPS - 1), 1.0)
+
+
+def _least_k(progress: Progress) -> int:
+    """The fewest models to wait for: 1, or with local steps up to a quarter of the workers."""
+    return max(1, math.ceil(LEAST_SHARE * _own_way(progress.local_steps) * progress.n))
+
+
 def _steepness(measured: Measured, least_loss: float) -> float:
     """E|g|^2 / F, which is about the curvature of the noise.
 
@@ -210,7 +226,8 @@ def _steepness(measured: Measured, least_loss: float) -> float:
 def self_tuning(objective: str = "time", curvature: float | None = None, least_loss: float = 0.0) -> SelfTuning:
     """k and the threshold of ABS from what the server measures: the task times, the noise and the curvature.
 
-    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 5 %.  With ``objective``
+    It starts with k = n / 10 and no threshold, and decides again when the time has grown by 5 %.  With 6 or more local
+    steps per task it always waits for a quarter of the workers or more, with fewer for less.  With ``objective``
     "messages" it saves messages instead of seconds.  The step size is that of the run.  If nobody knows one, the run
     can be given the policy ``step_size`` of the result.  After the first update its step is .8 times the loss over
     the mean square of a gradient, or less.

@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     initial_loss: float  #: F(w_0)
     k_updates: int = 0  #: updates since k last changed
     k_reversals: int = 0  #: among these, steps against the one before minus steps along it (Pflug)
-    local_steps: int = 1  #: in force until now
+    local_steps: int = 1  #: in force until now; 1 at the start if a policy decides them
     step_size: float = 0.0  #: in force until now; 0 before the first decision
     measured: Measured | None = None  #: by the server, for policies whose attribute ``measures`` is true
 
@@ -100,7 +100,8 @@ class Decisions:
         self.most = most  # of k
         self.moving = any(callable(policy) for policy in self.policies)
         self.measuring = any(getattr(policy, "measures", False) for policy in self.policies)
-        self.k, self.max_staleness, self.step_size, self.local_steps = 1, math.inf, 0.0, 1
+        self.k, self.max_staleness, self.step_size = 1, math.inf, 0.0
+        self.local_steps = 1 if callable(local_steps) or local_steps is None else local_steps
         self.decided = 0.0
         self.k_updates = self.k_reversals = 0
         self.last_step: np.ndarray | None = None  # if a policy may ask about it

@@ -24,6 +24,7 @@ def test_it_starts_with_a_tenth_of_the_workers_and_no_threshold():
     start = Progress(20, 0, 0.0, 0.0, 1, 3, 0.0, 1.0, 1.0)
     tuning = policies.self_tuning()
     assert (tuning.k(start), tuning.max_staleness(start)) == (2, math.inf)
+    assert [tuning.k(start._replace(local_steps=local_steps)) for local_steps in (2, 4, 6, 100)] == [2, 3, 5, 5]
 
 
 def test_k_grows_when_noise_takes_over_and_stalled_tasks_are_restarted():
@@ -84,6 +85,20 @@ def test_late_workers_are_restarted_while_the_loss_rises():
     accuracy = run.dropna(subset="test_accuracy").groupby("replicate")["test_accuracy"].last()
     assert accuracy.median() > 0.8
     assert run["max_staleness"].max() > 0
+
+
+@pytest.mark.parametrize("law", [Exponential(0.1), HyperExponential((0.9, 0.1), (1 / 30, 0.7))], ids=["exp", "stalls"])
+def test_tasks_of_many_local_steps_on_different_data_are_averaged(law):
+    """A model of one worker alone has a larger loss on the data of all than the first model."""
+    problem = Classifier(digits(), 20, hidden=32, batch_size=16, split=0.1)
+    options = {"step_size": 0.2, "local_steps": 10, "time_budget": 6.0, "eval_every": 2.0, "replicates": 6, "n_jobs": 1}
+    losses = {}
+    for name, protocol in (("one", protocols.abs_sgd(1, 2)), ("tuned", tuned())):
+        run = simulate(protocol, problem, law, 20, seed=12, **options)
+        losses[name] = run.groupby("replicate")["loss"].last().median() / problem.loss(problem.initial)
+        assert name == "one" or run["k"].min() >= 5
+    assert losses["tuned"] < 0.75
+    assert losses["one"] > 1
 
 
 @pytest.mark.parametrize("curvature", [0.0, -1.0, math.nan, "steep"])
