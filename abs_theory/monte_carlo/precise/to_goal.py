@@ -8,8 +8,8 @@ Under a small threshold others are what tasks of each age did, less what was to 
 Where single rounds differ by orders of magnitude, or many would be needed, the replicates go on as numbers of tasks by
 age (``by_age``), which is faster, and the means of the next rounds are averaged instead of their lengths
 (``conditional``).  Sums of hazards are their control variates.
-Where the beginning is remembered for longer than that, the errors also cover workers that began fresh (``memory``),
-and phases that mix slowly (``mixing``).
+Steady workers under a bound, and others that remember for long how they began, are simulated in another way
+(``beginning``).
 """
 
 import math
