@@ -37,7 +37,7 @@ from abs_theory.results import percent
 from abs_theory.traces import counted
 from abs_theory.typing import Array
 
-__all__ = ["LONGEST_STALL", "full_wait_every", "mean_arrivals"]
+__all__ = ["LONGEST_STALL", "MOST_BLIND_CALLS", "full_wait_every", "mean_arrivals"]
 
 
 # Chosen so that the intervals hold their level in the regimes above.

@@ -35,6 +35,7 @@ __all__ = [
     "fastest",
     "gain",
     "gain_to_target",
+    "if_not_late",
     "soonest",
     "times_to_target",
     "without_slow",
@@ -182,6 +183,24 @@ def choose_k(evidence: Evidence, means: pd.DataFrame, plausible: PlausibleMeans,
         ),
         hidden=completed.means is not None,
     )
+
+
+def if_not_late(evidence: Evidence, k: int, rng: np.random.Generator) -> int:
+    """The choice if attempts of unknown end were as fast as others, as where only the log misses them.
+
+    It is ``k`` unless that is clearly worse then, and expected to lose more than MOST_LOST_TO_SIMPLICITY.
+    """
+    if not evidence.completed.others:
+        return k
+    arrivals = evidence.completed.others[0]
+    ks = np.flatnonzero(np.isfinite(arrivals).all(axis=0)) + 1
+    drawn = intervals.block_averages(arrivals[:, ks - 1], evidence.rounds.window, rng, COPIES)
+    if drawn is None or k not in ks:
+        return k
+    losses = Losses.of(ks / drawn)
+    at = int(np.searchsorted(ks, k))
+    as_good = losses.alike[at] or losses.expected[at] <= losses.expected.min() + MOST_LOST_TO_SIMPLICITY
+    return k if as_good else int(ks[losses.safest(MOST_LOST_TO_SIMPLICITY)])
 
 
 def without_slow(evidence: Evidence, slow: Sequence[int | str | float], rng: np.random.Generator) -> tuple[WhatIf, ...]:

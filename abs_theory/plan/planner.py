@@ -14,7 +14,7 @@ from abs_theory import order_stats, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.checks import check_positive, explains_types
 from abs_theory.plan import decide
-from abs_theory.plan.arrivals import full_wait_every, mean_arrivals
+from abs_theory.plan.arrivals import MOST_BLIND_CALLS, full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Setting
 from abs_theory.plan.diagnosis import slow_workers
 from abs_theory.plan.evidence import Evidence, gather
@@ -109,7 +109,12 @@ def plan(
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         source=trace.summary,
         report=trace.report,
-        doubts=(*trace.doubts, *_drift(evidence, k_lately), *_unlike_rounds(means, k)),
+        doubts=(
+            *trace.doubts,
+            *_drift(evidence, k_lately),
+            *_without_a_time(evidence, choice.k, seed),
+            *_unlike_rounds(means, k),
+        ),
         staleness=staleness_check(trace),
         trace_workers=trace.n,
         workers=trace.workers,
@@ -164,6 +169,23 @@ def _drift(evidence: Evidence, k: int | None) -> list[str]:
         return []
     asked = "" if k is None or evidence.changes else f" (they ask for k = {k})"
     return [evidence.trend.doubt + asked]
+
+
+def _without_a_time(evidence: Evidence, k: int, seed: int) -> list[str]:
+    """A sentence on attempts of unknown end, if the choice rests on taking them as late, or if they are many."""
+    data = evidence.measured
+    tried, unknown = np.isfinite(data.seconds), data.end_unknown
+    comes_back = np.logical_or.accumulate(data.observed[::-1], axis=0)[::-1]
+    if np.count_nonzero(unknown & comes_back) <= unknown.sum() / 2:  # none, or workers that stopped, which is told
+        return []
+    other = decide.if_not_late(evidence, k, np.random.default_rng(seed))
+    if other == k and unknown.sum() <= MOST_BLIND_CALLS * tried.sum():
+        return []
+    then = f"k = {other}" if other != k else "the same k"
+    return [
+        f"{unknown.sum()} of {counted(int(tried.sum()), 'attempt')} have no time and count as stragglers; if only the "
+        f"log lacks them, the choice is {then}"
+    ]
 
 
 def _model(evidence: Evidence) -> FleetModel | None:

@@ -18,8 +18,9 @@ from abs_theory import __main__ as command
 from abs_theory import order_stats, traces
 from abs_theory.bounds import Constants
 from abs_theory.delays import LogNormal
-from abs_theory.plan import plan, sentences, write
+from abs_theory.plan import decide, plan, sentences, write
 from abs_theory.plan.effects import effects
+from abs_theory.plan.evidence import gather
 from abs_theory.plan.fleet_model import resized
 from abs_theory.plan.replayed import TraceReplay
 from benchmarks import traces as benchmark
@@ -525,3 +526,44 @@ def test_a_target_without_constants_is_named():
         plan(trace_of("almost iid"), target=0.1)
     with pytest.raises(ValueError, match=r"give both constants .* and target, got only constants; without"):
         plan(trace_of("almost iid"), constants=CONSTANTS)
+
+
+def sixteen(seed=0, num=200):
+    """Rare stalls of 16 workers, of whom it is best to wait for 13."""
+    rng = np.random.default_rng(seed)
+    x = rng.lognormal(0.0, 0.3, (num, 16))
+    return x + (rng.random(x.shape) < 0.02) * rng.exponential(10.0, x.shape)
+
+
+def test_attempts_that_only_the_log_lacks_are_told_beside_the_decision_with_the_k_they_would_give():
+    x = sixteen()
+    rate = np.arange(1, 17) / np.sort(x, axis=1).mean(axis=0)
+    keep = np.random.default_rng(1).random(x.size) >= 0.15
+    found = plan(traces.from_frame(synthetic_traces.frame(x)[keep], warmup=0))
+    (doubt,) = found.doubts
+    told = re.fullmatch(
+        r"(\d+) of 3200 attempts have no time and count as stragglers; if only the log lacks them, the choice is "
+        r"k = (\d+)",
+        doubt,
+    )
+    assert int(told[1]) == np.count_nonzero(~keep)
+    assert rate[int(told[2]) - 1] >= 0.98 * rate.max(), "of the whole trace, by brute force"
+    assert rate[found.k - 1] < 0.95 * rate.max(), "late attempts ask for fewer workers"
+    assert str(found).splitlines()[1].startswith(f"Doubt: {told[1]} of 3200 attempts have no time")
+
+
+def test_few_attempts_without_a_time_are_no_doubt_and_many_are_even_if_k_is_the_same():
+    x = sixteen()
+    keep = np.random.default_rng(1).random(x.size) >= 0.01
+    assert plan(traces.from_frame(synthetic_traces.frame(x)[keep], warmup=0)).doubts == ()
+    x = np.random.default_rng(0).exponential(size=(60, 3))  # one gradient is best, late or not
+    keep = np.random.default_rng(1).random(x.size) >= 0.2
+    found = plan(traces.from_frame(synthetic_traces.frame(x)[keep], warmup=0))
+    assert found.k == 1
+    assert [doubt.split("; ")[1] for doubt in found.doubts] == ["if only the log lacks them, the choice is the same k"]
+
+
+def test_without_lost_attempts_nothing_would_be_otherwise():
+    rng = np.random.default_rng(0)
+    evidence = gather(traces.from_frame(synthetic_traces.frame(sixteen(num=20)), warmup=0), None, rng)
+    assert decide.if_not_late(evidence, 5, rng) == 5
