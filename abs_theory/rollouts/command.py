@@ -1,5 +1,6 @@
 """``python -m abs_theory rollouts``: which mode of generation to use, for the lengths of one's own log."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,9 @@ LEGEND = (
 
 
 def rollouts(  # noqa: PLR0913
-    lengths: Annotated[str, option("FILE|LAW", "tokens of an answer: CSV, Parquet or JSON lines, or a law")],
+    lengths: Annotated[
+        str, option("FILE|LAW", "tokens of an answer: CSV, Parquet or JSON lines, also gzipped; or a law")
+    ],
     batch: Annotated[int, option("N", "rollouts of an update, or groups", min=1)],
     slots: Annotated[int, option("N", "rollouts, or groups, that are generated at the same time", min=1)],
     group: Annotated[int, option("N", "answers to a prompt; batch and slots then count prompts", min=1)] = 1,
@@ -50,7 +53,7 @@ def rollouts(  # noqa: PLR0913
     """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which.
 
     A file has a column of tokens. Optional columns: probability, weight or count; group, the prompt of an answer;
-    seconds. Usual names of logs are known, such as response_length, completion_tokens, prompt_id and latency_ms.
+    seconds; step. Usual names of logs are known, such as response_length, completion_tokens, prompt_id and latency_ms.
     """
     from abs_theory.checks import check_positive
     from abs_theory.rollouts import Objective, Setup, Tolerance, compare, read_lengths
@@ -73,9 +76,9 @@ def rollouts(  # noqa: PLR0913
         check_positive("--gpus", gpus)
     speed = seconds_per_token or data.seconds_per_token or 0.02
     setup = Setup(data.task(group), batch, slots, trainer_seconds, speed, slowdown, gpus)
-    comparison = compare(setup, tolerated, group, data.law, objective=objective)
+    comparison = replace(compare(setup, tolerated, group, data.law, objective=objective), notes=data.notes)
     written = _write(comparison, data.words, csv, json, page)
-    print(wrapped(f"{comparison.conditions(data.words)}.\n{LEGEND}"))
+    print(wrapped("\n".join([f"{comparison.conditions(data.words)}.", *comparison.notes, LEGEND])))
     print()
     print(readable(comparison))
     print()

@@ -77,6 +77,7 @@ class Comparison:
     tolerance: Tolerance  #: what is tolerated
     settings: tuple[str, ...] = ()  #: what to type for the recommended mode, in the trainers that are known to have it
     group: int = 1  #: answers of a task
+    notes: tuple[str, ...] = ()  #: what the lengths assume or leave out
 
     @property
     def what_to_type(self) -> str:
@@ -116,8 +117,8 @@ class Comparison:
         ]
         tolerance = {name: getattr(self.tolerance, name) for name in ("quantity", "most", "fair")}
         content = {
-            "recommended": self.recommended, "why": self.why, "what_to_type": list(self.settings),
-            "setup": settings, "tolerance": tolerance, "modes": rows,
+            "notes": list(self.notes), "recommended": self.recommended, "why": self.why,
+            "what_to_type": list(self.settings), "setup": settings, "tolerance": tolerance, "modes": rows,
         }  # fmt: skip
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 

@@ -1,29 +1,33 @@
 """Lengths of answers in tokens: from a training log, or from a law as text."""
 
-import csv
-import io
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special, stats
 
 from abs_theory.checks import check_input_file, explains_types, instead
 from abs_theory.delays import Delay, Empirical, Slowest
 from abs_theory.delays.text import delay_law
-from abs_theory.files import last_line, open_input
+from abs_theory.rollouts.log_table import log_table, one_row_each, positive
 from abs_theory.rollouts.names import ROLES
-from abs_theory.traces import UNITS, base_of, read_table
+from abs_theory.traces import UNITS, base_of, counted
 from abs_theory.typing import Array, Ints
 
 __all__ = ["Lengths", "read_lengths", "slowest_of_prompt"]
 
 WEIGHTS = ("probability", "weight", "count")  # columns that say how often a length occurs
-MOST_ANSWERS = 5_000_000  # of a log, which then take some 100 MB
+NUMBERS = ("tokens", "seconds")  # other columns of numbers > 0
+ROUNDED = 0.005  # of a sum of probabilities that were rounded
 MOST_LENGTHS = 2000  # different ones that are kept; more are gathered, each group at its mean
+FEWEST_STEPS = 3  # of a trend
+LUCK, LEAST_CHANGE = 0.01, 0.05  # probability and size of a trend, from which on it is said
+INDEPENDENT = (
+    "The lengths do not say which answers have the same prompt: the answers of a group are taken as independent. Those "
+    "to one prompt mostly resemble each other, so that real groups differ more in length."
+)
 
 
 @explains_types
@@ -35,6 +39,7 @@ class Lengths:
     words: str  #: what the law is, in a few words
     slowest: Delay | None = None  #: tokens of the longest answer of a group, if the log has groups
     seconds_per_token: float | None = None  #: if the log has seconds
+    notes: tuple[str, ...] = ()  #: what was assumed, or what the log says that nobody asked for
 
     def task(self, group: int) -> Delay:
         """The law of a task: the longest of ``group`` answers to one prompt."""
@@ -47,17 +52,18 @@ class Lengths:
 def read_lengths(text: str, group: int = 1, columns: Mapping[str, str] | None = None) -> Lengths:
     """Lengths from a file (CSV, Parquet or JSON lines) or a law such as "lognormal:median=800,sigma=1".
 
-    A file needs a column ``tokens``, or has one column.  Optional columns: ``probability``, ``weight`` or ``count``;
-    ``group``, the prompt of an answer; ``seconds``.  Their usual other names are known, such as response_length,
-    prompt_id and latency_ms; ``columns`` says the others, as {"tokens": "n_out"}.  With ``group`` > 1 answers to a
-    prompt are drawn from its own answers, so that those that resemble each other still do.
+    A file, also one compressed by gzip, needs a column ``tokens``, or has one column.  Optional columns:
+    ``probability``, ``weight`` or ``count``; ``group``, the prompt of an answer; ``seconds``; ``step``.  Their usual
+    other names are known, such as response_length, prompt_id and latency_ms; ``columns`` says the others, as
+    {"tokens": "n_out"}.  With ``group`` > 1 answers to a prompt are drawn from its own answers, each once, so that
+    those that resemble each other still do.  A few damaged rows are left out; ``Lengths.words`` says so.
     Raises ValueError for anything else, and OSError if a file cannot be read.
 
     >>> read_lengths("exponential:mean=1000").law.mean
     1000.0
     """
     path = Path(text)
-    if not path.exists():
+    if not text.strip() or not path.exists():
         if ":" not in text:
             raise ValueError(
                 f"no file is named {text!r}, and --lengths must be one, or a law: lognormal:median=800,sigma=1"
@@ -65,59 +71,13 @@ def read_lengths(text: str, group: int = 1, columns: Mapping[str, str] | None = 
         if columns:
             raise ValueError(f"columns are those of a file, but the lengths are the law {text!r}: leave them out")
         law = delay_law(text)
-        return Lengths(law, text)
+        return Lengths(law, text, notes=(INDEPENDENT,) if group > 1 else ())
     check_input_file(path)
     if path.is_dir():
         raise ValueError(f"--lengths must be a file or a law such as lognormal:median=800,sigma=1, {path} is a folder")
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name} must have a column of token lengths, it is empty")
-    return _of_table(_table(path), path.name, group, columns or {})
-
-
-def _table(path: Path) -> pd.DataFrame:
-    kind = path.suffix.lower()
-    if kind in (".parquet", ".pq"):
-        table = read_table(path).drop(columns="", errors="ignore")  # a stored index has no name
-        return table.set_axis(pd.RangeIndex(1, len(table) + 1, name="row"))
-    if kind in (".jsonl", ".ndjson", ".json"):
-        table = read_table(path, "json")
-        _check_size(table, path)
-        return table.set_axis(pd.RangeIndex(1, len(table) + 1, name="record"))
-    try:
-        table, first = _csv(path), 2
-        if table.shape[1] == 1 and pd.to_numeric(pd.Series(table.columns), errors="coerce").notna().all():
-            table, first = _csv(path, header=None, names=["tokens"]), 1
-    except ValueError as problem:
-        raise ValueError(f"{path.name} must hold a table, and does not: {problem}") from None
-    _check_size(table, path)
-    cut, note = last_line(path, table.shape[1], lambda line: next(csv.reader([line]), []))
-    if note and len(table) > 1:
-        table = table.iloc[: len(table) - cut]
-        table.attrs["notes"] = [note]
-    table.attrs["path"] = path
-    return table.set_axis(pd.RangeIndex(first, len(table) + first, name="line"))
-
-
-def _csv(path: Path, **options: Any) -> pd.DataFrame:
-    with open_input(path) as file:
-        return pd.read_csv(file, nrows=MOST_ANSWERS + 1, **options)
-
-
-def _line_number(path: Path, number: int) -> int:
-    """The line that an editor shows for the line with this number, where blank lines do not count."""
-    with open_input(path) as file, io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="") as text:
-        lines = csv.reader(text)
-        with suppress(csv.Error):
-            for fields in lines:
-                number -= len(fields) > 1 or bool(fields and fields[0].strip())
-                if not number:
-                    break
-        return lines.line_num
-
-
-def _check_size(table: pd.DataFrame, path: Path) -> None:
-    if len(table) > MOST_ANSWERS:
-        raise ValueError(f"{path.name} has more than {MOST_ANSWERS} rows: take every tenth, say")
+    return _of_table(log_table(path), path.name, group, columns or {})
 
 
 def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, str]) -> Lengths:
@@ -131,32 +91,101 @@ def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, 
         raise ValueError(
             f"{name} must have a column tokens, it has {', '.join(table.columns)}; say which one: --columns tokens=NAME"
         )
+    table = one_row_each(table, place, name)
     if "dataset" in place and table[place["dataset"]].nunique() > 1:
         raise ValueError(f"{name} has {table[place['dataset']].nunique()} datasets: keep the rows of one of them")
-    tokens = _positive(table, place["tokens"], name)
+    table, numbers = positive(table, [place[role] for role in (*NUMBERS, *WEIGHTS) if role in place], name)
+    tokens = numbers[place["tokens"]]
     if not tokens.size:
         raise ValueError(f"the column {place['tokens']} of {name} must have finite numbers > 0 only, and at least one")
-    weighed = next((place[role] for role in WEIGHTS if role in place), None)
-    weights = np.ones(tokens.size) if weighed is None else _positive(table, weighed, name)
+    weighed = next((role for role in WEIGHTS if role in place), None)
+    weights = np.ones(tokens.size) if weighed is None else numbers[place[weighed]]
+    if weighed == "probability" and abs(weights.sum() - 1) > ROUNDED:
+        raise ValueError(
+            f"the column {place[weighed]} of {name} must sum to 1, it sums to {weights.sum():.4g}: correct it, or call "
+            "it weight if only its proportions count"
+        )
     law = _law(tokens, weights)
+    notes = _growth(tokens, weights, table, place)
     slowest = seconds_per_token = None
-    if group > 1 and "group" in place:
-        prompts = table[place["group"]].factorize()[0]
-        if np.unique(prompts).size == tokens.size > 1:
-            raise ValueError(
-                f"the column {place['group']} of {name} must say which answers have the same prompt, but each answer "
-                "has one of its own: name another with --columns group=NAME, or leave the column out of the file"
+    if "group" in place:
+        prompts = table[place["group"]].factorize(use_na_sentinel=False)[0]
+        times = weights if weighed == "count" else np.ones(tokens.size)
+        if group > 1:
+            if empty := int(table[place["group"]].isna().sum()):
+                raise ValueError(
+                    f"the column {place['group']} of {name} must name the prompt of each answer, it has "
+                    f"{counted(empty, 'empty cell')}: fill them, or leave out such rows"
+                )
+            slowest, said = _of_groups(tokens, prompts, times, group, f"{place['group']} of {name}")
+            notes += said
+            if weighed not in (None, "count"):
+                notes += (f"The {weighed} of an answer does not count in the groups.",)
+        elif (recorded := np.bincount(prompts, times)).max() > 1:
+            most = f"{'up to ' * bool(np.ptp(recorded))}{recorded.max():g}"
+            notes += (
+                f"The column {place['group']} has {most} answers for a prompt. If your trainer takes groups, give "
+                f"their size, such as --group {recorded.max():g}: here each answer is a task of its own.",
             )
-        slowest = slowest_of_prompt(tokens, prompts, group)
+    elif group > 1:
+        notes += (INDEPENDENT,)
     if "seconds" in place:
-        unit = base_of(place["seconds"])[1]
-        seconds = _positive(table, place["seconds"], name) * UNITS[unit or "s"]
+        seconds = numbers[place["seconds"]] * UNITS[base_of(place["seconds"])[1] or "s"]
         seconds_per_token = float(weights @ seconds / (weights @ tokens))
-    used = {role: column for role, column in place.items() if role != "dataset" and (role != "group" or group > 1)}
+    used = {role: column for role, column in place.items() if role in NUMBERS or (role == "group" and group > 1)}
     renamed = ", ".join(f"{role}: {column}" for role, column in used.items() if role != column.lower())
-    words = f"{tokens.size} lengths of {name}{f' ({renamed})' * bool(renamed)}"
-    words += f" ({'; '.join(notes)})" if (notes := table.attrs.get("notes")) else ""
-    return Lengths(law, words, slowest, seconds_per_token)
+    words = f"{counted(tokens.size, 'length')} of {name}{f' ({renamed})' * bool(renamed)}"
+    words += f" ({'; '.join(said)})" if (said := table.attrs.get("notes")) else ""
+    return Lengths(law, words, slowest, seconds_per_token, notes)
+
+
+def _of_groups(tokens: Array, prompts: Ints, times: Array, group: int, column: str) -> tuple[Delay, tuple[str, ...]]:
+    """The law of the longest of a ``group``, and what to say about prompts with too few answers."""
+    recorded = np.bincount(prompts, times)
+    if recorded.size > 1 and recorded.max() == 1:
+        raise ValueError(
+            f"the column {column} must say which answers have the same prompt, but each answer "
+            "has one of its own: name another with --columns group=NAME, or leave the column out of the file"
+        )
+    few = int((recorded < group).sum())
+    if few == recorded.size:
+        raise ValueError(
+            f"the column {column} must have at least {group} answers to some prompt, to tell how long the longest of "
+            f"{group} is, it has at most {recorded.max():g}: take --group {recorded.max():g} or fewer, or leave the "
+            "column out of the file, which takes the answers of a group as independent"
+        )
+    note = f"{counted(few, 'prompt')} of {recorded.size} with fewer than {group} answers left out of the groups."
+    return slowest_of_prompt(tokens, prompts, group, times), (note,) * (few > 0)
+
+
+def _growth(tokens: Array, weights: Array, table: pd.DataFrame, place: Mapping[str, str]) -> tuple[str, ...]:
+    """A note if answers become longer, or shorter, from step to step, by more than luck and in all by more than 5 %.
+
+    A straight line through the mean lengths of prompts, or through the lengths if prompts are not known.
+    """
+    if "step" not in place:
+        return ()
+    steps = pd.to_numeric(table[place["step"]], errors="coerce").to_numpy(float)
+    if not np.isfinite(steps).all():
+        return ()
+    frame = pd.DataFrame({"step": steps, "tokens": tokens * weights, "weight": weights})
+    if "group" in place:
+        frame = frame.groupby([steps, table[place["group"]].to_numpy()], sort=False).agg(
+            {"step": "first", "tokens": "sum", "weight": "sum"}
+        )
+    if frame["step"].nunique() < FEWEST_STEPS or len(frame) <= FEWEST_STEPS:
+        return ()
+    line = stats.linregress(frame["step"], frame["tokens"] / frame["weight"])
+    first, last = float(steps.min()), float(steps.max())
+    at_first, at_last = line.intercept + line.slope * first, line.intercept + line.slope * last
+    change = abs(at_last - at_first) / max(at_first, at_last)
+    if not (line.pvalue < LUCK and change > LEAST_CHANGE):
+        return ()
+    return (
+        f"Answers become {'longer' if line.slope > 0 else 'shorter'}: about {max(at_first, 0):.0f} tokens in "
+        f"{place['step']} {first:g}, {max(at_last, 0):.0f} in {last:g}. Here all are taken together: for what comes "
+        "next, keep the rows of the last steps.",
+    )
 
 
 def _places(table: pd.DataFrame, name: str, columns: Mapping[str, str]) -> dict[str, str]:
@@ -184,41 +213,44 @@ def _places(table: pd.DataFrame, name: str, columns: Mapping[str, str]) -> dict[
     return place
 
 
-def _positive(table: pd.DataFrame, column: str, name: str) -> Array:
-    """The numbers of a column; raises ValueError unless they are finite and > 0."""
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-    if bad.size:
-        cell = table[column].iloc[bad[0]]
-        shown = "an empty cell" if pd.isna(cell) else repr(cell) if isinstance(cell, str) else str(cell)
-        more = f" (there are {bad.size} such cells)" if bad.size > 1 else ""
-        number = table.index.to_numpy()[bad[0]]
-        if table.index.name == "line":
-            number = _line_number(table.attrs["path"], int(number))
-        place = f"{table.index.name} {number}"
-        raise ValueError(
-            f"the column {column} of {name} must have finite numbers > 0 only, {place} has {shown}{more}: correct or "
-            "leave out such rows"
-        )
-    return values
-
-
 @explains_types
-def slowest_of_prompt(tokens: Array, prompt: Ints, count: int) -> Delay:
-    """The law of the longest of ``count`` answers to a random prompt, drawn from the recorded answers to that prompt.
+def slowest_of_prompt(tokens: Array, prompt: Ints, count: int, times: Array | None = None) -> Delay:
+    """The law of the longest of ``count`` answers to a random prompt, drawn from its recorded answers, each once.
 
-    ``tokens`` and ``prompt``, a number from 0 on, have one entry for each answer.
+    ``tokens`` and ``prompt``, a number from 0 on, have one entry for each answer; ``times`` says how often each is
+    recorded, once by default.  Prompts with fewer answers than ``count`` are left out: they cannot tell how long the
+    longest of so many is.  With m answers, that of rank i is the longest of so many drawn ones with probability
+    C(i - 1, count - 1) / C(m, count).
+    Raises ValueError if no prompt has ``count`` answers.
 
-    >>> law = slowest_of_prompt(np.array([1.0, 2.0, 5.0, 6.0]), np.array([0, 0, 1, 1]), count=2)
-    >>> float(law.cdf(2.0)), float(law.cdf(5.0))
-    (0.5, 0.625)
+    >>> law = slowest_of_prompt(np.array([1.0, 2.0, 5.0, 6.0, 9.0]), np.array([0, 0, 1, 1, 1]), count=2)
+    >>> law.cdf([2.0, 6.0, 9.0]).round(6).tolist()
+    [0.5, 0.666667, 1.0]
     """
-    order = np.lexsort((tokens, prompt))
-    tokens, prompt = tokens[order], prompt[order]
-    sizes = np.bincount(prompt)[prompt]
-    rank = np.arange(tokens.size) - np.searchsorted(prompt, prompt)
-    weights = ((rank + 1) / sizes) ** count - (rank / sizes) ** count
-    return _law(tokens, np.maximum(weights, 1e-300))
+    times = np.ones(tokens.size) if times is None else times
+    recorded = np.bincount(prompt, times)
+    if not (recorded >= count).any():
+        raise ValueError(
+            f"no prompt has {count} recorded answers, so the log cannot tell how long the longest of {count} is: it "
+            f"has at most {recorded.max():g} for each"
+        )
+    enough = recorded[prompt] >= count
+    order = np.lexsort((tokens[enough], prompt[enough]))
+    tokens, prompt, times = (values[enough][order] for values in (tokens, prompt, times))
+    total = np.cumsum(times)
+    first = np.searchsorted(prompt, prompt)
+    rank = total - (total - times)[first]  # of the last answer of this length, among those to its prompt
+
+    def at_most(rank: Array) -> Array:
+        """P(the longest has at most this rank)."""
+        left = np.maximum(rank - count, 0.0)
+        logs = special.gammaln(rank + 1) - special.gammaln(left + 1)
+        size = recorded[prompt]
+        logs -= special.gammaln(size + 1) - special.gammaln(size - count + 1)
+        return np.where(rank >= count, np.exp(logs), 0.0)
+
+    weights = at_most(rank) - at_most(rank - times)
+    return _law(tokens[weights > 0], weights[weights > 0])
 
 
 def _law(tokens: Array, weights: Array) -> Delay:

@@ -36,7 +36,7 @@ def page(comparison: Comparison, lengths: str) -> str:
     ]
     return render(
         Path(__file__).with_name("page.html"), title="Which mode of generation", words=comparison.conditions(lengths),
-        why=comparison.why, what_to_type=comparison.what_to_type, headings=headings, rows=rows,
+        notes=comparison.notes, why=comparison.why, what_to_type=comparison.what_to_type, headings=headings, rows=rows,
         pictures=inline_svg(_pictures(comparison)),
     )  # fmt: skip
 

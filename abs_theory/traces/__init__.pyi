@@ -1,4 +1,4 @@
-from .columns import UNITS, counted, listed
+from .columns import UNITS, counted, listed, shortened
 from .files import read_table
 from .formats import FORMATS, format_names
 from .names import base_of
@@ -16,5 +16,6 @@ __all__ = [
     "listed",
     "read",
     "read_table",
+    "shortened",
     "staleness_check",
 ]

@@ -35,6 +35,7 @@ class Source(NamedTuple):
     head: bytes  #: first bytes, unpacked
     zipped: bool  #: whether the file is compressed by gzip
     format: str | None  #: the format that the caller named; None: recognised by its content
+    most_bad: float = 0.0  #: share of the lines that may be left out because they are damaged
 
     def open(self) -> IO[bytes]:
         """The unpacked content, up to the limits of ``open_input``."""
@@ -114,11 +115,11 @@ def _check_claims(files: list[Path], parts: list[Loaded]) -> None:
 
 
 @explains_types
-def read_table(path: Path, format: str | None = None) -> pd.DataFrame:
+def read_table(path: Path, format: str | None = None, most_bad: float = 0.0) -> pd.DataFrame:
     r"""The table in a CSV, JSON, Parquet or spreadsheet file as it stands: no column is renamed, no row is mended.
 
-    ``format`` is one of ``FORMATS``; None: recognised by the content.  What reading left out is said in the list
-    ``attrs["notes"]`` of the table.
+    ``format`` is one of ``FORMATS``; None: recognised by the content.  Damaged lines of text are left out if they are
+    at most a share ``most_bad`` of all.  What reading left out is said in the list ``attrs["notes"]`` of the table.
     Raises ValueError, naming the file, if it holds no table; OSError if it cannot be read.
     See also ``read``, which makes a trace of it.
 
@@ -130,21 +131,21 @@ def read_table(path: Path, format: str | None = None) -> pd.DataFrame:
     0       5     a
     """
     with _named(path):
-        loaded, _ = _loaded(path, format)
+        loaded, _ = _loaded(path, format, most_bad)
         if loaded.unit is not None:
             raise ValueError("the file must hold a table, it is a timeline")
         loaded.frame.attrs["notes"] = list(loaded.report)
         return loaded.frame
 
 
-def _loaded(path: Path, format: str | None) -> tuple[Loaded, str]:
+def _loaded(path: Path, format: str | None, most_bad: float = 0.0) -> tuple[Loaded, str]:
     """What the reader of its format makes of a file, and the name of the format."""
     if not path.is_file() and path.exists():
         raise ValueError("a trace must be a regular file or a folder of such files, not a pipe, device or socket")
     head, zipped = _head(path)
     name = format or _format_of(head)
     read: Callable[[Source], Loaded] = pkgutil.resolve_name(FORMATS[name].reader)
-    return read(Source(path, head, zipped, format)), name
+    return read(Source(path, head, zipped, format, most_bad)), name
 
 
 def _load_file(path: Path, format: str | None, wishes: Wishes) -> Loaded:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from abs_theory.files import check_unpacked, last_line
-from abs_theory.traces.columns import one_line
+from abs_theory.traces.columns import counted, one_line
 from abs_theory.traces.files import UTF16, Loaded, Source
 from abs_theory.traces.header_line import MOST_LINES, NUMBER, check_header
 
@@ -153,6 +153,8 @@ def read_csv(source: Source) -> Loaded:
             raise
         options["encoding"] = WESTERN
         frame = _parsed(source, options)
+    if note := frame.attrs.pop("left out", ""):
+        report.append(note)
     if options["encoding"] == WESTERN:
         report.append("the text is not UTF-8: read as Windows-1252, as spreadsheets save it")
     if mixed := [name for name in names if _is_mixed(frame[name], name)]:
@@ -178,12 +180,27 @@ def _parsed(source: Source, options: dict[str, object]) -> pd.DataFrame:
         try:
             return pd.read_csv(file, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
         except (pd.errors.ParserError, pd.errors.ParserWarning) as problem:
+            if source.most_bad and FIELDS_IN_LINE.search(str(problem)):
+                return _without_long_lines(source, options, problem)
             words = FIELDS_IN_LINE.sub(r"line \2 has \3, not \1", str(problem))
             words = words.replace(*MORE_BELOW)
             words = UNCLOSED.sub(lambda match: f"a quote in line {int(match[1]) + 1} is not closed", words)
             raise ValueError(f"there must be as many fields in every line as in the first: {words}") from None
         except OverflowError as problem:
             raise ValueError(f"a number is too large: {problem}") from None
+
+
+def _without_long_lines(source: Source, options: dict[str, Any], problem: Exception) -> pd.DataFrame:
+    """The table without the lines of too many fields, if they are few; else raises ValueError about the first one."""
+    with warnings.catch_warnings(record=True) as said, source.open() as file:
+        warnings.simplefilter("always")
+        frame = pd.read_csv(file, on_bad_lines="warn", **options)
+    left_out = sum(str(warning.message).count("Skipping line") for warning in said)
+    if left_out > source.most_bad * (len(frame) + left_out):
+        words = FIELDS_IN_LINE.sub(r"line \2 has \3, not \1", str(problem))
+        raise ValueError(f"there must be as many fields in every line as in the first: {words}")
+    frame.attrs["left out"] = f"{counted(left_out, 'line')} of too many fields left out"
+    return frame
 
 
 def _is_mixed(column: pd.Series, name: str) -> bool:
@@ -294,7 +311,7 @@ def json_document(source: Source) -> tuple[object, tuple[str, ...]]:
     """What a JSON file holds, a list if it has a value in each line; and notes for the report.
 
     A list without its closing bracket and a last line that is cut short are what a killed program leaves: the rest is
-    read.  Raises ValueError for other text.
+    read, and without damaged lines if they are few enough.  Raises ValueError for other text.
     """
     with source.open() as file:
         text = file.read()
@@ -307,6 +324,8 @@ def json_document(source: Source) -> tuple[object, tuple[str, ...]]:
             return json.loads(text.rstrip().rstrip(b",") + b"]"), ()
     lines = text.splitlines(keepends=True)
     values: list[object] = []
+    notes: list[str] = []
+    damaged = 0
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
@@ -316,11 +335,16 @@ def json_document(source: Source) -> tuple[object, tuple[str, ...]]:
                 values.append(value)
         except (json.JSONDecodeError, RecursionError):
             if values and number == len(lines) and not line.endswith((b"\n", b"\r")):
-                return values, ("the last line is cut short: left out",)
+                notes.append("the last line is cut short: left out")
+                break
             if values:
                 message = f"line {number} is cut short or not JSON"
-            raise ValueError(message) from None
-    return values, ()
+            damaged += 1
+            if not values or damaged > source.most_bad * len(lines):
+                raise ValueError(message) from None
+    if damaged:
+        notes.append(f"{counted(damaged, 'line')} cut short or not JSON: left out")
+    return values, tuple(notes)
 
 
 def json_table(document: object, perhaps_timeline: bool = True) -> Loaded | None:
@@ -347,6 +371,8 @@ def json_table(document: object, perhaps_timeline: bool = True) -> Loaded | None
     if isinstance(cells, list) and cells and all(isinstance(row, dict) for row in cells) and "schema" in body:
         return Loaded(pd.DataFrame(cells), None, ())
     columns = list(body.values())
+    if columns and not perhaps_timeline and not any(isinstance(cell, list | dict) for cell in columns):  # one record
+        return Loaded(pd.DataFrame([body]), None, ())
     if all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1:
         return None if "traceEvents" in body else Loaded(pd.DataFrame(body), None, ())
     if all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1:

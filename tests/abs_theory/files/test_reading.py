@@ -7,7 +7,7 @@ import pytest
 
 from abs_theory.delays.text import delay_law
 from abs_theory.files import open_input, reading
-from abs_theory.rollouts import lengths
+from abs_theory.rollouts import lengths, log_table
 from abs_theory.traces import read_table
 from simulations.fleets import from_trace
 
@@ -59,7 +59,7 @@ def test_half_an_archive_and_other_archives_are_refused(read, tmp_path):
 
 
 def test_more_answers_than_a_log_may_have(monkeypatch, tmp_path):
-    monkeypatch.setattr(lengths, "MOST_ANSWERS", 3)
+    monkeypatch.setattr(log_table, "MOST_ANSWERS", 3)
     for name, line in (("log.csv", "5"), ("log.jsonl", '{"tokens": 5}')):
         (tmp_path / name).write_text(f"{line}\n" * 5)
         with pytest.raises(ValueError, match="more than 3 rows: take every tenth, say"):

@@ -1,6 +1,7 @@
 """The comparison of modes: lengths from files, the table, the recommendation, shared GPUs, and the command."""
 
 import importlib
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -57,8 +58,7 @@ def test_weights_seconds_and_groups_of_a_log(tmp_path):
     lengths = read_lengths(str(tmp_path / "log.csv"), group=2)
     assert lengths.law.mean == pytest.approx((100 + 200 + 400 + 5 * 800) / 8)
     assert lengths.seconds_per_token == pytest.approx(16 / 4700)
-    # of each prompt the longest of two draws: the shorter one once in four
-    assert lengths.task(2).mean == pytest.approx((100 / 4 + 200 * 3 / 4 + 400 / 4 + 800 * 3 / 4) / 2)
+    assert lengths.task(2) == Empirical([200.0, 800.0], [1.0, 1.0])  # the recorded groups themselves
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_columns_are_known_by_the_names_of_usual_logs(tmp_path, names, columns):
     lengths = read_lengths(str(tmp_path / "log.csv"), group=2, columns=columns)
     assert lengths.law == Empirical(TOKENS, np.ones(4))
     assert lengths.seconds_per_token == pytest.approx(8 / 1500)
-    assert lengths.task(2).mean == pytest.approx((100 / 4 + 200 * 3 / 4 + 400 / 4 + 800 * 3 / 4) / 2)
+    assert lengths.task(2) == Empirical([200.0, 800.0], [1.0, 1.0])
     assert names[0] in lengths.words
 
 
@@ -153,8 +153,113 @@ def test_many_lengths_are_gathered_with_mean_and_tail(tmp_path):
 
 
 def test_answers_to_one_prompt_that_are_equal_make_no_group_longer():
-    law = slowest_of_prompt(np.array([1.0, 1.0, 5.0, 5.0]), np.array([0, 0, 1, 1]), count=8)
+    law = slowest_of_prompt(np.array([1.0, 1.0, 5.0, 5.0]), np.array([0, 0, 1, 1]), count=2)
     assert law.mean == pytest.approx(3.0)
+
+
+def log(path, **columns):
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize("by_count", [False, True])
+def test_groups_are_the_mean_over_all_subsets_of_the_recorded_answers(tmp_path, by_count):
+    """Of five answers to a prompt three are taken, each once; some lengths are equal."""
+    answers = {"a": [5.0, 5.0, 2.0, 9.0, 7.0], "b": [1.0, 4.0, 4.0]}
+    table = pd.DataFrame(
+        [(name, tokens) for name, all_ in answers.items() for tokens in all_], columns=["group", "tokens"]
+    )
+    if by_count:
+        table = table.value_counts().reset_index(name="count")
+    path = log(tmp_path / "log.csv", **table)
+    law = read_lengths(path, 3).task(3)
+    longest = {name: [max(trio) for trio in itertools.combinations(all_, 3)] for name, all_ in answers.items()}
+    for at in (1.0, 4.0, 5.0, 7.0, 9.0):
+        expected = np.mean([np.mean(np.array(values) <= at) for values in longest.values()])
+        assert float(law.cdf(at)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_prompts_with_too_few_answers(tmp_path):
+    columns = {"tokens": [1.0, 2.0, 3.0, 8.0, 9.0], "group": ["a", "a", "a", "b", "b"]}
+    lengths = read_lengths(log(tmp_path / "log.csv", **columns), 3)
+    assert lengths.task(3).mean == 3.0
+    assert lengths.notes == ("1 prompt of 2 with fewer than 3 answers left out of the groups.",)
+    with pytest.raises(ValueError, match="it has at most 3: take --group 3 or fewer"):
+        read_lengths(str(tmp_path / "log.csv"), 4)
+
+
+def test_what_is_assumed_about_groups_is_said(tmp_path):
+    prompts = log(tmp_path / "prompts.csv", tokens=TOKENS, prompt_id=["a", "a", "b", "b"])
+    assert "has 2 answers for a prompt. If your trainer takes groups, give" in read_lengths(prompts).notes[0]
+    assert not read_lengths(prompts, 2).notes
+    for text in (log(tmp_path / "plain.csv", tokens=TOKENS), "exponential:mean=9"):
+        assert "the answers of a group are taken as independent" in read_lengths(text, 2).notes[0]
+        assert not read_lengths(text).notes
+    (tmp_path / "gaps.csv").write_text("tokens,prompt\n1,a\n2,a\n3,\n4,\n")
+    with pytest.raises(ValueError, match="must name the prompt of each answer, it has 2 empty cells"):
+        read_lengths(str(tmp_path / "gaps.csv"), 2)
+
+
+def test_probabilities_must_sum_to_1(tmp_path):
+    half = log(tmp_path / "log.csv", tokens=TOKENS, probability=[0.5, 0.3, 0.15, 0.1])
+    with pytest.raises(ValueError, match=r"must sum to 1, it sums to 1\.05: correct it, or call it weight"):
+        read_lengths(half)
+    assert read_lengths(log(tmp_path / "ok.csv", tokens=TOKENS, probability=[0.5, 0.3, 0.15, 0.049])).law.mean > 0
+
+
+@pytest.mark.parametrize("growth", [0.0, 0.4])
+def test_lengths_that_grow_from_step_to_step_are_said(tmp_path, growth):
+    """Answers to a prompt resemble each other, so prompts are counted, not answers."""
+    rng, step = np.random.default_rng(1), np.repeat(np.arange(20), 40)
+    prompt = np.arange(800) // 4
+    tokens = np.exp(rng.normal(size=200)[prompt] * 0.5 + 0.2 * rng.normal(size=800)) * (1 + growth * step / 10) * 500
+    for columns in ({"group": prompt}, {}):
+        notes = read_lengths(log(tmp_path / "log.csv", tokens=tokens, step=step, **columns), 4 if columns else 1).notes
+        assert any("Answers become longer" in note for note in notes) == (growth > 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["log.jsonl.gz", "log.csv.gz", "semicolons.csv", "utf16.csv", "lists.jsonl", "one.json"]
+)
+def test_logs_are_read_as_traces_are(tmp_path, name):
+    path, table = tmp_path / name, pd.DataFrame({"prompt_id": ["a", "a", "b", "b"], "response_lengths": TOKENS})
+    if name == "log.jsonl.gz":
+        table.to_json(path, orient="records", lines=True)
+    elif name == "lists.jsonl":
+        table.groupby("prompt_id").agg(list).to_json(path, orient="records", lines=True)
+    elif name == "one.json":
+        path.write_text('{"tokens": 100}')
+        assert read_lengths(str(path)).law.mean == 100
+        return
+    else:
+        separator, encoding = (";" if "semi" in name else ","), ("utf-16" if "utf" in name else None)
+        table.to_csv(path, index=False, sep=separator, encoding=encoding)
+    lengths = read_lengths(str(path), 2)
+    assert lengths.law == Empirical(TOKENS, np.ones(4))
+    assert lengths.task(2) == Empirical([200.0, 800.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_few_bad_lines_of_a_long_log_are_left_out_and_counted(tmp_path, kind):
+    path = tmp_path / f"log.{kind}"
+    lines = ['{"id": 1, "tokens": 5}' if kind == "jsonl" else "1,5"] * 400
+    lines[7], lines[300] = ("Traceback", '{"id": 3, "tok') if kind == "jsonl" else ("1,5,6,7", "3")
+    path.write_text("\n".join(["id,tokens"] * (kind == "csv") + lines) + "\n")
+    lengths = read_lengths(str(path))
+    assert lengths.law.mean == 5
+    assert lengths.words.startswith("398 lengths of log.")
+    assert lengths.words.count("left out") == (1 if kind == "jsonl" else 2)
+    path.write_text("\n".join(["id,tokens"] * (kind == "csv") + lines[:100]) + "\n")
+    assert read_lengths(str(path)).law.mean == 5
+    path.write_text("\n".join(["id,tokens"] * (kind == "csv") + lines[:20]) + "\n")
+    with pytest.raises(ValueError, match=r"line [89] "):
+        read_lengths(str(path))
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_no_file_is_no_folder(text):
+    with pytest.raises(ValueError, match="no file is named"):
+        read_lengths(text)
 
 
 # ---------------------------------------------------------------------- modes
