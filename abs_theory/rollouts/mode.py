@@ -194,7 +194,7 @@ def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
     k, n = setup.batch, setup.slots
 
     def solve(law: Delay, seconds: float) -> TrainerState:
-        return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight, "mean-field")
+        return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight)
 
     if in_flight:  # prime-rl counts one update less
         settings = (f"prime-rl max_off_policy_steps={max_staleness - 1}",) * (max_staleness > 0)
@@ -247,7 +247,7 @@ def _ahead_settings(ahead: float, slots: int) -> tuple[str, ...]:
 
 
 def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float) -> TrainerState:
-    state = steady_state.abs_sgd(law, k, n, bound, "mean-field", update_seconds=max(seconds, INSTANT * law.mean))
+    state = steady_state.abs_sgd(law, k, n, bound, update_seconds=max(seconds, INSTANT * law.mean))
     assert isinstance(state, TrainerState)
     return state
 

@@ -70,8 +70,8 @@ def abs_sgd(
 
     If an update takes ``update_seconds`` (a number or a law), deliveries queue meanwhile, slots restart when the update
     is over, and the result is a ``TrainerState``.  "mean-field" and "fast" are then the same: exact where that is
-    known.  "auto" simulates, mostly in 1 s, where they state an error of the round above 2 %.  A grid is computed one
-    cell after another.
+    known.  "auto" simulates, mostly in 1 s, where they state an error of the round above 2 %, and as ``abs_batch`` with
+    few slots or steady tasks.  A grid is computed one cell after another.
 
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for
     a chance of 1e-5.  If the k-th delay has an infinite mean, so has an exact round time.
@@ -129,11 +129,14 @@ def _with_updates(
     """The steady state of one cell if an update takes time."""
     if method != "monte-carlo":
         state = trainer.steady_state(workers, k, bound, update)
-        if method == "exact" and state.method != "exact":
+        errors = state.error.round_time, state.error.mean_staleness, state.error.restarts
+        if method == "exact" and any(errors):
             raise ValueError(
                 f"no exact steady state is known for k={k} of n={workers.n} and max_staleness={bound:g} if updates "
                 'take time; use method="auto"'
             )
+        if method == "exact":
+            return replace(state, method="exact")
         return trainer.accurate(state, workers, Rules(k, workers.n, bound), update) if method == "auto" else state
     assert rng is not None
     state = monte_carlo.abs_sgd(workers, k, workers.n, bound, rng, 200, 32, None, update)

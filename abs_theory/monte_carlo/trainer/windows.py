@@ -1,4 +1,4 @@
-"""Admission control with a window: tasks are trained nearly in the order of their starts.
+"""Admission control, mostly with a window: tasks are trained nearly in the order of their starts.
 
 If every open task has a slot, tasks start only when an update is over.  Then ``play_rounds`` plays round after round,
 in all replicates together.  Otherwise ``play_in_windows`` plays one event after another, in one replicate at a time.
@@ -24,9 +24,9 @@ NOT_ENDED = -1.0  # in place of the updates before the end of a task
 
 def play_rounds(
     record: Record, rules: Rules, law: Delay, update: Delay | None, rng: np.random.Generator, edges: Array,
-    watched: range,
+    first: NDArray[np.intp], num_rounds: int,
 ) -> None:  # fmt: skip
-    """Add to the ``record`` the rounds ``watched`` of all replicates, from fresh slots, one for each open task."""
+    """Add ``num_rounds`` of each replicate to the ``record``, from its ``first`` on; slots are fresh in round 0."""
     replicates, k, most = record.seconds.size, rules.k, int(rules.most_open)
     rows = np.arange(replicates)[:, None]
 
@@ -38,41 +38,46 @@ def play_rounds(
 
     now = np.zeros(replicates)
     tasks = started(np.arange(most), 0, now)  # untrained ones, in the order of their starts
-    for updates in range(watched.stop):
+    for updates in range(int(first.max()) + num_rounds):
         complete, taken = _batch(tasks[0], tasks[4], now, k, rules.window)
         seconds = np.zeros(replicates) if update is None else update.sample(rng, replicates)
         over = complete + seconds
         done = tasks[4] < over[:, None]
         done[rows, taken] = True
         tasks[2][done & (tasks[2] == NOT_ENDED)] = updates
-        if updates in watched:
-            _, version, ended, length, _ = tasks[:, rows, taken]
-            record.seconds[:] += over - now
-            record.training[:] += seconds
-            record.idle[:] += np.maximum(over[:, None] - np.maximum(tasks[4], now[:, None]), 0.0).sum(axis=1)
-            record.staleness[:] += (updates - version).sum(axis=1)
-            record.queued[:] += (updates - ended).sum(axis=1)
-            record.trained_seconds[:] += length.sum(axis=1)
-            record.histogram[:] += counts((updates - version).astype(np.int64), LONGEST_STALENESS + 1)
+        watched = np.flatnonzero((first <= updates) & (updates < first + num_rounds))
+        if watched.size:
+            _, version, ended, length, _ = tasks[:, rows[watched], taken[watched]]
+            end = over[watched]
+            waits = end[:, None] - np.maximum(tasks[4][watched], now[watched, None])
+            record.seconds[watched] += end - now[watched]
+            record.training[watched] += seconds[watched]
+            record.idle[watched] += np.maximum(waits, 0.0).sum(axis=1)
+            record.staleness[watched] += (updates - version).sum(axis=1)
+            record.queued[watched] += (updates - ended).sum(axis=1)
+            record.trained_seconds[watched] += length.sum(axis=1)
+            record.histogram[watched] += counts((updates - version).astype(np.int64), LONGEST_STALENESS + 1)
             bins = counts(edges.searchsorted(length), edges.size + 1)
-            record.trained[:] += bins
-            record.offered[:] += bins
+            record.trained[watched] += bins
+            record.offered[watched] += bins
         kept = np.ones((replicates, most), bool)
         kept[rows, taken] = False
-        now, first = over, most + k * updates
-        new = started(np.arange(first, first + k), updates + 1, now)
+        now, number = over, most + k * updates
+        new = started(np.arange(number, number + k), updates + 1, now)
         tasks = np.concatenate([tasks[:, kept].reshape(len(tasks), replicates, most - k), new], axis=2)
-    record.participation[:] += len(watched) * k / most
+    record.participation[:] += num_rounds * k / most
 
 
 def _batch(number: Array, end: Array, now: Array, k: int, window: float) -> tuple[Array, NDArray[np.intp]]:
     """When the next batch is complete, and the places of its tasks, shapes ``replicates`` and ``replicates x k``.
 
     By a time, the trainer has taken the finished tasks that are ``_free``.  A batch is complete when they are k.  Of
-    those that become free at that time, it takes the first started.
+    those that become free at that time, it takes the first started.  Without a window, it takes the first finished.
     """
     times = np.sort(end, axis=1)
     rows = np.arange(now.size)
+    if math.isinf(window):
+        return np.maximum(times[:, k - 1], now), np.argsort(end, axis=1, kind="stable")[:, :k]
     low, high = np.full(now.size, k - 1), np.full(now.size, number.shape[1] - 1)
     while (low < high).any():  # bisection: more and more are free
         middle = (low + high) // 2

@@ -14,7 +14,7 @@ The next deliveries do not come at equal distances.  The time of the d-th delive
 mean d and variance d (1 - k/n) in units of the mean distance.
 Exact: r = k E[X] / n for exponential tasks and without a threshold, if T is shorter and E[X] finite; with threshold 0
 in flight the time of the k-th of all deliveries, and T, because all slots start afresh; and
-k tau + R (theta + 1) = n - 1 if T = 0.
+k tau + R (theta + 1) = n - 1 if T = 0.  A result is called exact if its staleness and lost tasks are, too.
 Source: derived in notebooks/07_rollouts.ipynb.
 """
 
@@ -34,7 +34,7 @@ from abs_theory.monte_carlo import Rules
 from abs_theory.order_stats import renewal
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer.arrays import added, shares_by_length
-from abs_theory.steady_state.trainer.errors import with_error
+from abs_theory.steady_state.trainer.errors import doubt, is_exact, with_error
 from abs_theory.steady_state.trainer.grids import over_cells
 from abs_theory.steady_state.trainer.simulated import accurate
 from abs_theory.steady_state.trainer.spread import spread
@@ -48,11 +48,16 @@ BINS = 64  # of the time to the next update
 HERMITE = np.polynomial.hermite_e.hermegauss(7)  # nodes of an average over a normal number
 WEIGHTS = HERMITE[1] / HERMITE[1].sum()
 GENTLE_SLOPE = 2.5  # growth of the tasks used with the length of a round, both in logarithms
+FULL_QUEUE, FULL_DOUBT = 1.5, 0.1  # updates that a task waits if the trainer is the bottleneck, and the doubt left then
+STEADY_ROUNDS = 0.35  # error of a round, over it, of steady tasks
+LOST_SHARE, LOST_DOUBT = 0.012, 0.2  # errors of the share of lost tasks, and that for each doubt
 LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
 ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
 MOST_DISPERSION = 10.0  # variance of a task over the square of its mean; heavier tails do not show in a few rounds
 MOST_QUEUED = 0.1  # of the threshold: the wait for an idle trainer that is busy now and then
 NEGLIGIBLE_WAIT = 1e-6  # probability that a finished task waits for a further update
+REGULAR = 1e-9  # dispersion of deliveries at equal distances
+MOST_BUSY = 1 - 1e-9  # of a trainer that is the bottleneck, but for rounding
 MOST_SUMMED = 128  # tasks of an update; the time of the k-th of all deliveries then takes 2 s or less
 
 
@@ -68,8 +73,9 @@ def abs_batch(
     and is dropped when it ends.  While the server updates, for ``update_seconds`` (a number or a law), finished tasks
     queue; those that are too stale after the update are dropped.  ``method``: "mean-field" is exact where known, and
     takes up to 2 s with ``max_staleness`` 0; "auto" simulates, mostly in 1 s, where that states an error of the round
-    above 2 %; "monte-carlo" needs ``rng``.  Arrays of ``k`` and ``max_staleness`` (inf, or None, is no bound) broadcast
-    to a grid, and so do the fields of the result.
+    above 2 %, with fewer than 32 slots, and if tasks vary by less than .3 of their mean: then rounds may lock to each
+    other, and results are those of slots that begin together.  "monte-carlo" needs ``rng``.  Arrays of ``k`` and
+    ``max_staleness`` (inf, or None, is no bound) broadcast to a grid, and so do the fields of the result.
 
     Raises ValueError if updates take longer than the slots need for a batch and nothing bounds the queue.
 
@@ -205,7 +211,12 @@ def _stationary(moves: Array, cut: Array) -> Array:
     step /= step.sum(axis=1, keepdims=True)
     balance = (step.T - np.eye(len(step)))[:-1]
     balance = np.vstack([balance, np.ones(len(step))])
-    return np.maximum(np.linalg.solve(balance, np.append(np.zeros(len(step) - 1), 1.0)), 0.0)
+    target = np.append(np.zeros(len(step) - 1), 1.0)
+    try:
+        law = np.linalg.solve(balance, target)
+    except np.linalg.LinAlgError:  # tasks are so short that all end in the phase in which they start
+        law = np.linalg.lstsq(balance, target, rcond=None)[0]
+    return np.maximum(law, 0.0)
 
 
 def _root(f: Callable[[float], float], low: float, high: float) -> float:
@@ -214,7 +225,7 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float:
 
 def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: bool, known: float | None) -> TrainerState:
     """All quantities; ``known`` is the round time if it is known exactly."""
-    n, common = workers.n, any(law.has_atoms for law in workers.laws)
+    n, common, recorded = workers.n, any(law.has_atoms for law in workers.laws), workers
     workers = spread(workers)
 
     def chains(r: float, lag: float) -> tuple[_Clock, list[_Chain]]:
@@ -255,20 +266,42 @@ def _mean_field(workers: Workers, k: int, theta: float, T: float, in_flight: boo
         varies = max(math.sqrt((1 - k / n) * max(theta, 1) / k), 0.1) if theta < math.inf else 0.1
         few = max(0.03, 0.14 * math.sqrt(max(1 - k / n, 0.0) / k))  # the time of a small batch varies most
         rough = few * math.exp(-(lag / T - 1) / varies) if r == T else rough + 0.03 * (T / r) ** 2
-    exact = known is not None
     queue_error = 0.0
     if T and math.isinf(theta):
         queue_error = _queue_updates(workers, k, r, T)[1]
     elif r > T:  # the mean field has no queue then
         queue_error = min(_queue_updates(workers, k, r, T)[0], MOST_QUEUED * theta) if T else 0.0
-    return replace(
-        with_error(
-            state, round_time=0.0 if exact else rough * r,
-            mean_staleness=0.03 + 0.03 * float(state.mean_staleness) + queue_error,
-            staleness_pmf=0.03,
-        ),
-        method="mean-field" if known is None else "exact",
+    doubtful = doubt(recorded)
+    if r == T and lag >= FULL_QUEUE * T:  # the trainer is never idle, whatever the slots do
+        doubtful *= FULL_DOUBT
+    return _with_errors(state, k, theta, known is not None, rough, queue_error, doubtful)
+
+
+def _with_errors(
+    state: TrainerState, k: int, theta: float, known: bool, rough: float, queue_error: float, doubtful: float
+) -> TrainerState:
+    """The state with its errors: ``rough`` is the relative one of a round that is not ``known``."""
+    r, tau, lost = float(state.round_time), float(state.mean_staleness), float(state.restarts + state.dropped)
+    instant = not state.trainer_busy
+    fresh = theta == 0 and (instant or not state.dropped)
+    round_error = 0.0 if known else (rough + (STEADY_ROUNDS if doubtful == 1 else 0.0)) * r
+    stale = 0.03 + 0.03 * tau + queue_error + doubtful
+    if fresh or (instant and math.isinf(theta)):
+        stale = 0.0
+    lost_error = 0.0
+    if theta < math.inf and not fresh:
+        share = LOST_SHARE + LOST_DOUBT * doubtful
+        lost_error = share * k * (1 + lost / k) ** 2
+    dropped = lost_error if state.dropped else 0.0
+    restarts = lost_error if state.restarts else 0.0
+    state = with_error(
+        state, round_time=round_error, mean_staleness=stale,
+        staleness_pmf=0.0 if fresh else min(0.03 + doubtful, 1.0), restarts=restarts, dropped=dropped, uplinks=dropped,
+        downlinks=restarts + dropped, wasted_fraction=0.02 + LOST_DOUBT * doubtful if lost else 0.0,
+        trainer_busy=float(state.trainer_busy) * round_error / r, queued_staleness=stale * bool(state.trainer_busy),
+        trained_length=0.0 if math.isinf(theta) else (0.05 + doubtful) * float(state.trained_length),
     )  # fmt: skip
+    return replace(state, method="exact" if is_exact(state) else "mean-field")
 
 
 def _queue_updates(workers: Workers, k: int, r: float, T: float) -> tuple[float, float]:
@@ -280,9 +313,9 @@ def _queue_updates(workers: Workers, k: int, r: float, T: float) -> tuple[float,
     """
     mean = float(np.average([law.mean for law in workers.laws], weights=workers.counts))
     var = float(np.average([law.var for law in workers.laws], weights=workers.counts))
-    busy, waits = T / r, []
+    busy, waits = min(T / r, MOST_BUSY), []
     for dispersion in (1.0, min(var / mean**2, MOST_DISPERSION)):
-        irregular = dispersion / k
+        irregular = max(dispersion / k, REGULAR)
         calm = math.exp(-2 * (1 - busy) * (1 - irregular) ** 2 / (3 * busy * irregular)) if irregular < 1 else 1.0
         waits.append(busy / (1 - busy) * irregular / 2 * calm)
     estimate = math.sqrt(waits[0] * waits[1])

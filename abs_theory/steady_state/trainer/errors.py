@@ -1,6 +1,9 @@
 """What the mean field with a trainer states as its error.
 
 Of 810 random cells of 6 laws, n from 16 to 512, the round time was within it in all, the mean staleness in all but 4.
+Two things make the mean field worse: few slots, whose rounds fluctuate much, and steady tasks, whose rounds may lock to
+each other and never forget how they began.  The errors for these are those of 674 random cells of 10 laws, with
+coefficients of variation from .01 to 1.3 and n from 1 to 128.
 """
 
 from dataclasses import replace
@@ -9,8 +12,12 @@ from typing import Any
 import numpy as np
 
 from abs_theory.results import TrainerState
+from abs_theory.workers import Workers
 
-__all__ = ["with_error"]
+__all__ = ["doubt", "is_exact", "with_error"]
+
+FEW_SLOTS = 32  # below, rounds fluctuate much
+STEADY = 0.3  # coefficient of variation of a task, below which rounds may lock
 
 NUMBERS = (
     "round_time", "mean_staleness", "restarts", "uplinks", "downlinks", "idle_fraction", "wasted_fraction",
@@ -25,3 +32,24 @@ def with_error(state: TrainerState, **errors: float) -> TrainerState:
     widths["staleness_pmf"] = np.full(entries, errors.get("staleness_pmf", 0.0))
     widths["participation"] = np.zeros(slots)
     return replace(state, error=TrainerState(**widths, shares=state.shares))
+
+
+def doubt(workers: Workers) -> float:
+    """What is missing for the mean field to hold: 0 for many slots and tasks that vary, 1 if rounds may lock.
+
+    >>> from abs_theory.delays import Exponential, Uniform
+    >>> from abs_theory.workers import as_workers
+    >>> doubt(as_workers(Exponential(1.0), 64)), doubt(as_workers(Exponential(1.0), 8))
+    (0.0, 0.25)
+    >>> doubt(as_workers(Uniform(1.0, 1.1), 64))
+    1.0
+    """
+    if any(law.var < (STEADY * law.mean) ** 2 for law in workers.laws):
+        return 1.0
+    return min(2 / workers.n, 1.0) if workers.n < FEW_SLOTS else 0.0
+
+
+def is_exact(state: TrainerState) -> bool:
+    """Whether round time, staleness and lost tasks of a state are exact."""
+    numbers = ("round_time", "mean_staleness", "restarts", "dropped")
+    return not any(getattr(state.error, name) for name in numbers) and not np.any(state.error.staleness_pmf)

@@ -1,6 +1,7 @@
 """Steady states by simulation where the mean field is not good enough, always with the same luck."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,23 +10,27 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import TrainerState
+from abs_theory.steady_state.trainer.errors import doubt, is_exact
 from abs_theory.workers import Workers
 
 __all__ = ["accurate"]
 
 MOST_ERROR = 0.02  # of a round, that a formula may state; beyond, "auto" simulates
-MOST_SLOTS = 1024  # of a simulation that nobody has asked for; it then takes some seconds
+MOST_SLOTS = 1024  # of a simulation that nobody has asked for, if tasks vary; it then takes some seconds
 GOAL = 0.008  # of a round, the 95 % half-width of a simulated one
 ROUNDS, REPLICATES = 60, 32  # of a first simulation
+FEWEST_REPLICATES, MANY_SLOTS = 8, 8192  # slots of all replicates, beyond which there are fewer replicates
 MOST_ROUNDS = 2000  # of a second one, if the error of the first is too large
+MOST_EVENTS = 100_000  # of a replicate in the first simulation, which then takes some ten seconds
 
 
 @explains_types
 def accurate(state: TrainerState, workers: Workers, rules: Rules, update: Delay | None) -> TrainerState:
-    """``state`` if its stated error is small or there are many slots, else that of a simulation.
+    """``state`` if it is exact, or its stated error is small and its ``doubt`` is 0, else that of a simulation.
 
     Its random numbers are made from the numbers of slots and of tasks per update, so the same question has the same
-    answer.  Errors are 95 % half-widths.
+    answer.  Errors are 95 % half-widths; a round time and a mean staleness that are known exactly stay.
+    The state stays as it is with more than ``MOST_SLOTS`` slots whose tasks vary, or more events than one may wait for.
 
     >>> from abs_theory.delays import LogNormal
     >>> from abs_theory.steady_state.trainer.batches import abs_batch
@@ -36,13 +41,21 @@ def accurate(state: TrainerState, workers: Workers, rules: Rules, update: Delay 
     >>> rough.error.round_time / rough.round_time > 0.02, state.error.round_time / state.round_time < 0.01
     (True, True)
     """
-    if float(state.error.round_time) <= MOST_ERROR * float(state.round_time) or workers.n > MOST_SLOTS:
+    doubtful = doubt(workers)
+    if is_exact(state) or (not doubtful and float(state.error.round_time) <= MOST_ERROR * float(state.round_time)):
         return state
+    if (workers.n > MOST_SLOTS and doubtful < 1) or ROUNDS * float(state.uplinks + state.restarts) > MOST_EVENTS:
+        return state
+    replicates = max(min(REPLICATES, MANY_SLOTS // workers.n), FEWEST_REPLICATES)
 
     def simulated(rounds: int) -> TrainerState:
         rng = np.random.default_rng([workers.n, rules.k])
-        return monte_carlo.played(workers, rules, update, rng, rounds, REPLICATES)
+        return monte_carlo.played(workers, rules, update, rng, rounds, replicates)
 
-    first = simulated(ROUNDS)
-    missing = float(first.error.round_time) / (GOAL * float(first.round_time))
-    return first if missing <= 1 else simulated(min(math.ceil(1.2 * missing**2 * ROUNDS), MOST_ROUNDS))
+    found = simulated(ROUNDS)
+    missing = float(found.error.round_time) / (GOAL * float(found.round_time))
+    if missing > 1:
+        found = simulated(min(math.ceil(1.2 * missing**2 * ROUNDS), MOST_ROUNDS))
+    known = [name for name in ("round_time", "mean_staleness") if not getattr(state.error, name)]
+    error = replace(found.error, **dict.fromkeys(known, 0.0))
+    return replace(found, error=error, **{name: getattr(state, name) for name in known})

@@ -34,7 +34,7 @@ from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer import memoryless
 from abs_theory.steady_state.trainer.arrays import added, shares_by_length, shares_of_first
-from abs_theory.steady_state.trainer.errors import with_error
+from abs_theory.steady_state.trainer.errors import doubt, is_exact, with_error
 from abs_theory.steady_state.trainer.queue_chain import gathered, waiting_tasks
 from abs_theory.steady_state.trainer.spread import spread
 from abs_theory.typing import Array
@@ -53,6 +53,8 @@ LONGEST_PMF = 1024  # entries
 # Rounds are longer because ages fluctuate, by this times h (1 - h) (1 - k / n) / n, with h how much ages differ; and
 # the error for that, over h^2 (1 - k / n) / n.  Fitted to 250 cells of 6 laws, n from 16 to 512.
 AGES_FLUCTUATE, AGES_ERROR = 4.0, 11.0
+STEADY_ROUNDS = 0.5  # error of a round, over it, of steady tasks
+LOST_DOUBT, STEADY_IDLE = 0.2, 0.3  # errors of shares, for each doubt
 LEAST_SHARE = 1e-3  # of a round, in place of a shorter time until the batch is complete
 
 
@@ -68,34 +70,36 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     >>> round(state.round_time, 3), state.mean_staleness  # the trainer is the bottleneck
     (1.0, 3.0)
     """
-    n, T = workers.n, float(update_seconds.mean)
+    n, T, recorded = workers.n, float(update_seconds.mean), workers
     exact, rough, batch = True, 0.0, (np.zeros(1), np.ones(1))
     if k == n or max_staleness == 0:
         r = T + order_stats.mean(list(workers), k, n)
     elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
         r = memoryless.round_time(workers.laws[0], k, n, update_seconds)
     else:
-        exact, recorded, workers = False, workers, spread(workers)
+        exact, workers = False, spread(workers)
         r, rough, batch = _approximate(workers, k, max_staleness, update_seconds)
         if workers.laws != recorded.laws:
             locked = _approximate(recorded, k, max_staleness, update_seconds)[0]
             r, rough = (r + locked) / 2, rough + abs(r - locked) / (r + locked)
     state = _described(workers, k, max_staleness, r, T, *batch)
     bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
-    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else rough * r
+    doubtful = 0.0 if k == n or max_staleness == 0 else doubt(recorded)
+    steady = STEADY_ROUNDS if doubtful == 1 else 0.0
+    error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (rough + steady) * r
     bounded = 0 < max_staleness < math.inf
-    lost = (0.01 + 0.1 / n) * float(state.uplinks) if bounded and k < n else 0.0
+    lost = (0.01 + 0.1 / n + LOST_DOUBT * doubtful) * float(state.uplinks) if bounded and k < n else 0.0
     trained = 1 - float(state.lost_share)
     lost *= max(1.0, 0.5 / trained**2)  # restarts for each update, from their share of all tasks
-    return replace(
-        with_error(
-            state, round_time=error, mean_staleness=lost * (max_staleness + 1) / k if bounded else 0.0,
-            restarts=lost, downlinks=lost, staleness_pmf=0.03 if k < n else 0.0,
-            idle_fraction=0.02, wasted_fraction=0.02 if bounded else 0.0, trainer_busy=error / r,
-            queued_staleness=0.1 * float(state.mean_staleness),
-        ),
-        method="exact" if exact else "mean-field",
+    together = k == n or max_staleness == 0
+    state = with_error(
+        state, round_time=error, mean_staleness=lost * (max_staleness + 1) / k if bounded else 0.0,
+        restarts=lost, downlinks=lost, staleness_pmf=0.0 if together else min(0.03 + doubtful, 1.0),
+        idle_fraction=0.0 if k == n else 0.02 + STEADY_IDLE * doubtful,
+        wasted_fraction=0.02 + LOST_DOUBT * doubtful if bounded or max_staleness == 0 < n - k else 0.0,
+        trainer_busy=error / r, queued_staleness=0.0 if together else (0.1 + doubtful) * float(state.mean_staleness),
     )  # fmt: skip
+    return replace(state, method="exact" if is_exact(state) else "mean-field")
 
 
 def _approximate(
@@ -205,11 +209,11 @@ def _cohorts(workers: Workers, k: int, theta: float, t: float, T: float, s: Arra
         groups.append(np.vstack([law.cdf(s), np.clip(busy, 0.0, 1.0)]))
         weights.append((fresh, fresh * alive))
     started = sum(fresh for fresh, _ in weights)
-    if math.isinf(theta):  # k start in each round, the others are older
-        old = sum(count.sum() for _, count in weights)
+    old = sum(count.sum() for _, count in weights)
+    if math.isinf(theta) and old:  # k start in each round, the others are older
         weights = [(f * k / started, c * (workers.n - k) / old) for f, c in weights]
     else:
-        total = started + sum(count.sum() for _, count in weights)
+        total = started + old
         weights = [(f * workers.n / total, c * workers.n / total) for f, c in weights]
     return [(np.append(f, c), done) for (f, c), done in zip(weights, groups, strict=True)]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abs_theory import order_stats
+from abs_theory import order_stats, steady_state
 from abs_theory.bounds import Constants, expected
 from abs_theory.choose import Target
-from abs_theory.delays import Empirical, Exponential, LogNormal, Slowest
+from abs_theory.delays import Deterministic, Empirical, Exponential, LogNormal, Slowest, Uniform
 from abs_theory.monte_carlo import Rules, played, update_law
 from abs_theory.rollouts import (
     Objective,
@@ -32,6 +32,9 @@ from abs_theory.rollouts import (
 from abs_theory.rollouts.command import readable
 from abs_theory.rollouts.page import page
 from abs_theory.workers import as_workers
+from simulations import protocols
+from simulations.experiment import simulate
+from simulations.problems import TimingOnly
 
 LAW = LogNormal(median=math.exp(-0.5), sigma=1.0)
 TOKENS = [100.0, 200.0, 400.0, 800.0]
@@ -264,10 +267,69 @@ def test_no_file_is_no_folder(text):
 
 # ---------------------------------------------------------------------- modes
 def test_what_is_between_is_simulated():
-    setup = Setup(LAW, 16, 40)
+    setup = Setup(LAW, 32, 80)
     assert admission(setup, 2.0).solve(LAW, 0.1).method == "monte-carlo"
     assert str(admission(setup, 1.0).solve(LAW, 0.1).method) == "mean-field"
     assert admission(setup, 1.0).solve(LAW, 0.1).mean_staleness == 1
+
+
+STEADY = {  # tokens, seconds of an update in tokens: a run of equal lengths is played by hand
+    "constant": (Deterministic(500.0), 150.0),
+    "narrow": (Uniform(500.0, 600.0), 150.0),
+    "quick trainer": (Deterministic(500.0), 0.0),
+    "slow trainer": (Uniform(1.0, 2.0), 500.0),
+    "as long as a task": (Deterministic(1.0), 1.0),
+}
+
+
+@pytest.mark.parametrize("case", STEADY)
+def test_lengths_that_are_nearly_equal(case):
+    """Rounds repeat: no formula with one round time holds, so these are simulated, from slots that begin together."""
+    law, seconds = STEADY[case]
+    found = compare(Setup(law, 16, 64, seconds), ahead=(0.5, 1, 3), thresholds=(1, 4)).table.set_index("mode")
+    longest, load = float(law.isf(0.0)), seconds / law.mean
+    assert found["seconds_per_update"]["synchronous"] == pytest.approx(seconds + longest, rel=0.02)
+    for eta in (1, 3):  # at best all slots are busy, or the trainer is
+        seconds_per_update = found["seconds_per_update"][f"ahead {eta}"]
+        assert seconds_per_update >= max(seconds, (law.mean + seconds) / (eta + 1)) * (1 - 1e-9)
+        assert seconds_per_update <= max(seconds, (longest + seconds) / (eta + 1)) * 1.001
+        assert found["staleness_mean"][f"ahead {eta}"] == pytest.approx(eta)
+    if case == "constant":
+        assert found["seconds_per_update"]["abort 1"] == pytest.approx(400.0, rel=1e-3)
+        assert found["seconds_per_update"]["drop 1"] == pytest.approx(500.0, rel=1e-3)
+        assert found["lost_share"]["abort 1"] == pytest.approx(0.75, rel=1e-3)
+        assert found["staleness_mean"]["abort 4"] == pytest.approx(3.2, rel=1e-3)
+    assert load < 1 or found["seconds_per_update"]["abort 4"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("kind", ["constant", "narrow", "slow trainer", "as long as a task"])
+@pytest.mark.parametrize("theta", [1, 2])
+def test_steady_tasks_against_the_simulator(kind, theta):
+    law, seconds = STEADY[kind]
+    if kind == "slow trainer":
+        seconds = 0.7  # with fewer tasks to play
+    for in_flight in (True, False):
+        state = steady_state.abs_batch(law, 8, 32, theta, seconds, in_flight)
+        run = simulate(
+            protocols.abs_batch(8, theta, in_flight=in_flight), TimingOnly(), law, 32, step_size=1.0, num_updates=400,
+            seed=1, update_seconds=seconds,
+        )  # fmt: skip
+        settled = run[run["update"] > 160]
+        seconds_per_update = (settled["time"].iloc[-1] - settled["time"].iloc[0]) / (len(settled) - 1)
+        assert state.round_time == pytest.approx(seconds_per_update, rel=0.015)
+        assert state.mean_staleness == pytest.approx(settled["mean_staleness"].mean(), abs=0.03)
+
+
+def test_a_comparison_calls_nothing_exact_that_is_not():
+    """Two memoryless slots: the other one delivers before, or within the same update, with probabilities of 1/2."""
+    rows = compare(Setup(Exponential(1000.0), 1, 2), in_order=False, thresholds=(1,)).table.set_index("mode")
+    assert rows["seconds_per_update"]["abort 1"] == pytest.approx(500.0)
+    assert rows["staleness_mean"]["abort 1"] == pytest.approx(1 / 3, abs=0.015)
+    assert rows["lost_share"]["abort 1"] == pytest.approx(1 / 4, abs=0.01)
+    assert rows["staleness_p99"]["ahead 1"] == 6  # P(more than s updates) = 2^-(s + 1)
+    assert rows["method"][["synchronous", "ahead 1", "abort 1"]].tolist() == ["exact", "monte-carlo", "monte-carlo"]
+    alone = compare(Setup(Exponential(1000.0), 1, 1), in_order=False, thresholds=(1,)).table.set_index("mode")
+    assert (alone["lost_share"]["abort 1"], alone["staleness_p99"]["abort 1"]) == (0, 0)
 
 
 def test_running_ahead_is_fair_and_a_threshold_is_not():
