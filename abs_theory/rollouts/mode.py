@@ -10,7 +10,7 @@ from abs_theory import monte_carlo, steady_state
 from abs_theory.checks import MAX_WORKERS, check_count, check_nonnegative, check_positive, explains_types
 from abs_theory.delays import Delay, as_delay
 from abs_theory.monte_carlo import Rules
-from abs_theory.results import TrainerState
+from abs_theory.results import SteadyState, TrainerState
 from abs_theory.typing import DelayLike
 from abs_theory.workers import as_workers
 
@@ -26,6 +26,7 @@ MOST_AHEAD_IN_ORDER = 4  # batches
 MAX_SIZE = 1e50  # of a number in a setup; products of three are then floating-point numbers
 MAX_UPDATE = 1e6  # mean tasks; equations for the waiting of the slots are singular far beyond
 INSTANT = 1e-9  # of a mean task: an update that takes no time, in the formulas for those that take some
+MOST_ERROR, MOST_PMF_ERROR = 0.04, 0.03  # of a round, and of a probability, that the mean field may state
 SPEED_STEPS = 12  # of the fixed point of the speed of shared GPUs
 
 
@@ -194,7 +195,7 @@ def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
     k, n = setup.batch, setup.slots
 
     def solve(law: Delay, seconds: float) -> TrainerState:
-        return steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight)
+        return _quick(lambda method: steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight, method))
 
     if in_flight:  # prime-rl counts one update less
         settings = (f"prime-rl max_off_policy_steps={max_staleness - 1}",) * (max_staleness > 0)
@@ -247,7 +248,16 @@ def _ahead_settings(ahead: float, slots: int) -> tuple[str, ...]:
 
 
 def _abs_sgd(law: Delay, k: int, n: int, bound: float | None, seconds: float) -> TrainerState:
-    state = steady_state.abs_sgd(law, k, n, bound, update_seconds=max(seconds, INSTANT * law.mean))
+    T = max(seconds, INSTANT * law.mean)
+    return _quick(lambda method: steady_state.abs_sgd(law, k, n, bound, method, update_seconds=T))
+
+
+def _quick(solve: Callable[[str], SteadyState]) -> TrainerState:
+    """The mean field if it states small errors; else what "auto" gives, which may simulate for a second."""
+    state = solve("mean-field")
+    rough = float(state.error.round_time) > MOST_ERROR * float(state.round_time)
+    if rough or np.max(state.error.staleness_pmf) > MOST_PMF_ERROR:
+        state = solve("auto")
     assert isinstance(state, TrainerState)
     return state
 

@@ -302,6 +302,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+@explains_types
 def shortened(text: str, most: int = 100) -> str:
-    """The text, cut after ``most`` characters."""
+    """The text, cut after ``most`` characters.
+
+    >>> shortened("tokens per second", most=6)
+    'tokens ...'
+    """
     return text if len(text) <= most else text[:most] + " ..."
