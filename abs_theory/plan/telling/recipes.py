@@ -7,7 +7,9 @@ import math
 import string
 from dataclasses import dataclass, replace
 
+from abs_theory import rollouts
 from abs_theory.checks import explains_types
+from abs_theory.delays import Exponential
 from abs_theory.plan.result import Plan
 
 __all__ = ["RECIPES", "Recipe", "recipe"]
@@ -64,15 +66,32 @@ def _values(plan: Plan) -> dict[str, str]:
         "k": str(k),
         "bound": "math.inf" if no_bound else f"{bound:.0f}",
         "bound_words": "without a limit" if no_bound else f"at most {bound:.0f}",
-        "off_policy": "a large number" if no_bound else f"{max(bound - 1, 0):.0f}",
         "grace_ms": str(max(round(1000 * grace), 1)),
         "quorum": str(quorum),
         "more_than_half": ""
         if quorum == k
         else f" The plan says {k}; torchft needs more than half of the healthy ones.",
         "ahead": f"{ahead:.2g}",
-        "ahead_whole": str(max(round(ahead), 0)),
+        "settings": "\n".join(_settings(n, k, bound)),
     }
+
+
+def _settings(n: int, k: int, bound: float) -> list[str]:
+    """Settings of the trainers of language models, those that ``rollouts`` names, one trainer a line."""
+    setup = rollouts.Setup(Exponential(1.0), batch=k, slots=n)  # settings do not depend on the law
+    ahead = n / k - 1
+    found = [*rollouts.admission(setup, ahead).settings, *rollouts.admission(setup, round(ahead)).settings]
+    found += rollouts.admission(setup, round(ahead), window=1).settings
+    if not math.isinf(bound):
+        found += [text for how in (True, False) for text in rollouts.batches(setup, round(bound), how).settings]
+    if bound == 0 and k < n:
+        found += rollouts.over_sampling(setup).settings
+    by_trainer = dict(
+        reversed([text.split(" ", 1) for text in found])
+    )  # the first of each: verl takes parts of batches
+    return [
+        f"{trainer:<14}{setting}" for trainer, setting in sorted(by_trainer.items(), key=lambda item: item[0].lower())
+    ]
 
 
 PYTHON = Recipe(
@@ -234,26 +253,22 @@ def first_k(grid, k=K, poll_seconds=0.1):
 
 ROLLOUTS = Recipe(
     title="Rollouts of language models (a batch of k from n generation slots)",
-    version="verl 0.9.1 (source), AReaL and Tinker cookbook (documentation, November 2026), prime-rl and slime "
-    "(documentation, autumn 2026)",
+    version="what docs/knobs.md states for each trainer, read in November 2026",
     language="text",
     code="""\
-# n = $n slots, k = $k rollouts per weight update; n / k - 1 = $ahead
-verl       async_training.staleness_threshold=$ahead
-           # and require_batches * ppo_mini_batch_size * trigger_parameter_sync_step = $k
-# AReaL and Tinker take whole numbers; 0 waits for each update before the next rollouts begin
-AReaL      rollout.max_head_offpolicyness=$ahead_whole  rollout.max_concurrent_rollouts=$n
-Tinker     AsyncConfig(sampling_steps_ahead=$ahead_whole, groups_per_batch=$k)
-prime-rl   orchestrator.max_off_policy_steps=$off_policy  # it cancels one update later than it says
-slime      --rollout-batch-size $k --over-sampling-batch-size $n  # synchronous, late ones are aborted
+# n = $n slots, k = $k rollouts per weight update; depending on your trainer:
+$settings
+# verl: in async_training, and require_batches * ppo_mini_batch_size * trigger_parameter_sync_step = $k
+# AReaL: in rollout; Tinker: in AsyncConfig, with groups_per_batch=$k; prime-rl: in orchestrator
 """,
-    can="All of them train as soon as $k rollouts are there. verl, AReaL and Tinker bound how far generation runs "
-    "ahead: mean staleness is then $ahead updates, or that whole number. prime-rl cancels a rollout whose staleness "
-    "exceeds max_off_policy_steps + 1.",
-    cannot="max_head_offpolicyness, staleness_threshold and sampling_steps_ahead do not bound the staleness of a "
-    "single rollout. A slot that delivers starts its next rollout at once there, while the plan lets it wait.",
-    restart="prime-rl cancels the rollout and starts another one, which makes long answers rare. With partial rollouts "
-    "(verl, AReaL) a rollout goes on under the new weights instead.",
+    can="All of them train as soon as $k rollouts are there. Those that run ahead bound how far generation may be "
+    "ahead of training: mean staleness is then n / k - 1 = $ahead updates. AReaL, SkyRL, Tinker, ROLL and NeMo-RL "
+    "take whole numbers; 0 waits for each update before the next rollouts begin. prime-rl cancels a rollout whose "
+    "staleness exceeds max_off_policy_steps + 1, TRL and open-instruct drop it when it is read.",
+    cannot="A limit on running ahead does not bound the staleness of a single rollout, except in NeMo-RL, which trains "
+    "in order. A slot that delivers starts its next rollout at once there, while the plan lets it wait.",
+    restart="prime-rl and slime cancel the rollout and start another one, which makes long answers rare. With partial "
+    "rollouts (verl, AReaL) a rollout goes on under the new weights instead.",
 )
 
 RECIPES = {"ray": RAY, "pytorch": PYTORCH, "flower": FLOWER, "rollouts": ROLLOUTS, "python": PYTHON}

@@ -9,11 +9,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic_traces
 
 from abs_theory import __main__ as command
-from abs_theory import traces
+from abs_theory import rollouts, traces
+from abs_theory.delays import LogNormal
 from abs_theory.plan import RECIPES, plan, recipe
 
 
@@ -173,3 +175,33 @@ def test_the_recipe_for_flower_returns_after_k_good_replies(answer):
     assert [reply.metadata.reply_to_message_id for reply in replies] == ["id 0", "id 1", "id 2"]
     assert polls == [4, 3, 2]
     assert names["first_k"](Grid(), poll_seconds=0)([0, 1, 2, 3], timeout=1e-9) == []
+
+
+def trainers(settings):
+    return {setting.split()[0] for setting in settings}
+
+
+@pytest.mark.parametrize(("n", "k"), [(16, 13), (16, 8), (8, 8), (24, 5)])
+@pytest.mark.parametrize("bound", [0.0, 1.0, 3.0, math.inf])
+def test_rollouts_names_the_trainers_and_settings_that_the_command_of_rollouts_names(answer, n, k, bound):
+    curve = pd.DataFrame({"mean": 1.0}, index=range(1, n + 1))
+    code = recipe(replace(answer, n=n, k=k, max_staleness=bound, curve=curve), "rollouts").code
+    typed = [" ".join(line.split()) for line in code.splitlines() if not line.startswith("#")]
+    setup = rollouts.Setup(LogNormal(1.0, 1.0), batch=k, slots=n)
+    thresholds = () if math.isinf(bound) else (int(bound),)
+    ahead = [n / k - 1, max(round(n / k - 1), 1)]
+    modes = rollouts.modes(setup, ahead=ahead, thresholds=thresholds)
+    known = {setting for mode in modes for setting in mode.settings}
+    left_out = ({"slime"} if bound else set()) | ({"AReaL"} if k == n else set())
+    assert trainers(known) - left_out <= trainers(typed)
+    assert len(trainers(typed)) == len(typed), "one line for each trainer"
+    if round(n / k - 1) >= 1:
+        others = {setting for setting in typed if not setting.startswith("verl")}
+        assert others <= known, "the settings are the same ones"
+
+
+def test_all_trainers_of_the_dictionary_are_named(answer):
+    code = recipe(replace(answer, max_staleness=0.0), "rollouts").code
+    names = ("AReaL", "NeMo-RL", "open-instruct", "ROLL", "SkyRL", "slime", "Tinker", "TRL", "verl")
+    assert all(f"\n{name} " in code for name in names)
+    assert "prime-rl      max_off_policy_steps=1\n" in recipe(replace(answer, max_staleness=2.0), "rollouts").code
