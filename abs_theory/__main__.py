@@ -23,6 +23,7 @@ from abs_theory.command_line import (
     all_or_none,
     check_file,
     check_folder,
+    check_outputs,
     column_roles,
     new_app,
     one_line,
@@ -86,10 +87,11 @@ def round_time(
 
     from abs_theory import steady_state
     from abs_theory.choose import candidates
-    from abs_theory.delays.text import delay_laws
+    from abs_theory.delays.text import delay_laws, files_of_laws
 
     check_file("--csv", csv)
     check_file("--picture", picture, PICTURES)
+    check_outputs([("--csv", csv), ("--picture", picture)], [("--delay", path) for path in files_of_laws(delay)])
     laws, ks = delay_laws(delay, n), np.array(k) if k else candidates.coarse(n)
     rng = _rng(laws, n, method, seed)
 
@@ -148,9 +150,10 @@ def choose_(  # noqa: PLR0913
     csv: Csv = None,
 ) -> None:
     """Which k, threshold and step to use, how it compares, and why."""
-    from abs_theory.delays.text import delay_laws
+    from abs_theory.delays.text import delay_laws, files_of_laws
 
     check_file("--csv", csv)
+    check_outputs([("--csv", csv)], [("--delay", path) for path in files_of_laws(delay)])
     laws = delay_laws(delay, n)
     constants = Constants(L, sigma2, gap, noise_curvature=noise_curvature, noise_curvature2=noise_curvature2)
     if by_the_clock and noise_curvature is None:
@@ -257,6 +260,9 @@ def plan_(  # noqa: PLR0913
                 "(--help)"
             )
     check_folder("--out", out)
+    read_from = [("TRACE", trace), *([] if after is None else [("AFTER", after)])]
+    kind = "plan" if after is None else "comparison"
+    check_outputs([("--out", out / f"{kind}.{suffix}") for suffix in ("html", "json")], read_from)
     if price is not None and rounds is None:
         raise ValueError("--price takes --rounds as well: the number of rounds of a training run")
     worker_price = None if price is None else planning.price(price)

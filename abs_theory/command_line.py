@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "INTERRUPTED", "Command", "Interrupted", "all_or_none", "check_file", "check_folder", "column_roles", "complaint",
-    "new_app", "one_line", "option", "option_of", "printable", "run_app", "table_text", "warn", "working_on", "wrapped",
+    "INTERRUPTED", "Command", "Interrupted", "all_or_none", "check_file", "check_folder", "check_outputs", "column_roles",
+    "complaint", "new_app", "one_line", "option", "option_of", "printable", "run_app", "table_text", "warn", "working_on", "wrapped",
 ]  # fmt: skip
 
 CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE
@@ -377,3 +377,34 @@ def check_folder(option: str, path: Path) -> None:
         raise ValueError(f"{option} must be a folder, {existing} is a file")
     if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"{option} must be a folder that can be written to, {existing} cannot")
+
+
+def check_outputs(outputs: Iterable[tuple[str, Path | None]], inputs: Iterable[tuple[str, Path]] = ()) -> None:
+    """Raise ValueError if a file that is written is one that is read, or if two outputs are one file.
+
+    Each comes with the option that names it; an output that was not asked for is None.  A folder that is read stands
+    for the files in it.  Links and relative paths are followed.  To a device, such as /dev/null, anything may go.
+
+    >>> check_outputs([("--csv", Path("a.csv")), ("--json", Path("./a.csv"))])
+    Traceback (most recent call last):
+    ValueError: --csv and --json must be two files, both are a.csv
+    """
+    read = [(option, file) for option, path in inputs for file in (path.iterdir() if path.is_dir() else [path])]
+    written: list[tuple[str, Path]] = []
+    for option, path in outputs:
+        if path is None or (path.exists() and not path.is_file()):
+            continue
+        if (source := next((name for name, file in read if _same_file(path, file)), None)) is not None:
+            raise ValueError(f"{option} would overwrite {path}, which is read by {source}: write to another place")
+        if (other := next((name for name, file in written if _same_file(path, file)), None)) is not None:
+            raise ValueError(f"{other} and {option} must be two files, both are {path}")
+        written.append((option, path))
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    with suppress(ValueError):  # of a text that no file can have as its name
+        try:
+            return os.path.samefile(one, other)
+        except OSError:  # one of them does not exist
+            return os.path.realpath(one) == os.path.realpath(other)
+    return False

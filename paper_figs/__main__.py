@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from abs_theory.command_line import check_folder, new_app, option, run_app
+from abs_theory.command_line import check_folder, check_outputs, new_app, option, run_app
 from paper_figs.catalogue import FIGURES
-from paper_figs.making import is_stored, make, state_in_words, toolkit_for
+from paper_figs.making import is_stored, make, outputs_of, state_in_words, toolkit_for
 
 app = new_app()
 WIDTHS = ("column", "page", "talk")
@@ -57,6 +57,10 @@ def main(
                 print(f"{count} of these figures were computed in the size {other}: --list{options} says which")
         return
     check_folder("--out", out)
+    outputs = outputs_of(chosen, out)
+    own = {path.name for path in outputs}  # names that an earlier run may have written into the folder of data
+    read = [] if data is None else [("--data", path) for path in data.iterdir() if path.name not in own]
+    check_outputs([("--out", path) for path in outputs], read)
     out.mkdir(parents=True, exist_ok=True)
     print(*make(chosen, size, out, width, svg, data), sep="\n")
 

@@ -17,12 +17,12 @@ from abs_theory.files import locked, replacing
 from paper_figs import cache
 from paper_figs.catalogue import FIGURES, ROOT, Config
 from paper_figs.definitions import Toolkit
-from paper_figs.page import Card, digest_of, numbers_of
+from paper_figs.page import PAGE, Card, digest_of, numbers_of
 
 if TYPE_CHECKING:  # loaded when something is computed or drawn
     import pandas as pd
 
-__all__ = ["make", "state_in_words", "toolkit_for"]
+__all__ = ["make", "outputs_of", "state_in_words", "toolkit_for"]
 
 FEW_FIGURES = 3  # to compute, for which no process is started ahead
 PARTS_OF_DRAWING = ("draw", "summarise", "numbers")
@@ -92,6 +92,12 @@ def _begun(call: Callable[[], None], stack: ExitStack) -> Iterator[None]:
 def pictures_of(out: Path, name: str, svg: bool) -> list[Path]:
     """The files a figure is drawn to."""
     return [out / f"{name}.{kind}" for kind in (("pdf", "png", "svg") if svg else ("pdf", "png"))]
+
+
+def outputs_of(names: list[str], out: Path) -> list[Path]:
+    """All files that ``make`` may write or remove, those of its cache aside."""
+    kinds = (".csv", "-numbers.csv", ".json", ".pdf", ".png", ".svg")
+    return [*(out / f"{name}{kind}" for name in names for kind in kinds), out / PAGE]
 
 
 def toolkit_for(out: Path) -> Toolkit:

@@ -21,8 +21,9 @@ from abs_theory.files import replacing
 from abs_theory.pages import data_uri, render
 from paper_figs.catalogue import FIGURES, ROOT, Config
 
-__all__ = ["MAX_ROWS", "Card", "digest_of", "numbers_of", "write"]
+__all__ = ["MAX_ROWS", "PAGE", "Card", "digest_of", "numbers_of", "write"]
 
+PAGE = "index.html"
 MAX_ROWS = 250  # of a table that are shown; the file it links to has all
 THUMBNAIL_PIXELS = 480  # width
 KINDS = {"pdf": "application/pdf", "svg": "image/svg+xml", "csv": "text/csv"}
@@ -98,7 +99,7 @@ def write(out: Path) -> Path:
         date=datetime.date.today().isoformat(),
         figures=[_shown(out, name) for name in FIGURES],
     )
-    path = out / "index.html"
+    path = out / PAGE
     with replacing(path) as file:
         file.write(page.encode())
     return path

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abs_theory.command_line import Command, Interrupted, new_app, option, printable, run_app, table_text, warn, wrapped
+from abs_theory.command_line import (
+    Command,
+    Interrupted,
+    check_folder,
+    check_outputs,
+    new_app,
+    option,
+    printable,
+    run_app,
+    table_text,
+    warn,
+    wrapped,
+)
 from simulations.sweeps import BACKENDS, FORMATS
 
 if TYPE_CHECKING:  # loading it takes long
@@ -56,6 +68,7 @@ def main(  # noqa: PLR0913
     if format == "parquet" and find_spec("pyarrow") is None:
         raise typer.BadParameter('--format parquet needs pyarrow: install the extra "traces" of this package')
     from simulations import summary
+    from simulations.experiment import files_in
     from simulations.sweeps import (  # heavy: only once there is something to run
         Store,
         Sweep,
@@ -72,6 +85,9 @@ def main(  # noqa: PLR0913
         for line in report.finished_lines(sweep, out):
             print(printable(line))
         return 0
+    check_folder("--out", out)
+    inputs = files_in(file)[_is_of_a_run(file) :]  # the configuration that a run wrote may be run there again
+    check_outputs([("--out", path) for path in folder.outputs_in(out)], [("FILE", path) for path in inputs])
     try:
         refused = sweep.check()
     except ValueError as problem:
@@ -110,6 +126,13 @@ def main(  # noqa: PLR0913
     for line in report.problem_lines(sweep, outcome):
         warn("simulations", line)
     return int(outcome.cells["error"].any())
+
+
+def _is_of_a_run(file: Path) -> bool:
+    """Whether a run wrote this configuration to its folder."""
+    from simulations.experiment import read_toml
+
+    return "versions" in read_toml(file)
 
 
 def _check_column(sweep: "Sweep", column: str) -> None:

@@ -25,7 +25,7 @@ from abs_theory.delays.base import Delay, check_mean
 from abs_theory.files import open_input
 from abs_theory.typing import DelayLike
 
-__all__ = ["delay_law", "delay_laws", "delay_text", "split_count"]
+__all__ = ["delay_law", "delay_laws", "delay_text", "files_of_laws", "split_count"]
 
 
 LAWS = {
@@ -95,8 +95,8 @@ def delay_law(text: str) -> Delay:
         known_laws = f"there are {', '.join(map(_kebab, LAWS.values()))}"
         advice = instead(plain_name(name), LAWS, known_laws, lambda plain: _kebab(LAWS[plain]))
         raise ValueError(f"no delay law named {name!r}{advice}")
-    if law is delays.Empirical and parameters and "=" not in parameters:
-        return delays.Empirical(_samples(parameters.strip()))
+    if path := _file_of_samples(text):
+        return delays.Empirical(_samples(path))
     known = {field.name: field for field in fields(law)}  # pyright: ignore[reportArgumentType]
     given: dict[str, Any] = {}
     for part in _split(parameters, ",") if parameters.strip() else []:
@@ -112,6 +112,29 @@ def delay_law(text: str) -> Delay:
     made = law(**given)
     check_mean(made)
     return made
+
+
+def files_of_laws(texts: Sequence[str]) -> list[Path]:
+    """The files that ``delay_laws`` would read, those of laws inside other laws included.
+
+    >>> [path.name for path in files_of_laws(["empirical:calm.csv x 7", "exponential:mean=2"])]
+    ['calm.csv']
+    """
+    return [path for text in texts for path in _files_of_law(split_count(text)[0])]
+
+
+def _files_of_law(text: str) -> list[Path]:
+    if path := _file_of_samples(text):
+        return [Path(path)]
+    inner_laws = re.findall(r"\(([^()]*)\)", text)
+    return [Path(path) for law in inner_laws if (path := _file_of_samples(law))]
+
+
+def _file_of_samples(text: str) -> str:
+    """The file of a law such as "empirical:calm.csv"; "" for any other."""
+    name, _, parameters = text.strip().partition(":")
+    is_empirical = LAWS.get(plain_name(name)) is delays.Empirical
+    return parameters.strip() if is_empirical and "=" not in parameters else ""
 
 
 def delay_text(law: DelayLike) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from abs_theory.bounds import Constants
 from abs_theory.choose import Target
-from abs_theory.command_line import all_or_none, check_file, column_roles, option, option_of, table_text, wrapped
+from abs_theory.command_line import all_or_none, check_file, check_outputs, column_roles, option, option_of, table_text, wrapped
 from abs_theory.rollouts.names import HEADINGS
 
 if TYPE_CHECKING:
@@ -56,11 +56,14 @@ def rollouts(  # noqa: PLR0913
     seconds; step. Usual names of logs are known, such as response_length, completion_tokens, prompt_id and latency_ms.
     """
     from abs_theory.checks import check_positive
+    from abs_theory.delays.text import files_of_laws
     from abs_theory.rollouts import Objective, Setup, Tolerance, compare, read_lengths
 
     check_file("--csv", csv)
     check_file("--json", json)
     check_file("--page", page, (".html",))
+    outputs = [("--csv", csv), ("--json", json), ("--page", page)]
+    check_outputs(outputs, [("--lengths", path) for path in (Path(lengths), *files_of_laws([lengths]))])
     tolerated = Tolerance.of(tolerance, fair)
     objective = None
     if all_or_none(

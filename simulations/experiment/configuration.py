@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from abs_theory.checks import (
     is_finite,
 )
 from abs_theory.delays import Delay
+from abs_theory.delays.text import files_of_laws
 from simulations.experiment.names import FLEET, PROBLEM, PROTOCOL
 from simulations.experiment.reading import ONLY_IN_PYTHON, Reading, check_names, read_arguments, read_call
 from simulations.experiment.simulator import checked_replicates, simulate
@@ -227,6 +228,30 @@ def made_from(path: str | os.PathLike, make: Callable[[dict[str, object]], Made]
         raise ValueError(f"{path}: {problem}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
+
+
+@explains_types
+def files_in(path: str | os.PathLike) -> list[Path]:
+    """The TOML file itself and all that it may name: each text in it as a path, and the files of its delay laws.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "run.toml")
+    ...     _ = path.write_text('delay = "empirical:calm.csv"')
+    ...     [file.name for file in files_in(path)]
+    ['run.toml', 'empirical:calm.csv', 'calm.csv']
+    """
+    texts = list(_texts(read_toml(path)))
+    return [Path(path), *map(Path, texts), *files_of_laws(texts)]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts among the values of nested tables and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 @explains_types

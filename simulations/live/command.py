@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from abs_theory.command_line import Command, Interrupted, check_folder, complaint, new_app, option, printable, run_app
+from abs_theory.command_line import Command, Interrupted, check_folder, check_outputs, complaint, new_app, option, printable, run_app
 from abs_theory.files import locked, replacing
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from simulations.server import Run
 
 app = new_app()
+OUTPUTS = ("table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt", "report.html")
 
 
 @app.command(
@@ -43,12 +44,13 @@ def main(  # noqa: PLR0913
     from dataclasses import asdict, replace
 
     from abs_theory.checks import check_positive
-    from simulations.experiment import Experiment
+    from simulations.experiment import Experiment, files_in
     from simulations.live.checkpoint import Checkpoints
     from simulations.live.training import LiveSettings, Real, check_run, train
 
     settings = LiveSettings(engine=engine, address=address, time_scale=time_scale, grace=grace, patience=patience)
     experiment = Experiment.from_toml(file, allow or ())
+    check_outputs([("--out", out / name) for name in OUTPUTS], [("FILE", path) for path in files_in(file)])
     try:
         experiment.check()
     except ValueError as problem:

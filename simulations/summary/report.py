@@ -14,7 +14,7 @@ from simulations import plot
 from simulations.plot import Runs
 from simulations.summary.cell_results import CellRuns, Target, cells_of, in_words, interval_name
 from simulations.summary.noticed import first_tasks
-from simulations.sweeps import Store, Sweep, execution, versions
+from simulations.sweeps import Store, Sweep, execution, folder, versions
 
 __all__ = ["page", "write"]
 
@@ -76,7 +76,7 @@ def write(
     command = f"python -m simulations {shlex.join(arguments)}" if arguments else ""
     text = page(sweep, outcome, table, target, words, notices, command)
     with Store.of(out) as store:
-        path = store.folder.parent / "report.html"
+        path = store.folder.parent / folder.REPORT
         with replacing(path) as file:
             file.write(text.encode())
     return path

@@ -16,10 +16,11 @@ from simulations.sweeps.provenance import versions
 from simulations.sweeps.storage import Store
 from simulations.sweeps.sweep import Sweep
 
-__all__ = ["claim", "write_tables"]
+__all__ = ["CONFIGURATION", "REPORT", "claim", "outputs_in", "write_tables"]
 
 COMPRESSED_FROM_ROWS = 200_000  # about 30 MB of CSV; smaller tables open in any program as they are
-CONFIGURATION = "config.toml"
+CONFIGURATION, REPORT = "config.toml", "report.html"
+SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of tables; a new one replaces those of an earlier run
 
 
 def claim(out: str | os.PathLike | Store, sweep: Sweep) -> Path:
@@ -53,6 +54,12 @@ def write_tables(out: str | os.PathLike | Store, outcome: Outcome, format: str =
         if len(outcome.cells) > 1 or outcome.cells["error"].any():
             paths.append(_write(folder, "cells", outcome.cells, "csv"))
     return paths
+
+
+def outputs_in(folder: Path) -> list[Path]:
+    """The files in the folder of a sweep that a run writes, or removes where it writes another format of tables."""
+    tables = [folder / f"{name}{suffix}" for name in ("table", "tasks", "cells") for suffix in SUFFIXES]
+    return [*tables, folder / REPORT, folder / CONFIGURATION]
 
 
 def _check_same(note: Path, sweep: Sweep) -> None:
@@ -99,6 +106,6 @@ def _write(folder: Path, name: str, table: pd.DataFrame, format: str) -> Path:
         else:  # without a name and a time inside, so that the bytes are always the same
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
                 table.to_csv(packed, index=False)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    for other in {".csv", ".csv.gz", ".parquet"} - {suffix}:  # of an earlier, smaller run
+    for other in set(SUFFIXES) - {suffix}:  # of an earlier, smaller run
         (folder / f"{name}{other}").unlink(missing_ok=True)
     return path

@@ -349,3 +349,57 @@ def test_a_file_replaces_no_device(run):
 def test_a_full_disk_is_told_with_the_file(run):
     status, _, complained = run("round-time", "--delay", "exponential:mean=1", "-n", "2", "--csv", "/dev/full")
     assert (status, complained) == (2, "abs_theory: /dev/full: No space left on device\n")
+
+
+# ---------------------------------------------------------------- nothing that is read is overwritten
+
+
+ROUND_TIME = ["round-time", "-n", 2]
+CHOOSE = ["choose", "-n", 2, *CONSTANTS, "--target", "0.1"]
+ROLLOUTS = ["rollouts", "--batch", 2, "--slots", 4]
+MIXTURE = "mixture:weights=.5|.5,components=(exponential:mean=1)|(empirical:in.csv)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ([*ROUND_TIME, "--delay", "empirical:in.csv", "--csv", "in.csv"], "--delay"),
+        ([*ROUND_TIME, "--delay", MIXTURE, "--csv", "link.csv"], "--delay"),
+        ([*ROUND_TIME, "--delay", "empirical:link.csv x 2", "--csv", "in.csv"], "--delay"),
+        ([*ROUND_TIME, "--delay", "empirical:in.png", "--picture", "in.png"], "--delay"),
+        ([*CHOOSE, "--delay", "empirical:in.csv", "--csv", "../here/in.csv"], "--delay"),
+        ([*ROLLOUTS, "--lengths", "in.csv", "--csv", "in.csv"], "--lengths"),
+        ([*ROLLOUTS, "--lengths", "in.csv", "--json", "link.csv"], "--lengths"),
+        ([*ROLLOUTS, "--lengths", "empirical:in.html", "--page", "in.html"], "--lengths"),
+        (["plan", "plan.json", "--out", "."], "TRACE"),
+        (["plan", ".", "--out", "."], "TRACE"),
+        (["plan", "in.csv", "comparison.json", "--out", "."], "AFTER"),
+    ],
+)
+def test_an_output_that_is_an_input_is_refused_and_stays(run, tmp_path, monkeypatch, arguments, option):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    inputs = [Path(name) for name in ("in.csv", "in.png", "in.html", "plan.json", "comparison.json")]
+    for path in inputs:
+        path.write_text("800\n1200\n900\n")
+    Path("link.csv").symlink_to("in.csv")
+    status, out, err = run(*arguments)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "would overwrite" in err and f"which is read by {option}: write to another place" in err
+    assert all(path.read_text() == "800\n1200\n900\n" for path in inputs)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*ROUND_TIME, "--delay", "exponential:mean=1", "--csv", "a.png", "--picture", "./a.png"],
+        [*ROLLOUTS, "--lengths", "exponential:mean=1", "--csv", "a.png", "--json", "a.png"],
+        [*ROLLOUTS, "--lengths", "exponential:mean=1", "--page", "a.html", "--json", "a.html"],
+    ],
+)
+def test_two_outputs_are_two_files(run, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "must be two files, both are a." in err
+    assert not list(tmp_path.iterdir())

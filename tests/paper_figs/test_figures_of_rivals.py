@@ -98,6 +98,18 @@ def test_other_uses_of_data_end_with_status_2_and_one_line(arguments, words, mon
     assert words in stderr
 
 
+def test_a_link_to_the_data_is_not_written_through(monkeypatch, capsys, tmp_path):
+    folder, images = idx_folder(tmp_path), IDX_NAMES["training"][0]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "paper-setting.csv").symlink_to(folder / images)
+    before = (folder / images).read_bytes()
+    arguments = ["paper-setting", "--quick", "--data", folder, "--out", tmp_path / "out"]
+    status, printed, stderr = ended(monkeypatch, capsys, run, "paper_figs", *arguments)
+    assert (status, printed, stderr.count("\n")) == (2, "", 1)
+    assert "paper-setting.csv, which is read by --data" in stderr
+    assert (folder / images).read_bytes() == before
+
+
 # ---------------------------------------------------------------------- claims
 @pytest.mark.slow
 def test_claim_of_paper_setting_on_the_default_runs():

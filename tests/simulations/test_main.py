@@ -447,3 +447,25 @@ def test_the_source_distribution_holds_what_the_tests_need():
     for entry in scripts.values():
         module, _, function = entry.partition(":")
         assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet", "tasks.csv", "cells.csv.gz", "report.html"])
+def test_what_the_file_names_is_not_overwritten(run, toml, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("1.0\n2.0\n")
+    file = toml(RUN.replace("weibull:scale=1,shape=.7", f"empirical:{name}"))
+    status, printed, complained = run(file, "--out", ".", "--jobs", 1)
+    assert (status, printed) == (2, "")
+    assert complained == f"simulations: --out would overwrite {name}, which is read by FILE: write to another place\n"
+    assert (tmp_path / name).read_text() == "1.0\n2.0\n"
+    assert {path.name for path in tmp_path.iterdir()} == {name, "run.toml"}
+
+
+def test_a_file_of_the_user_is_not_replaced_by_the_configuration_that_a_run_writes(run, toml, tmp_path):
+    file = toml(f"# why these numbers\n{RUN}", "config.toml")
+    status, _, complained = run(file, "--out", tmp_path, "--jobs", 1)
+    assert status == 2
+    assert f"--out would overwrite {file}, which is read by FILE" in complained
+    assert file.read_text().startswith("# why")
+    assert run(file, "--out", tmp_path / "out", "--jobs", 1)[0] == 0
+    assert run(tmp_path / "out" / "config.toml", "--out", tmp_path / "out", "--jobs", 1)[0] == 0, "that of a run goes on"

@@ -145,3 +145,15 @@ def test_a_run_of_which_there_is_little_to_show_has_its_page(run, changes):
     assert (out / "report.html").read_text().count("<svg") == 1
     if "num_updates = 1\n" in text:
         assert "too few rounds for a comparison" in printed
+
+
+@pytest.mark.parametrize("name", ["trace.csv", "table.csv", "report.txt"])
+def test_a_trace_that_the_file_names_is_not_overwritten(run, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    trace = tmp_path / "out" / name
+    trace.write_text("round,worker,seconds\n0,0,1\n0,1,2\n")
+    fleet = f'fleet = {{ name = "from_trace", trace = "{trace}" }}\n'
+    _, status, printed, complained = run(text=fleet + RUN.replace("n = 6", "n = 2").replace("delay =", "# delay ="))
+    assert (status, printed, complained.count("\n")) == (2, "", 1)
+    assert f"--out would overwrite {trace}, which is read by FILE" in complained
+    assert trace.read_text().startswith("round,worker")
