@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "INTERRUPTED", "Command", "Interrupted", "all_or_none", "check_file", "check_folder", "check_outputs", "column_roles",
-    "complaint", "new_app", "one_line", "option", "option_of", "printable", "run_app", "table_text", "warn", "working_on", "wrapped",
+    "INTERRUPTED", "Command", "Interrupted", "all_or_none", "check_file", "check_folder", "check_outputs",
+    "column_roles", "complaint", "new_app", "one_line", "option", "option_of", "printable", "run_app", "table_text",
+    "warn", "working_on", "wrapped",
 ]  # fmt: skip
 
 CLOSED_PIPE = 141  # exit status when nobody reads the output any more: 128 + SIGPIPE

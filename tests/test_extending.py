@@ -81,6 +81,41 @@ def test_its_commands_run_in_the_changed_copy(name, changed):
         run(changed, command)
 
 
+SCRIPT = """
+from abs_theory.delays import Exponential
+from simulations import live, protocols
+from simulations.experiment import simulate
+from simulations.problems import NoisyQuadratic
+
+if __name__ == "__main__":
+    law, setting = LogLogistic(1.0, 3.0), {"step_size": 0.2, "seed": 0}
+    method, problem = protocols.abs_sgd(2, 1), NoisyQuadratic((1.0,), sigma2=0.1)
+    tables = [simulate(method, problem, law, 3, num_updates=20, replicates=4, n_jobs=jobs, **setting) for jobs in (1, 2)]
+    assert tables[0].equals(tables[1])
+    assert len(tables[0]) == 80
+    assert abs(law.mean - 1.2092) < 1e-4
+    simulate(method, problem, Exponential(1.0), 3, num_updates=2, replicates=4, update_seconds=law, n_jobs=2, **setting)
+    print(len(live.run(method, problem, law, 3, num_updates=3, time_scale=0.001, **setting)))
+"""
+CLOSED_FORM = """
+    @cached_property
+    def mean(self):
+        return self.median * math.pi / self.shape / math.sin(math.pi / self.shape)
+"""
+
+
+def test_a_law_in_a_script_is_simulated_by_several_processes_and_live(tmp_path):
+    """As in a notebook, its class can only be sent by value."""
+    (law,) = [text for path, _, text in changes(SECTIONS["A delay law"]) if path.endswith("log_logistic.py")]
+    head, imports, rest = law.partition("from dataclasses import dataclass\n")
+    script = tmp_path / "script.py"
+    script.write_text(f"{head}import math\n{imports}from functools import cached_property\n{rest}{CLOSED_FORM}{SCRIPT}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-W", "error", script]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stdout) == (0, "3\n"), ended.stderr[-3000:]
+
+
 def test_a_protocol_of_ones_own_is_compared_and_drawn_in_ten_lines(monkeypatch):
     """The protocol is defined as in the file, here without becoming a part of the project."""
     section = SECTIONS["A protocol"]

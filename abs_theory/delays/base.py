@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property, wraps
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,22 +17,37 @@ from abs_theory.delays.numerics.panels import TailTable, tail_table
 from abs_theory.typing import Array, Size
 
 L = TypeVar("L", bound="Delay")
+P = ParamSpec("P")
 MAX_MEAN = 1e100  # cubes of times and of their inverses are then floating-point numbers
 
-# log(0) = -inf and exp(1000) = inf are correct at the ends of a law
-at_the_ends = np.errstate(divide="ignore", over="ignore", under="ignore")
+
+@np.errstate(divide="ignore", over="ignore", under="ignore")
+def _called_quietly(f: Callable[P, Array], *args: P.args, **keywords: P.kwargs) -> Array:
+    return f(*args, **keywords)
+
+
+def at_the_ends(f: Callable[P, Array]) -> Callable[P, Array]:
+    """Let ``f`` compute log(0) = -inf and exp(1000) = inf without warnings: both are correct at the ends of a law.
+
+    ``numpy.errstate`` as a decorator does the same, but a law of a script could then not be sent to other processes.
+    """
+
+    @wraps(f)
+    def quiet(*args: P.args, **keywords: P.kwargs) -> Array:
+        return _called_quietly(f, *args, **keywords)
+
+    return quiet
 
 
 def quantile(f: Callable[[L, Array], Array]) -> Callable[[L, ArrayLike], Array]:
     """Make ``f`` a ppf or isf that takes any ArrayLike and raises ValueError unless 0 <= q <= 1."""
-    quiet = at_the_ends(f)
 
     @wraps(f)
     def checked(law: L, q: ArrayLike) -> Array:
         q = np.asarray(q, float)
         if not np.all((q >= 0) & (q <= 1)):
             raise ValueError(f"q must be in [0, 1], got {q!r}")
-        return quiet(law, q)
+        return _called_quietly(f, law, q)
 
     return checked
 

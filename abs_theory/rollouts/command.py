@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from abs_theory.bounds import Constants
 from abs_theory.choose import Target
-from abs_theory.command_line import all_or_none, check_file, check_outputs, column_roles, option, option_of, table_text, wrapped
+from abs_theory.command_line import (
+    all_or_none,
+    check_file,
+    check_outputs,
+    column_roles,
+    option,
+    option_of,
+    table_text,
+    wrapped,
+)
 from abs_theory.rollouts.names import HEADINGS
 
 if TYPE_CHECKING:

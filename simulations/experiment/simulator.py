@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from typing import Literal, Required, TypedDict, Unpack, cast, overload
 
 import joblib
@@ -13,7 +13,7 @@ from abs_theory.checks import check_count, check_flag, check_n_jobs, explains_ty
 from abs_theory.typing import DelayLike, Laws
 from simulations.fleets import Fleet, as_fleet
 from simulations.problems import Problem
-from simulations.processes import parallel
+from simulations.processes import explains_sending, parallel
 from simulations.server import Policy, Protocol, Run, RunBudget, check_protocol, most_in_step, run_replicates
 
 __all__ = ["checked_replicates", "simulate"]
@@ -117,13 +117,17 @@ def simulate(  # noqa: PLR0913
     processes = 1 if len(chosen) == 1 else joblib.effective_n_jobs(n_jobs)
     size = max(1, min(-(-len(chosen) // processes), most_in_step(run)))  # of a group that runs in one process
     groups = [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
-    results = parallel(min(processes, len(groups)), "generator")(
-        joblib.delayed(run_replicates)(run, group) for group in groups
-    )
     rounds, tasks = [], []
     # a single group is often one of many, in a process that has no use for a bar and its lock
     progress = tqdm(total=len(chosen), unit="run", disable=None, leave=False) if len(groups) > 1 else nullcontext()
-    with closing(cast(Generator, results)), progress as bar:  # after Ctrl-C the processes end
+    sent = {
+        "protocol": protocol, "problem": problem, "delay": delay, "step_size": step_size,
+        "update_seconds": update_seconds,
+    }  # fmt: skip
+    calls = (joblib.delayed(run_replicates)(run, group) for group in groups)
+    with explains_sending(sent, "give n_jobs=1"), progress as bar, ExitStack() as stack:
+        results = cast(Generator, parallel(min(processes, len(groups)), "generator")(calls))
+        stack.enter_context(closing(results))  # after Ctrl-C the processes end
         for group in filter(None, results):  # none is empty
             for rows, lines in group:
                 rounds.append(rows)

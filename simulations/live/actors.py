@@ -25,7 +25,7 @@ from simulations.live.messages import (
     set_stream,
 )
 from simulations.problems import Problem
-from simulations.processes import imported_ray
+from simulations.processes import UNSENDABLE, explains_sending, imported_ray
 from simulations.server import Job, contribution
 from simulations.threads import one_thread
 
@@ -113,7 +113,8 @@ class Actors:
             source = {"py_modules": [abs_theory, simulations], "env_vars": variables}
             self.ray.init(address=address, runtime_env=source, log_to_driver=False, logging_level="error", **alone)
         self._node = node_of_this_process()
-        self._problem = self.ray.put(problem)
+        with explains_sending({"problem": problem}, UNSENDABLE, Exception):
+            self._problem = self.ray.put(problem)
         self._actors: dict[int, Any] = {}
         self._pending: dict[Any, int] = {}  # the worker of each answer that is to come
         self._params: tuple[int, Any] | None = None  # version, and the model where actors find it

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from abs_theory.command_line import Command, Interrupted, check_folder, check_outputs, complaint, new_app, option, printable, run_app
+from abs_theory.command_line import (
+    Command,
+    Interrupted,
+    check_folder,
+    check_outputs,
+    complaint,
+    new_app,
+    option,
+    printable,
+    run_app,
+)
 from abs_theory.files import locked, replacing
 
 if TYPE_CHECKING:

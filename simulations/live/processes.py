@@ -29,6 +29,7 @@ from simulations.live.messages import (
 )
 from simulations.live.nursery import LENGTH, ORDER
 from simulations.problems import Problem
+from simulations.processes import UNSENDABLE, explains_sending
 
 ENDED = "the process that starts the workers has ended"
 START_SECONDS = 120.0  # in which all workers must have started
@@ -49,7 +50,8 @@ class Processes:
         initial = problem.initial
         size = board_bytes(n, initial.size, initial.dtype)
         check_memory(f"{n} workers with {initial.size} parameters", float(size))
-        pickled = cloudpickle.dumps((problem, n, initial.size, initial.dtype.str))
+        with explains_sending({"problem": problem}, UNSENDABLE, Exception):
+            pickled = cloudpickle.dumps((problem, n, initial.size, initial.dtype.str))
         file = new_board_file(size)
         self._board = Board(n, initial.size, initial.dtype, file)
         self._selector = selectors.DefaultSelector()

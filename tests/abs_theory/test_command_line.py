@@ -39,10 +39,10 @@ def test_no_output_overwrites_an_input_or_another_output(tmp_path, monkeypatch):
     (tmp_path / "hard.csv").hardlink_to(log)
     (tmp_path / "dangling.csv").symlink_to(tmp_path / "new.csv")
     for output in ("log.csv", "./logs/../log.csv", "link.csv", "hard.csv", log, folder / "b.csv"):
-        with pytest.raises(ValueError, match="--csv would overwrite .*csv, which is read by TRACE: write to another"):
+        with pytest.raises(ValueError, match=r"--csv would overwrite .*csv, which is read by TRACE: write to another"):
             check_outputs([("--json", None), ("--csv", Path(output))], [("TRACE", log), ("TRACE", folder)])
     for one, other in (("new.csv", tmp_path / "new.csv"), ("dangling.csv", "new.csv"), ("log.csv", "link.csv")):
-        with pytest.raises(ValueError, match="^--csv and --json must be two files, both are .*csv$"):
+        with pytest.raises(ValueError, match=r"^--csv and --json must be two files, both are .*csv$"):
             check_outputs([("--csv", Path(one)), ("--json", Path(other))])
     devices = [("--csv", Path("/dev/null")), ("--json", Path("/dev/null"))]
     check_outputs(

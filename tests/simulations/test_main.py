@@ -468,4 +468,6 @@ def test_a_file_of_the_user_is_not_replaced_by_the_configuration_that_a_run_writ
     assert f"--out would overwrite {file}, which is read by FILE" in complained
     assert file.read_text().startswith("# why")
     assert run(file, "--out", tmp_path / "out", "--jobs", 1)[0] == 0
-    assert run(tmp_path / "out" / "config.toml", "--out", tmp_path / "out", "--jobs", 1)[0] == 0, "that of a run goes on"
+    assert run(tmp_path / "out" / "config.toml", "--out", tmp_path / "out", "--jobs", 1)[0] == 0, (
+        "that of a run goes on"
+    )
