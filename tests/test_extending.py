@@ -90,9 +90,9 @@ from simulations.problems import NoisyQuadratic
 if __name__ == "__main__":
     law, setting = LogLogistic(1.0, 3.0), {"step_size": 0.2, "seed": 0}
     method, problem = protocols.abs_sgd(2, 1), NoisyQuadratic((1.0,), sigma2=0.1)
-    tables = [simulate(method, problem, law, 3, num_updates=20, replicates=4, n_jobs=jobs, **setting) for jobs in (1, 2)]
-    assert tables[0].equals(tables[1])
-    assert len(tables[0]) == 80
+    one, two = (simulate(method, problem, law, 3, num_updates=20, replicates=4, n_jobs=j, **setting) for j in (1, 2))
+    assert one.equals(two)
+    assert len(one) == 80
     assert abs(law.mean - 1.2092) < 1e-4
     simulate(method, problem, Exponential(1.0), 3, num_updates=2, replicates=4, update_seconds=law, n_jobs=2, **setting)
     print(len(live.run(method, problem, law, 3, num_updates=3, time_scale=0.001, **setting)))
