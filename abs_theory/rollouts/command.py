@@ -25,9 +25,9 @@ __all__ = ["rollouts"]
 
 LEGEND = (
     "mean, p99, max: staleness of trained tasks, in updates from their start to their use. tokens/s: of trained tasks "
-    "only. lost: share of the tasks that are not trained. long: share of the longest tasks among the trained ones, "
-    "over their fair share. method: exact, mean-field (an approximation) or monte-carlo (a simulation). --csv, --json "
-    "and --page give more columns."
+    "only. lost: share of the tasks that are stopped or dropped; tail batching trains them later. long: share of the "
+    "longest tasks among the trained ones, over their fair share. method: exact, mean-field (an approximation) or "
+    "monte-carlo (a simulation). --csv, --json and --page give more columns."
 )
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,14 @@ from abs_theory.results import TrainerState, percent
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Mode, Setup, modes
 from abs_theory.rollouts.names import HEADINGS
 from abs_theory.rollouts.progress import Objective, to_target
+from abs_theory.traces import counted
 from abs_theory.typing import Array
 
-__all__ = ["Comparison", "Tolerance", "compare"]
+__all__ = ["Comparison", "Tolerance", "compare", "fastest"]
 
+TYPED_IN = {"max_concurrent_rollouts": "prompts", "max_inflight_tasks": "completions", "-batch-size": "prompts"}
+SAME_SPEED = 1e-3  # relative difference of two speeds that nobody would notice
+EQUALLY_STALE, EQUALLY_FAIR = 0.05, 0.02  # updates and shares that count as equal
 LENGTH_NODES = 512  # of an average over the lengths
 COMMON = 1e-9  # probability of a single length from which on several answers of a group may have it
 
@@ -76,6 +80,7 @@ class Comparison:
     setup: Setup  #: what was compared
     tolerance: Tolerance  #: what is tolerated
     settings: tuple[str, ...] = ()  #: what to type for the recommended mode, in the trainers that are known to have it
+    others: str = ""  #: if there are none: a system that has the mode, and the best mode that can be typed
     group: int = 1  #: answers of a task
     notes: tuple[str, ...] = ()  #: what the lengths assume or leave out
 
@@ -83,8 +88,8 @@ class Comparison:
     def what_to_type(self) -> str:
         """The settings in one sentence."""
         if not self.settings:
-            return f"No setting of a trainer is known for the mode {self.recommended}."
-        return f"What to type, depending on your trainer: {'; '.join(self.settings)}."
+            return f"No setting of a trainer is known for the mode {self.recommended}. {self.others}".rstrip()
+        return f"What to type, depending on your trainer: {_typed(self.settings, self.group)}"
 
     def readable(self) -> pd.DataFrame:
         """The columns to show to a reader, in their order; shares have four decimals."""
@@ -95,11 +100,13 @@ class Comparison:
         """What was compared, in one line; ``lengths`` says where the lengths come from."""
         setup = self.setup
         words = lengths if self.group == 1 else f"{lengths}, groups of {self.group}"
-        words += f"; batch {setup.batch}, {setup.slots} slots, trainer {setup.trainer_seconds:g} s"
+        words += f"; batch {setup.batch}, {counted(setup.slots, 'slot')}, trainer {setup.trainer_seconds:g} s"
         words += f", {setup.seconds_per_token:.3g} s per token"
         if setup.slowdown:
             words += f" and {setup.slowdown:.3g} s more for each further task on the same GPU"
-        return words if setup.gpus is None else f"{words}, {setup.gpus:g} GPUs"
+        if self.group > 1:
+            words += "; batch and slots count prompts"
+        return words if setup.gpus is None else f"{words}, {setup.gpus:g} GPU{'s' * (setup.gpus != 1)}"
 
     def to_json(self, lengths: str | None = None) -> str:
         """Table, advice and settings; numbers that are infinite or unknown are null.
@@ -131,9 +138,11 @@ def compare(
 ) -> Comparison:  # fmt: skip
     """Evaluate all modes of a ``setup``; a task is a group of ``group`` answers, each of the law ``answer``.
 
-    The recommended mode trains most rollouts per second among those within the ``tolerance``.  With an ``objective`` it
-    is the one that reaches the target soonest, each mode at its best step, as in ``choose.best``; the start of a run is
-    left out.  Without ``in_order`` the modes that train in order, or in a window, are left out; they are simulated.
+    The recommended mode trains most rollouts per second among those within the ``tolerance``.  Modes whose speeds
+    differ by no more than their errors and a thousandth are equal: then the less stale one is recommended, then the one
+    that is fairer to long rollouts, then one that can be typed, then the one with fewer slots.  With an ``objective``
+    it is the one that reaches the target soonest, each mode at its best step, as in ``choose.best``; the start of a run
+    is left out.  Without ``in_order`` the modes that train in order, or in a window, are left out; they are simulated.
     ``ahead`` and ``thresholds`` are those of ``modes``.
 
     >>> from abs_theory.bounds import Constants
@@ -146,7 +155,7 @@ def compare(
     >>> compare(setup, Tolerance("max", 8, fair=0.0), in_order=False, objective=objective).recommended
     'abort 1'
     """
-    tolerance = tolerance or Tolerance()
+    tolerance, setup = tolerance or Tolerance(), replace(setup, group=group)
     law = as_delay(setup.task)
     compared = modes(setup, ahead, thresholds, in_order)
     rows = [_row(mode, setup, law, tolerance, group, answer, objective) for mode in compared]
@@ -154,13 +163,62 @@ def compare(
     good = table[(table["tolerated"] <= tolerance.most) & (table["longest_10"] >= tolerance.fair)]
     if good.empty:
         good = table[table["mode"] == "synchronous"]
-    speed = good["rollouts_per_second"] if objective is None else 1 / good["seconds_to_target"]
-    best = good.iloc[int(speed.argmax())]
+    best = table.loc[fastest(good)]
     table["recommended"] = table["mode"] == best["mode"]
+    chosen = next(mode for mode in compared if mode.name == best["mode"])
+    others = "" if chosen.settings else _others(chosen, good, best)
     return Comparison(
-        table.drop(columns="tolerated"), str(best["mode"]), _why(table, best, tolerance, setup, group), setup,
-        tolerance, next(mode.settings for mode in compared if mode.name == best["mode"]), group,
+        table.drop(columns="tolerated"), chosen.name, _why(table, best, tolerance, setup, group), setup, tolerance,
+        chosen.settings, others, group,
     )  # fmt: skip
+
+
+def fastest(rows: pd.DataFrame) -> int:
+    """The label of the row that is best, as ``compare`` says.
+
+    >>> columns = ["rollouts_per_second", "error", "staleness_mean", "longest_10", "what_to_type", "slots"]
+    >>> rows = [[1.0, 0.01, 1.0, 1.0, "knob=1", 8], [1.005, 0, 2.0, 1.0, "knob=2", 16], [0.9, 0, 0.0, 1.0, "", 4]]
+    >>> fastest(pd.DataFrame(rows, columns=columns))  # the second is not faster by more than the error
+    0
+    """
+    speed = _speed(rows)
+    best = speed.idxmax()
+    rows = rows[speed >= speed[best] * (1 - rows["error"][best] - rows["error"] - SAME_SPEED)]
+    for column, slack in (
+        ("tolerated", EQUALLY_STALE),
+        ("staleness_mean", EQUALLY_STALE),
+        ("longest_10", EQUALLY_FAIR),
+    ):
+        if column in rows:
+            values = -rows[column] if column == "longest_10" else rows[column]
+            rows = rows[values <= values.min() + slack]
+    if rows["what_to_type"].any():
+        rows = rows[rows["what_to_type"] != ""]
+    return int(rows["slots"].idxmin())  # pyright: ignore[reportArgumentType]
+
+
+def _speed(rows: pd.DataFrame) -> pd.Series:
+    """What is maximised: rollouts per second, or targets."""
+    return 1 / rows["seconds_to_target"] if "seconds_to_target" in rows else rows["rollouts_per_second"]
+
+
+def _typed(settings: tuple[str, ...], group: int) -> str:
+    """The settings, and what their numbers count if prompts and completions are not the same."""
+    text = "; ".join(settings)
+    counts = [f"{knob.lstrip('-')} counts {what}" for knob, what in TYPED_IN.items() if knob in text]
+    return f"{text}. Here {', '.join(counts)}." if group > 1 and counts else f"{text}."
+
+
+def _others(chosen: Mode, good: pd.DataFrame, best: pd.Series) -> str:
+    """A system that has the mode ``chosen``, and the best other mode that can be typed."""
+    words = f"{chosen.system} has it. " if chosen.system else ""
+    typed = good[good["what_to_type"] != ""]
+    if typed.empty:
+        return words
+    other = typed.loc[fastest(typed)]
+    share = float(_speed(typed)[other.name]) / float(_speed(good)[best.name])
+    settings = _typed((other["what_to_type"],), 1)
+    return f"{words}The best mode that can be typed is {other['mode']}, {share:.2f} times as fast: {settings}"
 
 
 def _row(
@@ -220,22 +278,22 @@ def _tokens_of_group(longest: Array, answer: Delay, group: int) -> Array:
 
 
 def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance, setup: Setup, group: int) -> str:
-    what = "rollouts" if group == 1 else f"groups of {group} rollouts"
+    what = f"{'group' * (group > 1) or 'rollout'}{'s' * (setup.batch > 1)}"
+    what += f" of {group} rollouts" * (group > 1)
     speed, aim = table["rollouts_per_second"], "trains {:.2f} times as many rollouts per second as"
     if "seconds_to_target" in table:
         speed, aim = 1 / table["seconds_to_target"], "reaches the target {:.2f} times as fast as"
     own, base = (float(speed[table["mode"] == mode].iloc[0]) for mode in (best["mode"], "synchronous"))
+    gain = f" It {aim.format(own / base)} the synchronous mode" if best["mode"] != "synchronous" else " Nothing is lost"
     words = (
-        f"{best['mode']}, with {best['slots']} slots and batches of {setup.batch} {what}. It {aim.format(own / base)} "
-        f"the synchronous mode, with {tolerance.quantity} staleness {best['tolerated']:.3g} (tolerated: "
-        f"{tolerance.most:g}) and {percent(best['longest_10'])} of the fair share for the longest tenth."
+        f"{best['mode']}, with {counted(int(best['slots']), 'slot')} and batches of {setup.batch} {what}.{gain}, with "
+        f"{tolerance.quantity} staleness {best['tolerated']:.3g} (tolerated: {tolerance.most:g}) and "
+        f"{percent(best['longest_10'])} of the fair share for the longest tenth."
     )
     if "seconds_to_target" in table:
-        words += (
-            f" That takes {math.ceil(best['updates_to_target'])} updates and {best['seconds_to_target']:.3g} s, at a "
-            f"step of {best['step_size']:.3g}."
-        )
-    faster = table[speed > own]
+        updates = counted(math.ceil(best["updates_to_target"]), "update")
+        words += f" That takes {updates} and {best['seconds_to_target']:.3g} s, at a step of {best['step_size']:.3g}."
+    faster = table[speed * (1 - table["error"] - best["error"] - SAME_SPEED) > own]
     if faster.empty:
         return words
     stale = faster[faster["tolerated"] > tolerance.most]["mode"].tolist()

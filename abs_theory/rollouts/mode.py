@@ -42,10 +42,12 @@ class Setup:
     seconds_per_token: float = 1.0  #: of a task that has a GPU for itself
     slowdown: float = 0.0  #: further seconds per token for each task in flight on the same GPU
     gpus: float | None = None  #: for generation; None: every slot has its own speed
+    group: int = 1  #: answers of a task, for trainers that count them
 
     def __post_init__(self) -> None:
         check_count("batch", self.batch, maximum=MAX_WORKERS)
         check_count("slots", self.slots, maximum=MAX_WORKERS)
+        check_count("group", self.group)
         if self.slots < self.batch:
             raise ValueError(f"slots must be at least batch={self.batch}, got slots={self.slots}: use a smaller batch")
         check_positive("seconds_per_token", self.seconds_per_token)
@@ -83,6 +85,7 @@ class Mode:
     solve: Callable[[Delay, float], TrainerState]
     #: what to type in trainers that have this mode, as read in their sources (docs/knobs.md); none if none is known
     settings: tuple[str, ...] = ()
+    system: str = ""  #: one that has this mode and of which no setting is known
 
     def state(self, setup: Setup, law: Delay) -> tuple[TrainerState, float]:
         """The steady state in units of one token's time, and the seconds per token at which it runs.
@@ -181,7 +184,10 @@ def tail_batching(setup: Setup) -> Mode:
     k, n = setup.batch, setup.slots
     law, sizes = as_delay(setup.task), {n} | {min(n, math.ceil(k * (1 + spare))) for spare in SPARE_SLOTS}
     size = min(sorted(sizes), key=lambda slots: float(steady_state.tail_batching(law, k, slots).round_time))
-    return Mode("tail batching", size, 0, lambda law, T: steady_state.tail_batching(law, k, size, T))
+    return Mode(
+        "tail batching", size, 0, lambda law, T: steady_state.tail_batching(law, k, size, T),
+        system="RollPacker (arXiv 2509.21009)",
+    )  # fmt: skip
 
 
 @explains_types
@@ -200,7 +206,8 @@ def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
     if in_flight:  # prime-rl counts one update less
         settings = (f"prime-rl max_off_policy_steps={max_staleness - 1}",) * (max_staleness > 0)
         return Mode(f"abort {max_staleness:g}", n, max_staleness, solve, settings)
-    settings = f"TRL max_staleness={max_staleness} max_inflight_tasks={n}", f"open-instruct async_steps={max_staleness}"
+    trl = f"TRL max_staleness={max_staleness} max_inflight_tasks={n * setup.group}"  # it counts answers
+    settings = trl, f"open-instruct async_steps={max_staleness}"
     return Mode(f"drop {max_staleness:g}", n, max_staleness, solve, settings)
 
 
@@ -227,10 +234,12 @@ def admission(setup: Setup, ahead: float, window: int | None = None) -> Mode:
         rules = Rules(k, most)
         return Mode(f"ahead {ahead:g}", slots, math.inf, lambda law, T: _simulated(law, slots, rules, T), settings)
     rules, largest = Rules(k, most, window=window), (most + window - 2) // k
-    order, settings = f"window {window}", ()
+    order, settings, system = f"window {window}", (), "MiniMax Forge (windowed FIFO)"
     if window == 1:
-        order, settings = "in order", (f"NeMo-RL InOrderSampler max_trajectory_age_steps={ahead:g}",)
-    return Mode(f"{order}, ahead {ahead:g}", slots, largest, lambda law, T: _simulated(law, slots, rules, T), settings)
+        order, settings, system = "in order", (f"NeMo-RL InOrderSampler max_trajectory_age_steps={ahead:g}",), ""
+    return Mode(
+        f"{order}, ahead {ahead:g}", slots, largest, lambda law, T: _simulated(law, slots, rules, T), settings, system
+    )
 
 
 def _ahead_settings(ahead: float, slots: int) -> tuple[str, ...]:

@@ -43,10 +43,10 @@ def to_target(
 
     >>> from abs_theory import steady_state
     >>> from abs_theory.delays import Exponential
-    >>> state = steady_state.abs_batch(Exponential(mean=1.0), k=4, n=16, max_staleness=1)
+    >>> state = steady_state.abs_batch(Exponential(mean=1.0), k=8, n=32, max_staleness=1)
     >>> objective = Objective(Constants(L=1.0, sigma2=5.0, gap=10.0), Target(0.3))
-    >>> round(to_target(objective, 4, 16, state, float(state.round_time), 1)["seconds_to_target"], 1)
-    83.0
+    >>> round(to_target(objective, 8, 32, state, float(state.round_time), 1)["seconds_to_target"], 1)
+    46.5
     """
     round_time, stale = np.array([seconds]), np.array([float(state.mean_staleness)])
     messages = np.array([float(state.uplinks) + float(state.downlinks)])

@@ -7,7 +7,7 @@ import pandas as pd
 
 from abs_theory.checks import explains_types
 from abs_theory.delays import Delay
-from abs_theory.rollouts.comparison import Tolerance, compare
+from abs_theory.rollouts.comparison import Tolerance, compare, fastest
 from abs_theory.rollouts.mode import USUAL_THRESHOLDS, Setup
 from abs_theory.rollouts.progress import Objective
 
@@ -35,6 +35,7 @@ def best_settings(  # noqa: PLR0913
 ) -> Settings:  # fmt: skip
     """Search over numbers of ``slots`` and batch sizes (those of the ``setup``) for the fewest seconds per rollout.
 
+    Pairs that are equally good, but for their errors, are told apart as in ``compare``.
     With an ``objective``, for the fewest seconds until its target is reached instead: a larger batch or fresher
     rollouts then need fewer updates.  The GPUs stay those of the setup: give their number and
     the slowdown per task, or more slots always seem better.
@@ -72,7 +73,7 @@ def best_settings(  # noqa: PLR0913
         raise ValueError(f"slots must be at least a batch, got slots={list(slots)} and batch={batch or [setup.batch]}")
     table = pd.DataFrame(rows).drop(columns="recommended")
     cost = 1 / table["rollouts_per_second"] if objective is None else table["seconds_to_target"]
-    place = int(cost.argmin())
+    place = fastest(table)
     chosen = compared[place]
     return Settings(
         table, chosen.setup, chosen.recommended, 1 / float(table["rollouts_per_second"].iloc[place]),
