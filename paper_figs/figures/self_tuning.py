@@ -17,7 +17,7 @@ from simulations.server import Progress
 
 CLAIM = (
     "With one setting and one step, self-tuning waits for more gradients the later it is. At this step it restarts "
-    "every late worker, but for the first 2 s, or 15 s where the hazard increases."
+    "every late worker, but for the first 2 s, or 25 s where the hazard increases."
 )
 QUICK = {"n": 8, "laws": ["decreasing hazard"], "step_size": 0.707, "replicates": 2, "points": 20}
 DEFAULT = {

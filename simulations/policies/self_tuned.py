@@ -37,8 +37,6 @@ from simulations.server import Progress
 
 HORIZON = 0.7  # alpha: seconds planned for, as a share of those that have passed
 NOISE_SHARE = 0.25  # beta: of the measured curvature, in the term of noise
-STALE_NOISE = 3.0  # gamma: each update of staleness adds the noise of so many updates, times b
-MOST_BEND = 1.4  # delta: of step times curvature times 1 + half of the mean staleness, at most
 GUESS, GUESS_ERROR = 1.0, 0.25  # of step times curvature, before it is measured; its relative standard error
 STEEPNESS_SHARE = 0.55  # of E|g|^2 / F, which the curvature is about
 GUESS_UPDATES = 4.0  # as many updates tell as much as the first guess
@@ -86,8 +84,6 @@ class MeasuredRule:
     objective: Objective = "time"  #: what is to be saved
     horizon: float = HORIZON  #: alpha
     noise_share: float = NOISE_SHARE  #: beta
-    stale_noise: float = STALE_NOISE  #: gamma
-    most_bend: float = MOST_BEND  #: delta
     growth: float = GROWTH  #: of the time of the run, after which it decides again
     curvature: float | None = None  #: along the steps, if it is known; None: it is measured
     least_loss: float = 0.0  #: that can be reached
@@ -128,7 +124,7 @@ class MeasuredRule:
             )
 
     def _cost(self, progress: Progress, measured: Measured, rounds: Rounds) -> Array:
-        """J of all pairs; inf where the step condition is broken, unless it is broken everywhere.
+        """J of all pairs; inf where stale steps diverge.
 
         While the loss rises, no staleness is allowed unless the curvature is known: staleness may be the cause, and
         a measured curvature that is too small would not stop it.
@@ -146,13 +142,13 @@ class MeasuredRule:
             bend = Quantity(step * self.curvature, 0.0)
         variance, stale = measured.gradient_variance.value, rounds.mean_staleness
         noise = bend.value * max(variance, 0.0) if math.isfinite(variance) else 0.0
-        cost = descent + self.noise_share * noise / rounds.k * (1 + self.stale_noise * bend.value * stale)
         if self.curvature is None and measured.latest_loss.value > measured.loss.value:
-            allowed = rounds.max_staleness == 0
+            more = np.where(rounds.max_staleness == 0, 1.0, math.inf)
         else:
-            over = (bend.value + bend.stderr) * (1 + stale / 2) - self.most_bend
-            allowed = over <= max(0.0, over.min())
-        return np.where(allowed & (rounds.k >= _least_k(progress)), cost, math.inf)
+            more = stale_noise(bend.value, stale)
+        allowed = (more < math.inf) & (rounds.k >= _least_k(progress))
+        cost = descent + self.noise_share * noise / rounds.k * np.where(allowed, more, 1.0)
+        return np.where(allowed, cost, math.inf)
 
 
 @dataclass(frozen=True)
@@ -185,6 +181,28 @@ class MeasuredStep:
             return progress.step_size
         caution = (progress.updates + GUESS_UPDATES / 2) / (progress.updates + GUESS_UPDATES)
         return STEP_SHARE * caution / (steepness * progress.local_steps)
+
+
+def stale_noise(bend: float, staleness: Array) -> Array:
+    r"""How many times the noise of the model is that without staleness, if step times curvature is ``bend``.
+
+    A parameter x with curvature h, whose gradients are all stale by tau updates, moves by
+    :math:`x_{t+1} = x_t - b x_{t-\tau}` plus noise of variance v.  In equilibrium its variance is
+
+    .. math:: \frac{v}{2 b} \cdot \frac{1 + \sin\varphi}{\cos\varphi \cos a},
+        \qquad a = \arcsin (b / 2), \quad \varphi = (2 \tau + 1) a
+
+    and it diverges where phi reaches pi / 2.  The result is inf there, but 1 for staleness 0.
+    Source: ours, see notebooks/09_self_tuning.ipynb; for small b and long delays Kuechler & Mensch (1992).
+
+    >>> stale_noise(0.5, np.array([0.0, 1.0, 4.0])).round(6).tolist()
+    [1.0, 1.8, inf]
+    """
+    a = math.asin(min(bend / 2, 1.0))
+    angle = (2 * staleness + 1) * a
+    stable = np.minimum(angle, math.pi / 2 - 1e-9)
+    more = np.tan(math.pi / 4 + stable / 2) * math.tan(math.pi / 4 - a / 2)
+    return np.where(staleness == 0, 1.0, np.where(angle < math.pi / 2, more, math.inf))
 
 
 def expected_bend(step_size: float, measured: Measured, updates: int, least_loss: float) -> Quantity:

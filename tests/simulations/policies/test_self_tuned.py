@@ -3,12 +3,15 @@
 import math
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import linalg
 
 from abs_theory.delays import Exponential, HyperExponential, ShiftedExponential
 from simulations import policies, protocols
 from simulations.experiment import simulate
+from simulations.policies.self_tuned import stale_noise
 from simulations.problems import Classifier, NoisyQuadratic, digits, softmax_digits
 from simulations.server import Progress
 
@@ -62,8 +65,38 @@ def test_a_replicate_alone_is_the_same_as_among_others(law, step):
         pd.testing.assert_frame_equal(alone, among, check_exact=True)
 
 
-def test_a_curvature_that_is_known_allows_as_much_staleness_as_the_step_condition_says():
-    """After the second update, before anything is measured: step x curvature x (1 + tau / 2) <= 1.4."""
+@pytest.mark.parametrize("staleness", [0, 1, 2, 5])
+@pytest.mark.parametrize("bend", [0.01, 0.1, 0.25])
+def test_stale_noise_is_that_of_the_equilibrium_with_a_fixed_delay(bend, staleness):
+    """The state (x_t, ..., x_(t-tau)) moves by the matrix A, and its covariance solves P = A P A' + noise."""
+
+    def variance(tau):
+        a = np.eye(tau + 1, k=-1)
+        a[0, 0] = 1.0
+        a[0, tau] -= bend
+        noise = np.zeros_like(a)
+        noise[0, 0] = 1.0
+        return linalg.solve_discrete_lyapunov(a, noise)[0, 0]
+
+    assert float(stale_noise(bend, np.array([staleness]))[0]) == pytest.approx(variance(staleness) / variance(0))
+
+
+@pytest.mark.parametrize("staleness", [1, 2, 5])
+def test_stale_noise_is_infinite_where_stale_steps_diverge(staleness):
+    """There the characteristic polynomial z^(tau + 1) - z^tau + b has a root outside of the unit circle."""
+    for bend in np.linspace(0.01, 1.2, 60):
+        polynomial = np.zeros(staleness + 2)
+        polynomial[[0, 1, -1]] = 1.0, -1.0, bend
+        stable = np.abs(np.roots(polynomial)).max() < 1
+        assert np.isfinite(stale_noise(bend, np.array([staleness]))[0]) == stable
+
+
+def test_no_curvature_is_too_large_for_fresh_gradients_alone():
+    assert stale_noise(7.0, np.array([0.0, 0.5])).tolist() == [1.0, math.inf]
+
+
+def test_a_curvature_that_is_known_allows_no_staleness_that_diverges():
+    """After the second update, before anything is measured: with step x curvature 4 none, with 1/4 some."""
     problem, law, stalest = NoisyQuadratic((1.0,) * 5, sigma2=1.0), ShiftedExponential(0.5, 0.5), {}
     for curvature in (0.5, 8.0):
         tuning = policies.self_tuning(curvature=curvature)
@@ -177,7 +210,7 @@ def test_without_a_step_it_descends_as_far_as_with_a_good_one():
 def test_the_step_by_rule_follows_the_unit_of_the_loss():
     """With all losses and gradients times 64 it makes the same run."""
     unit, other = by_rule(NoisyQuadratic((1.0, 0.25), 0.5)), by_rule(NoisyQuadratic((64.0, 16.0), 64.0**2 * 0.5))
-    assert unit["loss"].dropna().iloc[-1] < 0.1 * unit["loss"].iloc[0]
+    assert unit["loss"].dropna().iloc[-1] < 0.1 * unit["loss"].dropna().iloc[0]
     pd.testing.assert_frame_equal(unit[["k", "max_staleness", "time"]], other[["k", "max_staleness", "time"]])
     pd.testing.assert_series_equal(64 * unit["loss"], other["loss"], rtol=1e-5)
 
