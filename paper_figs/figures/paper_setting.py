@@ -33,7 +33,7 @@ CLAIM = (
     "With label-skewed data ABS and AdaSync reach the target first and with the fewest messages, as the abstract of "
     "the ABS paper says of ABS. With i.i.d. data ABS is faster than AdaSync, ties with local SGD, and is slower than "
     "STSyn, FedBuff and SA-AdaSync. STSyn and local SGD need fewer rounds. Self-tuning is as fast as any with i.i.d. "
-    "data. With label-skewed data it ties with STSyn and FedBuff and needs fewer messages than these."
+    "data. With label-skewed data it ties with STSyn and FedBuff and needs fewer messages than STSyn."
 )
 METHODS: dict[str, Callable[[Delay, int, int], Protocol]] = {  # from the law of a task, n and k0
     "ABS, loss ratio": lambda task, n, k0: protocols.abs_sgd(policies.loss_ratio(k0), policies.relative_to_mean()),

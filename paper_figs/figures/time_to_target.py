@@ -17,8 +17,8 @@ from simulations.record import median, to_target
 CLAIM = (
     "Where stalls make the hazard decrease, ABS with k and threshold chosen from the delay law and estimated "
     "constants is several times as fast as AdaSync and K-async. Where the hazard increases, a tuned K-sync is at "
-    "least as fast as ABS. ABS that tunes itself ties with it there, is faster than Ringmaster under lognormal delays, "
-    "and slower than the time-optimal threshold where the hazard decreases."
+    "least as fast as ABS. ABS that tunes itself ties with it there, with Ringmaster under lognormal delays, and with "
+    "the time-optimal threshold where the hazard decreases."
 )
 QUICK, DEFAULT, FULL, compute = study.QUICK, study.DEFAULT, study.FULL, study.compute
 

@@ -135,7 +135,7 @@ def check_claim_of_paper_setting(numbers):
     assert tuned["reached"] == tuned["replicates"]
     assert (tuned["time_low"] < rivals["time_high"]).all()
     assert (tuned["time_high"] > rivals["time_low"]).all()
-    assert (tuned["messages_high"] < rivals["messages_low"]).all()
+    assert tuned["messages_high"] < rivals.loc["STSyn", "messages_low"]
 
 
 @pytest.mark.slow
