@@ -1,15 +1,14 @@
 r"""ABS that tunes itself: k and the threshold from what the server measures, told nothing about problem or workers.
 
 At t seconds it plans for a time in proportion to t.  It minimises, over k and the threshold, a bound on the mean
-squared gradient norm of ABS over that time, while the step condition of stale gradients holds:
+squared gradient norm of ABS over that time:
 
-.. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} (1 + \gamma b\, \tau)
-    \quad\text{subject to}\quad (b + \Delta b)\, (1 + \tau / 2) \le \delta
+.. math:: J = \frac{2 F\, T}{\eta\, \alpha t} + \beta \frac{b S}{k} V(b, \tau)
 
 F is the measured loss, less the least that can be reached if that is known.  S is the measured variance of one
-gradient, and b the product of the step eta and the measured curvature along the steps; Delta b is its standard error.
-T and tau are round time and mean staleness of ABS under the measured law of the task times.  While the loss
-rises, no staleness is allowed.
+gradient, and b the product of the step eta and the measured curvature along the steps.  T and tau are round time and
+mean staleness of ABS under the measured law of the task times.  V is the factor by which staleness raises the noise of
+the model (``stale_noise``); it is infinite where stale steps diverge.  While the loss rises, no staleness is allowed.
 b is the mean of a guess and the measurement, weighted by their errors.  A run begins with the guess 1, which is right
 where a step is as long as it may be.  Later it is a share of eta E|g|^2 / F, which is known much sooner than the
 curvature.
@@ -17,8 +16,9 @@ Tasks of several local steps follow the data of their workers, and the measured 
 lower limits, which rise with the number of local steps.
 
 The step, if it is left to the rule as well, is a share of F / E|g|^2.
-Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities; the step of Loizou et
-al. (2021, arXiv 2002.10542) with means; our rule, see notebooks/09_self_tuning.ipynb.
+Source: the bound of Koloskova, Stich & Jaggi (2022, arXiv 2206.08307) with measured quantities and V in place of its
+bound on staleness; the step of Loizou et al. (2021, arXiv 2002.10542) with means; our rule, see
+notebooks/09_self_tuning.ipynb.
 """
 
 import math
