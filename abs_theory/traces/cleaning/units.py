@@ -27,6 +27,7 @@ TAIL = 0.25  # share of the delays on each side from which their tail is extrapo
 MARGIN = 3.0  # times as many as the tail lets expect are still taken as chance
 TAIL_TOO_SHORT = 0.025  # probability that the tail is longer than it is taken to be
 LEAST_PROBABILITY = 0.01  # of as many far delays by chance, below which they are told
+LEAST_GAP = math.log(2.0)  # between usual delays, stalls among them, and those in another unit (a convention)
 
 
 def units(arrived: pd.DataFrame, workers: Names) -> list[str]:
@@ -140,7 +141,8 @@ def _single(arrived: pd.DataFrame, level: Floats, workers: Names) -> list[str]:
 def _beyond(side: Floats) -> Mask:
     """Which values are beyond log(UNIT_FACTOR), if they are too many or too far for an exponential tail; else none.
 
-    The tail is that of the largest quarter.  Its mean is estimated from the values up to log(UNIT_FACTOR).
+    The tail is that of the largest quarter.  Its mean is estimated from the values up to log(UNIT_FACTOR).  Rare stalls
+    are no part of such a tail, but the longest of them are not far from the others, as values in another unit are.
     """
     limit = math.log(UNIT_FACTOR)
     is_far, none = side > limit, np.zeros(side.size, dtype=bool)
@@ -156,7 +158,13 @@ def _beyond(side: Floats) -> Mask:
     mean = _untruncated(at_most, limit - start)
     expected = largest.size * np.exp(-(far - start) / mean)
     chance = stats.poisson.sf(np.arange(far.size), MARGIN * expected)
-    return is_far if chance.min() < LEAST_PROBABILITY else none
+    return is_far if chance.min() < LEAST_PROBABILITY and _separate(np.sort(side[side >= start]), limit) else none
+
+
+def _separate(tail: Floats, limit: float) -> bool:
+    """Whether a gap in the sorted ``tail`` has values above it of which at least half are beyond ``limit``."""
+    above = np.flatnonzero(np.diff(tail) >= LEAST_GAP) + 1
+    return any(float(np.median(tail[first:])) > limit for first in above)
 
 
 def _untruncated(mean: float, end: float) -> float:
