@@ -23,6 +23,7 @@ SPARE_SLOTS = (0.125, 0.25, 0.5, 1.0, 2.0)  # tried in tail batching, as shares 
 USUAL_AHEAD = (0.5, 1.0, 2.0, 4.0, 8.0)  # batches
 USUAL_THRESHOLDS = (1, 2, 4, 8)  # updates
 MOST_AHEAD_IN_ORDER = 4  # batches
+MOST_AHEAD_OF_FEW = 2  # batches, with fewer slots than a batch: all of them are busy then
 MAX_SIZE = 1e50  # of a number in a setup; products of three are then floating-point numbers
 MAX_UPDATE = 1e6  # mean tasks; equations for the waiting of the slots are singular far beyond
 INSTANT = 1e-9  # of a mean task: an update that takes no time, in the formulas for those that take some
@@ -48,8 +49,6 @@ class Setup:
         check_count("batch", self.batch, maximum=MAX_WORKERS)
         check_count("slots", self.slots, maximum=MAX_WORKERS)
         check_count("group", self.group)
-        if self.slots < self.batch:
-            raise ValueError(f"slots must be at least batch={self.batch}, got slots={self.slots}: use a smaller batch")
         check_positive("seconds_per_token", self.seconds_per_token)
         check_nonnegative("slowdown", self.slowdown)
         check_nonnegative("trainer_seconds", self.trainer_seconds)
@@ -120,7 +119,8 @@ def modes(
     """The modes to compare: three of staleness 0, running ahead, thresholds, and training in order.
 
     ``ahead``: batches that generation may run ahead of the trainer; by default .5, 1, 2, 4, 8, up to what the slots
-    allow, and that.  The modes ``in_order``, or in a window of one batch, are simulated.
+    allow, and that.  The modes ``in_order``, or in a window of one batch, are simulated.  So are all with fewer slots
+    than a batch, which run ahead by up to two batches and cannot over-sample.
 
     >>> from abs_theory.delays import Exponential
     >>> names = [mode.name for mode in modes(Setup(Exponential(1.0), batch=8, slots=16), thresholds=(2,))]
@@ -131,6 +131,8 @@ def modes(
     """
     most = setup.slots / setup.batch - 1
     usual = {eta for eta in USUAL_AHEAD if eta <= most} | {float(f"{most:.3g}")}
+    if most < 0:
+        usual = {eta for eta in USUAL_AHEAD if eta <= MOST_AHEAD_OF_FEW}
     ahead = [eta for eta in ahead or sorted(usual) if eta > 0]
     rows = [synchronous(setup)]
     if setup.slots > setup.batch:
@@ -144,7 +146,7 @@ def modes(
 
 @explains_types
 def synchronous(setup: Setup) -> Mode:
-    """All tasks of a batch start together, from the newest model.
+    """All tasks of a batch start from the newest model: together, or with fewer slots one after another.
 
     >>> from abs_theory.delays import Exponential
     >>> setup = Setup(Exponential(1.0), batch=2, slots=4)
@@ -153,6 +155,9 @@ def synchronous(setup: Setup) -> Mode:
     """
     k = setup.batch
     settings = ("AReaL max_head_offpolicyness=0",)
+    if setup.slots < k:
+        n = setup.slots
+        return Mode("synchronous", n, 0, lambda law, T: _simulated(law, n, Rules(k, k), T), settings)
     return Mode("synchronous", k, 0, lambda law, T: _abs_sgd(law, k, k, None, T), settings)
 
 
@@ -201,6 +206,8 @@ def batches(setup: Setup, max_staleness: int, in_flight: bool = True) -> Mode:
     k, n = setup.batch, setup.slots
 
     def solve(law: Delay, seconds: float) -> TrainerState:
+        if k > n:
+            return _simulated(law, n, Rules(k, max_staleness=max_staleness, in_flight=in_flight), seconds)
         return _quick(lambda method: steady_state.abs_batch(law, k, n, max_staleness, seconds, in_flight, method))
 
     if in_flight:  # prime-rl counts one update less

@@ -40,9 +40,9 @@ def best_settings(  # noqa: PLR0913
     rollouts then need fewer updates.  The GPUs stay those of the setup: give their number and
     the slowdown per task, or more slots always seem better.
     For each pair all modes are tried, with the ``thresholds``; those that train in order, or in a window, only with
-    ``in_order``.  Pairs with fewer slots than a batch are skipped.
-    Cost: about a second for a pair.
-    Raises ValueError if no pair is left.
+    ``in_order``.
+    Cost: about a second for a pair, with fewer slots than a batch up to half a minute.
+    Raises ValueError if there is no pair.
 
     See also: ``choose.best``, for workers that wait for the update and share no GPUs.
 
@@ -62,15 +62,13 @@ def best_settings(  # noqa: PLR0913
     rows, compared = [], []
     for size in batch or [setup.batch]:
         for count in slots:
-            if count < size:
-                continue
             candidate = replace(setup, slots=count, batch=size)
             comparison = compare(candidate, tolerance, group, answer, in_order, (), thresholds, objective=objective)
             best = comparison.table.set_index("mode").to_dict("index")[comparison.recommended]
             rows.append({"offered_slots": count, "batch": size, "mode": comparison.recommended, **best})
             compared.append(comparison)
     if not rows:
-        raise ValueError(f"slots must be at least a batch, got slots={list(slots)} and batch={batch or [setup.batch]}")
+        raise ValueError(f"slots must have at least one number, got slots={list(slots)}")
     table = pd.DataFrame(rows).drop(columns="recommended")
     cost = 1 / table["rollouts_per_second"] if objective is None else table["seconds_to_target"]
     place = fastest(table)
