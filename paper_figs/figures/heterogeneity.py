@@ -115,7 +115,7 @@ def _trained(
     applied = tasks.loc[tasks["outcome"] == "applied", "worker"].value_counts().reindex(range(n), fill_value=0)
     return pd.DataFrame(
         {
-            "method": method, "split": split, "worker": range(1, n + 1), "slow": _slow(n), "step_size": step_size,
+            "method": method, "split": split, "worker": range(n), "slow": _slow(n), "step_size": step_size,
             "share": applied.to_numpy() / applied.sum(), "accuracy": rounds["test_accuracy"].iloc[-1],
         }
     )  # fmt: skip
@@ -131,7 +131,7 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    n, skewed = table["worker"].max(), table[table["split"] == "by label"]
+    n, skewed = table["worker"].max() + 1, table[table["split"] == "by label"]
     fig = Figure(figsize=(style.PAGE, 3.0), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     for (method, _), rows in skewed.groupby(["method", "slow"], sort=False):
@@ -142,12 +142,12 @@ def draw(table: pd.DataFrame) -> Figure:
         )
     left.axhline(100 / n, color="0.6", linewidth=0.6, zorder=0)
     first_slow = skewed.loc[skewed["slow"], "worker"].min()
-    left.axvspan(first_slow - 0.5, n + 0.5, color="0.95", zorder=0)
+    left.axvspan(first_slow - 0.5, n - 0.5, color="0.95", zorder=0)
     top = 100 * (skewed["share"] + 2 * skewed["share_stderr"]).max()
-    for x, name in (((first_slow) / 2, "fast"), ((first_slow + n) / 2, "slow")):
+    for x, name in (((first_slow - 1) / 2, "fast"), ((first_slow + n - 1) / 2, "slow")):
         left.text(x, 1.1 * top, name, ha="center", va="top")
     left.set(xlabel="worker", ylabel="share of the gradients applied (%), 2 s.e.")
-    left.set(xlim=(0.5, n + 0.5), ylim=(-0.02 * top, 1.12 * top))
+    left.set(xlim=(-0.5, n - 0.5), ylim=(-0.02 * top, 1.12 * top))
     left.xaxis.set_major_locator(MultipleLocator(1))
     left.legend(loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=6)  # above the small shares of the slow
     methods = list(dict.fromkeys(table["method"]))

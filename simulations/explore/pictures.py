@@ -45,7 +45,7 @@ class Pictures:
         from bokeh.models import ColumnDataSource, Range1d, Title
 
         self._data = {name: ColumnDataSource({column: [] for column in columns}) for name, columns in SOURCES.items()}
-        self._seconds, self._workers, self._title = Range1d(start=0, end=1), Range1d(start=1, end=0.4), Title()
+        self._seconds, self._workers, self._title = Range1d(start=0, end=1), Range1d(start=0, end=-0.6), Title()
         self.law = self._law()
         self.timeline, self.play = self._timeline()
         self.round_time = self._over_k("round_time", "round time (s)", "Round time against k")
@@ -65,17 +65,17 @@ class Pictures:
         self._set("law", _law_points(answer))
         spans, updates, seconds = timeline_of(setting)
         spans = spans.assign(
-            end=spans["end"].clip(upper=seconds), middle=spans["worker"] + 1, label=spans["outcome"].map(_label),
+            end=spans["end"].clip(upper=seconds), middle=spans["worker"], label=spans["outcome"].map(_label),
             stale=[str(value) if value >= 0 else "" for value in spans["staleness"]],
         )  # fmt: skip
         self._set("bars", {str(name): values for name, values in spans.items()})
-        ends = {"low": [0.4] * len(updates), "high": [setting.n + 0.6] * len(updates)}
+        ends = {"low": [-0.6] * len(updates), "high": [setting.n - 0.4] * len(updates)}
         self._set("updates", {"time": updates, **ends})
         self._set("curve", _with_ends(curve))
         self._set("own", _with_ends(curve[curve["k"] == setting.k]))
         self._set("best", _with_ends(curve[curve["k"] == answer.best]))
         self._set("stale", _stale(answer, -0.2))
-        self._seconds.end, self._workers.start = seconds, setting.n + 0.6
+        self._seconds.end, self._workers.start = seconds, setting.n - 0.4
         self._title.text = f"The first seconds: k = {setting.k} of {setting.n}, threshold {setting.threshold}"
 
     def keep(self, answer: Answer) -> None:

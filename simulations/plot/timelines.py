@@ -27,6 +27,7 @@ Shown = Protocol | Results
 TASKS_SHOWN = 5  # per worker on average, where nobody waits, unless the caller says how many seconds
 LONGER = 4  # times the seconds shown are simulated, so that what a task led to is known where it is shown
 PANEL_INCHES = (7.16, 0.6, 0.21, 4.0)  # width of the figure; height of a panel: fixed, per worker, at most
+MOST_LABELS = 12  # workers that are all labelled; of more, some are
 NARROWEST_LABEL = 0.028  # share of the width that a bar must have to carry its staleness
 
 
@@ -190,23 +191,28 @@ def bars(ax: "Axes", spans: pd.DataFrame, updates: pd.Series, seconds: float) ->
     >>> len(ax.patches), len(ax.lines), ax.get_ylabel()
     (2, 1, 'worker')
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.patheffects import withStroke
+    from matplotlib.ticker import FixedLocator, MaxNLocator
 
     for outcome in OUTCOMES:
         rows = spans[spans["outcome"] == outcome]
-        ax.barh(rows["worker"] + 1, rows["end"] - rows["start"], left=rows["start"], height=0.8, **_bar(outcome))
+        ax.barh(rows["worker"], rows["end"] - rows["start"], left=rows["start"], height=0.8, **_bar(outcome))
     for time in updates:
         ax.axvline(time, color="black", linewidth=0.7)
     workers = int(spans["worker"].max()) + 1
-    ax.set(ylabel="worker", ylim=(workers + 0.6, 0.4), xlim=(0, seconds))
-    ax.yaxis.set_major_locator(MaxNLocator(min(workers, 12), integer=True, steps=[1, 2, 5, 10]))
+    ax.set(ylabel="worker", ylim=(workers - 0.4, -0.6), xlim=(0, seconds))
+    few = workers <= MOST_LABELS
+    ax.yaxis.set_major_locator(
+        FixedLocator(range(workers)) if few else MaxNLocator(MOST_LABELS, integer=True, steps=[1, 2, 5, 10])
+    )
     if "staleness" in spans and workers <= 25:
         end = spans["end"].clip(upper=seconds)
+        halo = [withStroke(linewidth=2, foreground=BLUE)]  # hides the line of an update behind the number
         wide = spans[(spans["staleness"] >= 0) & (end - spans["start"] > NARROWEST_LABEL * seconds)]
         for worker, begin, finish, stale in wide[["worker", "start", "end", "staleness"]].itertuples(index=False):
             ax.text(
-                (begin + min(finish, seconds)) / 2, worker + 1, f"{stale}", color="white", ha="center", va="center",
-                fontsize=6, clip_on=True,
+                (begin + min(finish, seconds)) / 2, worker, f"{stale}", color="white", ha="center", va="center",
+                fontsize=6, clip_on=True, path_effects=halo,
             )  # fmt: skip
 
 

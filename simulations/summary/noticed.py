@@ -130,7 +130,7 @@ def _unheard(cell: CellRuns) -> Iterator[str]:
     n = cell.experiment.n
     unheard = sorted(set(range(n)) - set(applied["worker"]))
     if unheard and len(applied) >= FEWEST_TASKS_EACH * n:
-        numbers = [str(worker + 1) for worker in unheard[:5]] + (["..."] if len(unheard) > 5 else [])
+        numbers = [str(worker) for worker in unheard[:5]] + (["..."] if len(unheard) > 5 else [])
         which = f"worker {numbers[0]}" if len(unheard) == 1 else f"{len(unheard)} workers ({', '.join(numbers)})"
         data, one = ("its data is", "it") if len(unheard) == 1 else ("their data are", "them")
         to_wait, to_bound = _knobs(cell)

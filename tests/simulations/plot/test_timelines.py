@@ -1,5 +1,7 @@
 """A timeline shows every task with its outcome, every gap between tasks, and every update."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,16 +35,16 @@ def updates_of(ax):
 
 
 def test_a_timeline_drawn_by_hand():
-    # worker 1 takes 1 s, worker 2 takes 3 s; the server waits for one and never restarts anybody
+    # worker 0 takes 1 s, worker 1 takes 3 s; the server waits for one and never restarts anybody
     laws = [Deterministic(1.0), Deterministic(3.0)]
     axes = plot.timeline({"K-async": protocols.k_async(1), "all": protocols.synchronous()}, laws, 2, seconds=4.0)
     first, second = axes
-    assert bars_of(first)[:4] == [(1, float(t), 1.0) for t in range(4)]
-    assert bars_of(first)[-2:] == [(2, 0.0, 3.0), (2, 3.0, 3.0)]
+    assert bars_of(first)[:4] == [(0, float(t), 1.0) for t in range(4)]
+    assert bars_of(first)[-2:] == [(1, 0.0, 3.0), (1, 3.0, 3.0)]
     assert updates_of(first) == [1, 2, 3, 3, 4]
-    assert (1, 1.0, 2.0) in bars_of(second)  # it waits for the other
+    assert (0, 1.0, 2.0) in bars_of(second)  # it waits for the other
     assert updates_of(second) == [3]
-    # three updates while worker 2 was at work; its own update, while worker 1 was
+    # three updates while worker 1 was at work; its own update, while worker 0 was
     assert [text.get_text() for text in first.texts][:5] == ["0", "0", "0", "1", "3"]
     assert axes[-1].get_xlabel() == "time (s)"
 
@@ -66,7 +68,7 @@ def test_work_that_is_not_used_is_drawn_and_named(outcome):
         protocol, TimingOnly(), fleet, 5, step_size=1.0, time_budget=80.0, seed=0, jobs=True, replicates=[0]
     )
     shown = tasks[tasks["start"] < 20.0]
-    drawn = {(worker - 1, round(start, 9), round(width, 9)) for worker, start, width in bars_of(ax)}
+    drawn = {(worker, round(start, 9), round(width, 9)) for worker, start, width in bars_of(ax)}
     wanted = {
         (worker, round(start, 9), round(end - start, 9))
         for worker, start, end in shown[["worker", "start", "end"]].itertuples(index=False)
@@ -122,3 +124,22 @@ def test_what_cannot_be_drawn_is_refused_in_words():
         plot.timeline(protocols.k_sync(1), STALLS, 3, seconds=-1.0)
     with pytest.raises(ValueError, match="must be a table"):
         plot.compare(pd.DataFrame({"a": [1]}))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 12])
+def test_workers_count_from_0_and_few_are_all_labelled(n):
+    ax = plot.timeline(protocols.asynchronous(), STALLS, n, seconds=10.0)[0]
+    ax.figure.draw_without_rendering()
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [str(worker) for worker in range(n)]
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+
+
+def test_of_many_workers_some_are_labelled_and_numbers_cover_the_lines_of_updates():
+    ax = plot.timeline(protocols.asynchronous(), STALLS, 20, seconds=10.0)[0]
+    ticks = [tick for tick in ax.get_yticks() if 0 <= tick < 20]
+    assert 0 in ticks
+    assert 4 <= len(ticks) <= 12
+    assert all(text.get_path_effects() for text in ax.texts)
+    assert ax.texts[0].get_zorder() > ax.lines[0].get_zorder()

@@ -105,7 +105,7 @@ def test_no_notice_where_all_is_well():
         "5 of 5 runs diverged": {"step_size": 1e30},
         "in 5 of 5 runs the loss rose": {"step_size": 50.0, "time_budget": 5.0},
         "% of the computing was not used": {"protocol": {"name": "k_sync", "k": 1}},
-        "no gradient of worker 4 was applied": {
+        "no gradient of worker 3 was applied": {
             "delay": [*["exponential:mean=1"] * 3, "exponential:mean=1e9"], "protocol": {"name": "k_sync", "k": 2},
         },
         "5 of 5 runs did not reach loss <= 1e-09": {"target": ["loss", 1e-9]},
