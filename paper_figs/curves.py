@@ -17,7 +17,7 @@ FALLING = {"max_staleness"}  # it falls as k rises; ranked from above, its media
 def on_grid(runs: pd.DataFrame, x: str, columns: list[str], points: int = 80) -> pd.DataFrame:
     """Quartiles over replicates of each column, per law, method and grid point of ``x``.
 
-    Between two records a run keeps its last value; each run starts at 0 (``study.with_start``).  A grid over time ends
+    Between two records a run keeps its last value; each run starts at 0 (``plot.with_start``).  A grid over time ends
     at the horizon.  Any other grid ends where the first run ends that has not diverged, so that every point has all
     replicates.  A diverged run has an infinite loss, the worst value of the quartiles.
     """

@@ -21,9 +21,10 @@ from paper_figs import laws
 from paper_figs.parallel import in_parallel
 from simulations import policies, protocols
 from simulations.fleets import Fleet, as_fleet
-from simulations.problems import Classifier, Problem, perceptron_digits
+from simulations.plot import with_start
+from simulations.problems import Problem, perceptron_digits
 from simulations.problems.constants import estimate
-from simulations.record import COUNTS, thinned
+from simulations.record import thinned
 from simulations.server import Policy, Protocol, Run, RunBudget, run_together
 from simulations.tuning import pattern_search
 
@@ -276,11 +277,3 @@ def tuned_runs(
     shown = {f"tuned_{key}": value for key, value in own.items()}
     runs = with_start(thinned(rounds), problem_of(n))
     return runs.assign(method=name, law=law, horizon=horizon, budget=budget, **shown)
-
-
-def with_start(runs: pd.DataFrame, problem: Classifier) -> pd.DataFrame:
-    """The runs of one method, each with a first row for the initial model: update 0 at time 0."""
-    first = runs.groupby("replicate").head(1)
-    values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}
-    zeros = dict.fromkeys(["update", "time", *COUNTS, "mean_staleness"], 0)
-    return pd.concat([first.assign(**zeros, **values), runs]).sort_values(["replicate", "update"], ignore_index=True)

@@ -21,10 +21,9 @@ from matplotlib.figure import Figure
 from abs_theory.delays import Delay, Erlang, Exponential
 from paper_figs import style
 from paper_figs.parallel import in_parallel
-from paper_figs.study import with_start
 from simulations import policies, protocols
 from simulations.fleets import as_fleet
-from simulations.plot import quartiles
+from simulations.plot import quartiles, with_start
 from simulations.problems import Classifier, image_files
 from simulations.record import median, thinned, to_target, with_totals
 from simulations.server import Protocol, Run, RunBudget, run_together

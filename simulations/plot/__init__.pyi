@@ -1,7 +1,7 @@
 from .comparison import compare
 from .curves import band, quartiles
 from .looks import Look, in_small_print, new_axes
-from .runs import NamedRuns, Results, Runs, named_runs
+from .runs import NamedRuns, Results, Runs, named_runs, with_start
 from .stale import staleness, staleness_shares
 from .timelines import OUTCOMES, bars, outcome_legend, spans, timeline
 from .tradeoffs import interval, to_targets, tradeoff
@@ -27,4 +27,5 @@ __all__ = [
     "timeline",
     "to_targets",
     "tradeoff",
+    "with_start",
 ]

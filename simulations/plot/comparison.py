@@ -10,8 +10,9 @@ import pandas as pd
 from abs_theory.checks import explains_types
 from simulations.plot.curves import band, quartiles
 from simulations.plot.looks import in_small_print, look, new_axes
-from simulations.plot.runs import NamedRuns, Results, Runs, metrics_of, named_runs
+from simulations.plot.runs import NamedRuns, Results, Runs, metrics_of, named_runs, with_start
 from simulations.plot.tradeoffs import SPENT, TO_TARGET, Target, in_words, interval, to_targets
+from simulations.problems import Problem
 from simulations.record import rises, with_totals
 
 if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
@@ -33,12 +34,15 @@ def compare(
     *,
     target: Target | None = None,
     time_budget: float | None = None,
+    problem: Problem | None = None,
     axes: "list[Axes] | None" = None,
 ) -> "list[Axes]":
     """Draw the loss and the metrics of several runs against seconds, rounds and messages, and return the panels.
 
     ``runs`` is what ``simulate`` or a sweep returns, or a mapping of names to these.  A line is the median over
-    replicates, its band reaches from quartile to quartile, and it ends where the shortest of its runs does.
+    replicates, its band reaches from quartile to quartile, and it ends where the shortest of its runs does.  With the
+    ``problem`` that was trained, all lines begin at 0 with its initial model; a table does not have that model, so
+    without it each line begins at its first evaluated update.
     ``columns`` are the quantities to draw (None: all that were evaluated), ``against`` is one or several of "time",
     "update" and "communication".  With a ``target``, a column and a value to reach, a last row of panels has the
     median time, rounds and messages to it with 95 % intervals; runs that miss it count as longer than they were
@@ -52,9 +56,10 @@ def compare(
     >>> from simulations.problems import NoisyQuadratic
     >>> from simulations.protocols import abs_sgd, synchronous
     >>> options = dict(step_size=0.2, time_budget=20.0, eval_every=1.0, replicates=3, seed=0, n_jobs=1)
-    >>> runs = {name: simulate(protocol, NoisyQuadratic((1.0,), sigma2=0.1), Exponential(1.0), 4, **options)
+    >>> problem = NoisyQuadratic((1.0,), sigma2=0.1)
+    >>> runs = {name: simulate(protocol, problem, Exponential(1.0), 4, **options)
     ...         for name, protocol in {"ABS": abs_sgd(2, 1), "synchronous": synchronous()}.items()}
-    >>> axes = compare(runs, "loss", "time", target=("loss", 0.1))
+    >>> axes = compare(runs, "loss", "time", target=("loss", 0.1), problem=problem)
     >>> [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes]
     [('time (s)', 'loss'), ('time to target (s)', '')]
     """
@@ -71,12 +76,13 @@ def compare(
         width = 4.6 if len(against) == 1 else min(2.9 * len(against), 9.0)
         height = 2.2 * len(wanted) + (0 if target is None else 0.7 + 0.22 * len(named)) + 0.5
         axes = new_axes(rows, len(against), (width, height))
+    begun = {name: found if problem is None else _from_the_start(found, problem) for name, found in named.items()}
     looks = {name: look(place) for place, name in enumerate(named)}
     for row, column in enumerate(wanted):
         panels = axes[row * len(against) : (row + 1) * len(against)]
         for ax, x in zip(panels, against, strict=True):
             lowest, highest = math.inf, 0.0
-            for name, found in named.items():
+            for name, found in begun.items():
                 points = curve(found, x, column, name)
                 band(ax, points, x, column, name, looks[name])
                 values = points[f"{column}_median"].to_numpy()
@@ -123,6 +129,12 @@ def curve(runs: Runs, x: str, column: str, name: str = "") -> pd.DataFrame:
     return pd.DataFrame({x: grid, **quartiles(replicates, x, grid, [column])})
 
 
+def _from_the_start(runs: Runs, problem: Problem) -> Runs:
+    """The runs with a row for the initial model in front of each, where all that was evaluated can be compared."""
+    started = with_start(runs.rounds, problem)
+    return runs._replace(rounds=started[[column for column in started if column in runs.rounds]])
+
+
 def _metrics(named: dict[str, Runs]) -> list[str]:
     """The columns that all runs have evaluated, in their order."""
     first, *others = (metrics_of(runs.rounds) for runs in named.values())
@@ -146,7 +158,7 @@ def _draw_targets(
             interval(ax, place, tuple(estimate), end, look(place))
             if not math.isfinite(estimate[0]):
                 words = f"reached by {row['reached']} of {row['replicates']}"
-                ax.annotate(words, (end, place), ha="right", va="center", fontsize="x-small", color="0.3")
+                ax.annotate(words, (end, place), ha="right", va="center", color="0.2", backgroundcolor="white")
         ax.set(xlabel=TO_TARGET[x])
         ax.set(ylim=(len(named) - 0.5, -0.5), xlim=(0, 1.05 * end), yticks=range(len(named)))
         ax.set_yticklabels([_short(name) for name in named] if ax is axes[0] else [])

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from abs_theory.checks import explains_types
+from simulations.problems import Problem
+from simulations.record import COUNTS
 from simulations.sweeps import execution
 
-__all__ = ["NamedRuns", "Results", "Runs", "metrics_of", "named_runs"]
+__all__ = ["NamedRuns", "Results", "Runs", "metrics_of", "named_runs", "with_start"]
 
 
 class Runs(NamedTuple):
@@ -86,3 +88,22 @@ def metrics_of(rounds: pd.DataFrame) -> list[str]:
     columns = list(rounds.columns)
     after = columns[columns.index("loss") :] if "loss" in columns else []
     return [column for column in after if rounds[column].notna().any()]
+
+
+@explains_types
+def with_start(rounds: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """The runs of one method, each with a first row for the initial model of ``problem``: update 0 at time 0.
+
+    >>> from abs_theory.delays import Exponential
+    >>> from simulations.experiment import simulate
+    >>> from simulations.problems import NoisyQuadratic
+    >>> from simulations.protocols import k_sync
+    >>> problem = NoisyQuadratic((1.0,), sigma2=0.0)
+    >>> run = simulate(k_sync(1), problem, Exponential(1.0), 2, step_size=0.5, num_updates=2, seed=0)
+    >>> with_start(run, problem)[["update", "time", "loss"]].iloc[0].tolist()
+    [0.0, 0.0, 0.5]
+    """
+    first = rounds.groupby("replicate").head(1)
+    values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}
+    zeros = dict.fromkeys(["update", "time", *COUNTS, "mean_staleness"], 0)
+    return pd.concat([first.assign(**zeros, **values), rounds]).sort_values(["replicate", "update"], ignore_index=True)

@@ -124,7 +124,9 @@ def _curves(cells: Sequence[CellRuns], target: Target | None) -> str:
     height = 2.3 * len(common) + (0 if target is None else 0.8 + 0.3 * len(runs)) + 0.2 * len(runs)
     figure = Figure(figsize=(9.0, height), layout="constrained")
     axes = list(figure.subplots(rows, 3, squeeze=False).flat)
-    plot.compare(dict(runs), common, target=target, time_budget=budget, axes=axes)
+    same_problem = len({repr(cell.experiment.problem) for cell in cells}) == 1
+    problem = cells[0].experiment.as_run.problem if same_problem else None
+    plot.compare(dict(runs), common, target=target, time_budget=budget, problem=problem, axes=axes)
     return inline_svg(figure)
 
 

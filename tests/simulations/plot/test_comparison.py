@@ -141,3 +141,22 @@ def test_matplotlib_is_loaded_only_when_something_is_drawn():
         "print('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_with_the_problem_all_curves_begin_at_0_with_the_first_model():
+    problem = NoisyQuadratic((1.0,), sigma2=0.1)
+    options = {"step_size": 0.2, "time_budget": 20.0, "eval_every": 1.0, "replicates": 3, "seed": 0, "n_jobs": 1}
+    runs = {
+        name: simulate(protocol, problem, Exponential(1.0), 6, **options)
+        for name, protocol in {"sync": protocols.synchronous(), "async": protocols.asynchronous()}.items()
+    }
+    for against in ("time", "update", "communication"):
+        (ax,) = plot.compare(runs, "loss", against, problem=problem)
+        starts = [tuple(line.get_xydata()[0]) for line in ax.lines]
+        assert starts == [(0.0, problem.loss(problem.initial))] * 2
+        (ax,) = plot.compare(runs, "loss", against)
+        assert min(line.get_xdata()[0] for line in ax.lines) > 0
+    (_, targets) = plot.compare(runs, "loss", "time", problem=problem, target=("loss", 0.6))
+    (_, without) = plot.compare(runs, "loss", "time", target=("loss", 0.6))
+    assert [list(line.get_xdata()) for line in targets.lines] == [list(line.get_xdata()) for line in without.lines]
+    pyplot.close("all")
