@@ -76,8 +76,9 @@ def draw(table: pd.DataFrame) -> Figure:
         ax.set(ylabel="mean round time (s)")
     handles = [style.key(text, **style.look(name) | {"linestyle": DASHES[name]}) for name, text in LABELS.items()]
     exact = style.key("exact, where known", color="0.2", linewidth=4, alpha=0.3)
+    widest = float((table["mean_field_error"] / table["mean_field"]).max())
     fig.legend(
         handles=[*handles, exact], loc="outside upper center", ncols=4,
-        title="lines: mean field, its stated error shaded; points: simulation with 95 % intervals",
+        title=f"lines: mean field, its error (at most {widest:.0%}) shaded; points: simulation, 95 % intervals",
     )  # fmt: skip
     return fig

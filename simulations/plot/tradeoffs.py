@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from abs_theory.checks import explains_types
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
 __all__ = ["SPENT", "Target", "interval", "to_targets", "tradeoff"]
 
 Target = tuple[str, float]  # a column and the value that it must reach
+BEYOND = 1.05  # length of an axis over the end of its longest interval
 SPENT = {"time": "time (s)", "update": "rounds (updates)", "communication": "messages"}
 TO_TARGET = {"time": "time to target (s)", "update": "rounds to target", "communication": "messages to target"}
 
@@ -111,22 +113,26 @@ def tradeoff(
     table = to_targets(runs, target, time_budget)
     ax = new_axes(1, 1, (5.0, 3.4))[0] if ax is None else ax
     missed = []
+    reached = np.isfinite(table[[x, y]].to_numpy()).all(axis=1)
+    ends = {q: _end(table[[q, f"{q}_high"]].to_numpy()[reached]) for q in (x, y)}
     for place, row in enumerate(table.to_dict("records")):
-        if not math.isfinite(row[x]) or not math.isfinite(row[y]):
+        if not reached[place]:
             missed.append(str(row["name"]) or "the runs")
             continue
         own = look(place)
-        errors = [[[row[q] - row[f"{q}_low"]], [_finite(row[f"{q}_high"], row[q]) - row[q]]] for q in (x, y)]
+        errors = [[[row[q] - row[f"{q}_low"]], [min(row[f"{q}_high"], ends[q]) - row[q]]] for q in (x, y)]
         ax.errorbar(
             row[x], row[y], xerr=errors[0], yerr=errors[1], linestyle="none", color=own.get("color"),
             marker=own.get("marker"), markersize=6, elinewidth=1, label=row["name"],
         )  # fmt: skip
-    ax.set(
-        title=f"target: {in_words(target)}", xlabel=TO_TARGET[x], ylabel=TO_TARGET[y], xlim=(0, None), ylim=(0, None)
-    )
+        for q, tip, marker in ((x, (ends[x], row[y]), 5), (y, (row[x], ends[y]), 6)):
+            if math.isinf(row[f"{q}_high"]):
+                ax.plot(*tip, marker=marker, color=own.get("color"), markersize=4)  # an arrow, its tip at the end
+    limits = {f"{axis}lim": (0, BEYOND * ends[q]) for axis, q in (("x", x), ("y", y))}
+    ax.set(title=f"target: {in_words(target)}", xlabel=TO_TARGET[x], ylabel=TO_TARGET[y], **limits)
     title = f"not reached: {', '.join(missed)}" if missed else None
     if ax.get_legend_handles_labels()[1] or title:
-        ax.legend(title=title, loc="lower right")
+        ax.legend(title=title, loc="best")
     return ax
 
 
@@ -136,5 +142,7 @@ def in_words(target: Target) -> str:
     return f"{column.replace('_', ' ')} {'>=' if rises(column) else '<='} {level:g}"
 
 
-def _finite(value: float, otherwise: float) -> float:
-    return value if math.isfinite(value) else otherwise
+def _end(values: np.ndarray) -> float:
+    """Where an interval without an end stops: beyond all finite values."""
+    finite = values[np.isfinite(values)]
+    return 1.15 * float(finite.max()) if finite.size else 1.0

@@ -44,6 +44,8 @@ class Tuned:
 
         A dot is a point of the search, a ring at the top one that did not reach the target, the star is the winner.
         """
+        from matplotlib.ticker import MaxNLocator
+
         names = list(self.best)
         axes = axes or new_axes(1, len(names), (2.6 * len(names) + 0.6, 2.6))
         searched = self.tried[~self.tried["final"]]
@@ -62,6 +64,8 @@ class Tuned:
             shown = values[np.isfinite(values)]
             if len(shown) and 0 < LOGARITHMIC_FROM * shown.min() < shown.max():
                 ax.set(xscale="log")
+            elif np.all(shown == np.floor(shown)):
+                ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set(ylabel="time to target (s)")
         axes[0].legend()
         return axes

@@ -66,6 +66,10 @@ def test_points_that_miss_the_target_are_ranked_by_their_loss_and_drawn_as_misse
     axes = Tuned(*found, ("loss", 0.0)).plot()
     assert [ax.get_xlabel() for ax in axes] == ["step size", "k"]
     assert "target not reached" in axes[0].get_legend_handles_labels()[1]
+    found = pattern_search(landscape, {"step_size": 0.5, "k": 4}, grids, ("loss", 0.0), time_budget=1e3, tries=6)
+    axes = Tuned(*found, ("loss", 0.0)).plot()
+    if axes[1].get_xscale() == "linear":
+        assert all(tick == int(tick) for tick in axes[1].get_xticks())
     pyplot.close("all")
 
 
