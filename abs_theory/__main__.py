@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 PICTURES = (".pdf", ".png", ".svg")
 RECIPE_NAMES = ("ray", "pytorch", "flower", "rollouts", "python")  # keys of ``plan.RECIPES``, which is slow to load
+UNCOUNTED = 1e7  # updates, from which on they are not shown one by one
 MOST_WORKERS = 10**6  # each takes some hundred bytes
 MOST_PROBABILITIES = 10**7  # of a staleness, for all k together
 
@@ -189,21 +190,23 @@ def _goal(target: float | None, time_budget: float | None, objective: str, model
 
 
 def _print_choice(choice: "choose.Choice") -> None:
-    import numpy as np
-
     print(wrapped(str(choice)))
     words = f"""Alternatives (ratio: of {choice.minimised}, to this choice; max_staleness none: nobody restarts; error:
         half-width of round_time, in seconds)"""
     print(f"\n{wrapped(one_line(words))}")
     compared = choice.alternatives().rename(columns={"round_time_error": "error"})
     columns = ["ratio", "k", "max_staleness", "step_size", "round_time", "error", "updates", "seconds", "messages"]
-    compared["updates"] = np.ceil(compared["updates"])  # rounded as in the words above
-    shown, formats = _readable(compared[[*columns, "gradient_norm2"]]), {"updates": "{:.0f}".format}
+    shown, formats = _readable(compared[[*columns, "gradient_norm2"]]), {"updates": _count}
     print(table_text(shown, "{:.4g}", index=True, formats=formats))
 
 
+def _count(updates: float) -> str:
+    """A number of updates rounded up, as in the words of a choice; with four digits if nobody will ever count them."""
+    return f"{math.ceil(updates)}" if updates < UNCOUNTED else f"{updates:.4g}"
+
+
 def _print_timetable(table: "choose.Timetable") -> None:
-    words = f"""By the clock: step_size = {table.step_size:.4g}, {math.ceil(table.updates)} updates,
+    words = f"""By the clock: step_size = {table.step_size:.4g}, {_count(table.updates)} updates,
         {table.seconds:.4g} s, {table.messages:.4g} messages;
         mean squared gradient norm over time {table.gradient_norm2:.4g}"""
     print(f"\n{wrapped(one_line(words))}")

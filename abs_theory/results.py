@@ -1,7 +1,7 @@
 """Results of theory and simulations: a mean with its error, and the steady state of a server."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Estimate", "SteadyState", "TrainerState", "percent"]
 
 _VECTORS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
+ROUNDING, SMALLEST = 1e-13, 1e-100  # of a value by computing with it, as a share of it; a half-width that is not 0
 QUANTILES_OF_LENGTH = 2048  # over which the share of long tasks is averaged
 
 
@@ -29,6 +30,16 @@ def percent(share: float, digits: int = 0) -> str:
     '30.4 %'
     """
     return f"{100 * share:.{digits}f} %"
+
+
+def above_rounding(error: ArrayLike, value: ArrayLike) -> Array:
+    """Half-widths with 0 for those that are less than what rounding does to the ``value``.
+
+    >>> above_rounding([1.9e-14, 1.3e-213, 0.1], [3.6, 0.0, 2.0]).tolist()
+    [0.0, 0.0, 0.1]
+    """
+    error = np.asarray(error, dtype=float)
+    return np.where(error < np.maximum(ROUNDING * np.abs(value), SMALLEST), 0.0, error)[()]
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,17 @@ class SteadyState:
     method: str | NDArray[np.str_] | None = None  #: method by which each cell was computed
     #: half-widths of the same fields, which have no ``error`` themselves
     error: "SteadyState" = None  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self) -> None:
+        if self.error is not None:
+            names = [field.name for field in fields(self) if field.name not in ("shares", "method", "error")]
+            pairs = {name: (getattr(self.error, name), getattr(self, name)) for name in names}
+            clean = {
+                name: above_rounding(error, value)
+                for name, (error, value) in pairs.items()
+                if error is not None and value is not None and np.shape(error) == np.shape(value)
+            }
+            object.__setattr__(self, "error", replace(self.error, **clean))
 
     def to_frame(self) -> pd.DataFrame:
         """One row per cell of the grid, in the order of the flattened arrays; each result with its half-width."""

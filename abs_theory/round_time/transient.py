@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from abs_theory import order_stats, steady_state
-from abs_theory.checks import check_k, check_max_staleness, checked_array
+from abs_theory.checks import check_k, check_max_staleness, checked_array, real_numbers
 from abs_theory.delays import Exponential
 from abs_theory.monte_carlo import Estimate, PlayedFleet
 from abs_theory.order_stats import renewal
+from abs_theory.results import above_rounding
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
@@ -42,8 +43,13 @@ RENEWAL_ROUNDS = 40  # mean rounds until the renewal function is a straight line
 class WithError(NamedTuple):
     """Values, and the half-widths of their errors: 95 % where simulated, the error of the numerics elsewhere."""
 
-    value: Array  #: one for each question
-    error: Array  #: half-width; 0 where exact
+    value: Array  #: one for each question, a number for a single one
+    error: Array  #: half-width, of the same shape; 0 where exact
+
+    @classmethod
+    def of(cls, value: ArrayLike, error: ArrayLike) -> "WithError":
+        """Both as arrays, or as numbers if there is one question."""
+        return cls(np.asarray(value, float)[()], above_rounding(error, value))
 
 
 def time_of_update(
@@ -63,22 +69,22 @@ def time_of_update(
     array([0.55 , 0.606])
     """
     workers, theta = _checked(delay, k, n, max_staleness)
-    wanted = checked_array("updates", updates, positive=True)
-    if np.any(wanted < 1):
-        raise ValueError(f"updates must be >= 1, got {updates!r}")
+    wanted = real_numbers(updates)
+    if not np.all(np.isfinite(wanted) & (wanted >= 1)):
+        raise ValueError(f"updates must be finite numbers >= 1, got updates={updates!r}")
     if _independent_rounds(workers, k, theta):
-        return WithError(wanted * order_stats.mean(workers, k, n), np.zeros_like(wanted))
+        return WithError.of(wanted * order_stats.mean(workers, k, n), np.zeros_like(wanted))
     last = math.ceil(wanted.max())
     if k == 1 and math.isinf(theta) and last <= MOST_EXACT_UPDATES:
-        whole = np.unique(np.concatenate([np.floor(wanted), np.ceil(wanted)]))
+        whole = np.unique([np.floor(wanted), np.ceil(wanted)])
         means = np.array([renewal.mean_event_time(workers, int(j), n) for j in whole])
-        return WithError(np.interp(wanted, whole, means), np.zeros_like(wanted))
+        return WithError.of(np.interp(wanted, whole, means), np.zeros_like(wanted))
     times = _simulated(workers, k, theta, min(last, _rounds_to_settle(n, k)))
     known = np.arange(1.0, len(times) + 1)
     result = _extended(wanted, known, times.T, workers, k, theta, time_per_update=True)
     first = wanted == 1
     exact = order_stats.mean(workers, k, n) if np.any(first) else 0.0
-    return WithError(np.where(first, exact, result.value), np.where(first, 0.0, result.error))
+    return WithError.of(np.where(first, exact, result.value), np.where(first, 0.0, result.error))
 
 
 def expected_updates(
@@ -102,7 +108,7 @@ def expected_updates(
         if k == 1 and math.isinf(theta):
             parts = [_renewal_function(law.cdf, law.mean, wanted) for law in workers.laws]
             counts = np.array(workers.counts).reshape(-1, *[1] * wanted.ndim)
-            return WithError(*(np.sum(counts * np.array([part[i] for part in parts]), axis=0) for i in (0, 1)))
+            return WithError.of(*(np.sum(counts * np.array([part[i] for part in parts]), axis=0) for i in (0, 1)))
     times = _simulated(workers, k, theta, _rounds_to_settle(n, k), all_past_the_mean=True)
     horizon = float(times[-1].min())  # the counts of all replicates are known up to here
     known = np.unique(np.concatenate([wanted[wanted <= horizon], [0.0, horizon / 2, horizon]]))
@@ -168,14 +174,14 @@ def _extended(
         ahead = wanted - known[-1]
         value = np.where(beyond, mean[-1] + slope * ahead, value)
         error = np.where(beyond, half[-1] + slope_error * ahead + unsettled, error)
-    return WithError(value, error)
+    return WithError.of(value, error)
 
 
 def _renewal_function(cdf: Callable[[ArrayLike], Array], mean: float, t: Array) -> WithError:
     """Expected renewals by each time ``t``, of a law with this cdf and mean."""
     latest = min(float(t.max(initial=0.0)), RENEWAL_ROUNDS * mean)
     if latest == 0:
-        return WithError(np.zeros_like(t), np.zeros_like(t))
+        return WithError.of(np.zeros_like(t), np.zeros_like(t))
     fine, coarse = (_renewals(cdf, latest / steps, steps) for steps in (RENEWAL_STEPS, RENEWAL_STEPS // 2))
     grid = np.linspace(0, latest, RENEWAL_STEPS + 1)
     rough = np.interp(grid, grid[::2], coarse)
@@ -183,7 +189,7 @@ def _renewal_function(cdf: Callable[[ArrayLike], Array], mean: float, t: Array) 
     middle = RENEWAL_STEPS // 2
     unsettled = abs(float(fine[-1] - fine[middle] - (grid[-1] - grid[middle]) / mean)) if np.any(ahead > 0) else 0.0
     error = np.interp(t, grid, np.abs(fine - rough)) + np.where(ahead > 0, unsettled, 0.0)
-    return WithError(np.interp(t, grid, fine) + ahead, error)
+    return WithError.of(np.interp(t, grid, fine) + ahead, error)
 
 
 def _renewals(cdf: Callable[[ArrayLike], Array], step: float, steps: int) -> Array:

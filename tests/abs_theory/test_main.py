@@ -404,3 +404,9 @@ def test_two_outputs_are_two_files(run, tmp_path, monkeypatch, arguments):
     assert (status, out) == (2, "")
     assert "must be two files, both are a." in err
     assert not list(tmp_path.iterdir())
+
+
+def test_updates_that_nobody_will_count_have_four_digits(run):
+    status, out, _ = run("choose", "--delay", "exponential:mean=1", "-n", 4, *CONSTANTS, "--target", "1e-30")
+    assert status == 0
+    assert max(map(len, re.findall(r"\d+", out))) < 10

@@ -88,3 +88,10 @@ def test_a_choice_says_what_its_threshold_means_and_counts_updates_in_words():
     assert "\n1 update, " in str(fresh)
     assert "0.25 s if nobody restarts" in str(fresh)
     assert "\n2e+24 updates, " in str(choose.best(Exponential(1.0), 4, constants, choose.Target(1e-12)))
+
+
+def test_half_widths_below_rounding_are_0():
+    state = steady_state.abs_sgd(Exponential(1.0), 2, 4, 1)
+    noise = replace(state, error=None, round_time=1.9e-14, restarts=1.3e-213, idle_fraction=0.01)
+    cleaned = replace(state, error=noise).error
+    assert (cleaned.round_time, cleaned.restarts, cleaned.idle_fraction) == (0.0, 0.0, 0.01)

@@ -130,7 +130,7 @@ def test_the_same_question_has_the_same_answer_in_any_unit():
     [
         (lambda: round_time.time_of_update(SHIFTED, 9, 8), r"k must be a whole number in 1\.\.n"),
         (lambda: round_time.time_of_update(SHIFTED, 2, 8, -1), "max_staleness must be"),
-        (lambda: round_time.time_of_update(SHIFTED, 2, 8, updates=0.5), "updates must be >= 1"),
+        (lambda: round_time.time_of_update(SHIFTED, 2, 8, updates=0.5), "updates must be finite numbers >= 1"),
         (lambda: round_time.expected_updates(SHIFTED, 2, 8, seconds=-1.0), "seconds must be"),
         (lambda: round_time.expected_updates("fast", 2, 8, seconds=1.0), "delay must be"),
     ],
