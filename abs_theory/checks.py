@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAX_WORKERS = 1_000_000  # an array per worker and quantity then takes 8 MB, and a law per worker 8 MB
+FEWEST_LETTERS = 3  # of the beginning of a name, from which it is guessed
 MAX_BYTES = 1 << 30  # of one thing that a user asks for, so that a computer of 4 GB still answers
 
 
@@ -52,7 +53,9 @@ def instead(given: str, known: Iterable[str], otherwise: str, shown: Callable[[s
     >>> instead("gama", ["gamma", "pareto"], "there are gamma, pareto")
     "; did you mean 'gamma'? there are gamma, pareto"
     """
-    close = difflib.get_close_matches(given, list(known), n=1)
+    known = list(known)
+    begun = [name for name in known if len(given) >= FEWEST_LETTERS and name.startswith(given)]
+    close = begun or difflib.get_close_matches(given, known, n=1)
     return f"; did you mean {shown(close[0])!r}? {otherwise}" if close else f"; {otherwise}"
 
 
@@ -143,12 +146,9 @@ def checked_array(
 ) -> NDArray[np.float64]:
     """``value`` as an array of floats; ValueError unless all are finite and >= 0.
 
-    ``positive`` asks for > 0, ``whole`` for whole numbers.
+    ``positive`` asks for > 0, ``whole`` for whole numbers.  Texts, booleans and complex numbers are no numbers here.
     """
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        array = np.array(np.nan)
+    array = real_numbers(value)
     valid = np.isfinite(array) & ((array > 0) if positive else (array >= 0))
     if whole:
         valid &= array == np.floor(array)
@@ -156,6 +156,26 @@ def checked_array(
         kind = "whole numbers" if whole else "finite numbers"
         raise ValueError(f"{name} must be {kind} {'>' if positive else '>='} 0, got {name}={value!r}")
     return array
+
+
+def real_numbers(value: object) -> NDArray[np.float64]:
+    """``value`` as an array of floats; a single NaN if something in it is no real number.
+
+    numpy would also take texts such as "2" and booleans, and drop the imaginary part of a complex number.
+
+    >>> real_numbers([1, 2.5]).tolist(), real_numbers(["1", "2"]).tolist(), real_numbers(True).tolist()
+    ([1.0, 2.5], nan, nan)
+    """
+    entries = value if isinstance(value, list | tuple) else ()
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "O":
+            entries = array.ravel().tolist()
+        if array.dtype.kind in "iufO" and not any(isinstance(entry, str | bool | np.bool_) for entry in entries):
+            return array.astype(float)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return np.array(np.nan)
 
 
 def check_max_staleness(value: object) -> None:

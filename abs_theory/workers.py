@@ -1,6 +1,6 @@
 """The workers: n with one delay law, or each with its own, gathered into groups of equal workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast, overload
 
@@ -69,6 +69,8 @@ def as_workers(delay: Laws, n: int) -> Workers:
     check_count("n", n)
     if isinstance(delay, Workers) and delay.n == n:
         return delay
+    if isinstance(delay, Iterator):
+        raise ValueError(f"delay must be one law or a sequence of n={n} laws, got {delay!r}: give a list")
     if not isinstance(delay, Sequence) or isinstance(delay, str):  # a text is refused
         law = as_delay(cast("DelayLike", delay))
         check_mean(law)

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from abs_theory.checks import check_count, check_positive
+from abs_theory.checks import check_count, check_positive, explains_types
+
+ROUNDING = 1e-9  # by which a time may exceed its limit, as a share of it
 
 
 def rises(column: str) -> bool:
@@ -94,8 +97,13 @@ def to_target(
     ``time_budget`` (None: its last update), or for ever if it diverged; ``update`` and ``communication`` are infinite.
     ``replicates`` says which were run, as in ``simulate``: a replicate that made no update in its budget has no row in
     ``table``, but it did not reach the target either.  See also ``median``, which summarises the result.
-    Raises ValueError if there is no such column.
+    Raises ValueError if there is no such column, or a run went on after ``time_budget``.
     """
+    if time_budget is not None:
+        check_positive("time_budget", time_budget)
+        latest = float(table["time"].max()) if len(table) else 0.0
+        if latest > time_budget * (1 + ROUNDING):
+            raise ValueError(f"time_budget must be that of the runs, which last {latest:.6g} s, got {time_budget!r}")
     if column not in table:
         raise ValueError(f"column must be one of the table, {', '.join(map(str, table.columns))}, got {column!r}")
     places, value = table.groupby("replicate").indices, table[column].to_numpy()
@@ -130,22 +138,33 @@ class Median(NamedTuple):
     replicates: int  #: all replicates
 
 
-def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> Median:
+@explains_types
+def median(values: ArrayLike, reached: ArrayLike, confidence: float = 0.95) -> Median:
     """Median of right-censored ``values`` (Kaplan-Meier), with a log-log confidence interval.
 
-    ``reached`` is False for a value that is only a lower bound.  The interval holds all t whose pointwise interval for
-    P(not reached by t) contains 1/2.  It is approximate: of r < 6 replicates it is from the least to the largest, which
-    holds the median with probability 1 - 2**(1 - r) only.
+    ``reached``, as long as ``values``, is False for a value that is only a lower bound.  The interval holds all t whose
+    pointwise interval for P(not reached by t) contains 1/2.  It is approximate: of r < 6 replicates it is from the
+    least to the largest, which holds the median with probability 1 - 2**(1 - r) only.
     Source: Kaplan & Meier (1958); Brookmeyer & Crowley (1982) for the interval.
 
     >>> times, reached = pd.Series([2.0, 3.0, 5.0, 9.0, 9.0]), pd.Series([True, True, True, False, False])
     >>> median(times, reached).median
     5.0
     """
-    if not reached.any():
-        return Median(math.inf, float(values.min()), math.inf, 0, len(values))
-    largest = values[np.isfinite(values)].max() + 1  # a diverged run lasts longer than all others
-    censored = stats.CensoredData.right_censored(np.minimum(values, largest), ~reached.to_numpy(dtype=bool))
+    numbers, is_reached = np.asarray(values, dtype=float), np.asarray(reached)
+    if is_reached.dtype != bool or numbers.ndim != 1 or numbers.shape != is_reached.shape or not len(numbers):
+        raise ValueError(
+            f"values and reached must be as many numbers as True and False, at least one, got {numbers.size} and "
+            f"{is_reached.size}"
+        )
+    if np.isnan(numbers).any():
+        raise ValueError("values must be numbers, got NaN among them")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}")
+    if not is_reached.any():
+        return Median(math.inf, float(numbers.min()), math.inf, 0, len(numbers))
+    largest = numbers[np.isfinite(numbers)].max() + 1  # a diverged run lasts longer than all others
+    censored = stats.CensoredData.right_censored(np.minimum(numbers, largest), ~is_reached)
     survival = stats.ecdf(censored).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # no interval exists where the curve is 0 or 1
@@ -161,6 +180,6 @@ def median(values: pd.Series, reached: pd.Series, confidence: float = 0.95) -> M
         first_below(survival.probabilities),
         first_below(low),
         first_below(high),
-        int(reached.sum()),
-        len(values),
+        int(is_reached.sum()),
+        len(numbers),
     )

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.bounds import Constants
-from abs_theory.checks import MAX_WORKERS, check_count, explains_types
+from abs_theory.checks import MAX_WORKERS, check_count, check_rng, explains_types
 from abs_theory.choose import candidates
 from abs_theory.choose.by_the_clock import Descent, Timetable, best_timetable, exponential, measured
 from abs_theory.choose.candidates import Candidates
@@ -80,6 +80,8 @@ def best(
     """
     search = Search() if search is None else search
     workers = _checked(delay, n, constants, goal, search)
+    if rng is not None:
+        check_rng(rng)
     ks, thresholds, steps, times = search.ks(n), search.thresholds(), search.steps(), search.round_times(n)
     if goal.gamma is not None and (thresholds is None or not np.isinf(thresholds).all()):
         raise ValueError("gamma is an assumption about K-async and K-batch-async: give max_staleness=None with it")
@@ -194,6 +196,8 @@ def timetable(
     """
     search = Search() if search is None else search
     workers = _checked(delay, n, constants, goal, search)
+    if rng is not None:
+        check_rng(rng)
     if not constants.noise_curvature:
         raise ValueError(
             "a timetable needs constants with noise_curvature > 0, which says how fast noise is forgotten, got "

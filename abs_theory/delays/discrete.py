@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abs_theory.checks import checked_array
+from abs_theory.checks import checked_array, real_numbers
 from abs_theory.delays.base import Ageing, Array, Delay, quantile
 from abs_theory.delays.numerics import binomial, moments
 from abs_theory.delays.numerics.lattice import common_step
@@ -184,6 +184,8 @@ class Empirical(Discrete):
 
     Samples must be finite and > 0, because a worker whose tasks take no time would deliver without end.  A measured 0
     means that the clock is too coarse; replace it by half a tick.  Equal samples make equal laws, in any order.
+    Few or rounded samples make ties frequent.  Then the lower worker number comes first, so that equal workers take
+    part unequally, by their number alone.
     The repr of more than 8 samples shows their number, range and fingerprint only.
 
     >>> Empirical(samples=(1.0, 2.0, 2.0, 5.0)).mean
@@ -196,10 +198,7 @@ class Empirical(Discrete):
     sample_weights: ArrayLike | None = None  #: > 0, one for each sample: counts or probabilities; None: all equal
 
     def _check(self) -> None:
-        try:
-            samples = np.asarray(self.samples, float)
-        except (TypeError, ValueError):
-            samples = np.array([math.nan])
+        samples = real_numbers(self.samples)
         if samples.ndim > 1:
             shape = " x ".join(map(str, samples.shape))
             raise ValueError(f"samples must be one list of numbers, got {shape} of them: give one column, or .ravel()")
@@ -214,7 +213,7 @@ class Empirical(Discrete):
                 raise ValueError(
                     f"sample_weights must be one for each of the {samples.size} samples, got {weights.size}"
                 )
-            weights = weights[np.argsort(np.asarray(self.samples, float).ravel(), kind="stable")]
+            weights = weights[np.argsort(real_numbers(self.samples).ravel(), kind="stable")]
             weights.flags.writeable = False
             object.__setattr__(self, "sample_weights", weights)
         samples.flags.writeable = False

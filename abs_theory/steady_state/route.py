@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abs_theory import monte_carlo, order_stats
-from abs_theory.checks import MAX_WORKERS, check_count, check_k, check_max_staleness, explains_types, on_one_grid
+from abs_theory.checks import (
+    MAX_WORKERS,
+    check_count,
+    check_k,
+    check_max_staleness,
+    check_rng,
+    explains_types,
+    on_one_grid,
+)
 from abs_theory.delays import Delay
 from abs_theory.monte_carlo import Rules
 from abs_theory.results import SteadyState, TrainerState
@@ -73,6 +81,9 @@ def abs_sgd(
     known.  "auto" simulates, mostly in 1 s, where they state an error of the round above 2 %, and as ``abs_batch`` with
     few slots or steady tasks.  A grid is computed one cell after another.
 
+    Of equal finish times the lower worker number comes first.  Where they are frequent, as under ``Empirical`` laws of
+    few or rounded times, workers of the same law take part unequally.
+
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for
     a chance of 1e-5.  If the k-th delay has an infinite mean, so has an exact round time.
     Raises ValueError if the method does not apply, and says what does.
@@ -88,6 +99,8 @@ def abs_sgd(
     workers = as_workers(delay, n)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if rng is not None:
+        check_rng(rng)
     if method == "monte-carlo" and rng is None:
         raise ValueError('method="monte-carlo" needs rng, such as np.random.default_rng(0)')
     k, theta = _grid(k, n, max_staleness)

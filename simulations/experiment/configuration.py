@@ -110,6 +110,10 @@ class Experiment:
 
         ``allow`` lists the modules that the table may name in ``"module:factory"``.
         """
+        if (several := next((key for key in ("sweep", "cell") if key in table), None)) is not None:
+            raise ValueError(
+                f"{several!r} makes a sweep of many runs, and this takes one: python -m simulations runs sweeps"
+            )
         check_names(cls, table, "", "a run", supplied=())
         return cls(**cast(Mapping[str, Any], table), allow=allow)
 

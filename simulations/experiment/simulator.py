@@ -147,7 +147,7 @@ def checked_replicates(replicates: int | Iterable[int]) -> tuple[int, ...]:
     >>> checked_replicates(3), checked_replicates([7])
     ((0, 1, 2), (7,))
     """
-    if isinstance(replicates, Iterable):
+    if isinstance(replicates, Iterable) and not isinstance(replicates, str):
         chosen = tuple(replicates)
     elif is_integer(replicates):
         if replicates > MAX_REPLICATES:

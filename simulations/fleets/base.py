@@ -96,6 +96,7 @@ def as_fleet(delay: Laws | Fleet, n: int) -> Fleet:
     if len(laws) != n or not all(isinstance(law, Delay) or hasattr(law, "dist") for law in laws):
         text, number = "; abs_theory.delays.text.delay_law reads a text", "; give one such as Exponential(mean=1.0)"
         mend = text if isinstance(delay, str) else "" if isinstance(delay, Sequence) else number
+        mend = ": give a list" if isinstance(delay, Iterator) else mend
         raise ValueError(f"delay must be one Delay or a sequence of n={n} of them, got {delay!r}{mend}")
     return Independent(laws if isinstance(delay, Sequence) else (as_delay(laws[0]),) * n)
 

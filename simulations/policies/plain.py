@@ -35,7 +35,13 @@ def all_but(spare: int) -> Rule:
     17
     """
     check_count("spare", spare, minimum=0)
-    return lambda progress: progress.n - spare
+
+    def k(progress: Progress) -> int:
+        if progress.n <= spare:
+            raise ValueError(f"spare must be less than the number of workers, got spare={spare} with n={progress.n}")
+        return progress.n - spare
+
+    return k
 
 
 def loss_ratio(k0: int) -> Rule:

@@ -33,6 +33,10 @@ class RunBudget:
             check_positive("time_budget", self.time_budget)
         if self.eval_every != math.inf:
             check_positive("eval_every", self.eval_every)
+        if self.target is not None and not _is_target(self.target):
+            raise ValueError(
+                f"target must be a column and a finite number to reach, such as {('loss', 0.1)}, got {self.target!r}"
+            )
         if self.target is not None and self.eval_every == math.inf:
             raise ValueError("a target is looked for at evaluations: give eval_every (seconds)")
         check_nonnegative("goes_on_until", self.goes_on_until)
@@ -54,8 +58,12 @@ class RunBudget:
         target = self.target
         if target is None:
             return
-        if not (isinstance(target, tuple) and len(target) == 2 and target[0] in columns and is_finite(target[1])):
+        if target[0] not in columns:
             raise ValueError(
                 f"target must be a column and a finite number to reach, such as {('loss', 0.1)}, got {target!r}; "
                 f"the columns of this problem are {', '.join(columns)}"
             )
+
+
+def _is_target(target: object) -> bool:
+    return isinstance(target, tuple) and len(target) == 2 and isinstance(target[0], str) and is_finite(target[1])

@@ -64,6 +64,21 @@ def check_policy(name: str, policy: object) -> None:
         raise ValueError(f"{must}, self_tuning() is {len(decides)} of them: give one, as self_tuning().{one}")
     if isinstance(decides, str) and decides != name:
         raise ValueError(f"{must} for it, got the policy of {decides}")
+    if callable(policy) and not _takes_progress(policy):
+        raise ValueError(
+            f"{must}, a function of one argument, the Progress of a run: lambda progress: 2; got {policy!r}"
+        )
+
+
+def _takes_progress(policy: Callable[..., object]) -> bool:
+    """Whether it can be called with one argument; True if it does not say what it takes."""
+    try:
+        inspect.signature(policy).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 class Maker(NamedTuple):

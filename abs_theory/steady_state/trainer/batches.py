@@ -86,6 +86,8 @@ def abs_batch(
 
     See also ``abs_sgd``, in which a slot that has delivered waits for the update.
     """
+    if rng is not None:
+        check_rng(rng)
     workers, update = as_workers(delay, n), monte_carlo.update_law(update_seconds)
 
     def one_cell(k: int, max_staleness: float | None) -> TrainerState:

@@ -291,7 +291,7 @@ def test_ringmaster_is_abs_with_one_gradient_per_update(L, sigma2, gap, eps):
 @pytest.mark.parametrize("sigma2", [0.0, 0.5, 30.0])
 @pytest.mark.parametrize("tau", [0.0, 0.8])
 def test_the_best_step_is_best(tau, sigma2):
-    constants, k, n, theta = Constants(2.0, sigma2, 3.0), np.array([1, 4, 7]), 8, 2
+    constants, k, n, theta = Constants(2.0, sigma2, 3.0), np.array([1, 4, 7]), 16, 2
     limit = bounds.abs_sgd_max_step_size(constants, k, n, theta)
 
     def check(steps, objective):
@@ -331,12 +331,13 @@ def test_without_a_threshold_no_step_is_covered():
 
 def test_arrays_of_everything_broadcast():
     k, theta, eps = np.arange(1, 9)[:, None, None], np.array([0, 1, 3, math.inf])[:, None], np.array([0.1, 0.01])
-    step = bounds.best_step_size(KNOWN, k, N, 0.5, theta, target=eps)
-    updates = bounds.updates_to(KNOWN, eps, step, k, N, 0.5, theta)
+    tau = np.minimum(np.minimum(0.5, (N - k) / k), theta)
+    step = bounds.best_step_size(KNOWN, k, N, tau, theta, target=eps)
+    updates = bounds.updates_to(KNOWN, eps, step, k, N, tau, theta)
     assert step.shape == updates.shape == (8, 4, 2)
     assert np.all(np.isfinite(updates) == (step > 0))
     for i, j, m in np.ndindex(8, 4, 2):
-        alone = bounds.best_step_size(KNOWN, i + 1, N, 0.5, theta[j, 0], target=eps[m])
+        alone = bounds.best_step_size(KNOWN, i + 1, N, tau[i, j, 0], theta[j, 0], target=eps[m])
         assert step[i, j, m] == alone
 
 
