@@ -17,10 +17,12 @@ from abs_theory.checks import explains_types
 from abs_theory.files import locked, replacing
 from abs_theory.pages import inline_svg, render
 from abs_theory.plan.result import Plan
+from abs_theory.plan.telling.advice import advice, decision
 from abs_theory.plan.telling.comparison import Comparison
 from abs_theory.plan.telling.costs import Cost
+from abs_theory.plan.telling.curve import columns, row_of
 from abs_theory.plan.telling.recipes import RECIPES, recipe
-from abs_theory.plan.telling.words import advice, columns, decision, limits, properties, round_times, row_of
+from abs_theory.plan.telling.words import limits, properties, round_times
 
 if TYPE_CHECKING:  # loaded when a page is made
     from markupsafe import Markup

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from abs_theory.plan import fit
 from abs_theory.plan.result import Plan
+from abs_theory.plan.telling.advice import threshold_words
 from abs_theory.plan.telling.comparison import Comparison
-from abs_theory.plan.telling.words import threshold_words
 from abs_theory.typing import Array
 
 __all__ = ["compared", "curve", "heat_map", "over_time", "per_worker", "rates", "tail"]

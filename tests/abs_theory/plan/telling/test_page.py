@@ -13,7 +13,7 @@ from abs_theory.delays.text import delay_laws
 from abs_theory.plan import Change, Origin, cost, plan, price, write
 from abs_theory.plan.effects import RoundTable
 from abs_theory.plan.telling import pictures
-from abs_theory.plan.telling.words import advice
+from abs_theory.plan.telling.advice import advice
 
 NAMES = {i: f"gpu-{'abcdefgh'[i]}" for i in range(8)}
 
