@@ -87,6 +87,7 @@ def plan(
     threshold = setting.max_staleness if setting is not None else (0.0 if k == evidence.n else None)
     slow = slow_workers(evidence.measured, evidence.effects, trace.workers)
     k_lately = _k_since_change(evidence, seed)
+    by = "" if constants is None else " by gradients per second"
     answer = Plan(
         n=evidence.n,
         k=k,
@@ -111,8 +112,8 @@ def plan(
         report=trace.report,
         doubts=(
             *trace.doubts,
-            *_drift(evidence, k_lately),
-            *_without_a_time(evidence, choice.k, seed),
+            *_drift(evidence, k_lately, by),
+            *_without_a_time(evidence, choice.k, seed, by),
             *_unlike_rounds(means, k),
         ),
         staleness=staleness_check(trace),
@@ -163,15 +164,15 @@ def _k_since_change(evidence: Evidence, seed: int) -> int | None:
     return _choose_k(gather(evidence.trace.subset(since), evidence.n, rng), seed, rng)[0].k
 
 
-def _drift(evidence: Evidence, k: int | None) -> list[str]:
+def _drift(evidence: Evidence, k: int | None, by: str) -> list[str]:
     """A sentence if the delays drift, with the ``k`` of the last rounds unless a change is told."""
     if evidence.trend is None:
         return []
-    asked = "" if k is None or evidence.changes else f" (they ask for k = {k})"
+    asked = "" if k is None or evidence.changes else f" (they ask for k = {k}{by})"
     return [evidence.trend.doubt + asked]
 
 
-def _without_a_time(evidence: Evidence, k: int, seed: int) -> list[str]:
+def _without_a_time(evidence: Evidence, k: int, seed: int, by: str) -> list[str]:
     """A sentence on attempts of unknown end, if the choice rests on taking them as late, or if they are many."""
     data = evidence.measured
     tried, unknown = np.isfinite(data.seconds), data.end_unknown
@@ -181,10 +182,10 @@ def _without_a_time(evidence: Evidence, k: int, seed: int) -> list[str]:
     other = decide.if_not_late(evidence, k, np.random.default_rng(seed))
     if other == k and unknown.sum() <= MOST_BLIND_CALLS * tried.sum():
         return []
-    then = f"k = {other}" if other != k else "the same k"
+    then = f"k = {other}" if other != k or by else "the same k"
     return [
         f"{unknown.sum()} of {counted(int(tried.sum()), 'attempt')} have no time and count as stragglers; if only the "
-        f"log lacks them, the choice is {then}"
+        f"log lacks them, the choice{by} is {then}"
     ]
 
 

@@ -259,9 +259,10 @@ def _since_change(plan: Plan) -> list[str]:
     """What the rounds since the last change ask for, and how to plan from them alone."""
     if plan.k_since_change is None or not plan.changes:
         return []
-    what = "the same k" if plan.k_since_change == plan.choice.k else f"k = {plan.k_since_change}"
+    what = "the same k" if plan.k_since_change == plan.k else f"k = {plan.k_since_change}"
+    by = "" if plan.objective.startswith("gradients") else " by gradients per second"
     first = plan.changes[-1].round
     return [
         f"The trace changes at round {first}. This plan is for all rounds together; those from round {first} on ask "
-        f"for {what}. If the change lasts, plan from these rounds only: --since {first}."
+        f"for {what}{by}. If the change lasts, plan from these rounds only: --since {first}."
     ]

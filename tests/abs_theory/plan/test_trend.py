@@ -9,6 +9,7 @@ import synthetic_traces
 from scipy import stats
 
 from abs_theory import traces
+from abs_theory.bounds import Constants
 from abs_theory.plan import compare, plan, write
 from abs_theory.plan.changes import changes
 from abs_theory.plan.effects import RoundTable, effects
@@ -157,3 +158,13 @@ def test_stretches_are_equal_parts_with_little_of_the_drift():
     assert np.bincount(stretches(window[:50], Trend(2.0, 30, 30))).tolist() == [25, 25]
     assert level_shift(np.log(drifting()).mean(axis=1), cut)
     assert stretches(window[:10], Trend(2.0, 0, 0)).tolist() == [0] * 10
+
+
+def test_a_plan_for_a_target_says_by_what_the_last_rounds_ask_for_another_k():
+    x = drifting(num=120, n=4)
+    x[np.random.default_rng(0).random(x.shape) < 0.2] = np.nan
+    frame = synthetic_traces.frame(x).dropna()
+    answer = plan(traces.from_frame(frame, warmup=0), constants=Constants(L=1.0, sigma2=0.01, gap=1.0), target=0.05)
+    drift, lacking = answer.doubts
+    assert drift.endswith(f"(they ask for k = {answer.k_since_change} by gradients per second)")
+    assert "if only the log lacks them, the choice by gradients per second is k = " in lacking
