@@ -95,6 +95,8 @@ def admission(k: int, ahead: float, window: int | None = None) -> Protocol:
         while len(server.accepted) < k and _is_usable(server, window):
             server.accept(finished.pop(0))
         if len(server.accepted) == k:
+            if server.updates_take_time and job.worker not in server.jobs:  # goes on before the update
+                server.assign(may_start(server, [job.worker]))
             server.update()
             if window is not None and finished:
                 _number_starts(server)

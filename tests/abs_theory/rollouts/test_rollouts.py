@@ -1,6 +1,5 @@
 """The comparison of modes: lengths from files, the table, the recommendation, shared GPUs, and the command."""
 
-import heapq
 import importlib
 import itertools
 import json
@@ -618,7 +617,7 @@ def test_a_mistake_is_one_line(monkeypatch, capsys):
 def test_fewer_slots_than_a_batch():
     """Tasks of a batch start one after another, as slots are free."""
     k, n, seconds = 12, 5, 0.3
-    found = compare(Setup(LAW, k, n, seconds), thresholds=(1,)).table.set_index("mode")
+    found = compare(Setup(LAW, k, n, seconds), in_order=False, thresholds=(1,)).table.set_index("mode")
     assert set(found["slots"]) == {n}
     assert not {"over-sampling", "tail batching"} & set(found.index)
     draws, ends = np.random.default_rng(0).lognormal(-0.5, 1.0, (20_000, k)), np.zeros((20_000, n))
@@ -628,36 +627,11 @@ def test_fewer_slots_than_a_batch():
     assert found["seconds_per_update"]["synchronous"] == pytest.approx(seconds + ends.max(axis=1).mean(), rel=0.02)
     assert found["staleness_largest"]["synchronous"] == found["staleness_p99"]["synchronous"] == 0
     assert found["seconds_per_update"]["ahead 2"] == pytest.approx(k * LAW.mean / n, rel=0.02)  # no slot waits
-    rounds, staleness = zip(*(ahead_of_few(k, n, 18, seconds, seed) for seed in range(12)), strict=True)
-    assert found["seconds_per_update"]["ahead 0.5"] == pytest.approx(np.mean(rounds), rel=0.02)
-    assert found["staleness_mean"]["ahead 0.5"] == pytest.approx(np.mean(staleness), abs=0.01)
-    simulated = simulate(
-        protocols.abs_batch(k, 1), TimingOnly(), LAW, n, step_size=1.0, num_updates=400, seed=1, replicates=8,
-        update_seconds=seconds,
-    )  # fmt: skip
-    late = simulated[simulated["update"] > 80]
-    rounds = late.groupby("replicate")["time"].agg(np.ptp) / 319
-    assert found["seconds_per_update"]["abort 1"] == pytest.approx(rounds.mean(), rel=0.02)
-    assert found["staleness_mean"]["abort 1"] == pytest.approx(late["mean_staleness"].mean(), abs=0.02)
-
-
-def ahead_of_few(k, n, most, seconds, seed):
-    """Mean round and staleness if at most so many tasks are started and not yet trained; one event after another."""
-    rng, running, finished, free, opened = np.random.default_rng(seed), [], [], n, 0
-    now, until, ends, stale = 0.0, math.inf, [], []
-    while len(ends) < 800:
-        while free and opened < most:
-            heapq.heappush(running, (now + rng.lognormal(-0.5, 1.0), len(ends)))
-            free, opened = free - 1, opened + 1
-        if until <= (running[0][0] if running else math.inf):
-            now, until, opened = until, math.inf, opened - k
-            ends.append(now)
-        else:
-            now, version = heapq.heappop(running)
-            free += 1
-            finished.append(version)
-        if math.isinf(until) and len(finished) >= k:
-            stale.append(len(ends) - np.mean(finished[:k]))
-            del finished[:k]
-            until = now + seconds
-    return (ends[-1] - ends[80]) / (len(ends) - 81), np.mean(stale[80:])
+    for mode, rule in (("ahead 0.5", protocols.admission(k, 0.5)), ("abort 1", protocols.abs_batch(k, 1))):
+        simulated = simulate(
+            rule, TimingOnly(), LAW, n, step_size=1.0, num_updates=400, seed=1, replicates=16, update_seconds=seconds
+        )
+        late = simulated[simulated["update"] > 80]
+        rounds = late.groupby("replicate")["time"].agg(np.ptp) / 319
+        assert found["seconds_per_update"][mode] == pytest.approx(rounds.mean(), rel=0.03)  # 2.5 standard errors
+        assert found["staleness_mean"][mode] == pytest.approx(late["mean_staleness"].mean(), abs=0.02)
