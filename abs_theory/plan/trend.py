@@ -8,6 +8,7 @@ those times.  The size is that of a line through pairs of medians (Theil 1950, S
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,10 @@ def trend(data: RoundTable, parts: Effects, steps: list[int], numbers: NDArray[n
         math.ceil(BLOCK_TIMES * tau) if tau > 1 else 1, min(round(math.sqrt(log.size)), log.size // FEWEST_BLOCKS)
     )
     blocks = _medians(log, length)
-    if blocks.size < FEWEST_BLOCKS or not stats.kendalltau(np.arange(blocks.size), blocks).pvalue < FALSE_ALARMS:
+    if blocks.size < FEWEST_BLOCKS:
+        return None
+    _, chance = cast("tuple[float, float]", stats.kendalltau(np.arange(blocks.size), blocks))
+    if not chance < FALSE_ALARMS:
         return None
     factor = math.exp(float(line[-1] - line[0]) * (at[-1] - at[0]) / (place[-1] - place[0]))
     if max(factor, 1 / factor) < LEAST_FACTOR:
@@ -108,8 +112,8 @@ def _line(place: Array, log: Array) -> Array:
 
 
 def _theil_sen(place: Array, values: Array) -> Array:
-    fit = stats.theilslopes(values, place, method="joint")
-    return np.asarray(fit.intercept + fit.slope * place)
+    slope, intercept, *_ = cast("tuple[float, ...]", stats.theilslopes(values, place, method="joint"))
+    return np.asarray(intercept + slope * place)
 
 
 def _left_by_steps(place: Array, log: Array, steps: list[int]) -> float:
