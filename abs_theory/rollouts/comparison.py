@@ -163,7 +163,7 @@ def compare(
     good = table[(table["tolerated"] <= tolerance.most) & (table["longest_10"] >= tolerance.fair)]
     if good.empty:
         good = table[table["mode"] == "synchronous"]
-    best = table.loc[fastest(good)]
+    best = good.iloc[fastest(good)]
     table["recommended"] = table["mode"] == best["mode"]
     chosen = next(mode for mode in compared if mode.name == best["mode"])
     others = "" if chosen.settings else _others(chosen, good, best)
@@ -174,27 +174,27 @@ def compare(
 
 
 def fastest(rows: pd.DataFrame) -> int:
-    """The label of the row that is best, as ``compare`` says.
+    """The place of the row that is best, as ``compare`` says.
 
     >>> columns = ["rollouts_per_second", "error", "staleness_mean", "longest_10", "what_to_type", "slots"]
     >>> rows = [[1.0, 0.01, 1.0, 1.0, "knob=1", 8], [1.005, 0, 2.0, 1.0, "knob=2", 16], [0.9, 0, 0.0, 1.0, "", 4]]
     >>> fastest(pd.DataFrame(rows, columns=columns))  # the second is not faster by more than the error
     0
     """
-    speed = _speed(rows)
-    best = speed.idxmax()
-    rows = rows[speed >= speed[best] * (1 - rows["error"][best] - rows["error"] - SAME_SPEED)]
+    speed, error = _speed(rows).to_numpy(float), rows["error"].to_numpy(float)
+    first = int(speed.argmax())
+    kept = np.flatnonzero(speed >= speed[first] * (1 - error[first] - error - SAME_SPEED))
     for column, slack in (
         ("tolerated", EQUALLY_STALE),
         ("staleness_mean", EQUALLY_STALE),
         ("longest_10", EQUALLY_FAIR),
     ):
         if column in rows:
-            values = -rows[column] if column == "longest_10" else rows[column]
-            rows = rows[values <= values.min() + slack]
-    if rows["what_to_type"].any():
-        rows = rows[rows["what_to_type"] != ""]
-    return int(rows["slots"].idxmin())  # pyright: ignore[reportArgumentType]
+            values = rows[column].to_numpy(float)[kept] * (-1 if column == "longest_10" else 1)
+            kept = kept[values <= values.min() + slack]
+    typed = kept[rows["what_to_type"].astype(bool).to_numpy()[kept]]
+    kept = typed if typed.size else kept
+    return int(kept[rows["slots"].to_numpy(float)[kept].argmin()])
 
 
 def _speed(rows: pd.DataFrame) -> pd.Series:
@@ -215,9 +215,10 @@ def _others(chosen: Mode, good: pd.DataFrame, best: pd.Series) -> str:
     typed = good[good["what_to_type"] != ""]
     if typed.empty:
         return words
-    other = typed.loc[fastest(typed)]
-    share = float(_speed(typed)[other.name]) / float(_speed(good)[best.name])
-    settings = _typed((other["what_to_type"],), 1)
+    place = fastest(typed)
+    other, own = typed.iloc[place], _speed(good[good["mode"] == best["mode"]])
+    share = float(_speed(typed).iloc[place]) / float(own.iloc[0])
+    settings = _typed((str(other["what_to_type"]),), 1)
     return f"{words}The best mode that can be typed is {other['mode']}, {share:.2f} times as fast: {settings}"
 
 

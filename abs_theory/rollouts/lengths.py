@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,10 @@ ROUNDED = 0.005  # of a sum of probabilities that were rounded
 MOST_LENGTHS = 2000  # different ones that are kept; more are gathered, each group at its mean
 FEWEST_STEPS = 3  # of a trend
 LUCK, LEAST_CHANGE = 0.01, 0.05  # probability and size of a trend, from which on it is said
+TOKENS_OF_LOST_GROUPS = (
+    "In modes that lose groups, tokens/s takes the answers of a group as independent given the longest: it is too "
+    "high, by up to a third, if they resemble each other."
+)
 INDEPENDENT = (
     "The lengths do not say which answers have the same prompt: the answers of a group are taken as independent. Those "
     "to one prompt mostly resemble each other, so that real groups differ more in length."
@@ -155,7 +160,7 @@ def _of_groups(tokens: Array, prompts: Ints, times: Array, group: int, column: s
             "column out of the file, which takes the answers of a group as independent"
         )
     note = f"{counted(few, 'prompt')} of {recorded.size} with fewer than {group} answers left out of the groups."
-    return slowest_of_prompt(tokens, prompts, group, times), (note,) * (few > 0)
+    return slowest_of_prompt(tokens, prompts, group, times), (*(note,) * (few > 0), TOKENS_OF_LOST_GROUPS)
 
 
 def _growth(tokens: Array, weights: Array, table: pd.DataFrame, place: Mapping[str, str]) -> tuple[str, ...]:
@@ -175,7 +180,7 @@ def _growth(tokens: Array, weights: Array, table: pd.DataFrame, place: Mapping[s
         )
     if frame["step"].nunique() < FEWEST_STEPS or len(frame) <= FEWEST_STEPS:
         return ()
-    line = stats.linregress(frame["step"], frame["tokens"] / frame["weight"])
+    line: Any = stats.linregress(frame["step"], frame["tokens"] / frame["weight"])
     first, last = float(steps.min()), float(steps.max())
     at_first, at_last = line.intercept + line.slope * first, line.intercept + line.slope * last
     change = abs(at_last - at_first) / max(at_first, at_last)
@@ -236,7 +241,7 @@ def slowest_of_prompt(tokens: Array, prompt: Ints, count: int, times: Array | No
         )
     enough = recorded[prompt] >= count
     order = np.lexsort((tokens[enough], prompt[enough]))
-    tokens, prompt, times = (values[enough][order] for values in (tokens, prompt, times))
+    tokens, prompt, times = tokens[enough][order], prompt[enough][order], times[enough][order]
     total = np.cumsum(times)
     first = np.searchsorted(prompt, prompt)
     rank = total - (total - times)[first]  # of the last answer of this length, among those to its prompt
@@ -249,7 +254,7 @@ def slowest_of_prompt(tokens: Array, prompt: Ints, count: int, times: Array | No
         logs -= special.gammaln(size + 1) - special.gammaln(size - count + 1)
         return np.where(rank >= count, np.exp(logs), 0.0)
 
-    weights = at_most(rank) - at_most(rank - times)
+    weights: Array = np.asarray(at_most(rank) - at_most(rank - times), float)
     return _law(tokens[weights > 0], weights[weights > 0])
 
 
