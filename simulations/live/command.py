@@ -119,7 +119,10 @@ def write_results(
     words = report.text(comparison, overheads, events, len(experiment.which))
     runs = {"simulated": simulated, "live": Runs(live.rounds, live.tasks)}
     command = f"python -m simulations live {shlex.join(again)}"
-    html = page(file.name, how, runs, theory, run.fleet.n, comparison, overheads, events, command, experiment.to_toml())
+    html = page(
+        file.name, how, runs, theory, run.fleet.n, comparison, overheads, events, command, experiment.to_toml(),
+        run.problem,
+    )  # fmt: skip
     write(out, {"report.txt": f"{words}\n", "report.html": html})
     print(printable(f"\n{words}"))
 

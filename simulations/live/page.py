@@ -11,6 +11,7 @@ from abs_theory.steady_state import SteadyState
 from simulations import plot
 from simulations.live.report import ERROR, ROUND_TIME, TOO_FEW, estimates, round_times
 from simulations.plot import Look, Runs
+from simulations.problems import Problem
 from simulations.sweeps import versions
 
 if TYPE_CHECKING:
@@ -26,15 +27,16 @@ LOOKS: dict[str, Look] = {  # those that ``plot`` gives to three results in this
 
 def page(  # noqa: PLR0913
     title: str, how: str, runs: dict[str, Runs], theory: SteadyState | None, n: int, comparison: pd.DataFrame,
-    overheads: pd.DataFrame, events: list[str], command: str, configuration: str,
+    overheads: pd.DataFrame, events: list[str], command: str, configuration: str, problem: Problem | None = None,
 ) -> str:  # fmt: skip
     """The page as HTML that needs nothing beside itself; ``runs`` are those that are "simulated", and "live".
 
     ``how`` says how it was run; tables and ``events`` are those of the report; ``command`` runs it again.
+    Curves begin with the first model of ``problem``.
     """
     return render(
         Path(__file__).with_name("page.html"), title=title, how=how, comparison=_rows(comparison),
-        overheads=_rows(overheads), events=events, pictures=pictures(runs, theory, n), command=command,
+        overheads=_rows(overheads), events=events, pictures=pictures(runs, theory, n, problem), command=command,
         configuration=configuration, versions=versions(), theory=theory is not None,
         too_few=TOO_FEW,
         error=ERROR,
@@ -42,7 +44,7 @@ def page(  # noqa: PLR0913
 
 
 @plot.in_small_print
-def pictures(runs: dict[str, Runs], theory: SteadyState | None, n: int) -> "Markup":
+def pictures(runs: dict[str, Runs], theory: SteadyState | None, n: int, problem: Problem | None = None) -> "Markup":
     """Mean round times, round times, staleness and, if the loss was evaluated twice, learning curves, as SVG."""
     from matplotlib.figure import Figure
 
@@ -53,7 +55,7 @@ def pictures(runs: dict[str, Runs], theory: SteadyState | None, n: int) -> "Mark
     plot.staleness({**runs, **({} if theory is None else {"theory": theory})}, staleness)
     evaluations = [own.rounds["loss"].notna().groupby(own.rounds["replicate"]).sum().max() for own in runs.values()]
     if min(evaluations) > 1:
-        plot.compare(runs, "loss", "time", axes=[losses])
+        plot.compare(runs, "loss", "time", problem=problem, axes=[losses])
         for legend in figure.legends:  # for the whole picture; its panels have their own
             legend.remove()
     else:
