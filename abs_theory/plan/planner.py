@@ -17,6 +17,7 @@ from abs_theory.plan import decide
 from abs_theory.plan.arrivals import MOST_BLIND_CALLS, full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Setting
 from abs_theory.plan.diagnosis import slow_workers
+from abs_theory.plan.effects import RoundTable
 from abs_theory.plan.evidence import Evidence, gather
 from abs_theory.plan.fleet_model import FleetModel, NotIdentifiedError, fleet_model
 from abs_theory.plan.intervals import FEWEST, ROUNDING
@@ -25,12 +26,14 @@ from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.page import fragment
 from abs_theory.plan.telling.words import sentences
+from abs_theory.results import percent
 from abs_theory.traces import Trace, counted, from_frame, staleness_check
 from abs_theory.typing import Array
 
 __all__ = ["plan"]
 
 SELDOM = 0.5  # of the rounds: if fewer saw the chosen number of arrivals, the plan says so
+OFTEN_TIED = 0.1  # of the rounds, from which on ties at the k-th arrival are told
 NEVER = 1e4  # times the longest delay: as good as never in a replay
 
 
@@ -115,6 +118,7 @@ def plan(
             *_drift(evidence, k_lately, by),
             *_without_a_time(evidence, choice.k, seed, by),
             *_unlike_rounds(means, k),
+            *_ties(evidence.measured, k),
         ),
         staleness=staleness_check(trace),
         trace_workers=trace.n,
@@ -254,6 +258,22 @@ def _unlike_rounds(means: pd.DataFrame, k: int) -> list[str]:
             f"the mean of {counted(int(seen[at - 1]), 'round')} there and of {seen[at]} here, which differ"
         )
     return sentences
+
+
+def _ties(measured: RoundTable, k: int) -> list[str]:
+    """A sentence if the number of a worker, not its time, often decides who is among the first ``k``."""
+    times = np.sort(np.where(measured.observed, measured.seconds, np.inf), axis=1)
+    if k >= times.shape[1]:
+        return []
+    saw_more = np.isfinite(times[:, k])
+    tied = saw_more & (times[:, k - 1] == times[:, k])
+    if tied.sum() <= OFTEN_TIED * saw_more.sum():
+        return []
+    share = percent(tied.sum() / saw_more.sum())
+    return [
+        f"at k = {k} the next arrival has the same recorded time in {share} of the rounds, "
+        "so the lower worker number decides who takes part; finer times would tell"
+    ]
 
 
 def _restart_savings(replay: TraceReplay | None, setting: Setting | None) -> Gain | None:

@@ -567,3 +567,14 @@ def test_without_lost_attempts_nothing_would_be_otherwise():
     rng = np.random.default_rng(0)
     evidence = gather(traces.from_frame(synthetic_traces.frame(sixteen(num=20)), warmup=0), None, rng)
     assert decide.if_not_late(evidence, 5, rng) == 5
+
+
+def test_rounded_times_that_tie_at_the_chosen_k_are_a_doubt():
+    rng = np.random.default_rng(0)
+    seconds = rng.exponential(1.0, (200, 5)) + 0.5
+    rows = [(t, w, value) for t, row in enumerate(seconds) for w, value in enumerate(row)]
+    trace = pd.DataFrame(rows, columns=["round", "worker", "seconds"])
+    assert not [doubt for doubt in plan(traces.from_frame(trace)).doubts if "same recorded time" in doubt]
+    rounded = plan(traces.from_frame(trace.assign(seconds=trace["seconds"].round(0).clip(lower=1))))
+    (doubt,) = [doubt for doubt in rounded.doubts if "same recorded time" in doubt]
+    assert f"at k = {rounded.k} the next arrival has the same recorded time in " in doubt
