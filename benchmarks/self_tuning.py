@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks self-tuning", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to see that it runs")
     parser.add_argument("--replicates", type=int, default=200, help="fresh replicates of each close method")
-    parser.add_argument("--final", type=int, default=600, help="further replicates, of the fastest methods")
+    parser.add_argument("--final", type=int, default=400, help="further replicates, of the fastest methods")
     parser.add_argument("--problem", action="append", choices=robustness.PROBLEMS, help="only this one; repeatable")
     parser.add_argument("--fleet", action="append", choices=robustness.FLEETS, help="only this one; repeatable")
     parser.add_argument("--csv", help="write the time of every replicate to this file")

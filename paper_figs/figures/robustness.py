@@ -24,8 +24,8 @@ from simulations.tuning import Found, Knobs, pattern_search
 
 CLAIM = (
     "With a tuned step, ABS that tunes itself is on softmax regression about as fast as the fastest of five rivals, all"
-    " tuned for the same fleet. With one step for everything it is slower where few updates are made before the "
-    "target, because it cannot measure in time how much staleness does no harm."
+    " tuned for the same fleet. With one step for everything it is slower under increasing hazard, where few "
+    "updates are made before the target."
 )
 
 

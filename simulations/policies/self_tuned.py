@@ -249,8 +249,7 @@ def self_tuning(objective: str = "time", curvature: float | None = None, least_l
     "messages" it saves messages instead of seconds.  The step size is that of the run.  If nobody knows one, the run
     can be given the policy ``step_size`` of the result.  After the first update its step is .8 times the loss over
     the mean square of a gradient, or less.
-    A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.  Then one
-    step suits more problems, because the first updates are not too cautious.
+    A ``curvature`` that is known from an earlier run, such as ``Constants.noise_curvature``, is not measured.
     ``least_loss`` is the least loss that can be reached, if it is known to be far from 0: then k grows in time.  A
     number below it is safe, and nothing is gained by one that is far below; with one above it, k grows too much.
     Source: our rule, see notebooks/09_self_tuning.ipynb.
