@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Estimate", "SteadyState", "TrainerState", "percent"]
 
 _VECTORS = ("staleness_pmf", "participation")  # fields with one more axis than the grid
-ROUNDING, SMALLEST = 1e-13, 1e-100  # of a value by computing with it, as a share of it; a half-width that is not 0
+ROUNDING = 1e-13  # of a value by computing with it, as a share of it
+SMALLEST = 1e-200  # half-width that is not 0; delays of any unit have larger ones
 QUANTILES_OF_LENGTH = 2048  # over which the share of long tasks is averaged
 
 
@@ -105,7 +106,7 @@ class SteadyState:
             names = [field.name for field in fields(self) if field.name not in ("shares", "method", "error")]
             pairs = {name: (getattr(self.error, name), getattr(self, name)) for name in names}
             clean = {
-                name: above_rounding(error, value)
+                name: above_rounding(error, value) if np.ndim(error) else float(above_rounding(error, value))
                 for name, (error, value) in pairs.items()
                 if error is not None and value is not None and np.shape(error) == np.shape(value)
             }

@@ -38,7 +38,7 @@ def notices(sweep: Sweep, outcome: execution.Outcome, target: Target | None = No
     >>> from simulations.sweeps import run_sweep
     >>> sweep = Sweep(base)
     >>> print(*notices(sweep, run_sweep(sweep, n_jobs=1)))
-    k_sync: no gradient of worker 4 was applied in the first 100 updates: its data is not learned from; raise \
+    k_sync: no gradient of worker 3 was applied in the first 100 updates: its data is not learned from; raise \
 k, or leave it out
     """
     lines: dict[str, list[str]] = {}

@@ -76,8 +76,9 @@ def pattern_search(
     Raises ValueError if a knob of ``start`` is not on its grid.
 
     >>> def train(points, which, seconds):  # reaches the target after (k - 4)**2 + 1 seconds
-    ...     return [pd.DataFrame({"replicate": j, "update": 1, "time": (point["k"] - 4.0) ** 2 + 1, "loss": 0.0,
-    ...                           "uplinks": 1, "downlinks": 1} for j in which) for point in points]
+    ...     ends = [(point["k"] - 4.0) ** 2 + 1 for point in points]
+    ...     return [pd.DataFrame({"replicate": j, "update": 1, "time": min(end, seconds), "loss": float(end > seconds),
+    ...                           "uplinks": 1, "downlinks": 1} for j in which) for end in ends]
     >>> grids = {"step_size": (0.1,), "k": (1, 2, 3, 4, 5, 6)}
     >>> found = pattern_search(train, {"step_size": 0.1, "k": 1}, grids, ("loss", 0.0), time_budget=100.0)
     >>> found.best, found.time
