@@ -18,22 +18,23 @@ from abs_theory.typing import Array, Size
 
 L = TypeVar("L", bound="Delay")
 P = ParamSpec("P")
+R = TypeVar("R")
 MAX_MEAN = 1e100  # cubes of times and of their inverses are then floating-point numbers
 
 
 @np.errstate(divide="ignore", over="ignore", under="ignore")
-def _called_quietly(f: Callable[P, Array], *args: P.args, **keywords: P.kwargs) -> Array:
+def _called_quietly(f: Callable[P, R], *args: P.args, **keywords: P.kwargs) -> R:
     return f(*args, **keywords)
 
 
-def at_the_ends(f: Callable[P, Array]) -> Callable[P, Array]:
+def at_the_ends(f: Callable[P, R]) -> Callable[P, R]:
     """Let ``f`` compute log(0) = -inf and exp(1000) = inf without warnings: both are correct at the ends of a law.
 
     ``numpy.errstate`` as a decorator does the same, but a law of a script could then not be sent to other processes.
     """
 
     @wraps(f)
-    def quiet(*args: P.args, **keywords: P.kwargs) -> Array:
+    def quiet(*args: P.args, **keywords: P.kwargs) -> R:
         return _called_quietly(f, *args, **keywords)
 
     return quiet

@@ -113,7 +113,7 @@ def tradeoff(
     table = to_targets(runs, target, time_budget)
     ax = new_axes(1, 1, (5.0, 3.4))[0] if ax is None else ax
     missed = []
-    reached = np.isfinite(table[[x, y]].to_numpy()).all(axis=1)
+    reached = np.isfinite(table[x].to_numpy()) & np.isfinite(table[y].to_numpy())
     ends = {q: _end(table[[q, f"{q}_high"]].to_numpy()[reached]) for q in (x, y)}
     for place, row in enumerate(table.to_dict("records")):
         if not reached[place]:

@@ -116,7 +116,7 @@ class Decisions:
         self.moving = any(callable(policy) for policy in self.policies)
         self.measuring = any(getattr(policy, "measures", False) for policy in self.policies)
         self.k, self.max_staleness, self.step_size = 1, math.inf, 0.0
-        self.local_steps = 1 if callable(local_steps) or local_steps is None else local_steps
+        self.local_steps = 1 if callable(local_steps) or local_steps is None else int(local_steps)
         self.decided = 0.0
         self.k_updates = self.k_reversals = 0
         self.last_step: np.ndarray | None = None  # if a policy may ask about it
