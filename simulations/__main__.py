@@ -86,7 +86,9 @@ def main(  # noqa: PLR0913
             print(printable(line))
         return 0
     check_folder("--out", out)
-    inputs = files_in(file)[_is_of_a_run(file) :]  # the configuration that a run wrote may be run there again
+    inputs = files_in(file)
+    if _is_of_a_run(file):  # which may be run in its folder again
+        inputs.remove(file)
     check_outputs([("--out", path) for path in folder.outputs_in(out)], [("FILE", path) for path in inputs])
     try:
         refused = sweep.check()

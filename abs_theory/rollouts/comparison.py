@@ -184,14 +184,10 @@ def fastest(rows: pd.DataFrame) -> int:
     speed, error = _speed(rows).to_numpy(float), rows["error"].to_numpy(float)
     first = int(speed.argmax())
     kept = np.flatnonzero(speed >= speed[first] * (1 - error[first] - error - SAME_SPEED))
-    for column, slack in (
-        ("tolerated", EQUALLY_STALE),
-        ("staleness_mean", EQUALLY_STALE),
-        ("longest_10", EQUALLY_FAIR),
-    ):
-        if column in rows:
-            values = rows[column].to_numpy(float)[kept] * (-1 if column == "longest_10" else 1)
-            kept = kept[values <= values.min() + slack]
+    stale = [rows[column] for column in ("tolerated", "staleness_mean") if column in rows]
+    for worse, slack in (*((column, EQUALLY_STALE) for column in stale), (-rows["longest_10"], EQUALLY_FAIR)):
+        values = worse.to_numpy(float)[kept]
+        kept = kept[values <= values.min() + slack]
     typed = kept[rows["what_to_type"].astype(bool).to_numpy()[kept]]
     kept = typed if typed.size else kept
     return int(kept[rows["slots"].to_numpy(float)[kept].argmin()])
@@ -279,15 +275,16 @@ def _tokens_of_group(longest: Array, answer: Delay, group: int) -> Array:
 
 
 def _why(table: pd.DataFrame, best: pd.Series, tolerance: Tolerance, setup: Setup, group: int) -> str:
-    what = f"{'group' * (group > 1) or 'rollout'}{'s' * (setup.batch > 1)}"
-    what += f" of {group} rollouts" * (group > 1)
+    batch = counted(setup.batch, "rollout")
+    if group > 1:
+        batch = f"{counted(setup.batch, 'group')} of {group} rollouts"
     speed, aim = table["rollouts_per_second"], "trains {:.2f} times as many rollouts per second as"
     if "seconds_to_target" in table:
         speed, aim = 1 / table["seconds_to_target"], "reaches the target {:.2f} times as fast as"
     own, base = (float(speed[table["mode"] == mode].iloc[0]) for mode in (best["mode"], "synchronous"))
     gain = f" It {aim.format(own / base)} the synchronous mode" if best["mode"] != "synchronous" else " Nothing is lost"
     words = (
-        f"{best['mode']}, with {counted(int(best['slots']), 'slot')} and batches of {setup.batch} {what}.{gain}, with "
+        f"{best['mode']}, with {counted(int(best['slots']), 'slot')} and batches of {batch}.{gain}, with "
         f"{tolerance.quantity} staleness {best['tolerated']:.3g} (tolerated: {tolerance.most:g}) and "
         f"{percent(best['longest_10'])} of the fair share for the longest tenth."
     )

@@ -27,11 +27,11 @@ __all__ = ["of_workers_that_begin"]
 FIRST, LAST = 4, 500  # deliveries of each worker before the first window, and before the last if that is affordable
 CLAIMED = 1000  # deliveries of each worker, up to which errors are to hold
 MOST_SECONDS, MOST_IF_QUICK = 0.4, 0.15  # effort
-QUICK_SECONDS = 0.03  # effort before the last window, if errors may be large and are no larger
+ENOUGH_IF_QUICK = 0.03  # effort before the last window, if errors may be large and are no larger
 SPREAD_BY = 200  # deliveries of each worker, by which those that began together have mostly spread over the phases
 # times the change from one window to the next that may still come if phases begin at random; what falls by a quarter in
 # the first half of the rounds, or by more, then comes to less
-CHANGES_LATER = 2.0
+CHANGES_OF_RANDOM_PHASES = 2.0
 PARTS_OF_WINDOW = 8  # that are counted apart, so that there are more rows than control variates
 
 
@@ -66,10 +66,10 @@ def _watched(
     for _ in range(doublings):
         seen = [servers.play(pool, done // parts) for _ in range(parts)]
         windows.append(state_of(side_by_side(seen), cell, np.zeros(5)))
-        long = done >= LAST * turn or (quick and done * servers.cost >= QUICK_SECONDS)
+        long = done >= LAST * turn or (quick and done * servers.cost >= ENOUGH_IF_QUICK)
         done *= 2
         if len(windows) > 1 and (long or len(windows) == doublings):
-            still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_LATER
+            still = math.log2(max(2.0, CLAIMED * turn / done)) if start is None else CHANGES_OF_RANDOM_PHASES
             changed = with_change(windows[-1], windows[-3:], still)
             if len(windows) == doublings or excess(changed, done * servers.cost, quick) <= 1:
                 return windows[-1], changed
