@@ -89,7 +89,7 @@ def trend(data: RoundTable, parts: Effects, steps: list[int], numbers: NDArray[n
 
 
 def stretches(window: NDArray[np.int64], found: Trend) -> NDArray[np.int64]:
-    """The windows of the rounds, also cut into equal parts, within each of which the level moves by LEAST_FACTOR."""
+    """The window of each round, after all have been cut into equal parts in which the level moves by LEAST_FACTOR."""
     parts = math.ceil(abs(math.log(found.factor)) / math.log(LEAST_FACTOR))
     parts = max(1, min(parts, window.size // FEWEST_ROUNDS))
     cut = np.arange(window.size) * parts // window.size

@@ -84,7 +84,7 @@ class Mode:
     solve: Callable[[Delay, float], TrainerState]
     #: what to type in trainers that have this mode, as read in their sources (docs/knobs.md); none if none is known
     settings: tuple[str, ...] = ()
-    system: str = ""  #: one that has this mode and of which no setting is known
+    system: str = ""  #: a trainer with this mode; its settings are not known
 
     def state(self, setup: Setup, law: Delay) -> tuple[TrainerState, float]:
         """The steady state in units of one token's time, and the seconds per token at which it runs.

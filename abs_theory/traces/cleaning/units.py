@@ -162,7 +162,7 @@ def _beyond(side: Floats) -> Mask:
 
 
 def _separate(tail: Floats, limit: float) -> bool:
-    """Whether a gap in the sorted ``tail`` has values above it of which at least half are beyond ``limit``."""
+    """Whether the sorted ``tail`` has a gap, and the median of the values above that gap is above ``limit``."""
     above = np.flatnonzero(np.diff(tail) >= LEAST_GAP) + 1
     return any(float(np.median(tail[first:])) > limit for first in above)
 

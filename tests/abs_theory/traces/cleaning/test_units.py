@@ -84,7 +84,7 @@ def test_single_delays_are_told_where_the_law_is_narrow(law):
         assert f"delays far off the worker's median, first: {where}; stalls, or another unit" in told(wrong)
 
 
-RARE_STALLS = [  # of which some last more than 300 usual delays
+RARE_STALLS = [  # the longest take more than 300 times the usual delay
     Mixture((0.98, 0.02), (LogNormal(1.0, 0.1), LogNormal(100.0, 0.5))),
     Mixture((0.995, 0.005), (LogNormal(1.0, 0.1), LogNormal(200.0, 0.5))),
     HyperExponential(probs=(0.99, 0.01), means=(1.0, 100.0)),
