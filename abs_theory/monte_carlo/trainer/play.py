@@ -23,7 +23,7 @@ from abs_theory.results import Estimate, TrainerState
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
-__all__ = ["played"]
+__all__ = ["may_lock", "played"]
 
 Rows = NDArray[np.intp]
 
@@ -31,7 +31,8 @@ DRAWN_AHEAD = 4096  # numbers
 FIELDS = 4  # of a finished task: version at its start, updates at its end, slot, length
 WARM_UP = 20  # updates, and half as many generations of slots
 LONGEST_QUEUE = 200  # batches; a longer queue has no end
-STEADY, STAGGERED = 0.3, 12  # coefficient of variation of a task, below which rounds may repeat; starts of the watch
+STEADY = 0.3  # coefficient of variation of a task, below which rounds may lock to each other
+STAGGERED = 12  # starts of the watch, if they may
 
 
 def pooled(workers: Workers) -> Delay:
@@ -39,6 +40,17 @@ def pooled(workers: Workers) -> Delay:
     if workers.equal:
         return workers.laws[0]
     return Mixture(tuple(count / workers.n for count in workers.counts), workers.laws)
+
+
+def may_lock(workers: Workers) -> bool:
+    """Whether the tasks of some worker vary so little that rounds may lock to each other.
+
+    >>> from abs_theory.delays import Exponential, Uniform
+    >>> from abs_theory.workers import as_workers
+    >>> may_lock(as_workers(Uniform(1.0, 1.1), 4)), may_lock(as_workers(Exponential(1.0), 4))
+    (True, False)
+    """
+    return any(law.var < (STEADY * law.mean) ** 2 for law in workers.laws)
 
 
 @explains_types
@@ -68,7 +80,7 @@ def played(
     edges = length_edges(law)
     record, per_round = Record.of(replicates, n, edges.size + 1), 1 / num_rounds
     first = np.full(replicates, warmup)
-    if any(law.var < (STEADY * law.mean) ** 2 for law in workers.laws):
+    if may_lock(workers):
         first += np.arange(replicates) % STAGGERED
     in_rounds = rules.most_open == n and workers.equal and math.isinf(rules.max_staleness)
     if in_rounds and (update is not None or rules.window < math.inf):

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from abs_theory.monte_carlo import may_lock
 from abs_theory.results import TrainerState
 from abs_theory.workers import Workers
 
 __all__ = ["doubt", "is_exact", "with_error"]
 
 FEW_SLOTS = 32  # below, rounds fluctuate much
-STEADY = 0.3  # coefficient of variation of a task, below which rounds may lock
 
 NUMBERS = (
     "round_time", "mean_staleness", "restarts", "uplinks", "downlinks", "idle_fraction", "wasted_fraction",
@@ -44,7 +44,7 @@ def doubt(workers: Workers) -> float:
     >>> doubt(as_workers(Uniform(1.0, 1.1), 64))
     1.0
     """
-    if any(law.var < (STEADY * law.mean) ** 2 for law in workers.laws):
+    if may_lock(workers):
         return 1.0
     return min(2 / workers.n, 1.0) if workers.n < FEW_SLOTS else 0.0
 
