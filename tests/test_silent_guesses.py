@@ -68,6 +68,8 @@ def test_a_mean_staleness_above_the_largest_is_refused():
     assert bounds.updates_to(KNOWN, 0.5, 0.01, 1, 4, 3.0, 9) > 0
     with pytest.raises(ValueError, match=r"^mean_staleness must be at most "):
         bounds.updates_to(KNOWN, 0.5, 0.01, 1, 4, 10.0, 9)
+    with pytest.raises(ValueError, match=r"^mean_staleness must be at most max_staleness = 1, got 2$"):
+        bounds.abs_sgd_tradeoff(KNOWN, 2, 4, 2.0, [3, 1])
 
 
 def test_the_time_of_an_update_says_its_rule_and_gives_numbers():

@@ -254,7 +254,6 @@ def abs_sgd(
     >>> float(abs_sgd(known, 0.1, k=4, n=8, num_updates=1000, mean_staleness=0.8, max_staleness=2))
     0.34500000000000003
     """
-    _check_mean_staleness(mean_staleness, max_staleness)
     terms = abs_sgd_tradeoff(constants, k, n, mean_staleness, max_staleness)
     return terms.value(_covered(step_size, terms.limit, zero=True), _updates(num_updates))
 
@@ -278,7 +277,6 @@ def updates_to(
     >>> float(updates_to(known, 0.5, 0.1, k=4, n=8, mean_staleness=0.8, max_staleness=2).round(1))
     563.4
     """
-    _check_mean_staleness(mean_staleness, max_staleness)
     terms = abs_sgd_tradeoff(constants, k, n, mean_staleness, max_staleness)
     return terms.updates_to(_target(target), _covered(step_size, terms.limit, zero=True))
 
@@ -306,7 +304,6 @@ def best_step_size(
     >>> float(best_step_size(known, 4, 8, 0.8, 2, target=0.5).round(4))
     0.1477
     """
-    _check_mean_staleness(mean_staleness, max_staleness)
     terms = abs_sgd_tradeoff(constants, k, n, mean_staleness, max_staleness)
     if (target is None) == (num_updates is None):
         raise ValueError("give one of target and num_updates: the best step depends on it")
@@ -428,11 +425,14 @@ def abs_sgd_tradeoff(
 ) -> Tradeoff:
     """The bound of ``abs_sgd`` as a function of the step.
 
+    Raises ValueError if the mean staleness exceeds ``max_staleness``.
+
     >>> from abs_theory.bounds import Constants
     >>> known = Constants(L=1.0, sigma2=5.0, gap=10.0, c=0.1)
     >>> float(abs_sgd_tradeoff(known, 4, 8, mean_staleness=0.8, max_staleness=2).value(0.1, 1000))
     0.34500000000000003
     """
+    _check_mean_staleness(mean_staleness, max_staleness)
     noise = constants.L * constants.sigma2 / _k(k)
     drift = 2 * constants.L * noise * checked_array("mean_staleness", mean_staleness)
     limit = abs_sgd_max_step_size(constants, k, n, max_staleness)

@@ -264,7 +264,7 @@ def tradeoff(constants: Constants, k: Ints, n: int, mean_staleness: Array, large
     if goal.model == "expected":
         return expected.tradeoff(constants, k, mean_staleness)
     if goal.gamma is None:
-        return bounds.abs_sgd_tradeoff(constants, k, n, mean_staleness, largest)
+        return bounds.abs_sgd_tradeoff(constants, k, n, np.minimum(mean_staleness, largest), largest)
     # Dutta's bound is that of fresh gradients for other constants, up to half the step
     limit = bounds.k_async_max_step_size(constants, k)
     bounds.k_async_gradient_norm(constants, limit, k, 1, gamma=goal.gamma)  # checks gamma
