@@ -17,13 +17,14 @@ Times that are recorded, and so may be common, make rounds end at these times as
 round is computed with such times, and with everything between them (``spread``); it is taken in the middle, and half
 of the difference is in its error.
 Exact: k = n and max_staleness = 0 (a round is the k-th order statistic and T), exponential tasks without a threshold
-(``memoryless``), and the mean staleness, because k tau + R (theta + 1) = n - k.
+(``memoryless``) if n - k is at most ``MOST_STATES``, and the mean staleness, because k tau + R (theta + 1) = n - k.
 Source: derived in notebooks/07_rollouts.ipynb.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from scipy import optimize, special
@@ -74,8 +75,8 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     exact, rough, batch = True, 0.0, (np.zeros(1), np.ones(1))
     if k == n or max_staleness == 0:
         r = T + order_stats.mean(list(workers), k, n)
-    elif math.isinf(max_staleness) and workers.equal and isinstance(workers.laws[0], Exponential):
-        r = memoryless.round_time(workers.laws[0], k, n, update_seconds)
+    elif math.isinf(max_staleness) and _is_small_memoryless(workers, k):
+        r = memoryless.round_time(cast("Exponential", workers.laws[0]), k, n, update_seconds)
     else:
         exact, workers = False, spread(workers)
         r, rough, batch = _approximate(workers, k, max_staleness, update_seconds)
@@ -100,6 +101,11 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
         trainer_busy=error / r, queued_staleness=0.0 if together else (0.1 + doubtful) * float(state.mean_staleness),
     )  # fmt: skip
     return replace(state, method="exact" if is_exact(state) else "mean-field")
+
+
+def _is_small_memoryless(workers: Workers, k: int) -> bool:
+    """Whether the chain of exponential tasks is exact and has few enough states to be solved."""
+    return workers.equal and isinstance(workers.laws[0], Exponential) and workers.n - k <= MOST_STATES
 
 
 def _approximate(

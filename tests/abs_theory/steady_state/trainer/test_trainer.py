@@ -11,6 +11,7 @@ from abs_theory import round_time, steady_state
 from abs_theory.delays import Empirical, Exponential, Gamma, LogNormal, Mixture, Slowest
 from abs_theory.monte_carlo import Rules, played, update_law
 from abs_theory.results import Estimate
+from abs_theory.steady_state.trainer import waiting_slots
 from abs_theory.steady_state.trainer.spread import spread
 from abs_theory.workers import as_workers
 from paper_figs.figures import rollouts
@@ -329,3 +330,16 @@ def test_theory_against_simulation_in_random_cells(seed):
         assert abs(theory("auto").round_time / simulated.round_time - 1) <= 0.02 + 1.5 * (
             simulated.error.round_time / simulated.round_time
         )
+
+
+def test_many_slots_of_exponential_tasks_take_no_chain_of_all_their_states(monkeypatch):
+    """A chain of 15,000 states would take hours and 2 GB; the mean field is as good there as where both are known."""
+    law, updates = Exponential(50.0), update_law(5.0)
+    small = as_workers(law, 700)
+    exact = waiting_slots.steady_state(small, 100, math.inf, updates)
+    assert exact.error.round_time == 0
+    monkeypatch.setattr(waiting_slots, "MOST_STATES", 500)
+    field = waiting_slots.steady_state(small, 100, math.inf, updates)
+    assert abs(field.round_time - exact.round_time) <= field.error.round_time > 0
+    many = waiting_slots.steady_state(as_workers(law, 20_000), 5000, math.inf, updates)
+    assert (many.method, many.round_time) == ("mean-field", pytest.approx(17.0, rel=0.1))
