@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from simulations.server import Run
 
 app = new_app()
-OUTPUTS = ("table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt", "report.html")
+TABLES, REPORTS = ("table.csv", "tasks.csv", "trace.csv", "messages.csv"), ("report.txt", "report.html")  # are written
 
 
 @app.command(
@@ -60,7 +60,7 @@ def main(  # noqa: PLR0913
 
     settings = LiveSettings(engine=engine, address=address, time_scale=time_scale, grace=grace, patience=patience)
     experiment = Experiment.from_toml(file, allow or ())
-    check_outputs([("--out", out / name) for name in OUTPUTS], [("FILE", path) for path in files_in(file)])
+    check_outputs([("--out", out / name) for name in TABLES + REPORTS], [("FILE", path) for path in files_in(file)])
     try:
         experiment.check()
     except ValueError as problem:
@@ -104,15 +104,14 @@ def write_results(
     from simulations.live.trace import as_trace
     from simulations.plot import Runs
 
-    tables = cast("tuple[pd.DataFrame, pd.DataFrame]", replace(experiment, jobs=True).run(n_jobs=1))
-    simulated = Runs(*tables)
+    simulated = Runs(*cast("tuple[pd.DataFrame, pd.DataFrame]", replace(experiment, jobs=True).run(n_jobs=1)))
     if live.rounds.empty or simulated.rounds.empty:
         raise ValueError(f"{file}: the budget ends before the first update: there is nothing to write")
     messages = report.messages_table(experiment.which, live.measured)
     first = live.rounds["replicate"].iloc[0]  # that has made an update
     trace = as_trace(*(table[table["replicate"] == first] for table in (live.rounds, live.tasks)))
-    written = {"table": live.rounds, "tasks": live.tasks, "trace": trace, "messages": messages}
-    write(out, {f"{name}.csv": table.to_csv(index=False) for name, table in written.items()})
+    tables = (live.rounds, live.tasks, trace, messages)
+    write(out, {name: table.to_csv(index=False) for name, table in zip(TABLES, tables, strict=True)})
     theory = report.predicted(run, simulated.rounds)
     comparison = report.comparison(run, live.rounds, simulated.rounds, theory)
     overheads, events = report.overheads(messages), report.events(experiment.which, live.measured)
@@ -123,7 +122,7 @@ def write_results(
         file.name, how, runs, theory, run.fleet.n, comparison, overheads, events, command, experiment.to_toml(),
         run.problem,
     )  # fmt: skip
-    write(out, {"report.txt": f"{words}\n", "report.html": html})
+    write(out, dict(zip(REPORTS, (f"{words}\n", html), strict=True)))
     print(printable(f"\n{words}"))
 
 
