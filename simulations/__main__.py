@@ -68,7 +68,7 @@ def main(  # noqa: PLR0913
     if format == "parquet" and find_spec("pyarrow") is None:
         raise typer.BadParameter('--format parquet needs pyarrow: install the extra "traces" of this package')
     from simulations import summary
-    from simulations.experiment import files_in
+    from simulations.experiment import files_named, made_from
     from simulations.sweeps import (  # heavy: only once there is something to run
         Store,
         Sweep,
@@ -80,15 +80,15 @@ def main(  # noqa: PLR0913
 
     execution.check_backend(backend)
     asked = None if target is None else _read_target(target)
-    sweep = Sweep.from_toml(file, allow or ())
+    sweep, of_a_run, named = made_from(
+        file, lambda table: (Sweep.of(table, allow or ()), "versions" in table, files_named(table))
+    )
     if list_:
         for line in report.finished_lines(sweep, out):
             print(printable(line))
         return 0
     check_folder("--out", out)
-    inputs = files_in(file)
-    if _is_of_a_run(file):  # which may be run in its folder again
-        inputs.remove(file)
+    inputs = named if of_a_run else [file, *named]  # what a run has written may be run in its folder again
     check_outputs([("--out", path) for path in folder.outputs_in(out)], [("FILE", path) for path in inputs])
     try:
         refused = sweep.check()
@@ -128,13 +128,6 @@ def main(  # noqa: PLR0913
     for line in report.problem_lines(sweep, outcome):
         warn("simulations", line)
     return int(outcome.cells["error"].any())
-
-
-def _is_of_a_run(file: Path) -> bool:
-    """Whether a run wrote this configuration to its folder."""
-    from simulations.experiment import read_toml
-
-    return "versions" in read_toml(file)
 
 
 def _check_column(sweep: "Sweep", column: str) -> None:

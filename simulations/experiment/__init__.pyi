@@ -1,4 +1,4 @@
-from .configuration import Experiment, files_in, made_from, read_toml
+from .configuration import Experiment, files_named, made_from, read_toml
 from .simulator import checked_replicates, simulate
 from .toml import TomlTable, merged, to_toml
 
@@ -6,7 +6,7 @@ __all__ = [
     "Experiment",
     "TomlTable",
     "checked_replicates",
-    "files_in",
+    "files_named",
     "made_from",
     "merged",
     "read_toml",

@@ -235,18 +235,14 @@ def made_from(path: str | os.PathLike, make: Callable[[dict[str, object]], Made]
 
 
 @explains_types
-def files_in(path: str | os.PathLike) -> list[Path]:
-    """The TOML file itself and all that it may name: each text in it as a path, and the files of its delay laws.
+def files_named(table: Mapping[str, object]) -> list[Path]:
+    """All files that the table of a TOML file may name: each text in it as a path, and the files of its delay laws.
 
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "run.toml")
-    ...     _ = path.write_text('delay = "empirical:calm.csv"')
-    ...     [file.name for file in files_in(path)]
-    ['run.toml', 'empirical:calm.csv', 'calm.csv']
+    >>> [file.name for file in files_named({"delay": "empirical:calm.csv"})]
+    ['empirical:calm.csv', 'calm.csv']
     """
-    texts = list(_texts(read_toml(path)))
-    return [Path(path), *map(Path, texts), *files_of_laws(texts)]
+    texts = list(_texts(table))
+    return [*map(Path, texts), *files_of_laws(texts)]
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -54,13 +54,13 @@ def main(  # noqa: PLR0913
     from dataclasses import asdict, replace
 
     from abs_theory.checks import check_positive
-    from simulations.experiment import Experiment, files_in
+    from simulations.experiment import Experiment, files_named, made_from
     from simulations.live.checkpoint import Checkpoints
     from simulations.live.training import LiveSettings, Real, check_run, train
 
     settings = LiveSettings(engine=engine, address=address, time_scale=time_scale, grace=grace, patience=patience)
-    experiment = Experiment.from_toml(file, allow or ())
-    check_outputs([("--out", out / name) for name in TABLES + REPORTS], [("FILE", path) for path in files_in(file)])
+    experiment, named = made_from(file, lambda table: (Experiment.of(table, allow or ()), files_named(table)))
+    check_outputs([("--out", out / name) for name in TABLES + REPORTS], [("FILE", path) for path in [file, *named]])
     try:
         experiment.check()
     except ValueError as problem:

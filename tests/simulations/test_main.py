@@ -17,6 +17,7 @@ from in_process import ended
 from joblib.externals.loky import get_reusable_executor
 
 from simulations import __main__ as command
+from simulations.experiment import configuration
 from simulations.summary import report
 from simulations.sweeps import folder, provenance
 from simulations.sweeps.execution import run_sweep
@@ -391,12 +392,19 @@ def test_a_second_run_in_the_same_folder_is_refused(run, toml, tmp_path):
 
 
 def test_ctrl_c_while_it_reads_is_one_line(run, toml, tmp_path, monkeypatch):
-    def interrupted(path, allow):
+    def interrupted(table, allow):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Sweep, "from_toml", interrupted)
+    monkeypatch.setattr(Sweep, "of", interrupted)
     status, printed, complained = run(toml(RUN), "--out", tmp_path / "out")
     assert (status, printed, complained.strip()) == (130, "", "simulations: interrupted")
+
+
+def test_the_file_is_read_once_so_it_may_change_while_it_runs(run, toml, tmp_path, monkeypatch):
+    read, texts = configuration.from_toml, []
+    monkeypatch.setattr(configuration, "from_toml", lambda text: texts.append(text) or read(text))
+    assert run(toml(RUN), "--out", tmp_path / "out", "--jobs", 1)[0] == 0
+    assert len(texts) == 1
 
 
 # ---------------------------------------------------------------------- how long it takes to begin
