@@ -218,7 +218,8 @@ def _round(  # noqa: PLR0913
         seen.append((then, first - then, early, spread))
         fewer_done = np.matmul(weight, later)[:, :, 0, :] * per_survivor  # cells x bins x ages
         b = b - np.matmul(per_second[:, None, :], fewer_done)[:, 0, :] / s
-    spectrum = 1 / np.abs(1 + np.cumsum(b[:, ::-1], axis=1)[:, ::-1] @ ages.waves) ** 2
+    damping = np.abs(1 + np.cumsum(b[:, ::-1], axis=1)[:, ::-1] @ ages.waves)
+    spectrum = (damping.min(axis=1, keepdims=True) / damping) ** 2  # relative to its largest: squares do not overflow
     sums = np.sqrt(spectrum @ SUMS / spectrum.sum(axis=1, keepdims=True))
     idle = np.einsum("cex,e,cx->c", waiting, weights, dx)
     return _Next(average, deviation, sums, seen, idle, misplaced)

@@ -185,6 +185,16 @@ def test_time_to_a_target_asks_for_fewer_the_less_noise():
     assert quiet.setting.played.mean_staleness <= noisy.setting.played.mean_staleness
 
 
+@pytest.mark.parametrize("longest", [1e10, 1e12, 1e15])
+def test_one_delay_of_ages_leaves_a_plan_for_the_target(longest):
+    seconds = np.random.default_rng(0).lognormal(size=(80, 7))
+    seconds[40, 3] = longest
+    found = plan(synthetic_traces.frame(seconds), constants=Constants(L=1.0, sigma2=1.0, gap=1.0), target=0.05)
+    assert found.k < found.n
+    assert found.savings.ratio < 0.01
+    assert "1 delay far off the worker's median" in str(found)
+
+
 def test_other_numbers_of_workers_by_resampling():
     truth = {n: order_stats.means(LogNormal(1.0, 0.1), n) for n in (4, 12)}
     for n, means in truth.items():

@@ -17,6 +17,7 @@ from abs_theory.delays import (
     HyperExponential,
     LogNormal,
     Lomax,
+    Mixture,
     Pareto,
     ShiftedExponential,
     Uniform,
@@ -251,6 +252,15 @@ def test_extreme_parameters_stay_finite(theta):
             for name in ("round_time", "mean_staleness", "staleness_pmf", "restarts", "idle_fraction", "participation"):
                 assert np.all(np.isfinite(getattr(values, name))), (delay, name)
         assert np.all(np.diff(state.round_time) > 0)
+
+
+@pytest.mark.parametrize("longest", [1e9, 1e12, 1e15, 1e60])
+def test_a_stall_of_any_length_leaves_a_mean_field_that_conserves_work(longest):
+    law = Mixture((0.9978, 0.0022), (LogNormal(1.0, 1.0), LogNormal(longest, 0.02)))
+    n, k = 7, np.arange(1, 7)
+    state = of_mean_field(law, k, n, math.inf)
+    np.testing.assert_allclose(n * state.round_time * (1 - state.idle_fraction), k * law.mean, rtol=1e-9)
+    np.testing.assert_allclose(state.participation.sum(axis=1), k, rtol=1e-9)
 
 
 def test_scale_free():
