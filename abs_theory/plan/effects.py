@@ -42,6 +42,11 @@ class RoundTable:
         return np.zeros(self.observed.shape, dtype=bool) if self.unknown is None else self.unknown
 
     @property
+    def tried(self) -> NDArray[np.int64]:
+        """How many workers took part in each round."""
+        return np.isfinite(self.seconds).sum(axis=1)
+
+    @property
     def delivered(self) -> Array:
         """``seconds``, NaN where nothing was delivered."""
         return np.where(self.observed, self.seconds, np.nan)
@@ -111,20 +116,33 @@ def _with_lost(data: RoundTable, attempts: pd.DataFrame, row: NDArray[np.integer
 
 
 def asked_per_round(data: RoundTable) -> int:
-    """How many workers take part in each round, if all rounds have as many; else, all workers."""
-    tried = np.isfinite(data.seconds).sum(axis=1)
-    return int(tried[0]) if tried.size and tried.max() == tried.min() > 1 else data.seconds.shape[1]
+    """How many workers take part in a round: the largest number that at least half of the rounds have.
+
+    If that is one, rounds are single deliveries, and all workers take part.
+    """
+    tried = np.sort(data.tried)
+    typical = int(tried[tried.size // 2]) if tried.size else 0
+    return typical if typical > 1 else data.seconds.shape[1]
 
 
 def of_those_asked(data: RoundTable, asked: int) -> RoundTable:
-    """The rounds with one column for each worker that took part, in the order of the workers."""
-    if asked == data.seconds.shape[1]:
-        return data
+    """The rounds in which ``asked`` workers or more took part, with a column for each of these, in their order.
+
+    A round with fewer workers waits longer for its k-th arrival, so it is left out.  Of more workers, those count that
+    took part in most rounds, if that is half of them or more; the others are drawn.  Single deliveries are kept.
+    """
     tried = np.isfinite(data.seconds)
-    shape = len(data.seconds), asked
-    parts = [None if mask is None else mask[tried].reshape(shape) for mask in (data.failed, data.unknown)]
-    seconds, observed = data.seconds[tried].reshape(shape), data.observed[tried].reshape(shape)
-    return RoundTable(seconds, observed, data.window, data.lined_up, *parts, empty=data.empty)
+    rows = data.tried >= asked
+    if tried.all() or 2 * np.count_nonzero(rows) < len(rows):
+        return data
+    taken = tried.sum(axis=0)
+    order = np.where(2 * taken >= len(tried), taken, 0) + np.random.default_rng(0).random(tried.shape)
+    rank = np.argsort(np.argsort(-np.where(tried, order, -1.0), axis=1), axis=1)
+    cells = (tried & (rank < asked))[rows]
+    shape = len(cells), asked
+    parts = [None if mask is None else mask[rows][cells].reshape(shape) for mask in (data.failed, data.unknown)]
+    seconds, observed = data.seconds[rows][cells].reshape(shape), data.observed[rows][cells].reshape(shape)
+    return RoundTable(seconds, observed, data.window[rows], data.lined_up, *parts, empty=data.empty)
 
 
 def _any_stale(deliveries: pd.DataFrame) -> bool:

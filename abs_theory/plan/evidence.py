@@ -34,6 +34,7 @@ class Evidence:
     #: complete rounds of n workers, shape fleets x rounds x n: one fleet, that of the trace, or several resampled ones
     fleets: Array
     fleet_window: NDArray[np.int64]  #: window of each complete round
+    taking_part: RoundTable  #: rounds of the trace with a column for each worker that took part, as many in each
     rounds: RoundTable  #: rounds of n workers: those of the trace, or the mean k-th arrivals over the resampled fleets
     round_effects: Effects  #: factors of those rounds
     completed: Completed  #: those rounds with the calls that were lost
@@ -73,10 +74,11 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     of_rounds = factors if rounds is measured else effects(rounds.delivered)
     completed = complete(rounds, of_rounds, rng)
     whole = np.isfinite(completed.copies[0]).all(axis=1)
-    fleets, window = completed.copies[:, whole], measured.window[whole]
+    fleets, window = completed.copies[:, whole], rounds.window[whole]
     start = n, trace, measured, factors, diagnosis, found, drift
+    taking_part = rounds
     if n == asked:
-        return Evidence(*start, fleets, window, rounds, of_rounds, completed)
+        return Evidence(*start, fleets, window, taking_part, rounds, of_rounds, completed)
     if fleets.shape[1] < 2:
         raise ValueError(
             f"to plan for n={n} workers, not the {asked} of the trace, takes two rounds in which all "
@@ -90,7 +92,7 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     rounds = RoundTable(arrivals, np.ones(arrivals.shape, dtype=bool), window, empty=measured.empty)
     like = effects(fleets[0])
     completed = complete(rounds, like, rng)
-    return Evidence(*start, fleets, window, rounds, like, completed)
+    return Evidence(*start, fleets, window, taking_part, rounds, like, completed)
 
 
 def _over_time(
@@ -131,4 +133,4 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
     if completed.open_tail:
         diagnosis = replace(diagnosis, tail_index=float("nan"))
     start = n, trace, measured, factors, diagnosis, found, drift
-    return Evidence(*start, late, window, drawn, of_rounds, completed)
+    return Evidence(*start, late, window, measured, drawn, of_rounds, completed)

@@ -15,7 +15,7 @@ from scipy import stats
 
 from abs_theory.plan.arrivals import LONGEST_STALL
 from abs_theory.plan.diagnosis import exchangeable, few_enough
-from abs_theory.plan.effects import Mask, RoundTable, of_those_asked
+from abs_theory.plan.effects import Mask, RoundTable
 from abs_theory.plan.evidence import COPIES, Evidence
 from abs_theory.plan.intervals import FEWEST, block_averages
 from abs_theory.typing import Array
@@ -71,7 +71,7 @@ class PlausibleMeans:
     """Plausible E[T_(k)] for k = 1..n, in seconds, given a trace; NaN for a k that no round saw."""
 
     def __init__(self, evidence: Evidence, rng: np.random.Generator) -> None:
-        data, parts, n = of_those_asked(evidence.measured, evidence.asked), evidence.effects, evidence.n
+        data, parts, n = evidence.taking_part, evidence.effects, evidence.n
         self.rounds = len(data.seconds)
         lost = _stalled_by_loss(data)
         self.delays = int(np.count_nonzero(data.observed | lost))

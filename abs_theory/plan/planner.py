@@ -33,6 +33,7 @@ from abs_theory.typing import Array
 __all__ = ["plan"]
 
 SELDOM = 0.5  # of the rounds: if fewer saw the chosen number of arrivals, the plan says so
+LEAST_OF_ANOTHER_FLEET = 8  # last rounds with another number of workers, from which on a plan says so
 OFTEN_TIED = 0.1  # of the rounds, from which on ties at the k-th arrival are told
 NEVER = 1e4  # times the longest delay: as good as never in a replay
 
@@ -112,9 +113,10 @@ def plan(
         setting=setting,
         ceiling=None if replay is None or constants is not None else decide.fastest(replay),
         source=trace.summary,
-        report=trace.report,
+        report=(*trace.report, *_left_out(evidence)),
         doubts=(
             *trace.doubts,
+            *_another_fleet(evidence, n),
             *_drift(evidence, k_lately, by),
             *_without_a_time(evidence, choice.k, seed, by),
             *_unlike_rounds(means, k),
@@ -174,6 +176,33 @@ def _drift(evidence: Evidence, k: int | None, by: str) -> list[str]:
         return []
     asked = "" if k is None or evidence.changes else f" (they ask for k = {k}{by})"
     return [evidence.trend.doubt + asked]
+
+
+def _left_out(evidence: Evidence) -> list[str]:
+    """Sentences on rounds of the trace in which fewer workers took part, or more, than the plan is for."""
+    tried, asked = evidence.measured.tried, evidence.asked
+    if evidence.taking_part is evidence.measured:
+        return []
+    told = []
+    if fewer := int(np.count_nonzero(tried < asked)):
+        told.append(f"{counted(fewer, 'round')} with fewer than {asked} workers left out of E[T_(k)] and the decision")
+    if more := int(np.count_nonzero(tried > asked)):
+        told.append(f"{counted(more, 'round')} with more than {asked} workers: {asked} of them count")
+    return told
+
+
+def _another_fleet(evidence: Evidence, n: int | None) -> list[str]:
+    """A sentence if the last rounds have another number of workers than the plan is for, and ``n`` was not given."""
+    tried = evidence.measured.tried
+    others = np.flatnonzero(tried != tried[-1])
+    first = int(others[-1]) + 1 if others.size else 0
+    if n is not None or tried[-1] == evidence.n or not first or len(tried) - first < LEAST_OF_ANOTHER_FLEET:
+        return []
+    number = np.unique(evidence.trace.attempts["round"])[first]
+    return [
+        f"{counted(int(tried[-1]), 'worker')} took part in the last {len(tried) - first} rounds, and the plan is for "
+        f"{evidence.n}; if it stays so, plan from these rounds only: --since {number}"
+    ]
 
 
 def _without_a_time(evidence: Evidence, k: int, seed: int, by: str) -> list[str]:

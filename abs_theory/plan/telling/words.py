@@ -84,7 +84,7 @@ def limits(plan: Plan) -> list[str]:
             f"Objective: {plan.objective}. The number of updates is that expected near a quadratic at the replayed "
             "staleness; the seconds come from the replay. The result is only as good as the given constants."
         )
-    if plan.asked < plan.trace_workers:
+    if plan.asked < plan.trace_workers and plan.table.tried.min() == plan.table.tried.max():
         lines.append(
             f"Each round asks {plan.asked} of {plan.trace_workers} workers: the plan is for those that are asked, with "
             "another choice of them in each round."
