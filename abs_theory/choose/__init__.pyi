@@ -1,4 +1,4 @@
-from . import candidates, schedules
+from . import candidates, schedules, ties
 from .by_the_clock import Timetable
 from .candidates import Candidates
 from .goal import MODELS, OBJECTIVES, SEARCH, Budget, Goal, Search, Target
@@ -21,6 +21,7 @@ __all__ = [
     "best_k",
     "candidates",
     "schedules",
+    "ties",
     "time_optimal_threshold",
     "timetable",
 ]

@@ -7,6 +7,7 @@ choice is as good as its model *ranks* candidates; ``benchmarks/choice.py`` comp
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from abs_theory.bounds import Constants
 from abs_theory.checks import MAX_WORKERS, check_count, check_rng, explains_types
-from abs_theory.choose import candidates
+from abs_theory.choose import candidates, ties
 from abs_theory.choose.by_the_clock import Descent, Timetable, best_timetable, exponential, measured
 from abs_theory.choose.candidates import Candidates
 from abs_theory.choose.goal import Budget, Goal, Search, Target
@@ -106,7 +107,9 @@ def best(
     curve = curve.sort_values(["k", "max_staleness"], kind="stable", ignore_index=True)
     if not np.isfinite(curve["objective"]).any():
         raise ValueError(_nothing_works(curve, constants, n, goal))
-    return Choice.of(curve, n, goal.model, goal.minimised, fleet_ageing(workers))
+    choice = Choice.of(curve, n, goal.model, goal.minimised, fleet_ageing(workers))
+    tied = "" if times is not None else ties.of_law(workers, choice.k)
+    return replace(choice, reason=f"{choice.reason} Doubt: {tied}.") if tied else choice
 
 
 def _to_settle(curve: pd.DataFrame, compared: Candidates, n: int) -> NDArray[np.intp]:

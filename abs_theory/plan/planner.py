@@ -13,6 +13,7 @@ import pandas as pd
 from abs_theory import order_stats, steady_state
 from abs_theory.bounds import Constants
 from abs_theory.checks import check_positive, explains_types
+from abs_theory.choose import ties
 from abs_theory.plan import decide
 from abs_theory.plan.arrivals import MOST_BLIND_CALLS, full_wait_every, mean_arrivals
 from abs_theory.plan.decide import Gain, KChoice, Setting
@@ -26,7 +27,6 @@ from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.page import fragment
 from abs_theory.plan.telling.words import sentences
-from abs_theory.results import percent
 from abs_theory.traces import Trace, counted, from_frame, staleness_check
 from abs_theory.typing import Array
 
@@ -34,7 +34,6 @@ __all__ = ["plan"]
 
 SELDOM = 0.5  # of the rounds: if fewer saw the chosen number of arrivals, the plan says so
 LEAST_OF_ANOTHER_FLEET = 8  # last rounds with another number of workers, from which on a plan says so
-OFTEN_TIED = 0.1  # of the rounds, from which on ties at the k-th arrival are told
 NEVER = 1e4  # times the longest delay: as good as never in a replay
 
 
@@ -291,18 +290,8 @@ def _unlike_rounds(means: pd.DataFrame, k: int) -> list[str]:
 
 def _ties(measured: RoundTable, k: int) -> list[str]:
     """A sentence if the number of a worker, not its time, often decides who is among the first ``k``."""
-    times = np.sort(np.where(measured.observed, measured.seconds, np.inf), axis=1)
-    if k >= times.shape[1]:
-        return []
-    saw_more = np.isfinite(times[:, k])
-    tied = saw_more & (times[:, k - 1] == times[:, k])
-    if tied.sum() <= OFTEN_TIED * saw_more.sum():
-        return []
-    share = percent(tied.sum() / saw_more.sum())
-    return [
-        f"at k = {k} the next arrival has the same recorded time in {share} of the rounds, "
-        "so the lower worker number decides who takes part; finer times would tell"
-    ]
+    words = ties.often_tied(np.where(measured.observed, measured.seconds, np.inf), k, "recorded time")
+    return [words] if words else []
 
 
 def _restart_savings(replay: TraceReplay | None, setting: Setting | None) -> Gain | None:
