@@ -34,7 +34,7 @@ FORMATS = {
     ),
     "json": Format(
         "either table as records, or spans of OpenTelemetry",
-        "abs_theory.traces.tables:read_json",
+        "abs_theory.traces.json_tables:read_json",
         (".json", ".json.gz", ".jsonl", ".jsonl.gz"),
         (b"{", b"["),
     ),

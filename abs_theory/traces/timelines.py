@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from abs_theory.traces.columns import counted, listed
 from abs_theory.traces.files import Loaded, Source
-from abs_theory.traces.tables import NEITHER, json_document, json_table
+from abs_theory.traces.json_tables import NEITHER, json_document, json_table
 
 __all__ = ["read_timeline"]
 
