@@ -1,21 +1,14 @@
 from . import expected, fixed_times, quadratic, recorded
+from .arguments import STEP_SLACK, step_for_load
+from .assumed import k_async_error, k_async_gradient_norm, k_async_max_step_size
 from .constants import Constants
+from .fresh import k_sync_error, k_sync_gradient_norm, k_sync_max_step_size, local_sgd, local_sgd_max_step_size
 from .guaranteed import (
-    STEP_SLACK,
     abs_sgd,
     abs_sgd_max_step_size,
     abs_sgd_tradeoff,
     best_step_size,
-    k_async_error,
-    k_async_gradient_norm,
-    k_async_max_step_size,
-    k_sync_error,
-    k_sync_gradient_norm,
-    k_sync_max_step_size,
-    local_sgd,
-    local_sgd_max_step_size,
     staleness_quantile,
-    step_for_load,
     updates_to,
 )
 from .tradeoff import Tradeoff

@@ -8,8 +8,8 @@ Leading axes are runs.  Timings do not depend on the samples of the gradients, s
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from abs_theory.bounds.arguments import STEP_SLACK, step_for_load
 from abs_theory.bounds.constants import Constants
-from abs_theory.bounds.guaranteed import STEP_SLACK, step_for_load
 from abs_theory.checks import check_count, check_k, check_max_staleness, check_rng, checked_array, explains_types
 from abs_theory.monte_carlo import PlayedFleet
 from abs_theory.typing import Array, Laws, places_within
