@@ -121,7 +121,8 @@ def _to_settle(curve: pd.DataFrame, compared: Candidates, n: int) -> NDArray[np.
     if compared.settled.all():
         return np.array([], dtype=np.intp)
     objective = curve["objective"].groupby("candidate").min().to_numpy()
-    error = np.divide(compared.error, compared.seconds, out=np.zeros_like(objective), where=compared.seconds > 0)
+    timed = (compared.seconds > 0) & np.isfinite(compared.seconds)
+    error = np.divide(compared.error, compared.seconds, out=np.zeros_like(objective), where=timed)
     hopeful = objective * (1 - np.clip(error, LEAST_ERROR, MOST_ERROR))
     least = objective[compared.settled].min(initial=math.inf)
     wanted = ~compared.settled & (objective < least)

@@ -150,6 +150,17 @@ class Delay(ABC):
         """E[(X - t)+], the integral of sf beyond ``t``; inf if the mean is infinite."""
         return moments.integrated_tail(self, self.tail_table, t)
 
+    def seconds_until(self, t: ArrayLike) -> Array:
+        """E[min(X, t)], the mean seconds of a task that is stopped at ``t``; finite also where the mean is not.
+
+        >>> from abs_theory.delays import Lomax
+        >>> round(float(Lomax(scale=1.0, index=0.5).seconds_until(8.0)), 9)
+        4.0
+        """
+        if math.isfinite(self.mean):
+            return self.mean - self.integrated_tail(t)
+        return moments.seconds_until(self, self.tail_table, t)
+
     @cached_property
     def tail_table(self) -> TailTable:
         """Integrals of sf beyond each of many times, for ``integrated_tail``."""

@@ -8,12 +8,13 @@ over the quantile function, with which tests compare.
 
 from abs_theory.order_stats import counts, over_time, renewal
 from abs_theory.order_stats.by_quantile import from_near_end
-from abs_theory.order_stats.ranks import cdf, cov, first_k_probabilities, isf, mean, means, ppf, sf, var
+from abs_theory.order_stats.ranks import cdf, cov, first_infinite, first_k_probabilities, isf, mean, means, ppf, sf, var
 
 __all__ = [
     "cdf",
     "counts",
     "cov",
+    "first_infinite",
     "first_k_probabilities",
     "from_near_end",
     "isf",

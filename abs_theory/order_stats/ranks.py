@@ -21,7 +21,7 @@ from abs_theory.order_stats.covariance import covariance
 from abs_theory.typing import Array, Laws
 from abs_theory.workers import Workers, as_workers
 
-__all__ = ["cdf", "cov", "first_k_probabilities", "isf", "mean", "means", "ppf", "sf", "var"]
+__all__ = ["cdf", "cov", "first_infinite", "first_k_probabilities", "isf", "mean", "means", "ppf", "sf", "var"]
 
 
 ATOMS_AT_ONCE = 1024
@@ -71,6 +71,26 @@ def means(delay: Laws, n: int) -> Array:
 
     index, noise = over_time.tail_indices(workers), over_time.noise(workers)
     return over_time.time_integral(late, over_time.edges(workers), index, noise)
+
+
+def first_infinite(delay: Laws, n: int) -> int:
+    """The least k for which E[X_(k)] is infinite; n + 1 if all are finite.
+
+    Then rounds that wait for k workers or more have no mean, under any threshold: a worker that has been busy for a
+    seconds needs t more with probability P(X > a + t) at least.  Cost: log2(n) means if some delay has no mean.
+    Raises ArithmeticError if a tail is too heavy for floating point.
+
+    >>> from abs_theory.delays import Exponential, Lomax
+    >>> first_infinite(Exponential(mean=1.0), n=4), first_infinite(Lomax(scale=1.0, index=0.5), n=4)
+    (5, 3)
+    """
+    workers = _workers(delay, n, n)
+    endless = sum(count for law, count in zip(workers.laws, workers.counts, strict=True) if math.isinf(law.mean))
+    finite, infinite = n - endless, n + 1
+    while infinite - finite > 1:
+        k = (finite + infinite) // 2
+        finite, infinite = (finite, k) if math.isinf(mean(workers, k, n)) else (k, infinite)
+    return infinite
 
 
 def var(delay: Laws, k: int, n: int) -> float:

@@ -35,6 +35,7 @@ SETTLED_TURNS = 12  # turns (n / k rounds, in which every worker could deliver o
 TASKS_SIMULATED = 1e6  # workers x rounds x replicates; .2 s
 REPLICATES = (64, 16384)  # least and most
 MOST_ROUNDS_MORE = 4  # times the rounds to settle, for slow replicates to reach the mean time of the others
+MOST_ROUNDS_RARE = 40  # times the rounds to settle, where rare long rounds leave no straight line to go on with
 MOST_EXACT_UPDATES = 8  # E S_J by ``mean_event_time``, which needs the laws of sums of about J / n delays
 RENEWAL_STEPS = 2000  # of the renewal equation
 RENEWAL_ROUNDS = 40  # mean rounds until the renewal function is a straight line, except for heavy tails
@@ -74,12 +75,14 @@ def time_of_update(
         raise ValueError(f"updates must be finite numbers >= 1, got updates={updates!r}")
     if _independent_rounds(workers, k, theta):
         return WithError.of(wanted * order_stats.mean(workers, k, n), np.zeros_like(wanted))
+    if math.isinf(order_stats.mean(workers, k, n)):  # of the first, and of all that follow it
+        return WithError.of(np.full_like(wanted, math.inf), np.zeros_like(wanted))
     last = math.ceil(wanted.max())
     if k == 1 and math.isinf(theta) and last <= MOST_EXACT_UPDATES:
         whole = np.unique([np.floor(wanted), np.ceil(wanted)])
         means = np.array([renewal.mean_event_time(workers, int(j), n) for j in whole])
         return WithError.of(np.interp(wanted, whole, means), np.zeros_like(wanted))
-    times = _simulated(workers, k, theta, min(last, _rounds_to_settle(n, k)))
+    times = _simulated(workers, k, theta, min(last, _rounds_to_settle(n, k)), until=0.0)
     known = np.arange(1.0, len(times) + 1)
     result = _extended(wanted, known, times.T, workers, k, theta, time_per_update=True)
     first = wanted == 1
@@ -109,7 +112,8 @@ def expected_updates(
             parts = [_renewal_function(law.cdf, law.mean, wanted) for law in workers.laws]
             counts = np.array(workers.counts).reshape(-1, *[1] * wanted.ndim)
             return WithError.of(*(np.sum(counts * np.array([part[i] for part in parts]), axis=0) for i in (0, 1)))
-    times = _simulated(workers, k, theta, _rounds_to_settle(n, k), all_past_the_mean=True)
+    rare = math.isinf(order_stats.var(workers, k, n))  # so long rounds that no number of rounds settles
+    times = _simulated(workers, k, theta, _rounds_to_settle(n, k), until=float(wanted.max()) if rare else None)
     horizon = float(times[-1].min())  # the counts of all replicates are known up to here
     known = np.unique(np.concatenate([wanted[wanted <= horizon], [0.0, horizon / 2, horizon]]))
     counts = np.array([np.searchsorted(run, known, side="right") for run in times.T], dtype=float)
@@ -134,20 +138,21 @@ def _rounds_to_settle(n: int, k: int) -> int:
     return math.ceil(SETTLED_TURNS * n / k)
 
 
-def _simulated(workers: Workers, k: int, theta: float, rounds: int, *, all_past_the_mean: bool = False) -> Array:
+def _simulated(workers: Workers, k: int, theta: float, rounds: int, *, until: float | None) -> Array:
     """Times of the first ``rounds`` updates, shape updates x replicates.
 
-    ``all_past_the_mean``: some more updates, until every replicate has reached the mean time of update ``rounds``.
+    There are some more until every replicate has reached the time ``until``; None: the mean time of update ``rounds``.
     """
     replicates = int(np.clip(TASKS_SIMULATED / (workers.n * rounds), *REPLICATES))
     threshold = 2**32 if math.isinf(theta) else int(min(theta, 2**32 - 1))
     fleet = PlayedFleet(workers, workers.n, np.random.default_rng([workers.n, k, threshold]), replicates)
     times: list[Array] = []
-    while len(times) < rounds or (
-        all_past_the_mean and len(times) < MOST_ROUNDS_MORE * rounds and times[-1].min() < times[rounds - 1].mean()
-    ):
+    most = MOST_ROUNDS_MORE * rounds if until is None else MOST_ROUNDS_RARE * rounds
+    while len(times) < rounds or (len(times) < most and times[-1].min() < until):
         fleet.round(k, theta)
         times.append(fleet.time.copy())
+        if until is None and len(times) == rounds:
+            until = float(times[-1].mean())
     return np.array(times)
 
 
@@ -172,6 +177,10 @@ def _extended(
         straight = mean[middle] + slope * (known[-1] - known[middle])
         unsettled = max(0.0, abs(float(mean[-1] - straight)) - float(half[-1]))
         ahead = wanted - known[-1]
+        if not time_per_update and math.isinf(order_stats.var(workers, k, workers.n)):  # ever further from a line
+            unsettled = (unsettled + half[-1]) * np.maximum(1.0, ahead / (known[-1] - known[middle]))
+        if math.isinf(round_time):  # ever fewer updates, and less than in proportion
+            slope = slope_error = mean[-1] / known[-1] / 2
         value = np.where(beyond, mean[-1] + slope * ahead, value)
         error = np.where(beyond, half[-1] + slope_error * ahead + unsettled, error)
     return WithError.of(value, error)

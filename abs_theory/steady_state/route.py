@@ -7,7 +7,7 @@ result carries its error.
 
 import math
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,8 @@ MOST_SIMULATED = 3000  # workers; "auto" leaves more to the mean field
 MOST_AT_ONCE = 0.99999  # of the rounds take no time; with more, a simulation of many updates may see no time pass
 MANY_CELLS = 200  # to simulate, above which each is computed to 3 % instead of 1 %
 LONGEST_SIMULATED = 1 << 16  # bounds, in rounds; so many update times must be kept
+
+State = TypeVar("State", bound=SteadyState)
 
 
 @explains_types
@@ -85,7 +87,7 @@ def abs_sgd(
     few or rounded times, workers of the same law take part unequally.
 
     The method taken in each cell is the result's ``method``; "simulation" is that of "auto", whose errors hold but for
-    a chance of 1e-5.  If the k-th delay has an infinite mean, so has an exact round time.
+    a chance of 1e-5.  If the k-th delay has an infinite mean, so has the round (``order_stats.first_infinite``).
     Raises ValueError if the method does not apply, and says what does.
 
     >>> from abs_theory.delays import Exponential
@@ -105,7 +107,11 @@ def abs_sgd(
         raise ValueError('method="monte-carlo" needs rng, such as np.random.default_rng(0)')
     k, theta = _grid(k, n, max_staleness)
     if (update := monte_carlo.update_law(update_seconds)) is not None:
-        return trainer.over_cells(lambda k, bound: _with_updates(workers, k, bound, update, method, rng), k, theta)
+
+        def with_updates(k: int, bound: float) -> TrainerState:
+            return _without_end(workers, np.array(k), _with_updates(workers, k, bound, update, method, rng))
+
+        return trainer.over_cells(with_updates, k, theta)
     shape, k, theta = k.shape, k.ravel(), theta.ravel()
     cells = zip(k.tolist(), theta.tolist(), strict=True)
     routes = np.array([_route(workers, *cell, method) for cell in cells], dtype=object)
@@ -133,7 +139,29 @@ def abs_sgd(
     exact |= (routes == "mean-field") & (k == 1) & np.isinf(theta)
     labels = np.where(exact, "exact", routes).astype(str).reshape(shape)
     error = SteadyState(**_joined([(cells, part.error) for cells, part in parts], shape))
-    return SteadyState(**_joined(parts, shape), method=labels if shape else str(labels), error=error)
+    state = SteadyState(**_joined(parts, shape), method=labels if shape else str(labels), error=error)
+    return _without_end(workers, k.reshape(shape), state)
+
+
+def _without_end(workers: Workers, k: NDArray[np.int64], state: State) -> State:
+    """``state`` where the rounds of some cells have no mean, which no simulation can see.
+
+    In the long run all seconds then belong to endless rounds: k - 1 workers wait, one is awaited, the others restart.
+    """
+    n = workers.n
+    endless = k >= order_stats.first_infinite(workers, n)
+    if not endless.any():
+        return state
+    assert state.error is not None
+    known: dict[str, Any] = {"round_time": math.inf, "idle_fraction": (k - 1) / n, "wasted_fraction": (n - k) / n}
+    if isinstance(state, TrainerState):
+        known |= {"trainer_busy": 0.0, "trained_length": math.inf}
+
+    def put(values: Any, exact: dict[str, Any]) -> Any:
+        filled = {name: np.where(endless, value, getattr(values, name)) for name, value in exact.items()}
+        return replace(values, **{name: value if k.ndim else float(value) for name, value in filled.items()})
+
+    return replace(put(state, known), error=put(state.error, dict.fromkeys(known, 0.0)))
 
 
 def _with_updates(

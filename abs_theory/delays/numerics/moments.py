@@ -160,3 +160,13 @@ def integrated_tail(law: PiecewiseLaw, table: panels.TailTable, t: ArrayLike) ->
     start = np.clip(t, table.edges[i - 1], table.edges[i])
     nodes, weight = panels.gauss(start, table.edges[i])
     return table.beyond[i] + (law.sf(nodes) * weight).sum(axis=-1) + np.maximum(table.edges[0] - t, 0.0)
+
+
+def seconds_until(law: PiecewiseLaw, table: panels.TailTable, t: ArrayLike) -> Array:
+    """E[min(X, t)], the integral of sf up to ``t``, from sf and the edges of its ``table`` alone."""
+    t, edges = np.asarray(t, float), table.edges
+    nodes, weight = panels.gauss(edges[:-1], edges[1:])
+    before = np.append(0.0, np.cumsum((law.sf(nodes) * weight).sum(axis=-1)))
+    i = np.clip(np.searchsorted(edges, t, side="right"), 1, edges.size - 1) - 1
+    nodes, weight = panels.gauss(edges[i], np.clip(t, edges[i], edges[i + 1]))
+    return np.minimum(t, edges[0]) + before[i] + (law.sf(nodes) * weight).sum(axis=-1)

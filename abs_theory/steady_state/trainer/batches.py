@@ -51,6 +51,8 @@ GENTLE_SLOPE = 2.5  # growth of the tasks used with the length of a round, both 
 FULL_QUEUE, FULL_DOUBT = 1.5, 0.1  # updates that a task waits if the trainer is the bottleneck, and the doubt left then
 STEADY_ROUNDS = 0.35  # error of a round, over it, of steady tasks
 LOST_SHARE, LOST_DOUBT = 0.012, 0.2  # errors of the share of lost tasks, and that for each doubt
+SMALL_BATCH = 2.4  # error of the mean length of a trained task, over it, times k; the largest in 140 cells of 7 laws
+PARTICIPATION_ERROR = 0.02  # of the probability that a task of a slot is trained, if slots are unequal
 LEAST_NOISE = 0.1  # of deliveries, where nearly all slots deliver in each round
 ROUNDS_SEEN = 400  # updates after which a task is taken to be done; more thresholds are none
 MOST_DISPERSION = 10.0  # variance of a task over the square of its mean; heavier tails do not show in a few rounds
@@ -295,13 +297,15 @@ def _with_errors(
         share = LOST_SHARE + LOST_DOUBT * doubtful
         lost_error = share * k * (1 + lost / k) ** 2
     dropped = lost_error if state.dropped else 0.0
+    unequal = np.unique(np.asarray(state.participation)).size > 1
     restarts = lost_error if state.restarts else 0.0
     state = with_error(
         state, round_time=round_error, mean_staleness=stale,
         staleness_pmf=0.0 if fresh else min(0.03 + doubtful, 1.0), restarts=restarts, dropped=dropped, uplinks=dropped,
         downlinks=restarts + dropped, wasted_fraction=0.02 + LOST_DOUBT * doubtful if lost else 0.0,
         trainer_busy=float(state.trainer_busy) * round_error / r, queued_staleness=stale * bool(state.trainer_busy),
-        trained_length=0.0 if math.isinf(theta) else (0.05 + doubtful) * float(state.trained_length),
+        trained_length=0.0 if math.isinf(theta) else (0.05 + SMALL_BATCH / k + doubtful) * float(state.trained_length),
+        participation=PARTICIPATION_ERROR + LOST_DOUBT * doubtful if unequal and not math.isinf(theta) else 0.0,
     )  # fmt: skip
     return replace(state, method="exact" if is_exact(state) else "mean-field")
 

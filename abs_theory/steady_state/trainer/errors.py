@@ -26,11 +26,11 @@ NUMBERS = (
 
 
 def with_error(state: TrainerState, **errors: float) -> TrainerState:
-    """``state`` with these half-widths; what is not named is exact, and so is who is trained how often."""
+    """``state`` with these half-widths; what is not named is exact."""
     entries, slots = np.asarray(state.staleness_pmf).size, np.asarray(state.participation).size
     widths: dict[str, Any] = dict.fromkeys(NUMBERS, 0.0) | errors
     widths["staleness_pmf"] = np.full(entries, errors.get("staleness_pmf", 0.0))
-    widths["participation"] = np.zeros(slots)
+    widths["participation"] = np.full(slots, errors.get("participation", 0.0))
     return replace(state, error=TrainerState(**widths, shares=state.shares))
 
 

@@ -28,8 +28,9 @@ MOST_EVENTS = 100_000  # of a replicate in the first simulation, which then take
 def accurate(state: TrainerState, workers: Workers, rules: Rules, update: Delay | None) -> TrainerState:
     """``state`` if it is exact, or its stated error is small and its ``doubt`` is 0, else that of a simulation.
 
+    It is not exact enough if lost seconds are in doubt.
     Its random numbers are made from the numbers of slots and of tasks per update, so the same question has the same
-    answer.  Errors are 95 % half-widths; a round time and a mean staleness that are known exactly stay.
+    answer.  Errors are 95 % half-widths; what is known exactly stays.
     The state stays as it is with more than ``MOST_SLOTS`` slots whose tasks vary, or more events than one may wait for.
 
     >>> from abs_theory.delays import LogNormal
@@ -42,7 +43,8 @@ def accurate(state: TrainerState, workers: Workers, rules: Rules, update: Delay 
     (True, True)
     """
     doubtful = doubt(workers)
-    if is_exact(state) or (not doubtful and float(state.error.round_time) <= MOST_ERROR * float(state.round_time)):
+    settled = is_exact(state) and not (doubtful and state.error.wasted_fraction)
+    if settled or (not doubtful and float(state.error.round_time) <= MOST_ERROR * float(state.round_time)):
         return state
     if (workers.n > MOST_SLOTS and doubtful < 1) or ROUNDS * float(state.uplinks + state.restarts) > MOST_EVENTS:
         return state
@@ -56,6 +58,6 @@ def accurate(state: TrainerState, workers: Workers, rules: Rules, update: Delay 
     missing = float(found.error.round_time) / (GOAL * float(found.round_time))
     if missing > 1:
         found = simulated(min(math.ceil(1.2 * missing**2 * ROUNDS), MOST_ROUNDS))
-    known = [name for name in ("round_time", "mean_staleness") if not getattr(state.error, name)]
+    known = [name for name in ("round_time", "mean_staleness", "restarts") if not getattr(state.error, name)]
     error = replace(found.error, **dict.fromkeys(known, 0.0))
     return replace(found, error=error, **{name: getattr(state, name) for name in known})

@@ -16,8 +16,9 @@ The ages fluctuate, too.  That matters as far as tasks of different ages differ 
 Times that are recorded, and so may be common, make rounds end at these times as far as rounds do not fluctuate.  The
 round is computed with such times, and with everything between them (``spread``); it is taken in the middle, and half
 of the difference is in its error.
-Exact: k = n and max_staleness = 0 (a round is the k-th order statistic and T), exponential tasks without a threshold
-(``memoryless``) if n - k is at most ``MOST_STATES``, and the mean staleness, because k tau + R (theta + 1) = n - k.
+Exact: k = n (a round is the longest task and T), max_staleness = 0 (``fresh_rounds``), exponential tasks without a
+threshold (``memoryless``) if n - k is at most ``MOST_STATES``, and the mean staleness, because
+k tau + R (theta + 1) = n - k.
 Source: derived in notebooks/07_rollouts.ipynb.
 """
 
@@ -34,8 +35,9 @@ from abs_theory.checks import explains_types
 from abs_theory.delays import Delay, Exponential
 from abs_theory.results import TrainerState
 from abs_theory.steady_state.trainer import memoryless
-from abs_theory.steady_state.trainer.arrays import added, shares_by_length, shares_of_first
+from abs_theory.steady_state.trainer.arrays import added, shares_by_length
 from abs_theory.steady_state.trainer.errors import doubt, is_exact, with_error
+from abs_theory.steady_state.trainer.fresh_rounds import fresh_rounds
 from abs_theory.steady_state.trainer.queue_chain import gathered, waiting_tasks
 from abs_theory.steady_state.trainer.spread import spread
 from abs_theory.typing import Array
@@ -56,6 +58,8 @@ LONGEST_PMF = 1024  # entries
 AGES_FLUCTUATE, AGES_ERROR = 4.0, 11.0
 STEADY_ROUNDS = 0.5  # error of a round, over it, of steady tasks
 LOST_DOUBT, STEADY_IDLE = 0.2, 0.3  # errors of shares, for each doubt
+# of the mean seconds of a trained task, and of the probability to be trained: the largest in 180 cells, rounded up
+TRAINED_ERROR, PARTICIPATION_ERROR = 0.15, 0.02
 LEAST_SHARE = 1e-3  # of a round, in place of a shorter time until the batch is complete
 
 
@@ -72,8 +76,10 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
     (1.0, 3.0)
     """
     n, T, recorded = workers.n, float(update_seconds.mean), workers
+    if max_staleness == 0 and k < n:
+        return fresh_rounds(workers, k, update_seconds)
     exact, rough, batch = True, 0.0, (np.zeros(1), np.ones(1))
-    if k == n or max_staleness == 0:
+    if k == n:
         r = T + order_stats.mean(list(workers), k, n)
     elif math.isinf(max_staleness) and _is_small_memoryless(workers, k):
         r = memoryless.round_time(cast("Exponential", workers.laws[0]), k, n, update_seconds)
@@ -85,20 +91,24 @@ def steady_state(workers: Workers, k: int, max_staleness: float, update_seconds:
             r, rough = (r + locked) / 2, rough + abs(r - locked) / (r + locked)
     state = _described(workers, k, max_staleness, r, T, *batch)
     bottleneck = r <= T * (1 + CLOSE) and update_seconds.var == 0
-    doubtful = 0.0 if k == n or max_staleness == 0 else doubt(recorded)
+    together = k == n
+    doubtful = 0.0 if together else doubt(recorded)
     steady = STEADY_ROUNDS if doubtful == 1 else 0.0
     error = 0.0 if exact or (bottleneck and math.isinf(max_staleness)) else (rough + steady) * r
-    bounded = 0 < max_staleness < math.inf
-    lost = (0.01 + 0.1 / n + LOST_DOUBT * doubtful) * float(state.uplinks) if bounded and k < n else 0.0
+    bounded = max_staleness < math.inf and not together
+    lost = (0.01 + 0.1 / n + LOST_DOUBT * doubtful) * float(state.uplinks) if bounded else 0.0
     trained = 1 - float(state.lost_share)
     lost *= max(1.0, 0.5 / trained**2)  # restarts for each update, from their share of all tasks
-    together = k == n or max_staleness == 0
+    alike = together or (workers.equal and not bounded)  # all tasks are trained, or none is late
+    trained_length = (TRAINED_ERROR + doubtful) * float(state.trained_length)
     state = with_error(
         state, round_time=error, mean_staleness=lost * (max_staleness + 1) / k if bounded else 0.0,
         restarts=lost, downlinks=lost, staleness_pmf=0.0 if together else min(0.03 + doubtful, 1.0),
-        idle_fraction=0.0 if k == n else 0.02 + STEADY_IDLE * doubtful,
-        wasted_fraction=0.02 + LOST_DOUBT * doubtful if bounded or max_staleness == 0 < n - k else 0.0,
-        trainer_busy=error / r, queued_staleness=0.0 if together else (0.1 + doubtful) * float(state.mean_staleness),
+        idle_fraction=0.0 if together else 0.02 + STEADY_IDLE * doubtful,
+        wasted_fraction=0.02 + LOST_DOUBT * doubtful if bounded else 0.0,
+        trainer_busy=error / r, trained_length=0.0 if alike else trained_length,
+        participation=0.0 if together or workers.equal else PARTICIPATION_ERROR + LOST_DOUBT * doubtful,
+        queued_staleness=0.0 if together else (0.1 + doubtful) * float(state.mean_staleness),
     )  # fmt: skip
     return replace(state, method="exact" if is_exact(state) else "mean-field")
 
@@ -145,8 +155,9 @@ def _sum(law: Delay, t: Array, share: Array, r: float, terms: float) -> float:
     last = int(min(terms, MOST_AGES, _rounds_alive(law, float(t.min()), r)))
     total = float(share @ law.sf(t[:, None] + r * np.arange(last)).sum(axis=1))
     if last == MOST_AGES and terms > last:
-        beyond = 0.0 if math.isinf(terms) else float(law.integrated_tail(first + (terms - 0.5) * r))
-        total += (float(law.integrated_tail(first + (last - 0.5) * r)) - beyond) / r
+        start, end = first + (last - 0.5) * r, first + (terms - 0.5) * r
+        late = law.integrated_tail(start) if math.isinf(terms) else law.seconds_until(end) - law.seconds_until(start)
+        total += float(late) / r
     return total
 
 
@@ -232,9 +243,7 @@ def _described(
     A batch is complete ``times`` after an update, with these shares, all later by what makes it use k tasks.
     """
     n, bounded = workers.n, theta < math.inf and k < workers.n
-    if theta == 0 and k < n and workers.equal:
-        times = np.array([float(workers.laws[0].ppf(k / n))])
-    elif k < n:
+    if k < n:
         low = -r * (n / k + 1) - float(times.max())
         times = times + _root(lambda t: _uses(workers, theta, times + t, share, r) - k, low, max(r, 1e-12))
     survive, in_flight, length, trained = np.zeros(1), 0.0, 0.0, np.zeros(n)
@@ -243,9 +252,6 @@ def _described(
     for g, (law, count) in enumerate(zip(workers.laws, workers.counts, strict=True)):
         unused = law.sf(deadlines) if bounded else np.zeros(share.size)
         used = 1 - float(share @ unused)
-        if theta == 0 and k < n:  # lengths may be so common that F jumps over k / n
-            used *= k / sum(c * float(x.cdf(deadlines[0])) for x, c in zip(workers.laws, workers.counts, strict=True))
-            unused = np.array([1 - used])
         if k == n:
             starts, above = count * 1.0, np.zeros(0)
         else:
@@ -262,15 +268,11 @@ def _described(
             length += starts * law.mean
             worked += starts * law.mean
         else:  # stopped when the update is over
-            length += starts * float(law.mean - share @ (law.integrated_tail(deadlines) + deadlines * unused))
-            worked += starts * (law.mean - float(law.integrated_tail((theta + 1) * r)))
-    if theta == 0 and k < n:
-        lost = float(n - k)
-    tau = 0.0 if theta == 0 else (n - k - (lost * (theta + 1) if bounded else 0.0)) / k
+            length += starts * float(share @ (law.seconds_until(deadlines) - deadlines * unused))
+            worked += starts * float(law.seconds_until((theta + 1) * r))
+    tau = (n - k - (lost * (theta + 1) if bounded else 0.0)) / k
     pmf = -np.diff(np.append(survive, 0.0)) / k
     shares = shares_by_length([deadlines] * bounded, [share] * bounded)
-    if theta == 0 and k < n and workers.equal:
-        shares = shares_of_first(workers.laws[0], k, n)
     return TrainerState(
         round_time=r, mean_staleness=max(tau, 0.0), staleness_pmf=np.maximum(pmf, 0.0) / max(pmf.sum(), 1e-300),
         restarts=lost, uplinks=float(k), downlinks=k + lost,
