@@ -191,8 +191,7 @@ def reruns_alone(protocol: Protocol, fleet: Laws | Fleet, n: int, **options: obj
     _hold(
         again.equals(alone),
         "replicate 1 alone differs from replicate 1 of three: a protocol must keep what it remembers in server.notes, "
-        "and leave random numbers to the fleet and the "
-        "problem; and its family must be None unless it does what Family describes",
+        "and draw from server.rng; and its family must be None unless it does what Family describes",
     )
 
 

@@ -5,6 +5,7 @@ than the time for which it was watched.  It is not left out, so a method that of
 """
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,18 +15,39 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from abs_theory.checks import check_count, check_positive, explains_types
+from abs_theory.checks import check_count, check_positive, explains_types, is_finite
 
 ROUNDING = 1e-9  # by which a time may exceed its limit, as a share of it
+RISING = {"accuracy", "score", "auc", "precision", "recall", "reward"}  # words in names of what should rise
+FALLING = {"loss", "error", "norm", "distance", "gap", "regret", "perplexity", "mse", "rmse", "mae"}  # what should fall
 
 
 def rises(column: str) -> bool:
     """Whether a target in this column is reached from below (accuracies) or from above (losses, norms).
 
-    >>> rises("test_accuracy"), rises("loss")
-    (True, False)
+    The last word of the name that tells decides.  Raises ValueError if none does.
+
+    >>> rises("test_accuracy"), rises("loss"), rises("gradient_norm2"), rises("auc")
+    (True, False, False, True)
     """
-    return column.endswith("accuracy")
+    if (rising := direction(column)) is None:
+        raise ValueError(
+            "the name of a target must tell whether it rises (accuracy, score, auc) or falls (loss, error, norm), got "
+            f"{column!r}: call the metric {column}_score or {column}_error"
+        )
+    return rising
+
+
+def direction(column: str) -> bool | None:
+    """Whether good values of a column are high; None if its name does not tell.
+
+    >>> direction("f1_score"), direction("gradient_norm2"), direction("time")
+    (True, False, None)
+    """
+    for word in reversed(re.split(r"[^a-z]+", column.lower())):
+        if word in RISING or word in FALLING:
+            return word in RISING
+    return None
 
 
 def with_totals(table: pd.DataFrame, run: Sequence[str] = ("replicate",)) -> pd.DataFrame:
@@ -97,7 +119,8 @@ def to_target(
     ``time_budget`` (None: its last update), or for ever if it diverged; ``update`` and ``communication`` are infinite.
     ``replicates`` says which were run, as in ``simulate``: a replicate that made no update in its budget has no row in
     ``table``, but it did not reach the target either.  See also ``median``, which summarises the result.
-    Raises ValueError if there is no such column, or a run went on after ``time_budget``.
+    Raises ValueError if there is no such column, if its name does not tell whether it rises, or if a run went on after
+    ``time_budget``.
     """
     if time_budget is not None:
         check_positive("time_budget", time_budget)
@@ -106,6 +129,8 @@ def to_target(
             raise ValueError(f"time_budget must be that of the runs, which last {latest:.6g} s, got {time_budget!r}")
     if column not in table:
         raise ValueError(f"column must be one of the table, {', '.join(map(str, table.columns))}, got {column!r}")
+    if not is_finite(level):
+        raise ValueError(f"level must be a finite number to reach, got {level!r}")
     places, value = table.groupby("replicate").indices, table[column].to_numpy()
     reaching = value >= level if rises(column) else value <= level
     infinite = table["loss"].to_numpy() == math.inf

@@ -21,6 +21,7 @@ _ROLES = {
     "download": 6,
     "upload": 7,
     "update": 8,
+    "protocol": 9,
 }
 
 

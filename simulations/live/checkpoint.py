@@ -20,7 +20,7 @@ from simulations.live import plain_data
 from simulations.live.engine import LiveEngine, Measured, Message
 from simulations.server import Evaluations, Remembered, Round, Server, ServerState
 
-FORMAT = 2  # of a checkpoint; one of another format is refused
+FORMAT = 3  # of a checkpoint; one of another format is refused
 MOST_OF_THE_TIME = 0.05  # spent on writing checkpoints; large ones are written less often
 
 

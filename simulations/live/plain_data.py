@@ -26,7 +26,8 @@ class NotPlainError(ValueError):
 def written(value: object, lines: Sequence[list]) -> dict[str, object]:
     """A value as plain data, with all that it refers to; ``lines`` is the table of tasks, with a line for each.
 
-    Values are numbers, texts, None, arrays, tasks, and the containers of Python.  Raises NotPlainError for others.
+    Values are numbers, texts, None, arrays, tasks, generators that ``np.random.default_rng`` makes, and the containers
+    of Python.  Raises NotPlainError for others.
 
     >>> import json
     >>> read(json.loads(json.dumps(written({1: {2, 3}, "x": deque([0.5])}, []))), [])
@@ -72,6 +73,8 @@ class _Writer:
             return {name: [self.of(list(value)), value.maxlen]}
         if kind is SimpleNamespace:
             return {name: self.of(vars(value))}
+        if kind is np.random.Generator and type(value.bit_generator) is np.random.PCG64:
+            return {name: self.of(value.bit_generator.state)}
         raise NotPlainError(f"{name} is no plain data")
 
     def _place(self, value: Any, values: list[Any]) -> int:
@@ -101,6 +104,10 @@ def read(file: Mapping[str, object], lines: Sequence[list]) -> object:
             return MAPPINGS[kind]({value_of(key): value_of(item) for key, item in content})
         if kind == "deque":
             return deque(value_of(content[0]), content[1])
+        if kind == "Generator":
+            rng = np.random.default_rng(0)
+            rng.bit_generator.state = value_of(content)
+            return rng
         return SimpleNamespace(**value_of(content))
 
     for job, (*row, place) in zip(jobs, job_rows, strict=True):

@@ -13,7 +13,7 @@ from simulations.plot.looks import in_small_print, look, new_axes
 from simulations.plot.runs import NamedRuns, Results, Runs, metrics_of, named_runs, with_start
 from simulations.plot.tradeoffs import SPENT, TO_TARGET, Target, in_words, interval, to_targets
 from simulations.problems import Problem
-from simulations.record import rises, with_totals
+from simulations.record import direction, with_totals
 
 if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
     from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def compare(
                 values = values[np.isfinite(values)]
                 lowest, highest = values.min(initial=lowest), values.max(initial=highest)
             ax.set(xlabel=SPENT[x])
-            if not rises(column) and 0 < LOG_RANGE * lowest < highest:
+            if not direction(column) and 0 < LOG_RANGE * lowest < highest:
                 ax.set(yscale="log")
                 ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 ax.yaxis.set_major_formatter("{x:g}")

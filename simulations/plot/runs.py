@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from abs_theory.checks import explains_types
-from simulations.problems import Problem
+from simulations.problems import Problem, loss_at, metrics_at
 from simulations.record import COUNTS
 from simulations.sweeps import execution
 
@@ -104,6 +104,6 @@ def with_start(rounds: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     [0.0, 0.0, 0.5]
     """
     first = rounds.groupby("replicate").head(1)
-    values = {"loss": problem.loss(problem.initial), **problem.metrics(problem.initial)}
+    values = {"loss": loss_at(problem, problem.initial), **metrics_at(problem, problem.initial)}
     zeros = dict.fromkeys(["update", "time", *COUNTS, "mean_staleness"], 0)
     return pd.concat([first.assign(**zeros, **values), rounds]).sort_values(["replicate", "update"], ignore_index=True)

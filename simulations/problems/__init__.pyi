@@ -1,5 +1,5 @@
 from . import constants, data, image_files
-from .base import DrawnAhead, Problem, TimingOnly, drawn_ahead, rows_are_exact
+from .base import DrawnAhead, Problem, TimingOnly, drawn_ahead, loss_at, metrics_at, rows_are_exact
 from .classifier import (
     Classifier,
     DigitsClassifier,
@@ -27,6 +27,8 @@ __all__ = [
     "digits",
     "drawn_ahead",
     "image_files",
+    "loss_at",
+    "metrics_at",
     "perceptron",
     "perceptron_digits",
     "random_least_squares",

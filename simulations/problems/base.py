@@ -3,12 +3,13 @@
 Problems are values: all their random numbers come from the generators that they receive.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["DrawnAhead", "Problem", "TimingOnly", "drawn_ahead", "rows_are_exact"]
+__all__ = ["DrawnAhead", "Problem", "TimingOnly", "drawn_ahead", "loss_at", "metrics_at", "rows_are_exact"]
 
 
 @runtime_checkable
@@ -89,6 +90,40 @@ def rows_are_exact(problem: Problem) -> bool:
         if "gradients" in vars(kind):
             return False
     return False
+
+
+def loss_at(problem: Problem, params: np.ndarray) -> float:
+    """The loss of a problem at ``params``; ValueError unless it is a number, which may be infinite or NaN.
+
+    >>> from simulations.problems import NoisyQuadratic
+    >>> loss_at(NoisyQuadratic((1.0,), sigma2=1.0), np.array([2.0]))
+    2.0
+    """
+    return _number(f"loss of {type(problem).__name__}", problem.loss(params))
+
+
+def metrics_at(problem: Problem, params: np.ndarray) -> dict[str, float]:
+    """The metrics of a problem at ``params``; ValueError unless they are numbers by name.
+
+    >>> from simulations.problems import NoisyQuadratic
+    >>> metrics_at(NoisyQuadratic((1.0,), sigma2=1.0), np.array([2.0]))
+    {'gradient_norm2': 4.0}
+    """
+    metrics, name = problem.metrics(params), f"metrics of {type(problem).__name__}"
+    if not (isinstance(metrics, Mapping) and all(isinstance(key, str) for key in metrics)):
+        raise ValueError(f"{name} must return numbers by name, such as {{'test_accuracy': 0.9}}, got {metrics!r}")
+    return {key: _number(f"{key} in {name}", value) for key, value in metrics.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    """A number of Python, numpy or torch as a float; ValueError for anything else."""
+    if type(value) is float:
+        return value
+    if not isinstance(value, str | bytes | bool | np.bool_) and np.ndim(value) == 0:
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    shape = f"an array of shape {np.shape(value)}" if np.ndim(value) else repr(value)
+    raise ValueError(f"{name} must be a number, got {shape}")
 
 
 class TimingOnly:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from abs_theory.checks import check_count, check_nonnegative, check_positive, explains_types, is_finite
+from simulations.record import rises
 
 
 @explains_types
@@ -63,6 +64,7 @@ class RunBudget:
                 f"target must be a column and a finite number to reach, such as {('loss', 0.1)}, got {target!r}; "
                 f"the columns of this problem are {', '.join(columns)}"
             )
+        rises(target[0])  # or its name does not tell whether it does
 
 
 def _is_target(target: object) -> bool:

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simulations.problems import loss_at, metrics_at
 from simulations.record import rises
 from simulations.server.server import Run
+from simulations.server.steps import warn_of_nan
 
 
 class Evaluations:
     """What has been evaluated of one replicate, and the ``pause`` in seconds at which the next look is due."""
 
     def __init__(self, run: Run, values: dict[int, dict[str, float]] | None = None, time: float = 0.0):
-        self.problem, self.target = run.problem, run.budget.target
+        self.problem, self.metrics, self.target = run.problem, run.evaluated[1:], run.budget.target
         self.every, self.time_limit = run.budget.eval_every, run.budget.time_limit
         self.with_loss, self.goes_on_until = not run.budget.final_loss_only, run.budget.goes_on_until
         self.values = values or {}  # by version of the model
@@ -53,9 +55,15 @@ class Evaluations:
         """Record the metrics of the problem and the loss at ``params``, inf if it is not finite: once per version."""
         values = self.values.get(version)
         if values is None:
-            values = self.values[version] = dict(self.problem.metrics(params))
+            values = self.values[version] = metrics_at(self.problem, params)
+            if set(values) != set(self.metrics):
+                raise ValueError(
+                    f"metrics of {type(self.problem).__name__} must have the same names at all times, "
+                    f"{', '.join(self.metrics) or 'none'}, got {', '.join(values) or 'none'}"
+                )
         if with_loss and "loss" not in values:
-            loss = self.problem.loss(params)
+            loss = loss_at(self.problem, params)
+            warn_of_nan(self.problem, params[None], np.array([loss]), None, version)
             values["loss"] = loss if math.isfinite(loss) else math.inf
         return values
 

@@ -67,8 +67,8 @@ class InStep:
         self.updates = 0
         self.params = np.repeat(problem.initial[None], rows, axis=0)
         self.negative_zeros = bool(np.signbit(problem.initial[problem.initial == 0]).any())
-        self.initial_loss = problem.loss(problem.initial)
-        self.loss = np.full(rows, float(self.initial_loss))
+        self.initial_loss = run.initial_loss
+        self.loss = np.full(rows, self.initial_loss)
         most = math.inf if protocol.batch else n
         self.decisions = [
             Decisions(run.protocol.k, run.protocol.max_staleness, run.step_size, local_steps_of(run), most)

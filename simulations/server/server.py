@@ -19,12 +19,12 @@ from typing import cast
 
 import numpy as np
 
-from abs_theory.checks import check_count, check_nonnegative, explains_types
+from abs_theory.checks import check_count, check_nonnegative, explains_types, is_finite
 from abs_theory.delays import Delay, Deterministic, as_delay
 from abs_theory.typing import DelayLike
 from simulations.fleets import Fleet
 from simulations.measuring import Meter
-from simulations.problems import Problem, rows_are_exact
+from simulations.problems import Problem, loss_at, metrics_at, rows_are_exact
 from simulations.server.budget import RunBudget
 from simulations.server.decisions import Decisions, Policy, check_policy, maker_of
 from simulations.server.steps import (
@@ -59,6 +59,8 @@ AVERAGED_BATCHES = 100  # mini-batches over which the server averages the loss i
 MOST_EARLY = 64  # tasks whose gradients are computed before they are done, in one call: more is not faster
 MOST_ARRIVALS = 1_000_000  # without an update; then a run is given up, after seconds of computing
 MOST_ARRIVALS_PER_WORKER = 100  # in addition
+#: of the tables of runs and sweeps, which metrics must not take
+OTHER_COLUMNS = {"loss", "replicate", "cell", "communication", *Round._fields}
 MOST_QUEUED = 200_000  # gradients that wait for one update; then a run is given up, after seconds of computing
 
 
@@ -195,8 +197,10 @@ class Run:
             raise ValueError(f"the problem splits its data among {getattr(problem, 'n', None)} workers, got n={n}")
         check_count("local_steps", self.local_steps)
         check_count("seed", self.seed, minimum=0)
-        if self.budget.target is not None:
-            self.budget.check_target(self.evaluated)
+        self.budget.check_target(self.evaluated)
+        if not math.isfinite(self.initial_loss):
+            name = type(problem).__name__
+            raise ValueError(f"loss of {name} must be finite for its initial parameters, got {self.initial_loss}")
         _ = self.update_law
 
     @cached_property
@@ -217,13 +221,24 @@ class Run:
     @cached_property
     def evaluated(self) -> list[str]:
         """The columns of an evaluation: the loss and the problem's metrics."""
-        return ["loss", *self.problem.metrics(self.problem.initial)]
+        names = list(metrics_at(self.problem, self.problem.initial))
+        if taken := [name for name in names if name in OTHER_COLUMNS]:
+            raise ValueError(
+                f"metrics of {type(self.problem).__name__} must have names that no other column of the tables has, got "
+                f"{taken[0]!r}: give it another name"
+            )
+        return ["loss", *names]
+
+    @cached_property
+    def initial_loss(self) -> float:
+        """The loss of the model that a run begins with."""
+        return loss_at(self.problem, self.problem.initial)
 
 
 def checked_weight(weight: float, staleness: int) -> float:
-    """``weight``; ValueError unless it is finite."""
-    if not math.isfinite(weight):
-        raise ValueError(f"the weight of a gradient must be finite, got {weight} at staleness {staleness}")
+    """``weight``; ValueError unless it is a finite number."""
+    if not is_finite(weight):
+        raise ValueError(f"the weight of a gradient must be finite, got {weight!r} at staleness {staleness}")
     return weight
 
 
@@ -250,7 +265,8 @@ class Server:
     back it receives the current model.
 
     A protocol may also read ``k`` and ``max_staleness`` in force, ``accepted``, ``arrivals`` (since the last update),
-    the ``idle`` workers and the ``jobs`` of the others.  It may keep ``notes`` for the length of one run.
+    the ``idle`` workers and the ``jobs`` of the others.  It may keep ``notes`` for the length of one run, and draw from
+    ``rng``.
 
     >>> from abs_theory.delays import Deterministic
     >>> from simulations.fleets import as_fleet
@@ -272,6 +288,7 @@ class Server:
     ):
         self.run = run
         self.problem, self.protocol = problem, protocol = run.problem, run.protocol
+        self.replicate = replicate
         self.times = times = run.fleet.times(run.seed, replicate)
         self.rngs = streams(run.seed, replicate, "batch", run.fleet.n)  # of the samples each worker draws
         self.n, self.workers = len(times), range(len(times))
@@ -290,7 +307,7 @@ class Server:
         self.jobs: OrderedDict[int, Job] = OrderedDict()
         self.notes = protocol.notes()
         self.books = Books(run.keep_tasks)
-        self.initial_loss = self.loss = problem.loss(self.params)
+        self.initial_loss = self.loss = run.initial_loss
         local_steps: Policy = run.local_steps if protocol.local_steps is None else protocol.local_steps
         most = math.inf if protocol.batch else self.n
         self._decisions = Decisions(protocol.k, protocol.max_staleness, run.step_size, local_steps, most)
@@ -323,6 +340,27 @@ class Server:
         else:
             self._go_on_from(state)
         self.assign(self.workers if protocol.starters is None else protocol.starters(self))
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers of the protocol's own: another stream for each replicate, kept in the ``notes``.
+
+        >>> from abs_theory.delays import Exponential
+        >>> from simulations.experiment import simulate
+        >>> from simulations.problems import TimingOnly
+        >>> def on_arrival(server, job):  # each late worker restarts with probability 1/2
+        ...     server.accept(job)
+        ...     done = server.update()
+        ...     server.assign(done + [worker for worker in server.jobs if server.rng.random() < 0.5])
+        >>> law, protocol = Exponential(1.0), Protocol(on_arrival)
+        >>> run = simulate(protocol, TimingOnly(), law, 3, step_size=1.0, num_updates=9, seed=0)
+        >>> run["restarts"].tolist()
+        [0, 1, 1, 1, 1, 2, 1, 2, 0]
+        """
+        notes = vars(self.notes)
+        if "rng" not in notes:
+            notes["rng"] = streams(self.run.seed, self.replicate, "protocol", 1)[0]
+        return notes["rng"]
 
     # ------------------------------------------------------------------ the clock
     def next_arrival(self, until: float = math.inf) -> Job | None:
@@ -359,16 +397,29 @@ class Server:
     # ------------------------------------------------------------------ the verbs
     def accept(self, job: Job, weight: float = 1.0) -> None:
         """Take this gradient into the next update, multiplied by a finite ``weight``."""
+        try:
+            refused = job.cut or job.discarded
+        except AttributeError:
+            raise ValueError(f"accept takes the job that has arrived, got {job!r}") from None
+        if refused:
+            why = "was discarded" if job.discarded else "was given up"
+            raise ValueError(f"there is no gradient to accept: the task of worker {job.worker} {why}")
         if weight != 1.0:
             checked_weight(weight, self.staleness(job))
-        if job.cut:
-            raise ValueError(f"worker {job.worker} gave up at t={job.finish:.3g}: there is no gradient to accept")
         self.accepted.append(job)
         self._weights.append(weight)
 
     def discard(self, job: Job) -> None:
-        """Use this gradient in no update."""
-        job.contribution = None
+        """Use this gradient in no update; one that was accepted or discarded cannot be discarded any more."""
+        if not isinstance(job, Job):
+            raise ValueError(f"discard takes the job that has arrived, got {job!r}")
+        if job.discarded or job.applied or any(job is accepted for accepted in self.accepted):
+            was = "discarded" if job.discarded else "accepted"
+            raise ValueError(
+                f"a gradient must be accepted or discarded, once: the one that worker {job.worker} finished at "
+                f"t={job.finish:.3g} was {was} before"
+            )
+        job.contribution, job.discarded = None, True
         self.books.discard(job)
 
     def update(self, total: float | None = None, keep: bool = False) -> list[int]:
@@ -377,7 +428,7 @@ class Server:
         The weighted sum is divided by the number of gradients, or by ``total`` > 0.  With ``keep`` the gradients stay
         with their jobs, which may be accepted again.  If none was accepted, the model counts as a new version only.
         """
-        if total is not None and not 0 < total < math.inf:
+        if total is not None and not (is_finite(total) and total > 0):
             raise ValueError(f"the total that a sum of gradients is divided by must be finite and > 0, got {total!r}")
         if self._update_times is not None:
             self._wait_for_the_update(self.time + next(self._update_times))
@@ -401,6 +452,8 @@ class Server:
         """
         try:
             order = sorted(set(workers))  # in this order sums are the same to the last bit
+            if order:  # a range takes only whole numbers
+                _ = self.workers[order[0] % self.n], self.workers[order[-1] % self.n]
         except TypeError:
             hint = "; call it: server.assign(server.update())" if callable(workers) else ""
             raise ValueError(f"assign takes a list of workers, such as [0, 2], got {workers!r}{hint}") from None

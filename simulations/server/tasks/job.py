@@ -24,6 +24,7 @@ class Job:
     marks: list[float] | None = field(default=None, init=False)  #: when each local step ends, if the server may ask
     lost_at: float = field(default=math.inf, init=False)  #: when its worker goes away, which loses the task; inf: never
     cut: bool = field(default=False, init=False)  #: it was given up: there is no gradient
+    discarded: bool = field(default=False, init=False)  #: no update will use it
     applied: int = field(default=0, init=False)  #: the last update it went into; 0: none yet
     line: list | None = field(default=None, init=False)  #: its row in the table of tasks, if there is one
     #: its gradient and loss, if they are used again

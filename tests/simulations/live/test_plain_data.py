@@ -139,6 +139,15 @@ def test_what_is_no_plain_data_is_refused(value):
         written({"notes": value}, [])
 
 
+def test_a_generator_goes_on_where_it_was():
+    rng = np.random.default_rng(3)
+    rng.random(5)
+    again = read(json.loads(json.dumps(written({"rng": rng}, []))), [])["rng"]
+    assert again.random() == rng.random()
+    with pytest.raises(NotPlainError, match="is no plain data"):
+        written(np.random.Generator(np.random.MT19937(0)), [])
+
+
 def test_what_contains_itself_is_refused():
     value = []
     value.append(value)

@@ -13,8 +13,9 @@ import pytest
 from scripted import check, play, server_of
 
 from abs_theory.delays import Exponential, Uniform
-from simulations import policies, protocols
-from simulations.problems import NoisyQuadratic
+from simulations import contract, policies, protocols
+from simulations.experiment import simulate
+from simulations.problems import NoisyQuadratic, TimingOnly
 from simulations.server import Progress, Protocol, drive
 
 
@@ -269,6 +270,16 @@ def test_pflug_raises_k_when_steps_oppose_each_other():
         (lambda server, job: (server.accept(job), server.update(0)), "must be finite and > 0, got 0"),
         (lambda server, job: (server.accept(job), server.update(math.nan)), "must be finite and > 0, got nan"),
         (lambda server, job: server.accept(job, math.nan), "weight of a gradient must be finite"),
+        (lambda server, job: server.accept(job, "1"), "weight of a gradient must be finite, got '1'"),
+        (lambda server, job: (server.accept(job), server.update("2")), "must be finite and > 0, got '2'"),
+        (lambda server, job: server.accept(job.worker), "accept takes the job that has arrived, got 0"),
+        (lambda server, job: server.discard(job.worker), "discard takes the job that has arrived, got 0"),
+        (lambda server, job: (server.accept(job), server.discard(job)), "worker 0 finished at t=1 was accepted before"),
+        (lambda server, job: (server.discard(job), server.discard(job)), "accepted or discarded, once.* was discarded"),
+        (lambda server, job: (server.discard(job), server.accept(job)), "task of worker 0 was discarded"),
+        (lambda server, job: (server.accept(job), server.update(), server.discard(job)), "was accepted before"),
+        (lambda server, job: server.assign(["0"]), r"assign takes a list of workers, such as \[0, 2\], got \['0'\]"),
+        (lambda server, job: server.assign([0.0, 1.0]), r"assign takes a list of workers, such as \[0, 2\], got \[0.0"),
         (lambda server, job: server.assign([-1]), r"indices in 0\.\.1, got \[-1\]"),
         (lambda server, job: server.assign([0, 2]), r"indices in 0\.\.1, got \[0, 2\]"),
     ],
@@ -276,6 +287,23 @@ def test_pflug_raises_k_when_steps_oppose_each_other():
 def test_verbs_refuse_what_makes_no_sense(wrong, message):
     with pytest.raises(ValueError, match=message):
         play(Protocol(wrong), [1], [2], num_updates=9)
+
+
+def test_a_protocol_draws_from_a_stream_of_its_own_for_each_replicate():
+    """Tasks and samples stay the same, and a replicate alone has the same luck as among others."""
+
+    def on_arrival(server, job):
+        server.accept(job)
+        done = server.update()
+        server.assign(done + [worker for worker in server.jobs if server.rng.random() < 0.5])
+
+    contract.check(Protocol(on_arrival))
+    options = {"step_size": 1.0, "num_updates": 30, "seed": 0, "n_jobs": 1}
+    runs = simulate(Protocol(on_arrival), TimingOnly(), Exponential(1.0), 5, replicates=3, **options)
+    restarts = [rows["restarts"].tolist() for _, rows in runs.groupby("replicate")]
+    assert len(set(map(tuple, restarts))) == 3
+    alone = simulate(Protocol(on_arrival), TimingOnly(), Exponential(1.0), 5, replicates=[1], **options)
+    assert alone["restarts"].tolist() == restarts[1]
 
 
 def test_to_be_assigned_twice_is_to_be_assigned_once():
