@@ -1,5 +1,6 @@
 """What a trace says about rounds of n workers: gathered once, then handed to every step of a plan."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from abs_theory.plan.completion import Completed, complete, complete_restarted
 from abs_theory.plan.diagnosis import Diagnosis, diagnose, stall_shares
 from abs_theory.plan.effects import Effects, RoundTable, asked_per_round, effects, of_those_asked, table
 from abs_theory.plan.fleet_model import resized
-from abs_theory.plan.trend import Trend, stretches, trend
+from abs_theory.plan.trend import Trend, stretches, trends
 from abs_theory.traces import Trace
 from abs_theory.typing import Array
 
@@ -31,6 +32,7 @@ class Evidence:
     diagnosis: Diagnosis  #: what the variance of its delays comes from
     changes: tuple[Change, ...]  #: when the level of the fleet or of a worker changed; windows end there
     trend: Trend | None  #: a steady drift, instead of changes of the fleet; windows are stretches with little of it
+    worker_trends: tuple[Trend, ...]  #: those of single workers, instead of their changes, the largest first
     #: complete rounds of n workers, shape fleets x rounds x n: one fleet, that of the trace, or several resampled ones
     fleets: Array
     fleet_window: NDArray[np.int64]  #: window of each complete round
@@ -67,7 +69,7 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     factors = effects(measured.delivered)
     numbers = np.unique(trace.attempts["round"].to_numpy(np.int64))
     numbers = np.arange(len(measured.seconds)) if measured.lined_up else numbers
-    found, drift, window = _over_time(measured, factors, trace.workers, numbers)
+    found, drift, alone, window = _over_time(measured, factors, trace.workers, numbers)
     measured = replace(measured, window=window)
     diagnosis = replace(diagnose(measured, factors), trend=drift)
     rounds = of_those_asked(measured, asked)
@@ -75,7 +77,7 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     completed = complete(rounds, of_rounds, rng)
     whole = np.isfinite(completed.copies[0]).all(axis=1)
     fleets, window = completed.copies[:, whole], rounds.window[whole]
-    start = n, trace, measured, factors, diagnosis, found, drift
+    start = n, trace, measured, factors, diagnosis, found, drift, alone
     taking_part = rounds
     if n == asked:
         return Evidence(*start, fleets, window, taking_part, rounds, of_rounds, completed)
@@ -97,14 +99,16 @@ def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
 
 def _over_time(
     data: RoundTable, parts: Effects, names: tuple[int | str, ...], numbers: NDArray[np.int64]
-) -> tuple[tuple[Change, ...], Trend | None, NDArray[np.int64]]:
-    """Lasting changes, a steady drift, which takes the place of those of the fleet, and windows without either."""
+) -> tuple[tuple[Change, ...], Trend | None, tuple[Trend, ...], NDArray[np.int64]]:
+    """Lasting changes, steady drifts, which take the place of changes of the same, and windows without either."""
     found = changes(data, parts, names, numbers)
-    drift = trend(data, parts, [change.row for change in found if change.worker is None], numbers)
-    if drift is None:
-        return found, None, windows_between(data.window, found)
-    found = tuple(change for change in found if change.worker is not None)
-    return found, drift, stretches(windows_between(data.window, found), drift)
+    fleet, alone = trends(data, parts, found, names, numbers)
+    drifts = alone if fleet is None else (fleet, *alone)
+    found = tuple(change for change in found if change.worker not in {drift.worker for drift in drifts})
+    window = windows_between(data.window, found)
+    if drifts:
+        window = stretches(window, max(drifts, key=lambda drift: abs(math.log(drift.factor))))
+    return found, fleet, alone, window
 
 
 def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Generator) -> Evidence:
@@ -117,7 +121,7 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
     late = restarted.late
     drawn = replace(measured, seconds=late[0], observed=np.ones(late[0].shape, dtype=bool))
     factors = effects(late[0])
-    found, drift, window = _over_time(drawn, factors, trace.workers, np.arange(len(late[0])))
+    found, drift, alone, window = _over_time(drawn, factors, trace.workers, np.arange(len(late[0])))
     measured, drawn = replace(measured, window=window), replace(drawn, window=window)
     known, perhaps = stall_shares(measured, factors)
     whole = int(measured.observed.all(axis=1).sum())
@@ -132,5 +136,5 @@ def _with_restarts(trace: Trace, measured: RoundTable, n: int, rng: np.random.Ge
         drawn = RoundTable(late[0], np.ones(late[0].shape, dtype=bool), window, lined_up=True, empty=measured.empty)
     if completed.open_tail:
         diagnosis = replace(diagnosis, tail_index=float("nan"))
-    start = n, trace, measured, factors, diagnosis, found, drift
+    start = n, trace, measured, factors, diagnosis, found, drift, alone
     return Evidence(*start, late, window, measured, drawn, of_rounds, completed)

@@ -27,6 +27,7 @@ from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.page import fragment
 from abs_theory.plan.telling.words import sentences
+from abs_theory.plan.trend import Trend, doubt
 from abs_theory.traces import Trace, counted, from_frame, staleness_check
 from abs_theory.typing import Array
 
@@ -127,6 +128,7 @@ def plan(
         slow_workers=slow,
         changes=evidence.changes,
         trend=evidence.trend,
+        worker_trends=evidence.worker_trends,
         k_since_change=k_lately,
         without_slow=decide.without_slow(evidence, [row["worker"] for row in slow], rng),
         asked=evidence.asked,
@@ -158,23 +160,29 @@ def _choose_k(evidence: Evidence, seed: int, rng: np.random.Generator) -> tuple[
 
 def _k_since_change(evidence: Evidence, seed: int) -> int | None:
     """k by the rounds since the last change, or by the last ones of a drift; None if there are none, or too few."""
-    last = evidence.changes[-1] if evidence.changes else evidence.trend
-    if last is None or evidence.measured.lined_up:
+    last = [*evidence.changes[-1:], *_drifts(evidence)]
+    if not last or evidence.measured.lined_up:
         return None
     numbers = np.unique(evidence.trace.attempts["round"])
-    since = numbers[last.row :]
+    since = numbers[last[0].row :]
     if len(since) < FEWEST:
         return None
     rng = np.random.default_rng(seed)
     return _choose_k(gather(evidence.trace.subset(since), evidence.n, rng), seed, rng)[0].k
 
 
+def _drifts(evidence: Evidence) -> tuple[Trend, ...]:
+    """The drift of the fleet first, then those of workers."""
+    return evidence.worker_trends if evidence.trend is None else (evidence.trend, *evidence.worker_trends)
+
+
 def _drift(evidence: Evidence, k: int | None, by: str) -> list[str]:
-    """A sentence if the delays drift, with the ``k`` of the last rounds unless a change is told."""
-    if evidence.trend is None:
+    """A sentence if delays drift, with the ``k`` of the last rounds unless a change is told."""
+    drifts = _drifts(evidence)
+    if not drifts:
         return []
     asked = "" if k is None or evidence.changes else f" (they ask for k = {k}{by})"
-    return [evidence.trend.doubt + asked]
+    return [doubt(drifts) + asked]
 
 
 def _left_out(evidence: Evidence) -> list[str]:

@@ -56,6 +56,7 @@ class Plan:
     doubts: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()  #: when the level of the fleet or of a worker changed
     trend: Trend | None = None  #: a steady drift of all delays
+    worker_trends: tuple[Trend, ...] = ()  #: steady drifts of single workers against the others, the largest first
     #: k chosen from the rounds since the last change, or without one from the last ones of a drift; None: neither
     k_since_change: int | None = None
     without_slow: tuple[WhatIf, ...] = ()  #: what if the slow workers were repaired, or left out
@@ -115,6 +116,7 @@ class Plan:
             "slow_workers": self.slow_workers,
             "changes": [vars(change) for change in self.changes],
             "trend": None if self.trend is None else vars(self.trend),
+            "worker_trends": [vars(drift) for drift in self.worker_trends],
             "k_since_change": self.k_since_change,
             "without_slow_workers": [{**vars(case), "savings": _gain(case.savings)} for case in self.without_slow],
             "laws": []

@@ -188,7 +188,8 @@ def compare(
 
 def _drift(evidence: Evidence) -> tuple[str, ...]:
     """That the delays of one trace drift, so that its means are of no level."""
-    return () if evidence.trend is None else (evidence.trend.words,)
+    drifts = (evidence.trend, *evidence.worker_trends)
+    return tuple(drift.words for drift in drifts if drift is not None)
 
 
 def _chosen_k(evidence: Evidence, means: pd.DataFrame, rng: np.random.Generator) -> int:

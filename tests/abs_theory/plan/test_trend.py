@@ -146,7 +146,8 @@ def test_a_plan_says_beside_the_decision_that_delays_drift_and_is_carried_all_th
     assert "clusters" not in str(answer)
     assert answer.k_since_change == plan(traces.from_frame(synthetic_traces.frame(x), warmup=0).since(150)).k
     data = json.loads(write(answer, tmp_path)[1].read_text())
-    assert data["trend"] == {"factor": answer.trend.factor, "row": 150, "round": 150}
+    assert data["trend"] == {"factor": answer.trend.factor, "row": 150, "round": 150, "worker": None}
+    assert data["worker_trends"] == []
     both = compare(traces.from_frame(synthetic_traces.frame(delays())), traces.from_frame(synthetic_traces.frame(x)))
     assert both.doubts == ((), (told,))
 
