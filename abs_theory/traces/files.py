@@ -14,8 +14,8 @@ from typing import IO, NamedTuple
 import pandas as pd
 
 from abs_theory.checks import explains_types, instead
-from abs_theory.files import open_input
-from abs_theory.traces.columns import NEEDED, counted, one_line
+from abs_theory.files import archive_of, open_input
+from abs_theory.traces.columns import NEEDED, counted, listed, one_line
 from abs_theory.traces.formats import FORMATS, recognised
 from abs_theory.traces.header_line import HeaderError
 from abs_theory.traces.headers import Wishes, attempts_of
@@ -23,6 +23,9 @@ from abs_theory.traces.names import METRIC, words_of
 
 __all__ = ["Loaded", "Source", "load", "read_table"]
 
+# What logs that are rotated have after their name: .1, .2.gz, -20250330, .2025-03-30
+ROTATED = re.compile(r"(?<=[a-z])[.-](\d{1,4}|\d{8,14}|\d{4}-\d\d-\d\d)(?=(\.gz)?$)", re.IGNORECASE)
+MOST_NAMED = 4  # entries of a folder in one note
 HEAD_BYTES = 65536  # that show what a file is
 GZIP, UTF16, UTF8_MARK = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 SETTING = re.compile(rb"[\w.-]+\s*=\s*[^\s=].*|\[{1,2}[A-Za-z][\w.-]*\]{1,2}\s*(#.*)?")  # a line of TOML
@@ -64,13 +67,16 @@ def load(path: Path, format: str | None = None, wishes: Wishes | None = None) ->
     if not path.is_dir():
         return _load_file(path, format, wishes)
     suffixes = tuple(dict.fromkeys(suffix for kind in FORMATS.values() for suffix in kind.suffixes))
-    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(suffixes))
+    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    files = [entry for entry in entries if ROTATED.sub("", entry.name.lower()).endswith(suffixes)]
     if not files:
         raise ValueError(f"{path} must hold files named *{', *'.join(suffixes)}, there are none")
     parts = [_load_file(file, format, wishes) for file in files]
     if len({part.unit for part in parts}) > 1:
         raise ValueError(f"{path} must hold tables or timelines, not both")
     notes = [f"{counted(len(files), 'file')} read"]
+    if others := [entry.name for entry in entries if entry not in files]:
+        notes.append(f"left out by their names: {listed(others, MOST_NAMED)}")
     if parts[0].unit is not None:
         _check_claims(files, parts)
     elif _of_one_worker_each(parts):
@@ -93,7 +99,7 @@ def _of_one_worker_each(parts: list[Loaded]) -> bool:
 
 def _stem(file: Path) -> str:
     """The name of a file without its endings.  Raises ValueError if it is that of a metric which is no time."""
-    stem = file.name.removesuffix(".gz").rpartition(".")[0]
+    stem = ROTATED.sub("", file.name).removesuffix(".gz").rpartition(".")[0]
     if METRIC.search(words_of(stem)):
         raise ValueError(f"{file} seems to hold a metric, not step times: keep only the files of step times together")
     return stem
@@ -206,6 +212,8 @@ def _format_of(head: bytes) -> str:
         raise ValueError("the file is TOML, which describes a run (python -m simulations), not a trace of one")
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         raise ValueError("the file is a spreadsheet in the old format .xls: save it as .xlsx or CSV")
+    if (kind := archive_of(head)) is not None:
+        raise ValueError(f"the file must be plain or compressed by gzip, it is compressed by {kind}: unpack it")
     if b"\0" in head and not head.startswith(UTF16):
         raise ValueError("the file is binary and not Parquet: a trace is a CSV, Parquet or JSON file")
     return next(name for name, kind in FORMATS.items() if not kind.begins)
