@@ -28,7 +28,7 @@ def test_rotated_files_of_one_worker_are_of_that_worker(tmp_path):
     for worker in range(2):
         for part in range(2):
             name = f"worker_{worker}.csv" + (".1" if part == 0 else "")
-            values = [f"{1.7e9 + i},{10 * part + i},{1 + worker + i}" for i in range(10)]
+            values = [f"{1.7e9 + i},{10 * part + i},{1.5 + worker + i}" for i in range(10)]
             (tmp_path / name).write_text("Wall time,Step,Value\n" + "\n".join(values) + "\n")
     trace = read(tmp_path, warmup=0)
     assert (trace.workers, trace.rounds) == (("worker_0", "worker_1"), 20)
