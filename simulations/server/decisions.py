@@ -97,7 +97,7 @@ def maker_of(value: object) -> Maker | None:
     """
     if not inspect.isfunction(value) or "<locals>" in value.__qualname__:
         return None
-    place = value.__module__.split(".")
+    place = (value.__module__ or "").split(".")  # a function made by exec may have no module
     is_policy = next(iter(inspect.signature(value).parameters), None) == "progress"
     if place[0] != "simulations" or place[1] not in ("policies", "protocols") or is_policy:
         return None

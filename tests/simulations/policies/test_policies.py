@@ -202,6 +202,16 @@ def test_what_is_no_policy_is_refused_where_it_is_given(make, message):
         make()
 
 
+def test_a_function_without_a_module_is_a_policy():
+    names = {}
+    exec("def always_two(progress): return 2", names)
+    names["always_two"].__module__ = None
+    rounds = simulate(
+        protocols.k_sync(names["always_two"]), TimingOnly(), Exponential(1.0), 4, step_size=1.0, num_updates=3, seed=0
+    )
+    assert (rounds["k"] == 2).all()
+
+
 @pytest.mark.parametrize(
     "step_size, message",
     [
