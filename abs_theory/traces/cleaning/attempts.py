@@ -5,9 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.checks import explains_types, is_integer
-from abs_theory.traces.cleaning.clocks import check_clocks
+from abs_theory.traces.cleaning.clocks import check_clocks, without_clock_changes
 from abs_theory.traces.cleaning.lost import with_lost_calls
-from abs_theory.traces.cleaning.notices import notices, silent
+from abs_theory.traces.cleaning.notices import at_deadline, notices, silent
 from abs_theory.traces.cleaning.units import units
 from abs_theory.traces.columns import (
     NOT_ASKED,
@@ -67,7 +67,8 @@ def clean(
     tried = table[["round", "worker"]]  # also in rows that are not usable: such a worker did not join later
     table, empty = with_lost_calls(table, len(workers), report)
     table["window"] = windows(table["round"].to_numpy())
-    doubts = [*silent(table, workers), *units(table[table["observed"]], workers)]
+    arrived = table[table["observed"]]
+    doubts = [*silent(table, workers), *units(arrived, workers), *at_deadline(arrived)]
     report += [*notices(table, workers, tried), *doubts]
     table = table.drop(columns=["usable", "start"], errors="ignore").reset_index(drop=True)
     return table, workers, report, doubts, empty
@@ -101,6 +102,7 @@ def _attempts(frame: pd.DataFrame, unit: str | None, report: list[str]) -> tuple
     status = statuses(frame)
     delivered = np.ones(len(frame), bool) if status is None else np.asarray(status == "ok")
     if start is not None:
+        seconds = without_clock_changes(frame, start, seconds, report)
         check_clocks(frame["round"].to_numpy(), worker, start, seconds, workers, report)
     not_asked = np.zeros(len(frame), bool) if status is None else np.asarray(status == NOT_ASKED)
     failed_words = delivers_not(frame["seconds"]) if "seconds" in frame else np.zeros(len(frame), bool)
@@ -169,8 +171,13 @@ def _check_text(frame: pd.DataFrame, text: Mask, worker: NDArray[np.int64], work
     count = int(text.sum())
     if count <= FEW_TEXTS:
         return
-    column = next((name for name in ("seconds", "start", "end") if name in frame), "seconds")
-    examples = listed(sorted(set(frame[column][text].astype(str).str.strip()))[:3])
+    if "seconds" in frame or what == "text":
+        column = next((name for name in ("seconds", "start", "end") if name in frame), "seconds")
+        written = frame[column][text].astype(str).str.strip()
+    else:  # times that are too coarse begin and end in the same second
+        what = "an end that is not after the start (are the times too coarse?)"
+        written = (frame["start"].astype(str) + " to " + frame["end"].astype(str))[text]
+    examples = listed(sorted(set(written))[:3])
     share = np.bincount(worker[text], minlength=len(workers)) / count
     if len(workers) > 1 and share.max() > MOST_TEXT_OF_ONE:
         who = f", most of them of worker {workers[int(share.argmax())]}"

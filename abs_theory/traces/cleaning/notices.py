@@ -2,15 +2,21 @@
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from abs_theory.traces.cleaning.lost import is_stale, lacking_last, membership
 from abs_theory.traces.columns import Names, counted, listed, numbered
 
-__all__ = ["notices", "silent"]
+__all__ = ["at_deadline", "notices", "silent"]
 
 FEWEST_SILENT = 5  # rounds without a delivery at the end, from which a worker may have stopped
 BY_CHANCE = 1e-3  # probability of such a silence in some worker, below which it is told
 MOST_TOLD = 3  # workers
+# Delays of at least this many times the median of their worker pile up just below the longest one if they were cut
+# there: in its last 1 % there are more than a quarter of those in its last 4 %, beyond chance.
+LATE, PILE, REACH = 1.5, 0.99, 0.96
+FEWEST_PILED = 5
+PILE_BY_CHANCE = 1e-6
 
 
 def notices(table: pd.DataFrame, workers: Names, tried: pd.DataFrame) -> list[str]:
@@ -55,6 +61,34 @@ def silent(table: pd.DataFrame, workers: Names) -> list[str]:
     ]
     more = len(stopped) - len(sentences)
     return [*sentences, f"{counted(more, 'more worker')} stopped delivering"] if more else sentences
+
+
+def at_deadline(arrived: pd.DataFrame) -> list[str]:
+    """A sentence if delays seem to be cut at the longest one, as by a timeout that the log does not name.
+
+    ``arrived`` has the columns worker and seconds of the deliveries.
+
+    >>> seconds = [*range(1, 40), *[60.0] * 24]
+    >>> at_deadline(pd.DataFrame({"worker": [0, 1] * 31 + [0], "seconds": seconds}))[0][:49]
+    '24 deliveries took 60 s, as long as the longest o'
+    """
+    seconds = arrived["seconds"].to_numpy()
+    late = seconds >= LATE * arrived.groupby("worker")["seconds"].transform("median").to_numpy()
+    if not late.any() or late.sum() > seconds.size / 2:
+        return []
+    longest = float(seconds[late].max())
+    piled = late & (seconds >= PILE * longest)
+    near = int(np.count_nonzero(late & (seconds >= REACH * longest)))
+    several = arrived["worker"].nunique() > 1
+    if piled.sum() < FEWEST_PILED or (several and arrived["worker"][piled].nunique() == 1):
+        return []
+    if not stats.binom.sf(piled.sum() - 1, near, (1 - PILE) / (1 - REACH)) < PILE_BY_CHANCE:
+        return []
+    return [
+        f"{piled.sum()} deliveries took {longest:.4g} s, as long as the longest one up to "
+        "1 %, and few nearly as long: if calls were given up then, say so in a column status (failed), else they count "
+        "as delivered"
+    ]
 
 
 def _gaps(table: pd.DataFrame) -> list[str]:

@@ -48,3 +48,39 @@ def test_workers_that_seldom_come_first_have_not_stopped(law, protocol):
         tables = simulate(protocol, TimingOnly(), law, 8, step_size=1.0, num_updates=200, seed=seed, jobs=True)
         read = from_frame(as_trace(*tables))
         assert silent(read.attempts, read.workers) == []
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.01])
+def test_delays_that_pile_up_at_the_longest_one_are_doubted(jitter):
+    """Timeouts of 2.5 s that the log calls deliveries: E[T_(6)] would be 9 % too short."""
+    rng = np.random.default_rng(0)
+    seconds = LogNormal(1.0, 0.5).sample(rng, (400, 6)) + 0.3
+    place = np.indices(seconds.shape).reshape(2, -1)
+    cut = np.where(seconds > 2.5, 2.5 + jitter * rng.random(seconds.shape), seconds)
+    frames = (
+        pd.DataFrame({"round": place[0], "worker": place[1], "seconds": times.ravel()}) for times in (seconds, cut)
+    )
+    whole, doubted = (from_frame(frame, warmup=0) for frame in frames)
+    assert whole.doubts == ()
+    (told,) = doubted.doubts
+    assert told.startswith(f"{np.count_nonzero(cut >= 0.99 * cut.max())} deliveries took 2.5")
+
+
+DRAWN = {
+    "lognormal": lambda rng: rng.lognormal(0, 1, (200, 5)),
+    "uniform": lambda rng: rng.random((200, 5)) + 0.01,
+    "two peaks": lambda rng: np.where(rng.random((200, 5)) < 0.1, 8 + 0.3 * rng.random((200, 5)), 1.0),
+    "two values": lambda rng: np.where(rng.random((200, 5)) < 0.6, 8.0, 1.0),
+    "slow steady worker": lambda rng: np.where(np.arange(5) == 3, 9.0, 1 + 0.1 * rng.random((200, 5))),
+    "whole seconds": lambda rng: np.ceil(3 * rng.lognormal(0, 0.5, (200, 5))),
+    "triangle": lambda rng: rng.triangular(0.1, 1.0, 3.0, (200, 5)),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+@pytest.mark.parametrize("seed", range(5))
+def test_laws_with_an_end_pile_up_nowhere(kind, seed):
+    seconds = DRAWN[kind](np.random.default_rng(seed))
+    place = np.indices(seconds.shape).reshape(2, -1)
+    trace = from_frame(pd.DataFrame({"round": place[0], "worker": place[1], "seconds": seconds.ravel()}), warmup=0)
+    assert not any("given up then" in doubt for doubt in trace.doubts)
