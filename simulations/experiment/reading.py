@@ -115,7 +115,10 @@ def read_value(hint: object, given: object, key: str, *, allow: Sequence[str] = 
         for kind in kinds:
             if kind.name_key in given:
                 return read_call(kind, given, key, allow=allow)
-        if Delay in options:
+        unannotated = Any in options
+        if unannotated and POLICY.name_key in given:
+            return read_call(POLICY, given, key, allow=allow)
+        if Delay in options or (unannotated and "law" in given):
             return _law(given, key)
         for option in options:
             if isclass(option) and is_dataclass(option):

@@ -22,6 +22,7 @@ __all__ = ["compare", "curve"]
 
 GRID_POINTS = 200  # of a curve
 LABEL_LETTERS = 26  # of the name of a method beside its interval
+MOST_RANGE_WITH_2_AND_5 = 1e4  # of values whose axis has ticks at 1, 2 and 5 times a power of ten
 LOG_RANGE = 5.0  # a quantity whose largest value is more than this many times its smallest has a logarithmic axis
 
 
@@ -91,7 +92,8 @@ def compare(
             ax.set(xlabel=SPENT[x])
             if not direction(column) and 0 < LOG_RANGE * lowest < highest:
                 ax.set(yscale="log")
-                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                wide = highest > MOST_RANGE_WITH_2_AND_5 * lowest  # the locator would leave out all ticks
+                ax.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
                 ax.yaxis.set_major_formatter("{x:g}")
                 ax.yaxis.set_minor_formatter(NullFormatter())
         panels[0].set(ylabel=column.replace("_", " "))

@@ -109,7 +109,8 @@ def _theory(ax: "Axes", name: str, state: SteadyState, place: int) -> None:
     if state.staleness_pmf.ndim > 1:
         raise ValueError(f"a picture shows one steady state, {name!r} is a grid: {state.staleness_pmf.shape[:-1]}")
     own, x = look(place), np.arange(state.staleness_pmf.size)
-    ax.plot(x, state.staleness_pmf, color=own.get("color"), linewidth=1.2, label=name)
+    single = "_" if x.size == 1 else None  # a line of one point would not be seen
+    ax.plot(x, state.staleness_pmf, color=own.get("color"), linewidth=1.2, label=name, marker=single, markersize=20)
     error = None if state.error is None else state.error.staleness_pmf
     if error is not None and np.any(error > 0):
         low, high = np.maximum(state.staleness_pmf - error, 0.0), state.staleness_pmf + error

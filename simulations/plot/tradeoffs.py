@@ -1,8 +1,9 @@
 """Time to a target with its interval, and what speed costs in messages or rounds."""
 
 import math
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # matplotlib is loaded when something is drawn
 __all__ = ["SPENT", "Target", "interval", "to_targets", "tradeoff"]
 
 Target = tuple[str, float]  # a column and the value that it must reach
+LETTERS_OF_TITLE = 60  # in a line of the legend
 BEYOND = 1.05  # length of an axis over the end of its longest interval
 SPENT = {"time": "time (s)", "update": "rounds (updates)", "communication": "messages"}
 TO_TARGET = {"time": "time to target (s)", "update": "rounds to target", "communication": "messages to target"}
@@ -111,7 +113,9 @@ def tradeoff(
         if name not in SPENT:
             raise ValueError(f"x and y must be two of {', '.join(SPENT)}, got {name!r}")
     table = to_targets(runs, target, time_budget)
-    ax = new_axes(1, 1, (5.0, 3.4))[0] if ax is None else ax
+    place_of_legend: dict[str, Any] = {"loc": "best"}
+    if ax is None:  # there is room below, where it covers no point
+        ax, place_of_legend = new_axes(1, 1, (5.0, 3.8))[0], {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
     missed = []
     reached = np.isfinite(table[x].to_numpy()) & np.isfinite(table[y].to_numpy())
     ends = {q: _end(table[[q, f"{q}_high"]].to_numpy()[reached]) for q in (x, y)}
@@ -130,9 +134,11 @@ def tradeoff(
                 ax.plot(*tip, marker=marker, color=own.get("color"), markersize=4)  # an arrow, its tip at the end
     limits = {f"{axis}lim": (0, BEYOND * ends[q]) for axis, q in (("x", x), ("y", y))}
     ax.set(title=f"target: {in_words(target)}", xlabel=TO_TARGET[x], ylabel=TO_TARGET[y], **limits)
-    title = f"not reached: {', '.join(missed)}" if missed else None
-    if ax.get_legend_handles_labels()[1] or title:
-        ax.legend(title=title, loc="best")
+    title = textwrap.fill(f"not reached: {', '.join(missed)}", LETTERS_OF_TITLE) if missed else None
+    handles, labels = ax.get_legend_handles_labels()
+    if labels or title:
+        columns = 1 if max(map(len, labels), default=0) > LETTERS_OF_TITLE // 2 else 2
+        ax.legend(handles, labels, title=title, ncols=columns, **place_of_legend)
     return ax
 
 

@@ -1,6 +1,7 @@
 """One row per cell of a sweep: time and messages to a target, final loss, staleness, restarts, unused work."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -106,8 +107,9 @@ def results(sweep: Sweep, outcome: execution.Outcome, target: Target | None = No
     - ``cell`` is its number, ``name`` says in which values it differs from the others;
     - ``reached`` of ``finished`` runs reached the ``target``, a column and a value (None: these columns are left out);
       ``time`` (s), ``update`` and ``communication`` (messages) are Kaplan-Meier medians over all of them, with
-      ``time_low`` and ``time_high`` the 95 % interval, of fewer than 6 runs their range; inf: not reached.  A run that
-      missed the target counts as longer than it was watched, and a run that made no update is a miss, too;
+      ``time_low`` and ``time_high`` the 95 % interval, of fewer than 6 runs their range; inf: not reached, NaN:
+      no run is finished.  A run that missed the target counts as longer than it was watched, and a run that made no
+      update is a miss, too;
     - ``loss``: median over runs of the loss at their end, inf if half of them diverged (``diverged`` counts them);
     - ``staleness``: mean over the gradients applied, in updates; ``restarts``: workers per update;
     - ``unused``: share of the seconds that workers computed whose result was not used.
@@ -192,10 +194,14 @@ def shown_results(table: pd.DataFrame, target: Target | None) -> pd.DataFrame:
     if target is not None:
         shown["reached"] = [f"{reached} of {count}" for reached, count in table[["reached", "finished"]].to_numpy()]
         for column in ("time", "update", "communication"):
-            shown[column] = [_number(value) if math.isfinite(value) else "not" for value in table[column]]
+            shown[column] = [
+                "" if math.isnan(value) else _number(value) if math.isfinite(value) else "not"
+                for value in table[column]
+            ]
             if column == "time":
                 ends = table[["time_low", "time_high"]].to_numpy()
-                shown[interval_name(table)] = [f"{_number(low)} to {_number(high)}" for low, high in ends]
+                words = ["" if math.isnan(low) else f"{_number(low)} to {_number(high)}" for low, high in ends]
+                shown[interval_name(table)] = words
     for column in ("loss", "staleness", "restarts"):
         if column in table:
             shown[column] = [_number(value) if math.isfinite(value) else _missing(value) for value in table[column]]
@@ -206,7 +212,7 @@ def shown_results(table: pd.DataFrame, target: Target | None) -> pd.DataFrame:
 
 def interval_name(table: pd.DataFrame) -> str:
     """What ``time_low`` to ``time_high`` is, for the runs of all cells of this table."""
-    counts = set(table["finished"])
+    counts = set(table["finished"]) - {0} or {0}
     if min(counts) >= FEWEST_RUNS:
         return "95 % interval"
     if len(counts) == 1:
@@ -226,13 +232,18 @@ def in_words(target: Target) -> str:
 def _short(key: str, value: object) -> str:
     """A value for a picture: of a law or a call only its name, of a number the key, too."""
     if isinstance(value, str):
-        name = value.partition(":")[0]
-        return name if len(name) <= MOST_LETTERS else f"{name.partition('(')[0]}(...)"
+        call = re.fullmatch(r"(?:[\w.]+:)?(\w+)(\(.*\))?", value, re.DOTALL)  # also of a module of the user
+        if call is None:
+            return value.partition(":")[0]
+        name, arguments = call[1], call[2] or ""
+        return name + (arguments if len(name + arguments) <= MOST_LETTERS else "(...)")
     return f"{key}={value}"
 
 
 def _to_target(cell: CellRuns, target: Target) -> dict[str, object]:
-    if cell.rounds.empty or not cell.finished or target[0] not in cell.rounds:
+    if not cell.finished:
+        return {"reached": 0, **dict.fromkeys(("time", "update", "communication", "time_low", "time_high"), math.nan)}
+    if cell.rounds.empty or target[0] not in cell.rounds:
         infinite = dict.fromkeys(("time", "update", "communication", "time_low", "time_high"), math.inf)
         return {"reached": 0, **infinite, "time_low": cell.experiment.time_budget or 0.0}
     budget = cell.experiment.time_budget

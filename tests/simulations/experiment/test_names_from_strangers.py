@@ -50,6 +50,13 @@ def honest(k: int = 1) -> Protocol:
     return protocols.k_sync(k)
 
 
+def plain(k, law=None) -> Protocol:
+    from simulations import protocols
+
+    assert law is None or law.mean == 2.0
+    return protocols.k_sync(k)
+
+
 class Unfit:
     def __init__(self, k: int = 1):
         mark()
@@ -197,6 +204,18 @@ def test_what_is_allowed_and_says_what_it_makes_runs(stranger):
     assert set(experiment.files) == {str(path.parent / "foreign.py")}
     assert "allow" not in experiment.to_toml()
     assert experiment == Experiment.of(experiment.as_table(), allow=["foreign", "another"])
+
+
+def test_a_table_with_a_policy_or_a_law_is_one_without_an_annotation_too(stranger):
+    """The factory was handed the table itself, and its protocol failed."""
+    k, law = '{ policy = "loss_ratio", k0 = 2 }', '{ law = "exponential", mean = 2.0 }'
+    called = BASE.replace('"k_sync", k = 2', f'"foreign:plain", k = {k}, law = {law}')
+    experiment = Experiment.from_toml(stranger(called), allow=["foreign"])
+    theirs = Experiment.from_toml(stranger(BASE.replace("k = 2", f"k = {k}")))
+    assert experiment.run(n_jobs=1).equals(theirs.run(n_jobs=1))
+    with pytest.raises(ValueError, match=r"protocol\.k\.policy: 'foreign:mark' does not say that it makes a policy"):
+        Experiment.from_toml(stranger(called.replace("loss_ratio", "foreign:mark")), allow=["foreign"])
+    assert "called" not in traces()
 
 
 def test_a_name_of_modules_must_be_a_list(stranger):

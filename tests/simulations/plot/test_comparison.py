@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,39 @@ def test_misses_are_counted_and_never_dropped(runs):
     axes = plot.compare(runs, "loss", "time", target=("loss", level))
     assert any(text.get_text() == "reached by 0 of 5" for text in axes[-1].texts)
     assert "all" in plot.tradeoff(runs, ("loss", level)).get_legend().get_title().get_text()
+
+
+def test_a_target_that_nobody_reaches_is_said_in_lines_that_fit(runs):
+    named = {f"{name}, a method of a long name": found for name, found in runs.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        legend = plot.tradeoff(named, ("loss", 1e-9)).get_legend()
+    assert not legend.get_texts()
+    lines = legend.get_title().get_text().splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 60
+
+
+def test_the_legend_of_a_trade_off_covers_no_point(runs):
+    ax = plot.tradeoff({f"{name}, a method of a long name": found for name, found in runs.items()}, ("loss", 0.2))
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
+
+
+@pytest.mark.parametrize("step_size", [0.1, 3.0])
+def test_a_logarithmic_axis_has_numbers_whatever_its_range(step_size):
+    problem = NoisyQuadratic((1.0,), sigma2=0.01, start=3.0)
+    run = simulate(protocols.asynchronous(), problem, STALLS, 6, **OPTIONS | {"step_size": step_size, "jobs": False})
+    (ax,) = plot.compare(run, "loss", "time")
+    low, high = ax.get_ylim()
+    assert ax.get_yscale() == "log"
+    assert (high > 1e20) == (step_size == 3.0)
+    assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 2
+
+
+def test_the_staleness_of_a_theory_with_a_single_value_is_seen():
+    ax = plot.staleness({"theory": steady_state.abs_sgd(Exponential(1.0), 4, 4, 0)})
+    assert ax.lines[0].get_marker() == "_"
 
 
 def test_a_diverged_run_does_not_hide_the_others():

@@ -8,6 +8,7 @@ import pytest
 
 from simulations import summary
 from simulations.record import median, to_target
+from simulations.summary.cell_results import _short as short_name
 from simulations.summary.cell_results import cells_of, interval_name
 from simulations.sweeps import Sweep, run_sweep
 
@@ -54,6 +55,33 @@ def test_a_target_is_that_of_the_configuration_or_one_that_every_cell_reaches(sw
     with_target = Sweep(BASE | {"target": ["loss", 0.1], "replicates": 1}, OVER)
     found = summary.target_of(with_target, run_sweep(with_target, n_jobs=1))
     assert found == (("loss", 0.1), summary.CONFIGURED)
+
+
+def test_a_cell_without_finished_runs_has_no_times():
+    """It had a range of times, to never, and made the interval of all cells one of fewer than 6 runs."""
+    sweep = Sweep(BASE | {"replicates": 6}, {"protocol.k": [2, 5]})  # 5 of 4 workers
+    table = summary.results(sweep, run_sweep(sweep, n_jobs=1), ("loss", 0.1))
+    assert table["finished"].tolist() == [6, 0]
+    assert table.loc[1, ["time", "update", "communication", "time_low", "time_high"]].isna().all()
+    shown = summary.shown_results(table, ("loss", 0.1))
+    assert shown.loc[1, ["reached", "seconds", "95 % interval", "rounds", "messages"]].tolist() == ["0 of 0", *[""] * 4]
+
+
+@pytest.mark.parametrize(
+    "value, short",
+    [
+        ("exponential:mean=1", "exponential"),
+        ("hyper-exponential:probs=.9|.1,means=1/3|7", "hyper-exponential"),
+        ("k_sync(k=2)", "k_sync(k=2)"),
+        ("abs_sgd(k=time_optimal(delay=exponential:mean=1))", "abs_sgd(...)"),
+        ("mine:coin(k=mine:half(lo=1, hi=4), p=0.0)", "coin(...)"),
+        ("my.own:age(k=2)", "age(k=2)"),
+        ("mine:logreg", "logreg"),
+    ],
+)
+def test_names_in_pictures_are_those_of_what_is_named(value, short):
+    """Two protocols of one module of the user had the same name, that of the module."""
+    assert short_name("key", value) == short
 
 
 def test_a_run_without_an_update_is_a_miss_and_a_diverged_run_is_one():
