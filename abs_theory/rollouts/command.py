@@ -62,7 +62,8 @@ def rollouts(  # noqa: PLR0913
     """Modes of asynchronous reinforcement learning of language models: speed, staleness, lost rollouts; and which.
 
     A file has a column of tokens. Optional columns: probability, weight or count; group, the prompt of an answer;
-    seconds; step. Usual names of logs are known, such as response_length, completion_tokens, prompt_id and latency_ms.
+    seconds; step; status. Usual names of logs are known, such as response_length, completion_tokens, prompt_id and
+    latency_ms.
     """
     from abs_theory.checks import check_positive
     from abs_theory.delays.text import files_of_laws

@@ -14,6 +14,7 @@ from abs_theory.delays import Delay, Empirical, Slowest
 from abs_theory.delays.text import delay_law
 from abs_theory.rollouts.log_table import log_table, one_row_each, positive
 from abs_theory.rollouts.names import ROLES
+from abs_theory.rollouts.stopped import not_whole_numbers, of_whole_answers, told_of_stopped, were_stopped
 from abs_theory.traces import UNITS, base_of, counted
 from abs_theory.typing import Array, Ints
 
@@ -58,8 +59,9 @@ def read_lengths(text: str, group: int = 1, columns: Mapping[str, str] | None = 
     """Lengths from a file (CSV, Parquet or JSON lines) or a law such as "lognormal:median=800,sigma=1".
 
     A file, also one compressed by gzip, needs a column ``tokens``, or has one column.  Optional columns:
-    ``probability``, ``weight`` or ``count``; ``group``, the prompt of an answer; ``seconds``; ``step``.  Their usual
-    other names are known, such as response_length, prompt_id and latency_ms; ``columns`` says the others, as
+    ``probability``, ``weight`` or ``count``; ``group``, the prompt of an answer; ``seconds``; ``step``; ``status``, as
+    of answers that were aborted, which would have been longer.  Their usual other names are known, such as
+    response_length, prompt_id and latency_ms; ``columns`` says the others, as
     {"tokens": "n_out"}.  With ``group`` > 1 answers to a prompt are drawn from its own answers, each once, so that
     those that resemble each other still do.  A few damaged rows are left out; ``Lengths.words`` says so.
     Raises ValueError for anything else, and OSError if a file cannot be read.
@@ -110,8 +112,14 @@ def _of_table(table: pd.DataFrame, name: str, group: int, columns: Mapping[str, 
             f"the column {place[weighed]} of {name} must sum to 1, it sums to {weights.sum():.4g}: correct it, or call "
             "it weight if only its proportions count"
         )
-    law = _law(tokens, weights)
-    notes = _growth(tokens, weights, table, place)
+    notes = _growth(tokens, weights, table, place) + (() if weighed in WEIGHTS[:2] else not_whole_numbers(tokens))
+    stopped = were_stopped(table[place["status"]]) if "status" in place else np.zeros(tokens.size, dtype=bool)
+    if stopped.all():
+        raise ValueError(f"by the column {place['status']} of {name} no answer has ended, so that no length is known")
+    whole = of_whole_answers(tokens, weights, stopped) if stopped.any() else weights
+    law = _law(tokens[whole > 0], whole[whole > 0])
+    if stopped.any():
+        notes += (told_of_stopped(stopped, place["status"], groups=group > 1 and "group" in place),)
     slowest = seconds_per_token = None
     if "group" in place:
         prompts = table[place["group"]].factorize(use_na_sentinel=False)[0]

@@ -18,6 +18,7 @@ _NAMES = {
     "seconds": "seconds duration elapsed elapsedtime latency generationtime generationlatency gentime decodetime "
     "decodelatency rollouttime",
     "dataset": "dataset",
+    "status": "status finishreason stopreason samplestatus answerstatus rolloutstatus",
     "step": "step steps globalstep trainingstep trainstep trainerglobalstep iteration iter it policyversion",
 }
 ROLES = {role: tuple(names.split()) for role, names in _NAMES.items()}
