@@ -25,6 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from abs_theory.bounds import STEP_SLACK, Constants, expected
+from abs_theory.checks import check_nonnegative
 from abs_theory.choose.candidates import Candidates
 from abs_theory.choose.goal import Budget, Goal, Target
 from abs_theory.choose.start import seconds_to
@@ -74,6 +75,7 @@ class Timetable:
         return float(self._at("max_staleness", seconds))
 
     def _at(self, column: str, seconds: float) -> float:
+        check_nonnegative("seconds", seconds)
         row = int(np.searchsorted(self.stairs["seconds"].to_numpy(), seconds, side="right")) - 1
         return self.stairs[column].to_numpy()[max(row, 0)]
 

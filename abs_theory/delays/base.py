@@ -19,6 +19,7 @@ from abs_theory.typing import Array, Size
 L = TypeVar("L", bound="Delay")
 P = ParamSpec("P")
 R = TypeVar("R")
+CLOSE = 1e-6  # relative difference of times, and difference of probabilities, that functions of a law may have
 MAX_MEAN = 1e100  # cubes of times and of their inverses are then floating-point numbers
 
 
@@ -70,6 +71,8 @@ class Delay(ABC):
         for field in fields(self):  # pyright: ignore[reportArgumentType]
             if field.type in (int, float):
                 object.__setattr__(self, field.name, field.type(getattr(self, field.name)))  # pyright: ignore
+        if not type(self).__module__.startswith("abs_theory."):
+            check_functions(self)
 
     def _check(self) -> None:  # noqa: B027
         """Raise ValueError unless the parameters make a law."""
@@ -165,6 +168,40 @@ class Delay(ABC):
     def tail_table(self) -> TailTable:
         """Integrals of sf beyond each of many times, for ``integrated_tail``."""
         return tail_table(self)
+
+
+def check_functions(law: Delay) -> None:
+    """Raise ValueError unless cdf, sf, ppf and isf of ``law``, of another module, are those of one law of times >= 0.
+
+    Cost: a call of each at a few points.
+
+    >>> from abs_theory.delays import Exponential
+    >>> class Backwards(Exponential):
+    ...     def ppf(self, q):
+    ...         return -super().ppf(q)
+    >>> check_functions(Backwards(mean=1.0))
+    Traceback (most recent call last):
+    ...
+    ValueError: ppf of Backwards must give times >= 0 that rise with q, got ppf([0.01, 0.1, 0.5, 0.9, 0.99]) = \
+[-0.01005034 -0.10536052 -0.69314718 -2.30258509 -4.60517019]
+    """
+    name, q = type(law).__name__, np.array([0.01, 0.1, 0.5, 0.9, 0.99])
+    for way, levels in (("ppf", q), ("isf", q[::-1])):
+        times = np.asarray(getattr(law, way)(levels))
+        called = f"{way}({levels.tolist()}) = {times}"
+        if times.shape != q.shape:
+            raise ValueError(f"{way} of {name} must take an array and give as many times, got {called}")
+        if not (np.all(np.isfinite(times)) and times[0] >= 0 and np.all(np.diff(times) >= 0)):
+            rise = "rise" if way == "ppf" else "fall"
+            raise ValueError(f"{way} of {name} must give times >= 0 that {rise} with q, got {called}")
+        for function, done in (("cdf", law.cdf), ("sf", lambda t: 1 - np.asarray(law.sf(t)))):
+            fits = (done(times * (1 - CLOSE)) <= q + CLOSE) & (done(times * (1 + CLOSE)) >= q - CLOSE)  # jumps do
+            for level, time in zip(levels[~fits].tolist(), times[~fits].tolist(), strict=True):
+                at = float(np.asarray(getattr(law, function)(np.array([time])))[0])
+                raise ValueError(
+                    f"{function} and {way} of {name} must be those of one law, got {way}({level}) = {time:.6g} and "
+                    f"{function}({time:.6g}) = {at:.6g}"
+                )
 
 
 def check_mean(law: Delay) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from abs_theory.checks import check_k, check_memory, explains_types
+from abs_theory.checks import check_k, check_memory, explains_types, real_numbers
 from abs_theory.delays.numerics import binomial
 from abs_theory.delays.numerics.bisection import first_time
 from abs_theory.order_stats import counts, over_time
@@ -162,7 +162,7 @@ def cdf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     0.25
     """
     workers = _workers(delay, k, n)
-    return np.minimum(_cdf(workers, int(k), np.asarray(t, float)), 1.0)
+    return np.minimum(_cdf(workers, int(k), _seconds(t)), 1.0)
 
 
 @explains_types
@@ -174,7 +174,7 @@ def sf(delay: Laws, k: int, n: int, t: ArrayLike) -> Array:
     3.720075976020836e-44
     """
     workers = _workers(delay, k, n)
-    return np.minimum(_sf(workers, int(k), np.asarray(t, float)), 1.0)
+    return np.minimum(_sf(workers, int(k), _seconds(t)), 1.0)
 
 
 @explains_types
@@ -256,6 +256,13 @@ def _among_first_k_at_ties(workers: Workers, k: int) -> Array:
     return p
 
 
+def _seconds(t: ArrayLike) -> Array:
+    times = real_numbers(t)
+    if np.isnan(times).any():
+        raise ValueError(f"t must be seconds, numbers which may be inf, got t={t!r}")
+    return times
+
+
 def _index(workers: Workers, k: int, order: int = 1) -> Array:
     return over_time.tail_indices(workers, order)[[k - 1]]
 
@@ -309,6 +316,7 @@ def _beta_quantile(a: int, b: int, q: ArrayLike) -> tuple[Array, Array]:
 
 def _workers(delay: Laws, k: int, n: int, q: ArrayLike = 0.5) -> Workers:
     check_k(k, n)
-    if not np.all((np.asarray(q) >= 0) & (np.asarray(q) <= 1)):
+    share = real_numbers(q)
+    if not np.all((share >= 0) & (share <= 1)):
         raise ValueError(f"q must be in [0, 1], got {q!r}")
     return as_workers(delay, n)

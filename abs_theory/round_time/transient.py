@@ -73,6 +73,8 @@ def time_of_update(
     wanted = real_numbers(updates)
     if not np.all(np.isfinite(wanted) & (wanted >= 1)):
         raise ValueError(f"updates must be finite numbers >= 1, got updates={updates!r}")
+    if not wanted.size:
+        return WithError.of(wanted, wanted)
     if _independent_rounds(workers, k, theta):
         return WithError.of(wanted * order_stats.mean(workers, k, n), np.zeros_like(wanted))
     if math.isinf(order_stats.mean(workers, k, n)):  # of the first, and of all that follow it

@@ -169,4 +169,5 @@ def seconds_until(law: PiecewiseLaw, table: panels.TailTable, t: ArrayLike) -> A
     before = np.append(0.0, np.cumsum((law.sf(nodes) * weight).sum(axis=-1)))
     i = np.clip(np.searchsorted(edges, t, side="right"), 1, edges.size - 1) - 1
     nodes, weight = panels.gauss(edges[i], np.clip(t, edges[i], edges[i + 1]))
-    return np.minimum(t, edges[0]) + before[i] + (law.sf(nodes) * weight).sum(axis=-1)
+    until = np.minimum(t, edges[0]) + before[i] + (law.sf(nodes) * weight).sum(axis=-1)
+    return np.where(t == math.inf, math.inf, until)  # no mean

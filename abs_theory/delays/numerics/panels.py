@@ -31,6 +31,7 @@ MAX_PANELS = 2**15
 NEGLIGIBLE_LOG = -42.0  # exp(-42) = 6e-19: integrands are left out below this share of the largest
 LATEST_LOG_TIME = 690.0  # log of the largest time
 LARGEST_LOGIT = 700.0  # logit of the nearest to 0 or 1 that a probability can be
+TINY = 1e-20  # a probability that 1 - cdf cannot be
 INDEX_ERROR = 1e-9  # of the index of a power tail; a moment within it of the index is infinite
 ROUNDING_ERROR = 1e-15  # relative, of a time and of a probability
 
@@ -199,8 +200,21 @@ def _power_tail(law: PiecewiseLaw, t: float) -> Tail:
     log_sf = np.log(law.sf(t * np.exp([-40.0, -20.0, 0.0])))
     before, index = -np.diff(log_sf) / 20
     if not math.isclose(before, index, rel_tol=1e-6):
-        raise ArithmeticError(f"the tail of {law!r} is too heavy for floating point")
+        raise too_heavy(law)
     return Tail(math.log(t), float(log_sf[-1]), float(index))
+
+
+def too_heavy(law: PiecewiseLaw) -> ArithmeticError:
+    """The error of a tail that is no power law where its probabilities end; it says if ``sf`` has lost them before."""
+    with np.errstate(all="ignore"):
+        time = float(law.isf(TINY))
+        survival = float(law.sf(time))
+    if math.isfinite(time) and not TINY / 2 < survival < 2 * TINY:
+        return ArithmeticError(
+            f"sf of {law!r} must be accurate where it is tiny, got sf(isf({TINY})) = {survival:.3g}: compute it, and "
+            "isf, without 1 - cdf"
+        )
+    return ArithmeticError(f"the tail of {law!r} is too heavy for floating point")
 
 
 class TailTable(NamedTuple):

@@ -120,6 +120,9 @@ def test_what_is_in_force_at_a_time():
     assert [table.k_at(t) for t in (starts[1:] + starts[:-1]) / 2] == ks[:-1]
     assert table.k_at(1e9) == ks[-1]
     assert [table.max_staleness_at(t) for t in starts] == table.stairs["max_staleness"].tolist()
+    for wrong in (-1.0, math.nan, "1", [0.0, 1.0]):
+        with pytest.raises(ValueError, match="seconds must be a finite number >= 0"):
+            table.k_at(wrong)
 
 
 def test_units_do_not_matter():

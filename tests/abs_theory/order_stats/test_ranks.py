@@ -373,3 +373,17 @@ def test_other_bad_input():
     for q in (-0.1, 1.1, math.nan, [0.5, 2.0]):
         with pytest.raises(ValueError, match=r"q must be in \[0, 1\]"):
             order_stats.ppf(Exponential(1.0), 1, 2, q)
+
+
+@pytest.mark.parametrize("wrong", ["0.5", math.nan, True, [0.1, None], 0.5j])
+def test_what_is_no_time_or_probability_is_refused(wrong):
+    """ "1" was read as 1 second, and the probability of NaN was NaN."""
+    for function, name in (
+        (order_stats.cdf, "t"),
+        (order_stats.sf, "t"),
+        (order_stats.ppf, "q"),
+        (order_stats.isf, "q"),
+    ):
+        with pytest.raises(ValueError, match=rf"^{name} must be|{name} of \w+ must be"):
+            function(Exponential(1.0), 1, 2, wrong)
+    assert order_stats.cdf(Exponential(1.0), 1, 2, [-1.0, math.inf]).tolist() == [0.0, 1.0]

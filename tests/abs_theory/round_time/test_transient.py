@@ -138,3 +138,11 @@ def test_the_same_question_has_the_same_answer_in_any_unit():
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_no_question_has_no_answer():
+    for answer in (
+        round_time.time_of_update(SHIFTED, 1, 4, updates=[]),
+        round_time.expected_updates(SHIFTED, 1, 4, seconds=[]),
+    ):
+        assert answer.value.shape == answer.error.shape == (0,)
