@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from abs_theory.delays import Delay, Mixture
-from abs_theory.delays.numerics.panels import too_heavy
 from abs_theory.typing import Array
 from abs_theory.workers import Workers
 
@@ -223,7 +222,7 @@ def tail_indices(workers: Workers, order: int = 1) -> Array:
     index, settled = np.array([_tail_index(law) for law in workers.laws]).T
     indices = np.cumsum(np.sort(np.repeat(index, workers.counts)))[::-1]
     if not settled.all() and indices[-1] <= order:
-        raise too_heavy(workers.laws[np.argmin(settled)])
+        raise ArithmeticError(f"the tail of {workers.laws[np.argmin(settled)]!r} is too heavy for floating point")
     return indices
 
 

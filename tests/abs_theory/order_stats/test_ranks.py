@@ -377,7 +377,7 @@ def test_other_bad_input():
 
 @pytest.mark.parametrize("wrong", ["0.5", math.nan, True, [0.1, None], 0.5j])
 def test_what_is_no_time_or_probability_is_refused(wrong):
-    """ "1" was read as 1 second, and the probability of NaN was NaN."""
+    """The text "1" was read as 1 second, and the probability of NaN was NaN."""
     for function, name in (
         (order_stats.cdf, "t"),
         (order_stats.sf, "t"),
