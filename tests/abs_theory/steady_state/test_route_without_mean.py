@@ -20,9 +20,10 @@ FLEETS = [
     ([Lomax(1.0, 0.45)] * 2 + [Exponential(2.0)], 2),
     ([stats.levy()] * 2, 1),
 ]
+NAMES = ["four alike", "two alike", "one with a mean", "from scipy"]
 
 
-@pytest.mark.parametrize("workers, k", FLEETS, ids=repr)
+@pytest.mark.parametrize("workers, k", FLEETS, ids=NAMES)
 def test_first_infinite_is_where_the_means_begin_to_be_infinite(workers, k):
     n = len(workers)
     means = [order_stats.mean(workers, j, n) for j in range(1, n + 1)]
@@ -31,7 +32,7 @@ def test_first_infinite_is_where_the_means_begin_to_be_infinite(workers, k):
 
 @pytest.mark.parametrize("update_seconds", [0.0, 0.1])
 @pytest.mark.parametrize("method", ["auto", "mean-field", "monte-carlo"])
-@pytest.mark.parametrize("workers, k", FLEETS[::3], ids=repr)
+@pytest.mark.parametrize("workers, k", FLEETS[::3], ids=NAMES[::3])
 def test_a_round_without_a_mean_is_infinite_under_every_threshold(workers, k, method, update_seconds):
     n, rng = len(workers), np.random.default_rng(0)
     for bound in (0, 1, 3):
