@@ -17,6 +17,7 @@ from simulations.live.messages import (
     DIFFERENCE,
     DONE,
     FAILED,
+    LONGEST_WAIT_SECONDS,
     READY,
     REST,
     AnswerMessage,
@@ -74,7 +75,7 @@ class ActorWork:
         with self.changed:
             end = began + seconds
             while self.newest <= task.number and (seconds_left := end - time.monotonic()) > 0:
-                self.changed.wait(seconds_left)
+                self.changed.wait(min(seconds_left, LONGEST_WAIT_SECONDS))
             if self.newest > task.number:
                 return None
         ended = time.monotonic()

@@ -86,6 +86,7 @@ def set_stream(rng: np.random.Generator, stream: bytes) -> None:
 
 
 WORDS_BYTES = 2048  # at least, for the result of a worker, where it also writes what went wrong
+LONGEST_WAIT_SECONDS = 1e6  # twelve days: what lasts longer has no end, as clocks of the system cannot count to it
 LINE_BYTES = 64  # vectors begin at multiples of this, a line of the cache
 
 

@@ -39,6 +39,9 @@ class Real:
         return [Times(lambda time, version: math.inf) for _ in range(self.n)]
 
 
+TIME_SCALES = 1e-12, 1e12  # beyond them the times of a run, or of the clock, are no numbers that a page can show
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiveSettings:
     """How a live run is made, beside what a simulation needs to know.
@@ -60,6 +63,9 @@ class LiveSettings:
         if self.engine == "ray":
             imported_ray()
         check_positive("time_scale", self.time_scale)
+        if not TIME_SCALES[0] <= self.time_scale <= TIME_SCALES[1]:
+            least, most = TIME_SCALES
+            raise ValueError(f"time_scale must be {least:g} to {most:g}, got time_scale={self.time_scale:g}")
         check_nonnegative("grace", self.grace)
         check_positive("patience", self.patience)
 

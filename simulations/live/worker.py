@@ -1,7 +1,6 @@
 """A worker process: it waits for a model, computes its gradient, waits until the task may end, and sends it."""
 
 import contextlib
-import math
 import os
 import select
 import signal
@@ -14,6 +13,7 @@ from simulations.live.messages import (
     DIFFERENCE,
     DONE,
     FAILED,
+    LONGEST_WAIT_SECONDS,
     READY,
     REST,
     AnswerMessage,
@@ -102,5 +102,5 @@ class Worker:
 
 
 def _readable(pipe: int, seconds: float) -> bool:
-    """Whether a message is there, or comes within ``seconds`` (inf: wait for it)."""
-    return bool(select.select([pipe], [], [], None if math.isinf(seconds) else seconds)[0])
+    """Whether a message is there, or comes within ``seconds`` (LONGEST_WAIT_SECONDS or more: wait for it)."""
+    return bool(select.select([pipe], [], [], None if seconds >= LONGEST_WAIT_SECONDS else seconds)[0])

@@ -97,6 +97,8 @@ OUTPUT = ["table.csv", "tasks.csv", "trace.csv", "messages.csv", "report.txt", "
     [
         ((), RUN.replace("n = 6", "n = 0"), "n must be"),
         (("--time-scale", "0"), RUN, "time_scale must be"),
+        (("--time-scale", "1e-300"), RUN, "time_scale must be 1e-12 to 1e+12"),
+        (("--time-scale", "1e300"), RUN, "time_scale must be 1e-12 to 1e+12"),
         (("--engine", "threads"), RUN, "engine must be one of processes"),
         (("--every", "-1"), RUN, "--every must be"),
         ((), RUN.replace('"abs_sgd", k = 2, max_staleness = 1', '"stsyn", k = 2'), "partial work"),

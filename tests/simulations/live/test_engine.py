@@ -8,7 +8,7 @@ from all_protocols import CASES, WHOLE, N, same_iterates
 from cases import every_case
 from scripted import Scripted
 
-from abs_theory.delays import Exponential, HyperExponential, LogNormal
+from abs_theory.delays import Deterministic, Exponential, HyperExponential, LogNormal
 from simulations import contract, protocols
 from simulations.fleets import Absences, Links, as_fleet
 from simulations.live.processes import Processes
@@ -40,6 +40,13 @@ def test_a_live_run_is_the_simulated_one_to_the_last_bit(name, crew):
     case = CASES[name]
     run = a_run(case.protocol, as_fleet(contract.LAWS[1], N), case.local_steps)
     assert_same(run, crew)
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e25])
+def test_a_task_that_ends_in_a_thousand_years_is_waited_for_and_nobody_fails(crew, seconds):
+    """No clock of the system counts so far: such a worker failed four times with a traceback, and the run ended."""
+    laws = [*[Exponential(1.0)] * (N - 1), Deterministic(seconds / FAST.time_scale)]
+    assert_same(a_run(protocols.k_async(2), as_fleet(laws, N)), crew)
 
 
 def test_equal_finish_times_are_ordered_by_worker(crew):
