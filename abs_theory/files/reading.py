@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-__all__ = ["archive_of", "check_unpacked", "open_input"]
+__all__ = ["check_not_archive", "check_unpacked", "open_input"]
 
 MOST_UNPACKED_BYTES = 4 * 2**30  # of one file; more than 10^8 rows of a trace
 MOST_TIMES_PACKED = 200  # tables of numbers shrink 3 to 30 times; gzip reaches 1000 times where every row is the same
@@ -42,8 +42,7 @@ def open_input(path: Path, most_bytes: int | None = None) -> IO[bytes]:
             raise ValueError("the file must be a regular one, but is a device or a pipe: copy its content to a file")
         head = file.read(max(map(len, OTHER_ARCHIVES)))
         file.seek(0)
-        if kind := archive_of(head):
-            raise ValueError(f"the file must be plain or compressed by gzip, it is compressed by {kind}: unpack it")
+        check_not_archive(head)
         packed_bytes = os.fstat(file.fileno()).st_size
         if head.startswith(GZIP):
             return io.BufferedReader(_Unpacked(file, packed_bytes, most_bytes))
@@ -54,13 +53,18 @@ def open_input(path: Path, most_bytes: int | None = None) -> IO[bytes]:
         raise
 
 
-def archive_of(head: bytes) -> str | None:
-    """The kind of archive, other than gzip, that begins with ``head``; None: no known one.
+def check_not_archive(head: bytes) -> None:
+    """Raise ValueError if ``head`` begins an archive other than gzip.
 
-    >>> archive_of(b"BZh91AY"), archive_of(b"round,worker")
-    ('bzip2', None)
+    >>> check_not_archive(b"round,worker")
+    >>> check_not_archive(b"BZh91AY")
+    Traceback (most recent call last):
+    ...
+    ValueError: the file must be plain or compressed by gzip, it is compressed by bzip2: unpack it
     """
-    return next((kind for mark, kind in OTHER_ARCHIVES.items() if head.startswith(mark)), None)
+    for mark, kind in OTHER_ARCHIVES.items():
+        if head.startswith(mark):
+            raise ValueError(f"the file must be plain or compressed by gzip, it is compressed by {kind}: unpack it")
 
 
 def check_unpacked(size: int, most_bytes: int | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 import pandas as pd
 
 from abs_theory.checks import explains_types, instead
-from abs_theory.files import archive_of, open_input
+from abs_theory.files import check_not_archive, open_input
 from abs_theory.traces.columns import NEEDED, counted, listed, one_line
 from abs_theory.traces.formats import FORMATS, recognised
 from abs_theory.traces.header_line import HeaderError
@@ -212,8 +212,7 @@ def _format_of(head: bytes) -> str:
         raise ValueError("the file is TOML, which describes a run (python -m simulations), not a trace of one")
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         raise ValueError("the file is a spreadsheet in the old format .xls: save it as .xlsx or CSV")
-    if (kind := archive_of(head)) is not None:
-        raise ValueError(f"the file must be plain or compressed by gzip, it is compressed by {kind}: unpack it")
+    check_not_archive(head)
     if b"\0" in head and not head.startswith(UTF16):
         raise ValueError("the file is binary and not Parquet: a trace is a CSV, Parquet or JSON file")
     return next(name for name, kind in FORMATS.items() if not kind.begins)
