@@ -90,22 +90,23 @@ def trends(
     level = _taken_out(logs.shape, found if apart else (), names)
     for i, (_, line) in own.items():
         level[:, i] = line
-    fleet = _drift(medians(logs - level, 1, math.nan), [change.row for change in found if change.worker is None])
+    fleet = trend(data, logs - level, [change.row for change in found if change.worker is None], numbers)
     alone = tuple(
         _described(data, numbers, factor, names[i])
         for i, (factor, _) in sorted(own.items(), key=lambda item: -abs(math.log(item[1][0])))
     )
-    return None if fleet is None else _described(data, numbers, fleet[0]), alone
+    return fleet, alone
 
 
-def trend(data: RoundTable, parts: Effects, steps: list[int], numbers: NDArray[np.int64]) -> Trend | None:
+def trend(data: RoundTable, logs: Array, steps: list[int], numbers: NDArray[np.int64]) -> Trend | None:
     """The drift of the level of the rounds; None: none is clear.
 
+    ``logs`` are logarithms of the delays over the factors of their workers, NaN where nothing was delivered.
     ``steps`` are the rows at which a lasting change of all workers was found: levels that steps explain better than a
     line do not drift.  ``numbers`` are those of the rounds.  FALSE_ALARMS is the share of traces without a trend in
     which one is found.
     """
-    found = _drift(medians(np.log(data.delivered / parts.worker), 1, math.nan), steps)
+    found = _drift(medians(logs, 1, math.nan), steps)
     return None if found is None else _described(data, numbers, found[0])
 
 

@@ -20,7 +20,8 @@ from benchmarks import regimes
 
 def trend_of(seconds, steps=(), first_round=0):
     table = RoundTable(seconds, np.isfinite(seconds), np.zeros(len(seconds), dtype=np.int64))
-    return trend(table, effects(seconds), list(steps), np.arange(len(seconds)) + first_round)
+    logs = np.log(table.delivered / effects(seconds).worker)
+    return trend(table, logs, list(steps), np.arange(len(seconds)) + first_round)
 
 
 def delays(seed=0, num=200, n=8, sigma=0.3):
