@@ -46,6 +46,11 @@ class Evidence:
         """Workers that take part in a round: all, or as many as were asked in each."""
         return asked_per_round(self.measured)
 
+    @property
+    def drifts(self) -> tuple[Trend, ...]:
+        """The drift of the fleet first, then those of workers."""
+        return self.worker_trends if self.trend is None else (self.trend, *self.worker_trends)
+
 
 def gather(trace: Trace, n: int | None, rng: np.random.Generator) -> Evidence:
     """The evidence of ``trace`` for a plan of ``n`` workers (None: those that took part in a round).

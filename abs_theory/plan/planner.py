@@ -27,7 +27,7 @@ from abs_theory.plan.replayed import TraceReplay
 from abs_theory.plan.result import Plan
 from abs_theory.plan.telling.page import fragment
 from abs_theory.plan.telling.words import sentences
-from abs_theory.plan.trend import Trend, doubt
+from abs_theory.plan.trend import doubt
 from abs_theory.traces import Trace, counted, from_frame, staleness_check
 from abs_theory.typing import Array
 
@@ -160,7 +160,7 @@ def _choose_k(evidence: Evidence, seed: int, rng: np.random.Generator) -> tuple[
 
 def _k_since_change(evidence: Evidence, seed: int) -> int | None:
     """k by the rounds since the last change, or by the last ones of a drift; None if there are none, or too few."""
-    last = [*evidence.changes[-1:], *_drifts(evidence)]
+    last = [*evidence.changes[-1:], *evidence.drifts]
     if not last or evidence.measured.lined_up:
         return None
     numbers = np.unique(evidence.trace.attempts["round"])
@@ -171,18 +171,12 @@ def _k_since_change(evidence: Evidence, seed: int) -> int | None:
     return _choose_k(gather(evidence.trace.subset(since), evidence.n, rng), seed, rng)[0].k
 
 
-def _drifts(evidence: Evidence) -> tuple[Trend, ...]:
-    """The drift of the fleet first, then those of workers."""
-    return evidence.worker_trends if evidence.trend is None else (evidence.trend, *evidence.worker_trends)
-
-
 def _drift(evidence: Evidence, k: int | None, by: str) -> list[str]:
     """A sentence if delays drift, with the ``k`` of the last rounds unless a change is told."""
-    drifts = _drifts(evidence)
-    if not drifts:
+    if not evidence.drifts:
         return []
     asked = "" if k is None or evidence.changes else f" (they ask for k = {k}{by})"
-    return [doubt(drifts) + asked]
+    return [doubt(evidence.drifts) + asked]
 
 
 def _left_out(evidence: Evidence) -> list[str]:

@@ -188,8 +188,7 @@ def compare(
 
 def _drift(evidence: Evidence) -> tuple[str, ...]:
     """That the delays of one trace drift, so that its means are of no level."""
-    drifts = (evidence.trend, *evidence.worker_trends)
-    return tuple(drift.words for drift in drifts if drift is not None)
+    return tuple(drift.words for drift in evidence.drifts)
 
 
 def _chosen_k(evidence: Evidence, means: pd.DataFrame, rng: np.random.Generator) -> int:
