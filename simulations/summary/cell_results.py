@@ -241,11 +241,11 @@ def _short(key: str, value: object) -> str:
 
 
 def _to_target(cell: CellRuns, target: Target) -> dict[str, object]:
+    columns = ("time", "update", "communication", "time_low", "time_high")
     if not cell.finished:
-        return {"reached": 0, **dict.fromkeys(("time", "update", "communication", "time_low", "time_high"), math.nan)}
+        return {"reached": 0, **dict.fromkeys(columns, math.nan)}
     if cell.rounds.empty or target[0] not in cell.rounds:
-        infinite = dict.fromkeys(("time", "update", "communication", "time_low", "time_high"), math.inf)
-        return {"reached": 0, **infinite, "time_low": cell.experiment.time_budget or 0.0}
+        return {"reached": 0, **dict.fromkeys(columns, math.inf), "time_low": cell.experiment.time_budget or 0.0}
     budget = cell.experiment.time_budget
     reached = to_target(with_totals(cell.rounds), *target, time_budget=budget, replicates=cell.finished)
     row: dict[str, object] = {"reached": int(reached["reached"].sum())}

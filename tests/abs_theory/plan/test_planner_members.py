@@ -1,4 +1,4 @@
-"""Workers that join, leave or are drawn anew in each round: of which rounds a plan speaks, and for how many workers."""
+"""Workers that join, leave or are drawn anew in each round: which rounds a plan uses, and its number of workers."""
 
 import numpy as np
 import pandas as pd
